@@ -1,0 +1,49 @@
+use std::path::PathBuf;
+
+use super::{BackboneArgs, count, switch};
+
+const EXAMPLES: &str = "\
+The folder's test/ is used if it has one, else its val/, else the folder itself; below it is one
+sub-folder per class, with the names the task was trained with.
+
+Examples:
+    piggyback eval --backbone mobilenet_v2.pth --task flags.task.safetensors --data flags
+  With the table of which class was taken for which:
+    piggyback eval --backbone mobilenet_v2.pth --task flags.task.safetensors --data flags \\
+      --confusion confusion.csv
+
+Exit codes: 0 done; 1 done, but images were left out (--skip-bad); 2 not done.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct EvalArgs {
+    #[command(flatten)]
+    pub(crate) backbone: BackboneArgs,
+    /// The task file
+    #[arg(long, value_name = "FILE", env = "PIGGYBACK_TASK")]
+    pub(crate) task: PathBuf,
+    /// Folder of labelled images
+    #[arg(long, value_name = "DIR", env = "PIGGYBACK_DATA")]
+    pub(crate) data: PathBuf,
+    /// Images computed at once
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "32",
+        env = "PIGGYBACK_BATCH_SIZE"
+    )]
+    #[arg(value_parser = count())]
+    pub(crate) batch_size: usize,
+    /// Write how often each class was taken for each as CSV: rows are true classes, columns predicted
+    #[arg(long, value_name = "FILE.csv", env = "PIGGYBACK_CONFUSION")]
+    pub(crate) confusion: Option<PathBuf>,
+    /// List the error of every class, not only of the worst 20
+    #[arg(long, env = "PIGGYBACK_ALL_CLASSES", value_parser = switch())]
+    pub(crate) all_classes: bool,
+    /// Leave out images that cannot be read instead of stopping
+    #[arg(long, env = "PIGGYBACK_SKIP_BAD", value_parser = switch())]
+    pub(crate) skip_bad: bool,
+    /// Print the result as JSON
+    #[arg(long, env = "PIGGYBACK_JSON", value_parser = switch())]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,40 @@
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use super::switch;
+
+const EXAMPLES: &str = "\
+Examples:
+    piggyback inspect flags.task.safetensors
+  A picture of the share of zeros in every layer:
+    piggyback inspect flags.task.safetensors --svg zeros.svg
+  One fact of many files:
+    piggyback inspect *.task.safetensors --json | jq '[.file, .bytes.file]'
+
+Exit codes: 0 done; 2 a file could not be read (the others are shown).";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct InspectArgs {
+    /// Task files
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// How many class names to list
+    #[arg(long, value_enum, default_value = "first", env = "PIGGYBACK_CLASSES")]
+    pub(crate) classes: ShownClasses,
+    /// Draw the zeros of every layer (of a single task file)
+    #[arg(long, value_name = "FILE.svg", env = "PIGGYBACK_SVG")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Print a JSON object per file
+    #[arg(long, env = "PIGGYBACK_JSON", value_parser = switch())]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShownClasses {
+    /// The first ten
+    First,
+    /// All of them
+    All,
+}

@@ -1,0 +1,216 @@
+//! What the command line may say. Nothing here reads a file or prints.
+
+mod eval;
+mod inspect;
+mod predict;
+mod train;
+mod verify;
+
+use std::path::PathBuf;
+
+use clap::{Args as _, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
+use piggyback::train::TrainConfig;
+
+pub(crate) use eval::EvalArgs;
+pub(crate) use inspect::{InspectArgs, ShownClasses};
+pub(crate) use predict::{NamedTask, PredictArgs};
+pub(crate) use train::{Settings, TrainArgs};
+pub(crate) use verify::VerifyArgs;
+
+/// Teach one pretrained vision network many tasks, each kept in a small file.
+///
+/// A task is a mask over the frozen network (one bit per weight says whether it is used), its
+/// batch-norm values, and a classifier. The network itself is never changed, so no task can
+/// disturb another.
+#[derive(Debug, Parser)]
+#[command(name = "piggyback", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  Learn the classes of an image folder (one sub-folder per class):
+    piggyback train --backbone mobilenet_v2.pth --data flags --out flags.task.safetensors
+  Measure it on other images, then use it:
+    piggyback eval --backbone mobilenet_v2.pth --task flags.task.safetensors --data flags
+    piggyback predict --backbone mobilenet_v2.pth --task flags.task.safetensors photo.jpg
+  See what a task file holds:
+    piggyback inspect flags.task.safetensors
+
+Every option has an environment twin: --lr-mask is PIGGYBACK_LR_MASK. The flag wins.
+Exit codes: 0 done; 1 done, but a check failed or images were unreadable; 2 not done;
+130 interrupted, with a checkpoint to resume from.";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Global {
+    /// Threads to compute with [default: one per core]
+    #[arg(long, global = true, value_name = "N", env = "PIGGYBACK_THREADS")]
+    #[arg(value_parser = count(), help_heading = "Global options")]
+    pub(crate) threads: Option<usize>,
+    /// Print results and errors only
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "PIGGYBACK_QUIET",
+        help_heading = "Global options"
+    )]
+    #[arg(value_parser = switch(), conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Log what is done, to stderr
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "PIGGYBACK_VERBOSE",
+        help_heading = "Global options"
+    )]
+    #[arg(value_parser = switch())]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Learn a task from an image folder and write its file
+    Train(Box<TrainArgs>),
+    /// Measure a task's error on labelled images
+    Eval(EvalArgs),
+    /// Classify images with one or several tasks
+    Predict(PredictArgs),
+    /// Show what task files hold; needs no backbone
+    Inspect(InspectArgs),
+    /// Check that task files are intact, fit the backbone, and answer the same every time
+    Verify(VerifyArgs),
+    /// Write a completion script for a shell to stdout
+    #[command(after_help = "\
+Example:
+  piggyback completions bash > ~/.local/share/bash-completion/completions/piggyback")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// The network that tasks are used with.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BackboneArgs {
+    /// Checkpoint of the pretrained network: .pth or .safetensors with torchvision's names
+    #[arg(long, value_name = "FILE", env = "PIGGYBACK_BACKBONE")]
+    pub(crate) backbone: PathBuf,
+    /// Where to compute: cpu, or a GPU that this program was built with
+    #[arg(long, default_value = DEFAULT_DEVICE, env = "PIGGYBACK_DEVICE")]
+    pub(crate) device: String,
+}
+
+/// Where to compute unless something else is asked for.
+pub(crate) const DEFAULT_DEVICE: &str = "cpu";
+
+/// The command line, or the end of the program with clap's message and exit code (0 for help).
+pub(crate) fn parse() -> Args {
+    let matches = command().get_matches();
+    Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// The program's whole command line.
+pub(crate) fn command() -> Command {
+    // The twins follow one rule, which the help states once.
+    let quiet_about_twins = |command: Command| command.mut_args(|arg| arg.hide_env(true));
+    quiet_about_twins(Args::command())
+        .mut_subcommands(quiet_about_twins)
+        .mut_subcommand("train", with_defaults)
+}
+
+/// Adds the default recipe's values to the help of train's settings.
+fn with_defaults(command: Command) -> Command {
+    let Ok(defaults) = toml::Table::try_from(TrainConfig::default()) else {
+        return command;
+    };
+    let settings = Settings::augment_args(Command::new("settings"));
+    settings.get_arguments().fold(command, |command, setting| {
+        let default = setting.get_long().and_then(|name| defaults.get(name));
+        match default {
+            None => command,
+            Some(value) => command.mut_arg(setting.get_id(), |arg| {
+                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                arg.help(format!("{help} [default: {}]", plain(value)))
+            }),
+        }
+    })
+}
+
+/// A setting's value as one would type it.
+fn plain(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        // 32-bit settings are widened to 64 bits here; this is the number they stand for.
+        toml::Value::Float(number) => (*number as f32).to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// A number of 1 or more.
+fn count() -> clap::builder::RangedU64ValueParser<usize> {
+    clap::builder::RangedU64ValueParser::new().range(1..)
+}
+
+/// An on/off switch whose environment twin may say 0, false, off or no.
+fn switch() -> clap::builder::FalseyValueParser {
+    clap::builder::FalseyValueParser::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+
+    use super::command;
+
+    #[test]
+    fn the_definitions_are_sound() {
+        command().debug_assert();
+    }
+
+    fn check_twins(command: &Command) {
+        for arg in command.get_arguments() {
+            let Some(long) = arg
+                .get_long()
+                .filter(|long| !["help", "version"].contains(long))
+            else {
+                continue;
+            };
+            let twin = format!("PIGGYBACK_{}", long.to_uppercase().replace('-', "_"));
+            assert_eq!(
+                arg.get_env(),
+                Some(twin.as_ref()),
+                "{} --{long}",
+                command.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn every_option_has_its_environment_twin() {
+        let command = command();
+        check_twins(&command);
+        command.get_subcommands().for_each(check_twins);
+    }
+
+    #[test]
+    fn every_option_and_verb_has_help() {
+        for verb in command().get_subcommands() {
+            assert!(verb.get_about().is_some(), "{}", verb.get_name());
+            for arg in verb.get_arguments() {
+                assert!(
+                    arg.get_help().is_some(),
+                    "{} {}",
+                    verb.get_name(),
+                    arg.get_id()
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+use std::path::{Path, PathBuf};
+
+use super::{BackboneArgs, count, switch};
+
+const EXAMPLES: &str = "\
+Examples:
+    piggyback predict --backbone mobilenet_v2.pth --task flags.task.safetensors photo.jpg
+  Several tasks at once, one under a name of its own, over a folder:
+    piggyback predict --backbone mobilenet_v2.pth --task flags.task.safetensors \\
+      --task animals=silhouettes.task.safetensors photos/
+  An image from a pipe, as JSON:
+    cat photo.jpg | \\
+      piggyback predict --backbone mobilenet_v2.pth --task flags.task.safetensors --json -
+
+JSON is one line per image and task:
+  {\"image\":\"photo.jpg\",\"task\":\"flags\",\"predictions\":[{\"class\":\"se\",\"probability\":0.97},...]}
+Exit codes: 0 done; 1 done, but some images were unreadable; 2 not done.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct PredictArgs {
+    #[command(flatten)]
+    pub(crate) backbone: BackboneArgs,
+    /// A task file, or NAME=FILE; repeat it for several tasks
+    #[arg(
+        long = "task",
+        value_name = "FILE",
+        required = true,
+        env = "PIGGYBACK_TASK"
+    )]
+    #[arg(value_parser = NamedTask::parse)]
+    pub(crate) tasks: Vec<NamedTask>,
+    /// Images, folders to search for images (sorted), or - for an image on stdin
+    #[arg(value_name = "IMAGE|DIR|-", required = true)]
+    pub(crate) images: Vec<PathBuf>,
+    /// How many classes to list, the most probable first
+    #[arg(long, value_name = "K", default_value = "5", env = "PIGGYBACK_TOP_K")]
+    #[arg(value_parser = count())]
+    pub(crate) top_k: usize,
+    /// Print a JSON object per image and task
+    #[arg(long, env = "PIGGYBACK_JSON", value_parser = switch())]
+    pub(crate) json: bool,
+}
+
+/// A task file and what to call it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NamedTask {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+}
+
+impl NamedTask {
+    /// Reads `FILE` or `NAME=FILE`. An equals sign in a folder's name does not make the folder a name.
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("the name of a task file is expected".into());
+        }
+        match text.split_once('=') {
+            Some((name, path)) if !name.contains(['/', '\\']) => {
+                if name.is_empty() || path.is_empty() {
+                    return Err("expected NAME=FILE".into());
+                }
+                Ok(Self {
+                    name: name.into(),
+                    path: path.into(),
+                })
+            }
+            _ => Ok(Self {
+                name: task_name(Path::new(text)),
+                path: text.into(),
+            }),
+        }
+    }
+}
+
+/// The name of the file without `.task.safetensors`.
+fn task_name(path: &Path) -> String {
+    let file = path
+        .file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy();
+    let stem = file.strip_suffix(".safetensors").unwrap_or(&file);
+    stem.strip_suffix(".task").unwrap_or(stem).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NamedTask;
+
+    fn parsed(text: &str) -> (String, String) {
+        let task = NamedTask::parse(text).unwrap();
+        (task.name, task.path.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_file_names_its_task() {
+        let path = "tasks/flags.task.safetensors";
+        assert_eq!(parsed(path), ("flags".into(), path.into()));
+        assert_eq!(parsed("flags.safetensors").0, "flags");
+        assert_eq!(parsed("flags").0, "flags");
+    }
+
+    #[test]
+    fn a_task_can_be_given_a_name() {
+        assert_eq!(parsed("animals=tasks/a.task.safetensors").0, "animals");
+        assert_eq!(parsed("./lr=1/flags.task.safetensors").0, "flags");
+    }
+
+    #[test]
+    fn half_a_name_is_refused() {
+        for text in ["", "=file", "name="] {
+            assert!(NamedTask::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,236 @@
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use piggyback::backbone::Architecture;
+use piggyback::data::Augment;
+use serde::Serialize;
+
+use super::{count, switch};
+
+const EXAMPLES: &str = "\
+The image folder holds train/, and optionally val/ and test/, each with one sub-folder per class; or
+the sub-folders of the classes themselves. Without val/, a share of the training images is held out.
+The best epoch is chosen on these; test/ is looked at once, at the end.
+
+Examples:
+  With settings for small data sets:
+    piggyback train --backbone mobilenet_v2.pth --data flags --out flags.task.safetensors
+  As in the paper:
+    piggyback train --backbone resnet50.pth --data birds --out birds.task.safetensors --recipe paper
+  Smaller images, more passes, settings from a file:
+    piggyback train --config flags.toml --image-size 96 --epochs 30
+  After Ctrl-C, or a crash: the same command with --resume. The task file comes out the same to the bit.
+    piggyback train --backbone mobilenet_v2.pth --data flags --out flags.task.safetensors --resume
+
+A setting's value comes from the flag, else from its environment twin (--lr-mask: PIGGYBACK_LR_MASK),
+else from the --config file (key lr-mask), else from the recipe.
+The run folder holds config.toml (usable with --config), metrics.jsonl, the checkpoint and curves.svg.
+Exit codes: 0 done; 1 done, but images were left out; 2 not done; 130 interrupted, with a checkpoint.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    pub(crate) places: Places,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// Settings in a TOML file: keys are the long options without dashes in front
+    #[arg(long, value_name = "FILE.toml", env = "PIGGYBACK_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Continue the interrupted run in the run folder
+    #[arg(long, env = "PIGGYBACK_RESUME", value_parser = switch(), help_heading = "Run")]
+    pub(crate) resume: bool,
+    /// Replace an existing task file and run
+    #[arg(long, env = "PIGGYBACK_FORCE", value_parser = switch(), help_heading = "Run")]
+    pub(crate) force: bool,
+    /// Architecture of the checkpoint, if it should not be recognised from its tensors
+    #[arg(long, env = "PIGGYBACK_ARCH", value_parser = PossibleValuesParser::new(architectures()))]
+    pub(crate) arch: Option<String>,
+    /// Print the summary as JSON
+    #[arg(long, env = "PIGGYBACK_JSON", value_parser = switch())]
+    pub(crate) json: bool,
+}
+
+fn architectures() -> impl Iterator<Item = &'static str> {
+    Architecture::ALL.into_iter().map(Architecture::name)
+}
+
+/// What a run reads and writes, and where it computes. The config file may name these too.
+#[derive(Debug, Default, clap::Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Places {
+    /// Checkpoint of the pretrained network: .pth or .safetensors with torchvision's names
+    #[arg(long, value_name = "FILE", env = "PIGGYBACK_BACKBONE")]
+    pub(crate) backbone: Option<PathBuf>,
+    /// Folder of images, one sub-folder per class, or with train/, val/ and test/
+    #[arg(long, value_name = "DIR", env = "PIGGYBACK_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// The task file to write
+    #[arg(long, value_name = "FILE.task.safetensors", env = "PIGGYBACK_OUT")]
+    pub(crate) out: Option<PathBuf>,
+    /// Folder for configuration, metrics, checkpoint and curves [default: the task file's name with
+    /// .run]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "PIGGYBACK_RUN_DIR",
+        help_heading = "Run"
+    )]
+    pub(crate) run_dir: Option<PathBuf>,
+    /// Where to compute: cpu, or a GPU that this program was built with [default: cpu]
+    #[arg(long, env = "PIGGYBACK_DEVICE", help_heading = "Run")]
+    pub(crate) device: Option<String>,
+}
+
+/// The settings that a recipe gives and a config file may change, under the library's names.
+#[derive(Debug, Default, clap::Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Settings {
+    /// Where all other settings start from
+    #[arg(long, env = "PIGGYBACK_RECIPE", help_heading = "Learning")]
+    #[arg(value_parser = ["default", "paper", "norm-only", "classifier-only"])]
+    pub(crate) recipe: Option<String>,
+    /// Passes over the training images
+    #[arg(long, value_name = "N", env = "PIGGYBACK_EPOCHS", value_parser = count())]
+    #[arg(help_heading = "Learning")]
+    pub(crate) epochs: Option<usize>,
+    /// Images per step
+    #[arg(long, value_name = "N", env = "PIGGYBACK_BATCH_SIZE", value_parser = count())]
+    #[arg(help_heading = "Learning")]
+    pub(crate) batch_size: Option<usize>,
+    /// Adam's learning rate for the masks' scores
+    #[arg(
+        long,
+        value_name = "RATE",
+        env = "PIGGYBACK_LR_MASK",
+        help_heading = "Learning"
+    )]
+    pub(crate) lr_mask: Option<f64>,
+    /// Adam's learning rate for batch norms
+    #[arg(
+        long,
+        value_name = "RATE",
+        env = "PIGGYBACK_LR_NORM",
+        help_heading = "Learning"
+    )]
+    pub(crate) lr_norm: Option<f64>,
+    /// Adam's learning rate for the classifier
+    #[arg(
+        long,
+        value_name = "RATE",
+        env = "PIGGYBACK_LR_HEAD",
+        help_heading = "Learning"
+    )]
+    pub(crate) lr_head: Option<f64>,
+    /// How the rates fall: a tenth from half-time on, or half a cosine
+    #[arg(long, env = "PIGGYBACK_SCHEDULE", help_heading = "Learning")]
+    #[arg(value_parser = ["step", "cosine"])]
+    pub(crate) schedule: Option<String>,
+    /// Batch norms: the task's own, or the backbone's
+    #[arg(long, env = "PIGGYBACK_NORM", help_heading = "Learning")]
+    #[arg(value_parser = ["task", "frozen"])]
+    pub(crate) norm: Option<String>,
+    /// What every random choice comes from
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PIGGYBACK_SEED",
+        help_heading = "Learning"
+    )]
+    // TOML's integers end here.
+    #[arg(value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub(crate) seed: Option<u64>,
+    /// Weights are kept or zeroed (binary), or also negated (ternary)
+    #[arg(long, env = "PIGGYBACK_MASK", help_heading = "Masks")]
+    #[arg(value_parser = ["binary", "ternary"])]
+    pub(crate) mask: Option<String>,
+    /// Which convolutions are masked: all, dense (not the depthwise ones), none, or beginnings of
+    /// names with commas between
+    #[arg(
+        long,
+        value_name = "NAMES",
+        env = "PIGGYBACK_MASK_LAYERS",
+        help_heading = "Masks"
+    )]
+    pub(crate) mask_layers: Option<String>,
+    /// Scores start at one value, or evenly spread around zero
+    #[arg(long, env = "PIGGYBACK_SCORE_INIT", help_heading = "Masks")]
+    #[arg(value_parser = ["constant", "uniform"])]
+    pub(crate) score_init: Option<String>,
+    /// Divide a score's gradient by the mean magnitude of its layer's weights, or of its own weight
+    #[arg(long, env = "PIGGYBACK_GRADIENT_SCALING", help_heading = "Masks")]
+    #[arg(value_parser = ["none", "average", "individual"])]
+    pub(crate) gradient_scaling: Option<String>,
+    /// A weight is kept where its score is above this
+    #[arg(
+        long,
+        value_name = "SCORE",
+        env = "PIGGYBACK_THRESHOLD",
+        help_heading = "Masks"
+    )]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) threshold: Option<f64>,
+    /// Side of the network's input, pixels
+    #[arg(
+        long,
+        value_name = "PIXELS",
+        env = "PIGGYBACK_IMAGE_SIZE",
+        help_heading = "Images"
+    )]
+    pub(crate) image_size: Option<u32>,
+    /// Bring images to that size: squash both sides; short side to 8/7 of it and crop the centre; or
+    /// short side to it and crop
+    #[arg(long, env = "PIGGYBACK_RESIZE", help_heading = "Images")]
+    #[arg(value_parser = ["squash", "crop", "fit"])]
+    pub(crate) resize: Option<String>,
+    /// Random changes to training images; light does not mirror
+    #[arg(long, env = "PIGGYBACK_AUGMENT", help_heading = "Images")]
+    #[arg(value_parser = PossibleValuesParser::new(Augment::names()))]
+    pub(crate) augment: Option<String>,
+    /// Share of the training images held out for validation where there is no val/
+    #[arg(
+        long,
+        value_name = "SHARE",
+        env = "PIGGYBACK_VAL_SHARE",
+        help_heading = "Images"
+    )]
+    pub(crate) val_share: Option<f64>,
+    /// Leave out images that cannot be read instead of stopping
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "PIGGYBACK_SKIP_BAD",
+        help_heading = "Images"
+    )]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = clap::builder::BoolishValueParser::new())]
+    pub(crate) skip_bad: Option<bool>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, Command};
+    use piggyback::train::TrainConfig;
+
+    use super::Settings;
+
+    /// The names offered on the command line are names that the library knows.
+    #[test]
+    fn every_possible_value_is_a_setting() {
+        let settings = Settings::augment_args(Command::new("settings"));
+        let mut named = 0;
+        for arg in settings
+            .get_arguments()
+            .filter(|arg| arg.get_id() != "skip_bad")
+        {
+            for value in arg.get_possible_values() {
+                let setting = arg.get_long().unwrap();
+                let text = format!("{setting} = '{}'", value.get_name());
+                let config: TrainConfig = toml::from_str(&text).unwrap();
+                config.validate().unwrap();
+                named += 1;
+            }
+        }
+        assert!(named > 20);
+    }
+}

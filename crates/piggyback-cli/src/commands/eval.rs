@@ -1,0 +1,111 @@
+use std::fmt::Write;
+
+use anyhow::{Context, Result};
+use piggyback::Engine;
+use piggyback::data::Samples;
+use piggyback::evaluate::{EvaluateConfig, Evaluation, evaluate};
+use piggyback::task::TaskFile;
+use serde::Serialize;
+
+use super::{Outcome, open_backbone};
+use crate::args::EvalArgs;
+use crate::printer::Printer;
+use crate::progress::images_bar;
+use crate::report::{count, table};
+use crate::write;
+
+/// Name under which the engine knows the one task.
+const TASK: &str = "task";
+
+/// How many classes are listed unless all are asked for.
+const WORST: usize = 20;
+
+#[derive(Serialize)]
+struct Report<'a> {
+    task: &'a std::path::Path,
+    data: &'a std::path::Path,
+    #[serde(flatten)]
+    evaluation: &'a Evaluation,
+}
+
+pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Outcome> {
+    // What is quick to find wrong comes first.
+    if let Some(path) = &args.confusion {
+        write::check_target(path)?;
+    }
+    let task = TaskFile::open(&args.task)?;
+    let samples = Samples::for_classes(&args.data, &task.classes)?;
+    let backbone = open_backbone(&args.backbone)?;
+    let engine = Engine::new(backbone)
+        .with_task(TASK, task)
+        .with_context(|| args.task.display().to_string())?;
+
+    let config = EvaluateConfig {
+        batch_size: args.batch_size,
+        skip_bad: args.skip_bad,
+    };
+    let bar = images_bar(printer, "images", samples.len());
+    let mut show = |done: usize, _: usize| bar.set_position(done as u64);
+    let evaluation = evaluate(&engine, TASK, samples, &config, &mut show);
+    bar.finish_and_clear();
+    let evaluation = evaluation?;
+
+    for skipped in &evaluation.skipped {
+        printer.warn(&format!("left out: {skipped}"));
+    }
+    if let Some(path) = &args.confusion {
+        write::file(path, &evaluation.confusion_csv())?;
+    }
+    if args.json {
+        printer.json(&Report {
+            task: &args.task,
+            data: &args.data,
+            evaluation: &evaluation,
+        })?;
+    } else {
+        printer.result(&text(&evaluation, args.all_classes))?;
+    }
+    Ok(Outcome::found(!evaluation.skipped.is_empty()))
+}
+
+fn text(evaluation: &Evaluation, all_classes: bool) -> String {
+    let mut text = format!("top-1 error  {:.2} %\n", evaluation.top1_error);
+    if let Some(error) = evaluation.top5_error {
+        let _ = writeln!(text, "top-5 error  {error:.2} %");
+    }
+    let _ = writeln!(text, "loss         {:.4}", evaluation.loss);
+    let (images, skipped) = (evaluation.images, evaluation.skipped.len());
+    let skipped = if skipped > 0 {
+        format!(", {skipped} left out")
+    } else {
+        String::new()
+    };
+    let _ = writeln!(text, "images       {images}{skipped}");
+
+    let mut classes: Vec<_> = evaluation
+        .classes
+        .iter()
+        .filter(|class| class.images > 0)
+        .collect();
+    classes.sort_by(|a, b| b.error.total_cmp(&a.error));
+    let total = classes.len();
+    if !all_classes {
+        classes.truncate(WORST);
+    }
+    let which = match total - classes.len() {
+        0 => format!("all {total}"),
+        _ => format!(
+            "the worst {} of {total}, --all-classes lists all",
+            classes.len()
+        ),
+    };
+    let rows: Vec<[String; 3]> = classes
+        .into_iter()
+        .map(|class| {
+            let error = format!("{:.2} %", class.error);
+            [class.class.clone(), error, count(class.images, "image")]
+        })
+        .collect();
+    let _ = write!(text, "\nerror per class ({which}):\n{}", table(&rows));
+    text
+}

@@ -1,0 +1,221 @@
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use piggyback::data::{self, Image, MAX_FILE_BYTES, Samples};
+use piggyback::engine::{Engine, Prediction};
+use piggyback::task::TaskFile;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::{Outcome, open_backbone};
+use crate::args::{NamedTask, PredictArgs};
+use crate::printer::Printer;
+use crate::progress::images_bar;
+use crate::report::table;
+
+/// Most images computed at once.
+const BATCH: usize = 32;
+
+/// Pixels from which a batch is full whatever their number: about 200 MB.
+const BATCH_PIXELS: u64 = 1 << 26;
+
+#[derive(Serialize)]
+struct Line<'a> {
+    image: &'a Path,
+    task: &'a str,
+    predictions: Vec<Likely<'a>>,
+}
+
+#[derive(Serialize)]
+struct Likely<'a> {
+    class: &'a str,
+    probability: f32,
+}
+
+pub(super) fn run(args: &PredictArgs, printer: &Printer) -> Result<Outcome> {
+    let tasks = open_tasks(&args.tasks)?;
+    let images = list_images(&args.images)?;
+    let backbone = open_backbone(&args.backbone)?;
+    let mut engine = Engine::new(backbone);
+    for (named, task) in args.tasks.iter().zip(tasks) {
+        engine
+            .add_task(&named.name, task)
+            .with_context(|| named.path.display().to_string())?;
+    }
+
+    let bar = images_bar(printer, "images", images.len());
+    let mut batch = Batch::default();
+    let (mut predicted, mut unreadable) = (0, 0);
+    // Each core decodes one image at a time: that many may be large before a batch is found full.
+    for paths in images.chunks(rayon::current_num_threads()) {
+        let decoded: Vec<_> = paths.par_iter().map(|path| open_image(path)).collect();
+        for (path, image) in paths.iter().zip(decoded) {
+            match image {
+                Ok(image) => batch.push(path, image),
+                Err(error) => {
+                    unreadable += 1;
+                    printer.error(&error.into());
+                }
+            }
+        }
+        if batch.is_full() {
+            predicted += batch.predict(args, &engine, printer)?;
+            bar.set_position((predicted + unreadable) as u64);
+        }
+    }
+    predicted += batch.predict(args, &engine, printer)?;
+    bar.finish_and_clear();
+    if predicted == 0 {
+        bail!("none of the images could be read");
+    }
+    Ok(Outcome::found(unreadable > 0))
+}
+
+/// Opens the task files, whose names must differ.
+fn open_tasks(tasks: &[NamedTask]) -> Result<Vec<TaskFile>> {
+    let mut names = BTreeSet::new();
+    if let Some(twice) = tasks.iter().find(|task| !names.insert(&task.name)) {
+        bail!(
+            "two tasks are called '{}'; name one of them with --task NAME={}",
+            twice.name,
+            twice.path.display()
+        );
+    }
+    tasks
+        .iter()
+        .map(|task| Ok(TaskFile::open(&task.path)?))
+        .collect()
+}
+
+/// The images that the arguments stand for, in order; `-` stays as it is.
+fn list_images(arguments: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    if arguments
+        .iter()
+        .filter(|argument| is_stdin(argument))
+        .count()
+        > 1
+    {
+        bail!("- stands for one image on stdin; give it once");
+    }
+    let mut images = Vec::new();
+    for argument in arguments {
+        if is_stdin(argument) {
+            images.push(argument.clone());
+        } else {
+            let found = Samples::unlabelled(std::slice::from_ref(argument))?;
+            images.extend(found.iter().map(|(path, _)| path));
+        }
+    }
+    Ok(images)
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+fn open_image(path: &Path) -> Result<Image, data::Error> {
+    if !is_stdin(path) {
+        return Image::open(path);
+    }
+    let name = PathBuf::from("stdin");
+    let mut bytes = Vec::new();
+    match std::io::stdin()
+        .lock()
+        .take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+    {
+        Ok(read) if read as u64 > MAX_FILE_BYTES => Err(data::Error::FileTooLarge {
+            path: name,
+            bytes: read as u64,
+        }),
+        Ok(_) => Image::decode(&bytes, name),
+        Err(source) => Err(data::Error::Io { path: name, source }),
+    }
+}
+
+/// Decoded images that wait for the network.
+#[derive(Default)]
+struct Batch {
+    paths: Vec<PathBuf>,
+    images: Vec<Image>,
+    pixels: u64,
+}
+
+impl Batch {
+    fn push(&mut self, path: &Path, image: Image) {
+        self.paths.push(path.to_owned());
+        self.pixels += u64::from(image.width()) * u64::from(image.height());
+        self.images.push(image);
+    }
+
+    fn is_full(&self) -> bool {
+        self.images.len() >= BATCH || self.pixels >= BATCH_PIXELS
+    }
+
+    /// Predicts and prints what is there, and empties the batch; returns the number of images.
+    fn predict(&mut self, args: &PredictArgs, engine: &Engine, printer: &Printer) -> Result<usize> {
+        let batch = std::mem::take(self);
+        if batch.images.is_empty() {
+            return Ok(0);
+        }
+        let mut answers = Vec::new();
+        for task in &args.tasks {
+            answers.push((
+                task.name.as_str(),
+                engine.predict(&task.name, &batch.images)?,
+            ));
+        }
+        for (i, image) in batch.paths.iter().enumerate() {
+            let mut lines = Vec::new();
+            for (task, predictions) in &answers {
+                let predictions = likely(&predictions[i], &engine.task(task)?.classes, args.top_k);
+                lines.push(Line {
+                    image,
+                    task,
+                    predictions,
+                });
+            }
+            if args.json {
+                lines.iter().try_for_each(|line| printer.json(line))?;
+            } else {
+                printer.result(&text(image, &lines))?;
+            }
+        }
+        Ok(batch.images.len())
+    }
+}
+
+fn likely<'a>(prediction: &Prediction, classes: &'a [String], count: usize) -> Vec<Likely<'a>> {
+    let named = |(class, probability): (usize, f32)| Likely {
+        class: &classes[class],
+        probability,
+    };
+    prediction.top(count).into_iter().map(named).collect()
+}
+
+fn text(image: &Path, lines: &[Line<'_>]) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "{}", image.display());
+    let mut rows = Vec::new();
+    for line in lines {
+        for (rank, likely) in line.predictions.iter().enumerate() {
+            let task = if rank == 0 { line.task } else { "" };
+            let probability = format!("{:.2} %", 100.0 * likely.probability);
+            rows.push([task.to_owned(), probability, likely.class.to_owned()]);
+        }
+    }
+    // Classes come last and left-aligned: their names may be long.
+    let width = rows
+        .iter()
+        .map(|[_, _, class]| class.chars().count())
+        .max()
+        .unwrap_or_default();
+    let pad =
+        |[task, probability, class]: [String; 3]| [task, probability, format!("{class:<width$}")];
+    let rows: Vec<[String; 3]> = rows.into_iter().map(pad).collect();
+    text.push_str(&table(&rows));
+    text
+}

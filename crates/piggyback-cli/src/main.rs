@@ -1,0 +1,34 @@
+//! The `piggyback` program: trains, evaluates, uses and inspects tasks of a frozen vision network.
+//!
+//! This file knows exit codes and nothing else: 0 done, 1 done but something was found (a check
+//! failed, images were unreadable), 2 not done, 130 interrupted with a checkpoint.
+
+mod args;
+mod commands;
+mod config;
+mod interrupt;
+mod printer;
+mod progress;
+mod report;
+mod write;
+
+use std::process::ExitCode;
+
+use crate::commands::Outcome;
+use crate::printer::Printer;
+
+fn main() -> ExitCode {
+    let args = args::parse();
+    let printer = Printer::new(args.global.quiet);
+    match commands::run(&args, &printer) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Found) => ExitCode::from(1),
+        Ok(Outcome::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
+        // Whoever reads our output has seen enough: `piggyback predict ... | head` is a success.
+        Err(error) if printer::is_closed(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            printer.error(&error);
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The only place that prints: results on stdout, everything else on stderr.
+
+use std::io::{self, Write};
+
+use anyhow::{Error, Result};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde::Serialize;
+use tracing::Level;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Where output goes; clones share the progress bars.
+#[derive(Clone, Debug)]
+pub(crate) struct Printer {
+    quiet: bool,
+    /// Bars on stderr, which lines on stderr must not tear; hidden where stderr is no terminal.
+    bars: MultiProgress,
+}
+
+impl Printer {
+    pub(crate) fn new(quiet: bool) -> Self {
+        Self {
+            quiet,
+            bars: MultiProgress::new(),
+        }
+    }
+
+    /// Lines of a result, for people.
+    pub(crate) fn result(&self, text: &str) -> Result<()> {
+        self.stdout(harmless(text).trim_end())
+    }
+
+    /// A result as one line of JSON.
+    pub(crate) fn json(&self, value: &impl Serialize) -> Result<()> {
+        self.stdout(&serde_json::to_string(value)?)
+    }
+
+    /// A result to be taken byte by byte, such as a script.
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes)?;
+        Ok(stdout.flush()?)
+    }
+
+    fn stdout(&self, text: &str) -> Result<()> {
+        self.bars
+            .suspend(|| self.raw(format!("{text}\n").as_bytes()))
+    }
+
+    /// What is going on; not printed with --quiet.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            self.stderr(text);
+        }
+    }
+
+    /// What went wrong without ending the program.
+    pub(crate) fn warn(&self, text: &str) {
+        self.stderr(&format!("warning: {text}"));
+    }
+
+    /// Why the program, or the work on one of its files, ended: the whole chain of causes.
+    pub(crate) fn error(&self, error: &Error) {
+        self.stderr(&format!("error: {}", chain(error)));
+    }
+
+    fn stderr(&self, text: &str) {
+        // Nothing can be done about a closed stderr.
+        let _ = self
+            .bars
+            .suspend(|| writeln!(io::stderr(), "{}", harmless(text)));
+    }
+
+    /// A bar over `total` things with time left and a message, drawn if stderr is a terminal.
+    pub(crate) fn bar(&self, total: usize) -> ProgressBar {
+        let bar = ProgressBar::new(total as u64);
+        if self.quiet {
+            return ProgressBar::hidden();
+        }
+        let template = "{prefix} {wide_bar} {pos}/{len} {msg} {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        self.bars.add(bar)
+    }
+
+    /// Sends the library's log to stderr.
+    pub(crate) fn start_log(&self, verbose: bool) {
+        let level = match (self.quiet, verbose) {
+            (true, _) => Level::ERROR,
+            (_, true) => Level::DEBUG,
+            _ => Level::WARN,
+        };
+        let log = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_ansi(false)
+            .with_target(false)
+            .without_time()
+            .with_writer(LogWriter(self.clone()));
+        // Fails only if a log was started before.
+        let _ = log.try_init();
+    }
+}
+
+/// Writes log lines between the bars.
+struct LogWriter(Printer);
+
+impl<'a> MakeWriter<'a> for LogWriter {
+    type Writer = LogLine<'a>;
+
+    fn make_writer(&'a self) -> LogLine<'a> {
+        LogLine(&self.0)
+    }
+}
+
+struct LogLine<'a>(&'a Printer);
+
+impl Write for LogLine<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.stderr(String::from_utf8_lossy(bytes).trim_end());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whether the program ended because nobody reads its output any more.
+pub(crate) fn is_closed(error: &Error) -> bool {
+    let io = error.downcast_ref::<io::Error>();
+    io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// An error and its causes in one line. A cause that the message before it contains is not repeated.
+fn chain(error: &Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+/// Replaces control characters, with which a class or file name could take over the terminal.
+fn harmless(text: &str) -> String {
+    let replace = |c: char| {
+        if c.is_control() && c != '\n' {
+            '\u{fffd}'
+        } else {
+            c
+        }
+    };
+    text.chars().map(replace).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::{chain, harmless};
+
+    #[test]
+    fn a_chain_is_one_line_without_repetition() {
+        let error = anyhow!("disk full")
+            .context("cannot write: disk full")
+            .context("flags");
+        assert_eq!(chain(&error), "flags: cannot write: disk full");
+    }
+
+    #[test]
+    fn names_cannot_send_escape_sequences() {
+        assert_eq!(harmless("a\u{1b}[2J\nb"), "a\u{fffd}[2J\nb");
+    }
+}

@@ -1,0 +1,137 @@
+//! What a user sees while waiting: a bar where stderr is a terminal, and a line per epoch.
+
+use indicatif::ProgressBar;
+use piggyback::train::{EpochMetrics, Event};
+
+use crate::printer::Printer;
+
+/// Shows the events of a training run.
+pub(crate) struct TrainingProgress<'a> {
+    printer: &'a Printer,
+    steps: ProgressBar,
+    /// The evaluation under way; finished between two of them.
+    images: ProgressBar,
+    epochs: usize,
+}
+
+impl<'a> TrainingProgress<'a> {
+    pub(crate) fn new(printer: &'a Printer) -> Self {
+        let (steps, images) = (ProgressBar::hidden(), ProgressBar::hidden());
+        images.finish();
+        Self {
+            printer,
+            steps,
+            images,
+            epochs: 0,
+        }
+    }
+
+    pub(crate) fn show(&mut self, event: &Event) {
+        match event {
+            Event::Start {
+                epochs,
+                steps_per_epoch,
+                first_step,
+                train_images,
+                validation_images,
+                classes,
+            } => {
+                self.epochs = *epochs;
+                self.steps = self.printer.bar(epochs * steps_per_epoch);
+                self.steps.set_position(*first_step as u64);
+                // Steps of an earlier run say nothing about this one's speed.
+                self.steps.reset_eta();
+                let resumed = match first_step {
+                    0 => String::new(),
+                    done => format!(", {done} steps done before"),
+                };
+                self.printer.note(&format!(
+                    "{train_images} training and {validation_images} validation images of \
+                     {classes} classes; {epochs} epochs of {steps_per_epoch} steps{resumed}"
+                ));
+            }
+            Event::Step {
+                epoch,
+                step,
+                loss,
+                error,
+                ..
+            } => {
+                self.steps
+                    .set_prefix(format!("epoch {epoch}/{}", self.epochs));
+                self.steps
+                    .set_message(format!("loss {loss:.3} error {error:.1} %"));
+                self.steps.set_position(*step as u64);
+            }
+            Event::Epoch(metrics) => self.printer.note(&epoch_line(metrics, self.epochs)),
+            Event::Evaluating {
+                split,
+                images,
+                total,
+            } => {
+                if self.images.is_finished() {
+                    self.images = images_bar(self.printer, split, *total);
+                }
+                self.images.set_position(*images as u64);
+                if images >= total {
+                    self.images.finish_and_clear();
+                }
+            }
+            Event::Skipped(reason) => self.printer.warn(&format!("left out: {reason}")),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for TrainingProgress<'_> {
+    fn drop(&mut self) {
+        self.steps.finish_and_clear();
+        self.images.finish_and_clear();
+    }
+}
+
+fn epoch_line(metrics: &EpochMetrics, epochs: usize) -> String {
+    format!(
+        "epoch {:>3}/{epochs}  train loss {:.3} error {:.1} %  validation loss {:.3} error {:.1} %  \
+         zeros {:.2} %  {:.1} s",
+        metrics.epoch,
+        metrics.train_loss,
+        metrics.train_error,
+        metrics.validation_loss,
+        metrics.validation_error,
+        100.0 * metrics.zeros,
+        metrics.seconds,
+    )
+}
+
+/// Shows how many images are done.
+pub(crate) fn images_bar(printer: &Printer, what: &'static str, total: usize) -> ProgressBar {
+    let bar = printer.bar(total);
+    bar.set_prefix(what);
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use piggyback::train::EpochMetrics;
+
+    use super::epoch_line;
+
+    #[test]
+    fn an_epoch_is_one_line_in_percent() {
+        let metrics = EpochMetrics {
+            epoch: 3,
+            train_loss: 1.25,
+            train_error: 40.0,
+            validation_loss: 1.5,
+            validation_error: 50.0,
+            zeros: 0.0125,
+            seconds: 2.0,
+        };
+        assert_eq!(
+            epoch_line(&metrics, 15),
+            "epoch   3/15  train loss 1.250 error 40.0 %  validation loss 1.500 error 50.0 %  \
+             zeros 1.25 %  2.0 s"
+        );
+    }
+}

@@ -1,0 +1,80 @@
+//! Numbers and tables as people read them.
+
+/// Columns padded to one width: the first left-aligned, the others right-aligned; two spaces before
+/// each.
+pub(crate) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or_default()
+    };
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+            let cell = match column {
+                0 => format!("  {cell:<width$}"),
+                _ => format!("  {cell:>width$}"),
+            };
+            line.push_str(&cell);
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// `1234567` as `1,234,567`.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number of things: `1 image`, `2 images`.
+pub(crate) fn count(number: usize, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", thousands(number as u64))
+}
+
+/// `part` of `whole` in percent, with two decimals.
+pub(crate) fn percent(part: f64, whole: f64) -> String {
+    let share = if whole > 0.0 {
+        100.0 * part / whole
+    } else {
+        0.0
+    };
+    format!("{share:.2} %")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{count, percent, table, thousands};
+
+    #[test]
+    fn numbers_are_grouped() {
+        let shown = [0, 999, 1000, 1234567].map(thousands);
+        assert_eq!(shown, ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(count(1, "image"), "1 image");
+        assert_eq!(count(0, "image"), "0 images");
+        assert_eq!(percent(1.0, 8.0), "12.50 %");
+        assert_eq!(percent(0.0, 0.0), "0.00 %");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let row = |name: &str, number: &str| [name.to_owned(), number.to_owned()];
+        assert_eq!(
+            table(&[row("a", "10"), row("été", "2")]),
+            "  a    10\n  été   2\n"
+        );
+    }
+}

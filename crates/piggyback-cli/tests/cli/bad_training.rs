@@ -1,0 +1,192 @@
+//! What `train` is given and cannot use: a sentence that names it, exit code 2, nothing left behind.
+
+use std::fs;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use crate::common::{mobilenet, names, shared, text, train, write_checkpoint, write_images};
+
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn out(&self) -> PathBuf {
+        self.path("hues.task.safetensors")
+    }
+
+    fn checkpoint(&self) -> PathBuf {
+        self.path("backbone.safetensors")
+    }
+
+    /// Asserts that there is no task file, no half of one, and no run to resume.
+    #[track_caller]
+    fn holds_only(&self, expected: &[&str]) {
+        assert_eq!(names(self.folder.path()), expected);
+    }
+}
+
+#[test]
+fn a_missing_or_empty_folder() {
+    let place = Place::new();
+    let images = place.path("pictures");
+    let flags = ["--data", text(&images)];
+    let run = || {
+        let backbone = shared().backbone();
+        let out = place.out();
+        let flags = [
+            &["train", "--backbone", text(&backbone), "--out", text(&out)],
+            &flags[..],
+        ];
+        crate::common::piggyback(&flags.concat())
+    };
+    run().is_refused_with(&["pictures", "no such file or folder"]);
+    fs::create_dir(&images).unwrap();
+    run().is_refused_with(&["pictures", "sub-folder"]);
+    fs::create_dir_all(images.join("train/red")).unwrap();
+    run().is_refused_with(&["pictures", "no images"]);
+    place.holds_only(&["pictures"]);
+}
+
+#[test]
+fn a_class_in_test_that_train_lacks() {
+    let place = Place::new();
+    write_images(&place.path("images"));
+    let test = place.path("images/test");
+    fs::rename(test.join("red"), test.join("green")).unwrap();
+    train(&place.out(), &[]).is_refused_with(&["test/green", "\"green\""]);
+    place.holds_only(&["images"]);
+}
+
+#[test]
+fn a_corrupt_image_stops_unless_it_may_be_skipped() {
+    let place = Place::new();
+    write_images(&place.path("images"));
+    let bad = place.path("images/train/red/3.png");
+    let whole = fs::read(&bad).unwrap();
+    fs::write(&bad, &whole[..whole.len() / 2]).unwrap();
+
+    train(&place.out(), &[]).is_refused_with(&["train/red/3.png", "replace or remove"]);
+    assert!(!place.out().exists());
+    // Nothing had been learned, so nothing is in the way of another attempt.
+    let run = train(&place.out(), &["--skip-bad"]).ends_with(1);
+    assert!(run.stderr.contains("train/red/3.png"), "{}", run.stderr);
+    assert!(run.stdout.contains("images left out   1"), "{}", run.stdout);
+    assert!(place.out().exists());
+}
+
+#[test]
+fn a_pixel_bomb() {
+    let place = Place::new();
+    write_images(&place.path("images"));
+    // The header of a bitmap of 60,000 x 60,000 pixels.
+    let mut bomb = b"BM\x36\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0".to_vec();
+    bomb.extend(60_000_u32.to_le_bytes());
+    bomb.extend(60_000_u32.to_le_bytes());
+    bomb.extend(b"\x01\0\x18\0");
+    bomb.resize(54, 0);
+    fs::write(place.path("images/train/red/bomb.bmp"), bomb).unwrap();
+    train(&place.out(), &[]).is_refused_with(&["train/red/bomb.bmp", "60000"]);
+    assert!(!place.out().exists());
+}
+
+#[test]
+fn a_checkpoint_that_is_missing_empty_or_truncated() {
+    let place = Place::new();
+    let checkpoint = place.checkpoint();
+    let run = || {
+        let (out, images) = (place.out(), shared().images());
+        let places = [
+            "--backbone",
+            text(&checkpoint),
+            "--data",
+            text(&images),
+            "--out",
+            text(&out),
+        ];
+        crate::common::piggyback(&[&["train"], &places[..]].concat())
+    };
+    run().is_refused_with(&["backbone.safetensors"]);
+    fs::write(&checkpoint, b"").unwrap();
+    run().is_refused_with(&["backbone.safetensors", "empty"]);
+    let whole = fs::read(shared().backbone()).unwrap();
+    fs::write(&checkpoint, &whole[..whole.len() - 4]).unwrap();
+    run().is_refused_with(&["backbone.safetensors"]);
+    fs::write(&checkpoint, b"not a checkpoint at all").unwrap();
+    run().is_refused_with(&["backbone.safetensors"]);
+    place.holds_only(&["backbone.safetensors"]);
+}
+
+#[test]
+fn a_checkpoint_of_another_architecture() {
+    let place = Place::new();
+    let mut tensors = mobilenet();
+    let stem = tensors.remove("features.0.0.weight").unwrap();
+    tensors.insert("stem.weight".into(), stem);
+    write_checkpoint(&place.checkpoint(), &tensors);
+    train(&place.out(), &[]).is_refused_with(&[
+        "backbone.safetensors",
+        "mobilenet_v2",
+        "missing: features.0.0.weight",
+        "left over: stem.weight",
+    ]);
+    fs::remove_file(place.checkpoint()).unwrap();
+    train(&place.out(), &["--arch", "resnet18"]).is_refused_with(&["not resnet18", "missing"]);
+    place.holds_only(&[]);
+}
+
+#[test]
+fn weights_that_are_not_numbers() {
+    let place = Place::new();
+    let mut tensors = mobilenet();
+    tensors.get_mut("features.3.conv.2.weight").unwrap().1[7] = f32::NAN;
+    write_checkpoint(&place.checkpoint(), &tensors);
+    train(&place.out(), &[]).is_refused_with(&[
+        "backbone.safetensors",
+        "features.3.conv.2.weight",
+        "NaN",
+    ]);
+    place.holds_only(&["backbone.safetensors"]);
+}
+
+#[test]
+fn a_task_file_that_exists_is_kept_unless_forced() {
+    let place = Place::new();
+    fs::write(place.out(), b"precious").unwrap();
+    train(&place.out(), &[]).is_refused_with(&["hues.task.safetensors", "--force"]);
+    assert_eq!(fs::read(place.out()).unwrap(), b"precious");
+    place.holds_only(&["hues.task.safetensors"]);
+    train(&place.out(), &["--force", "--epochs", "1"]).ends_with(0);
+    assert!(fs::metadata(place.out()).unwrap().len() > 1000);
+}
+
+#[test]
+fn a_place_that_cannot_be_written() {
+    let place = Place::new();
+    train(&place.path("missing/hues.task.safetensors"), &[])
+        .is_refused_with(&["missing/hues.task.safetensors", "create it"]);
+    fs::create_dir(place.out()).unwrap();
+    train(&place.out(), &["--force"]).is_refused_with(&["hues.task.safetensors", "is a folder"]);
+    fs::write(place.path("file"), b"").unwrap();
+    let (run_dir, out) = (place.path("file"), place.path("other.task.safetensors"));
+    train(&out, &["--run-dir", text(&run_dir)]).is_refused_with(&["file", "--run-dir"]);
+    place.holds_only(&["file", "hues.task.safetensors"]);
+}
+
+#[test]
+fn a_loss_that_is_no_number_any_more() {
+    let place = Place::new();
+    train(&place.out(), &["--lr-head", "1e38"]).is_refused_with(&["loss", "lr-head"]);
+    assert!(!place.out().exists());
+}

@@ -1,0 +1,45 @@
+//! The help texts, as a newcomer reads them.
+
+use crate::common::piggyback;
+
+#[track_caller]
+fn check(name: &str, arguments: &[&str]) {
+    let run = piggyback(arguments).ends_with(0);
+    assert_eq!(run.stderr, "");
+    insta::assert_snapshot!(name, run.stdout);
+}
+
+#[test]
+fn top_level() {
+    check("piggyback", &["--help"]);
+}
+
+#[test]
+fn train() {
+    check("train", &["train", "--help"]);
+}
+
+#[test]
+fn eval() {
+    check("eval", &["eval", "--help"]);
+}
+
+#[test]
+fn predict() {
+    check("predict", &["predict", "--help"]);
+}
+
+#[test]
+fn inspect() {
+    check("inspect", &["inspect", "--help"]);
+}
+
+#[test]
+fn verify() {
+    check("verify", &["verify", "--help"]);
+}
+
+#[test]
+fn completions() {
+    check("completions", &["completions", "--help"]);
+}

@@ -1,0 +1,252 @@
+//! From images to a task file, and what can be done with it.
+
+use std::fs;
+
+use crate::common::{names, piggyback, piggyback_reading, shared, text, train};
+
+#[test]
+fn training_leaves_a_task_file_and_a_run_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("hues.task.safetensors");
+    let run = train(&out, &["--json", "--seed", "3"]).ends_with(0);
+    assert_eq!(names(folder.path()), ["hues.run", "hues.task.safetensors"]);
+    assert_eq!(
+        names(&folder.path().join("hues.run")),
+        [
+            "checkpoint.safetensors",
+            "config.toml",
+            "curves.svg",
+            "metrics.jsonl"
+        ]
+    );
+    // Progress is not a result.
+    assert!(
+        run.stderr
+            .contains("12 training and 4 validation images of 2 classes")
+    );
+    assert!(run.stderr.contains("epoch   2/2"));
+
+    let [summary] = &run.json()[..] else {
+        panic!("{}", run.stdout)
+    };
+    assert_eq!(summary["epochs"], 2);
+    assert_eq!(summary["file_bytes"], fs::metadata(&out).unwrap().len());
+    assert_eq!(summary["test"]["images"], 4);
+    assert!(summary["zeros"]["total"].as_u64().unwrap() > 1_000_000);
+
+    // What the run was is enough to run it again.
+    let config = folder.path().join("hues.run/config.toml");
+    let again = folder.path().join("again.task.safetensors");
+    let (backbone, images) = (shared().backbone(), shared().images());
+    let places = [
+        "--backbone",
+        text(&backbone),
+        "--data",
+        text(&images),
+        "--out",
+        text(&again),
+    ];
+    let run = piggyback(
+        &[
+            &["train", "--quiet", "--config", text(&config)],
+            &places[..],
+        ]
+        .concat(),
+    );
+    let run = run.ends_with(0);
+    assert_eq!(run.stderr, "");
+    assert!(run.stdout.contains("best epoch"));
+    assert_eq!(fs::read(&again).unwrap(), fs::read(&out).unwrap());
+}
+
+#[test]
+fn a_recipe_without_masks_makes_a_task_without_masks() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("hues.task.safetensors");
+    let run = train(
+        &out,
+        &["--recipe", "classifier-only", "--epochs", "1", "--json"],
+    )
+    .ends_with(0);
+    assert_eq!(run.json()[0]["zeros"]["total"], 0);
+    let run = piggyback(&["inspect", "--json", text(&out)]).ends_with(0);
+    let contents = &run.json()[0];
+    assert_eq!(
+        (
+            contents["bytes"]["masks"].as_u64(),
+            contents["bytes"]["norms"].as_u64()
+        ),
+        (Some(0), Some(0))
+    );
+}
+
+#[test]
+fn evaluation_tells_errors_and_confusion() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("confusion.csv");
+    let (backbone, task, images) = (shared().backbone(), shared().task(), shared().images());
+    let arguments = [
+        "eval",
+        "--backbone",
+        text(&backbone),
+        "--task",
+        text(&task),
+        "--data",
+        text(&images),
+    ];
+
+    let run = piggyback(&[&arguments[..], &["--json", "--confusion", text(&csv)]].concat());
+    let report = &run.ends_with(0).json()[0];
+    assert_eq!(report["images"], 4);
+    let table = fs::read_to_string(&csv).unwrap();
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| line.split(',').collect())
+        .collect();
+    assert_eq!(rows[0][1..], ["blue", "red"]);
+    let count = |row: usize, column: usize| rows[row][column].parse::<f64>().unwrap();
+    assert_eq!(
+        (count(1, 1) + count(1, 2), count(2, 1) + count(2, 2)),
+        (2.0, 2.0)
+    );
+    let wrong = count(1, 2) + count(2, 1);
+    assert_eq!(report["top1_error"], 100.0 * wrong / 4.0);
+
+    let run = piggyback(&arguments).ends_with(0);
+    let top1 = report["top1_error"].as_f64().unwrap();
+    assert!(
+        run.stdout
+            .starts_with(&format!("top-1 error  {top1:.2} %\n")),
+        "{}",
+        run.stdout
+    );
+    assert!(run.stdout.contains("error per class (all 2)"));
+}
+
+#[test]
+fn several_tasks_answer_for_files_folders_and_stdin() {
+    let (backbone, task) = (shared().backbone(), shared().task());
+    let test = shared().images().join("test");
+    let image = test.join("red/0.png");
+    let renamed = format!("again={}", text(&task));
+    let tasks = [
+        "predict",
+        "--backbone",
+        text(&backbone),
+        "--task",
+        text(&task),
+        "--task",
+        &renamed,
+    ];
+    let arguments = [&tasks[..], &["--json", text(&test), "-", text(&image)]].concat();
+    let run = piggyback_reading(&arguments, &fs::read(&image).unwrap()).ends_with(0);
+
+    let lines = run.json();
+    let shown: Vec<(&str, &str)> = lines
+        .iter()
+        .map(|line| {
+            (
+                line["image"].as_str().unwrap(),
+                line["task"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    let below: Vec<String> = ["blue/0.png", "blue/1.png", "red/0.png", "red/1.png"]
+        .map(|name| text(&test.join(name)).to_owned())
+        .into();
+    let images = below.iter().map(String::as_str).chain(["-", text(&image)]);
+    let expected: Vec<(&str, &str)> = images
+        .flat_map(|image| [(image, "hues"), (image, "again")])
+        .collect();
+    assert_eq!(shown, expected);
+
+    // One image and one task give one answer, however they are named and whatever is beside them.
+    let answers: Vec<_> = [4, 5, 8, 9, 10, 11]
+        .map(|i| &lines[i]["predictions"])
+        .into();
+    assert!(
+        answers.iter().all(|answer| *answer == answers[0]),
+        "{answers:?}"
+    );
+    let probabilities = answers[0].as_array().unwrap().iter();
+    let total: f64 = probabilities
+        .map(|class| class["probability"].as_f64().unwrap())
+        .sum();
+    assert!((total - 1.0).abs() < 1e-5, "{total}");
+}
+
+#[test]
+fn predictions_are_readable() {
+    let (backbone, task) = (shared().backbone(), shared().task());
+    let image = shared().images().join("test/red/0.png");
+    let arguments = [
+        "predict",
+        "--backbone",
+        text(&backbone),
+        "--task",
+        text(&task),
+        text(&image),
+    ];
+    let run = piggyback(&[&arguments[..], &["--top-k", "1"]].concat()).ends_with(0);
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    let [path, answer] = lines[..] else {
+        panic!("{}", run.stdout)
+    };
+    assert_eq!(path, text(&image));
+    let words: Vec<&str> = answer.split_whitespace().collect();
+    assert!(
+        matches!(words[..], ["hues", _, "%", "red" | "blue"]),
+        "{answer}"
+    );
+}
+
+#[test]
+fn inspection_adds_up_and_draws() {
+    let folder = tempfile::tempdir().unwrap();
+    let svg = folder.path().join("zeros.svg");
+    let task = shared().task();
+    let run = piggyback(&["inspect", "--json", "--svg", text(&svg), text(&task)]).ends_with(0);
+    let contents = &run.json()[0];
+    assert_eq!(contents["backbone"]["architecture"], "mobilenet_v2");
+    assert_eq!(contents["classes"], serde_json::json!(["blue", "red"]));
+    let bytes = |part: &str| contents["bytes"][part].as_u64().unwrap();
+    assert_eq!(bytes("file"), fs::metadata(&task).unwrap().len());
+    assert_eq!(
+        bytes("file"),
+        ["masks", "norms", "head", "header"].map(bytes).iter().sum()
+    );
+    let layers = contents["layers"].as_array().unwrap();
+    let total: u64 = layers
+        .iter()
+        .map(|layer| layer["zeros"]["total"].as_u64().unwrap())
+        .sum();
+    assert_eq!(contents["zeros"]["total"], total);
+    assert!(fs::read_to_string(&svg).unwrap().starts_with("<svg"));
+
+    let run = piggyback(&["inspect", text(&task)]).ends_with(0);
+    for part in [
+        "mobilenet_v2",
+        "2: blue, red",
+        "features.0.0.weight",
+        "best-epoch",
+        "lr-mask",
+    ] {
+        assert!(run.stdout.contains(part), "{part}: {}", run.stdout);
+    }
+}
+
+#[test]
+fn a_sound_task_passes_verification() {
+    let (backbone, task) = (shared().backbone(), shared().task());
+    let run = piggyback(&["verify", "--backbone", text(&backbone), text(&task)]).ends_with(0);
+    let verdicts: Vec<&str> = run.stdout.lines().skip(1).collect();
+    assert_eq!(
+        verdicts,
+        [
+            "  integrity    OK",
+            "  fingerprint  OK",
+            "  fit          OK",
+            "  repeat       OK"
+        ]
+    );
+}

@@ -1,0 +1,95 @@
+//! A training that is stopped in the middle and resumed writes the same task file, bit for bit.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::common::{Run, command, names, train, training};
+
+/// Epochs of three steps each: enough for a signal to come in the middle.
+const FLAGS: [&str; 2] = ["--epochs", "5"];
+
+/// Starts a training and returns once it has said `line`.
+fn start_until(out: &Path, line: &str) -> (Child, BufReader<std::process::ChildStderr>) {
+    let arguments = training(out, &FLAGS);
+    let mut command = command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said
+        .lines()
+        .last()
+        .is_some_and(|last| last.starts_with(line))
+    {
+        assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "{said}");
+    }
+    (child, stderr)
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill")
+        .args([name, &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// The bytes of an uninterrupted training's task file.
+fn uninterrupted() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("hues.task.safetensors");
+    train(&out, &FLAGS).ends_with(0);
+    fs::read(out).unwrap()
+}
+
+#[test]
+fn sigterm_leaves_a_checkpoint_that_continues_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("hues.task.safetensors");
+    let (child, mut stderr) = start_until(&out, "epoch   1/5");
+    signal(&child, "-TERM");
+    let mut said = String::new();
+    stderr.read_to_string(&mut said).unwrap();
+    let run = Run::of(child.wait_with_output().unwrap()).ends_with(130);
+    assert_eq!(run.stdout, "");
+    assert!(said.contains("--resume"), "{said}");
+    assert!(!said.contains("epoch   5/5"), "{said}");
+    assert_eq!(names(folder.path()), ["hues.run"]);
+
+    train(&out, &FLAGS).is_refused_with(&["hues.run", "--resume", "--force"]);
+    train(
+        &out,
+        &[&FLAGS[..], &["--resume", "--lr-mask", "0.5"]].concat(),
+    )
+    .is_refused_with(&["checkpoint.safetensors", "settings"]);
+    let run = train(&out, &[&FLAGS[..], &["--resume"]].concat()).ends_with(0);
+    assert!(run.stderr.contains("steps done before"), "{}", run.stderr);
+    assert_eq!(fs::read(&out).unwrap(), uninterrupted());
+}
+
+#[test]
+fn sigkill_costs_no_more_than_the_epoch_under_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("hues.task.safetensors");
+    let (child, _stderr) = start_until(&out, "epoch   2/5");
+    signal(&child, "-KILL");
+    Run::of(child.wait_with_output().unwrap()).ends_with(-1);
+    assert!(!out.exists());
+
+    let run = train(&out, &[&FLAGS[..], &["--resume"]].concat()).ends_with(0);
+    assert!(!run.stderr.contains("epoch   1/5"), "{}", run.stderr);
+    assert_eq!(fs::read(&out).unwrap(), uninterrupted());
+}
+
+#[test]
+fn resuming_without_a_checkpoint_starts_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("hues.task.safetensors");
+    let run = train(&out, &["--resume", "--epochs", "1"]).ends_with(0);
+    assert!(run.stderr.contains("starting anew"), "{}", run.stderr);
+}

@@ -1,0 +1,188 @@
+//! From bytes to a task; everything is checked before it is believed.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+
+use crate::container::{Container, Tensor};
+use crate::encode::{self, FORMAT_VERSION, Kind, MaskInfo, PACKED};
+use crate::{BitMask, Error, Head, Layout, Mask, TaskFile, TrainingRecord, Values};
+
+/// Reads a task file.
+///
+/// The order of the checks makes the error the most helpful one: is it safetensors, is it a task, is it of a version we
+/// read, is it whole, is its content sound, is it in canonical form.
+pub(crate) fn decode(bytes: &[u8]) -> Result<TaskFile, Error> {
+    let mut container = Container::parse(bytes)?;
+    let mut metadata = std::mem::take(&mut container.metadata);
+    if !metadata.keys().any(|key| key.starts_with("piggyback.")) {
+        return Err(Error::NotATask);
+    }
+    check_version(take(&mut metadata, "piggyback.format")?.as_str())?;
+    container.check_length()?;
+    check_digest(
+        &take(&mut metadata, "piggyback.digest")?,
+        container.header(),
+        bytes,
+    )?;
+
+    let mut tensors = container.tensors()?;
+    let mask_infos: BTreeMap<String, MaskInfo> = parse(&mut metadata, "piggyback.masks")?;
+    let task = TaskFile {
+        backbone: parse(&mut metadata, "piggyback.backbone")?,
+        layout: read_layout(&take(&mut metadata, "piggyback.layout")?)?,
+        classes: parse(&mut metadata, "piggyback.classes")?,
+        preprocessing: parse(&mut metadata, "piggyback.preprocessing")?,
+        training: parse::<TrainingRecord>(&mut metadata, "piggyback.training")?,
+        masks: read_masks(mask_infos, &mut tensors)?,
+        head: Head {
+            weight: floats("head.weight", take_tensor(&mut tensors, "head.weight")?)?,
+            bias: floats("head.bias", take_tensor(&mut tensors, "head.bias")?)?,
+        },
+        norms: read_norms(&mut tensors)?,
+    };
+    if let Some(key) = metadata.keys().next() {
+        return Err(Error::invalid(key, "not a key of a task file"));
+    }
+    if let Some(name) = tensors.keys().next() {
+        return Err(Error::invalid(name, "not a tensor of this task file"));
+    }
+    task.validate()?;
+    // The one thing left that could differ is how the content is written down, and this finds any of it.
+    if encode::encode(&task)?.0 != bytes {
+        return Err(Error::NotCanonical);
+    }
+    Ok(task)
+}
+
+fn check_version(version: &str) -> Result<(), Error> {
+    match version.parse::<u64>() {
+        Ok(FORMAT_VERSION) => Ok(()),
+        Ok(version) if version > FORMAT_VERSION => Err(Error::NewerVersion {
+            version,
+            supported: FORMAT_VERSION,
+        }),
+        _ => {
+            let reason = format!("{version:?} is not a version of the format");
+            Err(Error::invalid("piggyback.format", reason))
+        }
+    }
+}
+
+fn check_digest(announced: &str, header: &str, bytes: &[u8]) -> Result<(), Error> {
+    let in_header = encode::digest_position(header.as_bytes()).is_some();
+    match encode::digest_of(bytes) {
+        Some(digest) if in_header && digest == announced => Ok(()),
+        _ => Err(Error::Damaged),
+    }
+}
+
+fn read_layout(name: &str) -> Result<Layout, Error> {
+    let layouts = [Layout::Torch, Layout::Burn];
+    let found = layouts.into_iter().find(|layout| layout.as_str() == name);
+    found.ok_or_else(|| {
+        let reason = format!("\"torch\" or \"burn\" expected, found {name:?}");
+        Error::invalid("piggyback.layout", reason)
+    })
+}
+
+fn read_masks(
+    infos: BTreeMap<String, MaskInfo>,
+    tensors: &mut BTreeMap<String, Tensor<'_>>,
+) -> Result<BTreeMap<String, Mask>, Error> {
+    let mut masks = BTreeMap::new();
+    for (weight, info) in infos {
+        if info.codec != PACKED {
+            let codec = info.codec;
+            return Err(Error::UnknownCodec { weight, codec });
+        }
+        let mask = read_mask(&weight, info, tensors)?;
+        masks.insert(weight, mask);
+    }
+    Ok(masks)
+}
+
+fn read_mask(
+    weight: &str,
+    info: MaskInfo,
+    tensors: &mut BTreeMap<String, Tensor<'_>>,
+) -> Result<Mask, Error> {
+    let name = format!("mask.{weight}");
+    let len = crate::values::element_count(&info.shape).map_err(|error| error.about(&name))?;
+    let mut plane = |name: &str| bits(name, len, take_tensor(tensors, name)?);
+    let keep = plane(&name)?;
+    let mask = match info.kind {
+        Kind::Binary => Mask::binary(info.shape, keep),
+        Kind::Ternary => Mask::ternary(info.shape, keep, plane(&format!("sign.{weight}"))?),
+    };
+    let mask = mask.map_err(|error| error.about(&name))?;
+    let zeros = mask.keep().zeros_count();
+    if zeros != info.zeros {
+        let reason = format!("{} zeros announced, {zeros} found", info.zeros);
+        return Err(Error::invalid(name, reason));
+    }
+    Ok(mask)
+}
+
+fn read_norms(
+    tensors: &mut BTreeMap<String, Tensor<'_>>,
+) -> Result<BTreeMap<String, Values>, Error> {
+    let names: Vec<String> = tensors
+        .keys()
+        .filter(|name| name.starts_with("norm."))
+        .cloned()
+        .collect();
+    let mut norms = BTreeMap::new();
+    for name in names {
+        let values = floats(&name, take_tensor(tensors, &name)?)?;
+        norms.insert(name["norm.".len()..].to_owned(), values);
+    }
+    Ok(norms)
+}
+
+fn bits(name: &str, len: usize, tensor: Tensor<'_>) -> Result<BitMask, Error> {
+    check_dtype(name, "U8", &tensor)?;
+    BitMask::from_bytes(len, tensor.data.into_owned()).map_err(|error| error.about(name))
+}
+
+fn floats(name: &str, tensor: Tensor<'_>) -> Result<Values, Error> {
+    check_dtype(name, "F32", &tensor)?;
+    let (chunks, rest) = tensor.data.as_chunks::<4>();
+    if !rest.is_empty() {
+        let reason = format!("{} bytes are not a number of floats", tensor.data.len());
+        return Err(Error::invalid(name, reason));
+    }
+    let data = chunks.iter().map(|bytes| f32::from_le_bytes(*bytes));
+    Values::new(tensor.shape, data.collect()).map_err(|error| error.about(name))
+}
+
+fn check_dtype(name: &str, expected: &str, tensor: &Tensor<'_>) -> Result<(), Error> {
+    if tensor.dtype == expected {
+        return Ok(());
+    }
+    let reason = format!("dtype {expected} expected, found {}", tensor.dtype);
+    Err(Error::invalid(name, reason))
+}
+
+fn take_tensor<'a>(
+    tensors: &mut BTreeMap<String, Tensor<'a>>,
+    name: &str,
+) -> Result<Tensor<'a>, Error> {
+    tensors
+        .remove(name)
+        .ok_or_else(|| Error::invalid(name, "the tensor is missing"))
+}
+
+fn take(metadata: &mut BTreeMap<String, String>, key: &str) -> Result<String, Error> {
+    metadata
+        .remove(key)
+        .ok_or_else(|| Error::invalid(key, "the metadata key is missing"))
+}
+
+fn parse<T: DeserializeOwned>(
+    metadata: &mut BTreeMap<String, String>,
+    key: &str,
+) -> Result<T, Error> {
+    let text = take(metadata, key)?;
+    serde_json::from_str(&text).map_err(|error| Error::invalid(key, error.to_string()))
+}

@@ -1,0 +1,145 @@
+//! From a task to the bytes of its file.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::container::{self, Tensor};
+use crate::json;
+use crate::{BitMask, Error, Mask, TaskFile, Values};
+
+/// The version of the format that is written, and the newest that is read.
+pub const FORMAT_VERSION: u64 = 1;
+
+/// What stands before the digest's 64 characters in the header, and nowhere else in it: inside a JSON string the quotes
+/// would be escaped.
+pub(crate) const DIGEST_PREFIX: &str = "\"piggyback.digest\":\"";
+
+/// Number of characters of a digest.
+pub(crate) const DIGEST_CHARS: usize = 64;
+
+/// Name of the one codec of version 1.
+pub(crate) const PACKED: &str = "packed";
+
+/// Whether a mask has a plane of signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    Binary,
+    Ternary,
+}
+
+/// What the metadata say about a mask; fields in alphabetical order.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct MaskInfo {
+    pub(crate) codec: String,
+    pub(crate) kind: Kind,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) zeros: usize,
+}
+
+impl From<&Mask> for MaskInfo {
+    fn from(mask: &Mask) -> Self {
+        Self {
+            codec: PACKED.to_owned(),
+            kind: match mask.sign() {
+                None => Kind::Binary,
+                Some(_) => Kind::Ternary,
+            },
+            shape: mask.shape().to_vec(),
+            zeros: mask.keep().zeros_count(),
+        }
+    }
+}
+
+/// The bytes of a task's file and their digest. The task must be valid.
+pub(crate) fn encode(task: &TaskFile) -> Result<(Vec<u8>, String), Error> {
+    let mut bytes = container::write(&metadata(task)?, &tensors(task))?;
+    let digest = digest_of(&bytes).ok_or(Error::NotCanonical)?;
+    let at = digest_position(&bytes).ok_or(Error::NotCanonical)?;
+    bytes[at..at + DIGEST_CHARS].copy_from_slice(digest.as_bytes());
+    Ok((bytes, digest))
+}
+
+/// Where the digest's characters are, in a file whose header says it has one.
+pub(crate) fn digest_position(bytes: &[u8]) -> Option<usize> {
+    let prefix = DIGEST_PREFIX.as_bytes();
+    let found = bytes.windows(prefix.len()).position(|at| at == prefix)?;
+    let position = found + prefix.len();
+    (position + DIGEST_CHARS <= bytes.len()).then_some(position)
+}
+
+/// BLAKE3 of the file with the digest's characters replaced by `0`, in hexadecimal.
+pub(crate) fn digest_of(bytes: &[u8]) -> Option<String> {
+    let at = digest_position(bytes)?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&bytes[..at]);
+    hasher.update(&[b'0'; DIGEST_CHARS]);
+    hasher.update(&bytes[at + DIGEST_CHARS..]);
+    Some(hasher.finalize().to_hex().to_string())
+}
+
+fn metadata(task: &TaskFile) -> Result<BTreeMap<&'static str, String>, Error> {
+    let masks: BTreeMap<_, MaskInfo> = task
+        .masks
+        .iter()
+        .map(|(weight, mask)| (weight, mask.into()))
+        .collect();
+    Ok(BTreeMap::from([
+        ("piggyback.backbone", text(&task.backbone)?),
+        ("piggyback.classes", text(&task.classes)?),
+        ("piggyback.digest", "0".repeat(DIGEST_CHARS)),
+        ("piggyback.format", FORMAT_VERSION.to_string()),
+        ("piggyback.layout", task.layout.as_str().to_owned()),
+        ("piggyback.masks", text(&masks)?),
+        ("piggyback.preprocessing", text(&task.preprocessing)?),
+        ("piggyback.training", task.training.to_json()),
+    ]))
+}
+
+fn text(value: &impl Serialize) -> Result<String, Error> {
+    json::to_string(value).map_err(|error| Error::invalid("metadata", error.to_string()))
+}
+
+/// Floats first, so that they start at a multiple of four bytes and can be mapped; then bits; by name within each.
+fn tensors(task: &TaskFile) -> Vec<(String, Tensor<'_>)> {
+    let head = [
+        ("head.bias".to_owned(), floats(&task.head.bias)),
+        ("head.weight".to_owned(), floats(&task.head.weight)),
+    ];
+    let norms = task
+        .norms
+        .iter()
+        .map(|(key, values)| (format!("norm.{key}"), floats(values)));
+    let keeps = task
+        .masks
+        .iter()
+        .map(|(weight, mask)| (format!("mask.{weight}"), bits(mask.keep())));
+    let signs = task.masks.iter().filter_map(|(weight, mask)| {
+        let sign = mask.sign()?;
+        Some((format!("sign.{weight}"), bits(sign)))
+    });
+    head.into_iter()
+        .chain(norms)
+        .chain(keeps)
+        .chain(signs)
+        .collect()
+}
+
+fn floats(values: &Values) -> Tensor<'static> {
+    let data = values.data().iter().flat_map(|value| value.to_le_bytes());
+    Tensor {
+        dtype: Cow::Borrowed("F32"),
+        shape: values.shape().to_vec(),
+        data: data.collect(),
+    }
+}
+
+fn bits(bits: &BitMask) -> Tensor<'_> {
+    Tensor {
+        dtype: Cow::Borrowed("U8"),
+        shape: vec![bits.as_bytes().len()],
+        data: Cow::Borrowed(bits.as_bytes()),
+    }
+}

@@ -1,0 +1,64 @@
+//! Learns a task and uses it.
+//!
+//! ```text
+//! cargo run --release --example learn_a_task -- data/mobilenet_v2.pth data/sketch data/sketch/test/symbols
+//! ```
+
+use std::path::PathBuf;
+
+use burn::tensor::Device;
+use piggyback::data::{Image, ImageFolder, Samples};
+use piggyback::task::TaskFile;
+use piggyback::train::{Event, TrainConfig};
+use piggyback::{Backbone, Engine, Trainer};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<PathBuf> = std::env::args().skip(1).map(PathBuf::from).collect();
+    let [checkpoint, data, image] = &arguments[..] else {
+        return Err("usage: learn_a_task CHECKPOINT DATA IMAGE".into());
+    };
+
+    // The backbone is loaded once; nothing below changes it.
+    let backbone = Backbone::load(checkpoint, &Device::flex())?;
+
+    let config = TrainConfig {
+        epochs: 3,
+        image_size: 96,
+        ..TrainConfig::default()
+    };
+    let trained = Trainer::new(config)
+        .observe(|event| {
+            if let Event::Epoch(epoch) = event {
+                println!(
+                    "epoch {}: {:.1} % validation error",
+                    epoch.epoch, epoch.validation_error
+                );
+            }
+        })
+        .train(&backbone, &ImageFolder::open(data)?)?;
+    let file = std::env::temp_dir().join("example.task.safetensors");
+    trained.task.save(&file)?;
+    println!(
+        "{} holds the task in {} bytes",
+        file.display(),
+        std::fs::metadata(&file)?.len()
+    );
+
+    let engine = Engine::new(backbone).with_task("example", TaskFile::open(&file)?)?;
+    let classes = &engine.task("example")?.classes;
+    for (path, _) in Samples::unlabelled(std::slice::from_ref(image))?
+        .iter()
+        .take(5)
+    {
+        let predictions = engine.predict("example", &[Image::open(&path)?])?;
+        for (class, probability) in predictions.iter().flat_map(|prediction| prediction.top(1)) {
+            println!(
+                "{}: {} ({:.0} %)",
+                path.display(),
+                classes[class],
+                100.0 * probability
+            );
+        }
+    }
+    Ok(())
+}

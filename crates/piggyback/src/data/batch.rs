@@ -1,0 +1,175 @@
+//! A batch, and how a loader forms it.
+
+use std::thread;
+
+use super::{Augment, Error, Order};
+
+/// Room for about 9,700 images of 96 x 96 pixels.
+const DEFAULT_CACHE_BYTES: usize = 256 << 20;
+
+/// How a [`Loader`](super::Loader) forms batches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoaderConfig {
+    /// Images in a batch.
+    pub batch_size: usize,
+    /// Fewest images in a batch: a shorter last batch is merged into the one before it. Training batch norm
+    /// needs 2, since one value has no variance.
+    pub min_batch: usize,
+    /// The order of an epoch's images.
+    pub order: Order,
+    /// Random changes, drawn from `(seed, epoch, sample index)`.
+    pub augment: Option<Augment>,
+    /// Seed of the order and the augmentation.
+    pub seed: u64,
+    /// Leave out images that cannot be read and list them in [`Batch::skipped`], instead of ending with the error.
+    pub skip_bad: bool,
+    /// Decoding threads. At most one batch more than threads is held ready or in work.
+    pub workers: usize,
+    /// Memory for decoded and resized images, so that later epochs need not read them again; what does not fit
+    /// is decoded each time. Changes speed, never a bit.
+    pub cache_bytes: usize,
+}
+
+impl LoaderConfig {
+    /// Shuffled batches of at least two images, cached in up to 256 MiB.
+    pub fn training(batch_size: usize, seed: u64, augment: Option<Augment>) -> Self {
+        Self {
+            min_batch: 2,
+            order: Order::Shuffled,
+            augment,
+            seed,
+            cache_bytes: DEFAULT_CACHE_BYTES,
+            ..Self::evaluation(batch_size)
+        }
+    }
+
+    /// Batches in the order of the list, for one pass: nothing is cached.
+    pub fn evaluation(batch_size: usize) -> Self {
+        Self {
+            batch_size,
+            min_batch: 1,
+            order: Order::Sequential,
+            augment: None,
+            seed: 0,
+            skip_bad: false,
+            workers: thread::available_parallelism().map_or(1, |cores| cores.get().min(8)),
+            cache_bytes: 0,
+        }
+    }
+}
+
+impl LoaderConfig {
+    /// Refuses settings out of range.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if let Some(augment) = &self.augment {
+            augment.check()?;
+        }
+        let at_least = |name, value: usize, least: usize, expected| {
+            if value >= least {
+                return Ok(());
+            }
+            Err(Error::Setting {
+                name,
+                value: value.to_string(),
+                expected,
+            })
+        };
+        at_least("min_batch", self.min_batch, 1, "at least 1")?;
+        at_least(
+            "batch_size",
+            self.batch_size,
+            self.min_batch,
+            "at least min_batch (2 in training)",
+        )?;
+        at_least("workers", self.workers, 1, "at least 1")
+    }
+}
+
+/// A batch of images ready for the network.
+#[derive(Debug)]
+pub struct Batch {
+    /// Normalised pixels, `[batch, image_size, image_size, 3]`: channels last.
+    pub images: Vec<f32>,
+    /// Side of an image, pixels.
+    pub image_size: usize,
+    /// Class index of each image.
+    pub labels: Vec<u32>,
+    /// Sample index of each image.
+    pub indices: Vec<usize>,
+    /// Images left out because they could not be read.
+    pub skipped: Vec<Skipped>,
+}
+
+/// An image that could not be read.
+#[derive(Debug)]
+pub struct Skipped {
+    /// Its sample index.
+    pub index: usize,
+    /// Why; names the file.
+    pub error: Error,
+}
+
+impl Batch {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether no image is left. See [`Loader::epoch`](super::Loader::epoch).
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// `[batch, image_size, image_size, 3]`.
+    pub fn shape(&self) -> [usize; 4] {
+        [self.len(), self.image_size, self.image_size, 3]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_out_of_range_are_named() {
+        let training = |batch_size| LoaderConfig::training(batch_size, 0, None);
+        training(2).check().unwrap();
+        LoaderConfig::evaluation(1).check().unwrap();
+        let augment = Some(Augment {
+            shift: 2.0,
+            ..Augment::default()
+        });
+        let bad = [
+            ("batch_size", LoaderConfig::evaluation(0)),
+            ("batch_size", training(1)),
+            (
+                "workers",
+                LoaderConfig {
+                    workers: 0,
+                    ..training(2)
+                },
+            ),
+            (
+                "min_batch",
+                LoaderConfig {
+                    min_batch: 0,
+                    ..training(2)
+                },
+            ),
+            (
+                "shift",
+                LoaderConfig {
+                    augment,
+                    ..training(2)
+                },
+            ),
+        ];
+        for (setting, config) in bad {
+            let error = config.check().unwrap_err();
+            assert!(
+                matches!(error, Error::Setting { name, .. } if name == setting),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! A list of image files and their classes.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Error;
+use super::random::{Purpose, Random};
+use super::walk::{check_folder, class_names, images_below};
+
+/// Extensions of the files taken for images, in any case.
+pub const EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "png", "webp", "bmp", "gif"];
+
+/// Image files and their classes; the images themselves stay on disk.
+///
+/// Each file costs a relative path and a class index.
+#[derive(Clone, Debug)]
+pub struct Samples {
+    root: Arc<Path>,
+    classes: Arc<[String]>,
+    files: Vec<File>,
+}
+
+#[derive(Clone, Debug)]
+struct File {
+    /// Relative to the root; shared by the parts of a split.
+    path: Arc<Path>,
+    class: u32,
+}
+
+impl Samples {
+    /// The images of an evaluation split, labelled by the position of their class folder in `classes`.
+    ///
+    /// Takes `dir/test/` if there is one, else `dir/val/`, else `dir` itself. Classes without a folder have
+    /// no images; files are ordered by class, then as torchvision orders them.
+    ///
+    /// # Errors
+    /// [`Error::UnknownClass`] if a folder's name is not in `classes`; [`Error::NoImages`] if there are none;
+    /// [`Error::NoEvaluationSplit`] if `dir` holds `train/` alone; [`Error::Missing`],
+    /// [`Error::NotAFolder`], [`Error::Empty`], [`Error::NoClassFolders`], [`Error::ClassName`], [`Error::Io`].
+    pub fn for_classes(dir: impl AsRef<Path>, classes: &[String]) -> Result<Self, Error> {
+        let dir = dir.as_ref();
+        check_folder(dir)?;
+        let split = ["test", "val"]
+            .map(|split| dir.join(split))
+            .into_iter()
+            .find(|s| s.is_dir());
+        if split.is_none() && dir.join("train").is_dir() {
+            return Err(Error::NoEvaluationSplit { path: dir.into() });
+        }
+        Self::read(split.as_deref().unwrap_or(dir), classes.into())
+    }
+
+    /// Images without classes, for prediction: the files named, and all images below the folders named, in the
+    /// order given. Every class index is 0.
+    ///
+    /// A file is taken whatever its extension.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Io`], and [`Error::NoImages`] for a folder without images.
+    pub fn unlabelled(paths: &[PathBuf]) -> Result<Self, Error> {
+        let mut files = Vec::new();
+        for path in paths {
+            if check_folder(path).is_ok() {
+                let images = images_below(Path::new(""), path)?;
+                if images.is_empty() {
+                    return Err(Error::NoImages { path: path.clone() });
+                }
+                files.extend(images.into_iter().map(|path| File {
+                    path: path.into(),
+                    class: 0,
+                }));
+            } else {
+                std::fs::metadata(path).map_err(|source| Error::io(path, source))?;
+                files.push(File {
+                    path: path.as_path().into(),
+                    class: 0,
+                });
+            }
+        }
+        Ok(Self {
+            root: Path::new("").into(),
+            classes: Arc::new([]),
+            files,
+        })
+    }
+
+    /// The class folders in `dir`, each of which must be in `classes`.
+    pub(super) fn read(dir: &Path, classes: Arc<[String]>) -> Result<Self, Error> {
+        let names = class_names(dir)?;
+        let known: HashMap<&str, usize> = classes
+            .iter()
+            .enumerate()
+            .map(|(index, name)| (name.as_str(), index))
+            .collect();
+        let mut folders = Vec::with_capacity(names.len());
+        for name in names {
+            match known.get(name.as_str()) {
+                Some(&class) => folders.push((class, name)),
+                None => {
+                    let path = dir.join(&name);
+                    let known = classes.len();
+                    return Err(Error::UnknownClass {
+                        path,
+                        class: name,
+                        known,
+                    });
+                }
+            }
+        }
+        folders.sort_unstable();
+        let mut files = Vec::new();
+        for (class, name) in folders {
+            let class = class as u32;
+            let images = images_below(dir, Path::new(&name))?;
+            files.extend(images.into_iter().map(|path| File {
+                path: path.into(),
+                class,
+            }));
+        }
+        if files.is_empty() {
+            return Err(Error::NoImages { path: dir.into() });
+        }
+        files.shrink_to_fit();
+        Ok(Self {
+            root: dir.into(),
+            classes,
+            files,
+        })
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Whether there are no images.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// The folder that holds the class folders.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The classes in order; a class's position is its label.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// The path and class index of an image.
+    pub fn get(&self, index: usize) -> Option<(PathBuf, u32)> {
+        self.files
+            .get(index)
+            .map(|file| (self.root.join(&file.path), file.class))
+    }
+
+    /// The paths and class indices in order.
+    pub fn iter(&self) -> impl Iterator<Item = (PathBuf, u32)> {
+        self.files
+            .iter()
+            .map(|file| (self.root.join(&file.path), file.class))
+    }
+
+    /// Number of images of each class.
+    pub fn class_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes.len()];
+        for file in &self.files {
+            if let Some(count) = counts.get_mut(file.class as usize) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
+    /// Holds out about `share` of the images for validation: `(train, validation)`.
+    ///
+    /// Stratified: a class gives `share` of its images, rounded down, and the images still missing from
+    /// `share` of the whole come from the classes with the largest remainders (ties by lot), one each. Every
+    /// class keeps at least one image for training; at least one image is held out. Both parts keep the
+    /// order. The same `seed` gives the same split.
+    ///
+    /// # Errors
+    /// [`Error::ValidationShare`] if `share` is not within (0, 1); [`Error::NothingToHoldOut`] if no class
+    /// has two images.
+    pub fn split_validation(&self, share: f64, seed: u64) -> Result<(Self, Self), Error> {
+        if !(share > 0.0 && share < 1.0) {
+            return Err(Error::ValidationShare { share });
+        }
+        let mut random = Random::new(Purpose::Split, seed, 0, 0);
+        // Unlabelled images all have class 0.
+        let mut members = vec![Vec::new(); self.classes.len().max(1)];
+        for (index, file) in self.files.iter().enumerate() {
+            members[file.class as usize].push(index);
+        }
+        let mut held_out = vec![false; self.files.len()];
+        let mut remainders = Vec::new();
+        let mut missing = (share * self.files.len() as f64).round().max(1.0) as usize;
+        for mut class in members {
+            random.shuffle(&mut class);
+            let wanted = share * class.len() as f64;
+            let whole = (wanted as usize).min(class.len().saturating_sub(1));
+            for &index in &class[..whole] {
+                held_out[index] = true;
+            }
+            missing = missing.saturating_sub(whole);
+            if whole + 1 < class.len() {
+                remainders.push((wanted - whole as f64, class[whole]));
+            }
+        }
+        random.shuffle(&mut remainders);
+        remainders.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        for (_, index) in remainders.into_iter().take(missing) {
+            held_out[index] = true;
+        }
+        let part = |wanted: bool| {
+            let files = self.files.iter().zip(&held_out);
+            let files = files.filter(|&(_, &held_out)| held_out == wanted);
+            Self {
+                files: files.map(|(file, _)| file.clone()).collect(),
+                ..self.emptied()
+            }
+        };
+        let (train, validation) = (part(false), part(true));
+        if validation.is_empty() {
+            return Err(Error::NothingToHoldOut {
+                path: self.root.to_path_buf(),
+            });
+        }
+        Ok((train, validation))
+    }
+
+    fn emptied(&self) -> Self {
+        Self {
+            root: self.root.clone(),
+            classes: self.classes.clone(),
+            files: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Samples with this many images of each class; no such files exist.
+    fn samples(counts: &[usize]) -> Samples {
+        let classes: Vec<String> = (0..counts.len()).map(|class| format!("c{class}")).collect();
+        let files = counts.iter().enumerate().flat_map(|(class, &count)| {
+            (0..count).map(move |image| File {
+                path: PathBuf::from(format!("c{class}/{image}.png")).into(),
+                class: class as u32,
+            })
+        });
+        Samples {
+            root: Path::new("root").into(),
+            classes: classes.into(),
+            files: files.collect(),
+        }
+    }
+
+    #[test]
+    fn every_class_gives_its_share() {
+        let (train, validation) = samples(&[100, 20, 10]).split_validation(0.1, 1).unwrap();
+        assert_eq!(validation.class_counts(), [10, 2, 1]);
+        assert_eq!(train.class_counts(), [90, 18, 9]);
+    }
+
+    #[test]
+    fn small_classes_give_by_lot() {
+        let many = samples(&[3; 254]);
+        let (train, validation) = many.split_validation(0.1, 1).unwrap();
+        assert_eq!(validation.len(), 76);
+        assert!(validation.class_counts().iter().all(|&count| count <= 1));
+        assert!(train.class_counts().iter().all(|&count| count >= 2));
+        let (_, other) = many.split_validation(0.1, 2).unwrap();
+        assert_ne!(validation.class_counts(), other.class_counts());
+    }
+
+    #[test]
+    fn what_cannot_be_split_is_refused() {
+        let error = samples(&[1, 1, 1]).split_validation(0.5, 0).unwrap_err();
+        assert!(matches!(error, Error::NothingToHoldOut { .. }), "{error}");
+        for share in [0.0, 1.0, -0.1, f64::NAN] {
+            let error = samples(&[5]).split_validation(share, 0).unwrap_err();
+            assert!(matches!(error, Error::ValidationShare { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn unlabelled_images_split_as_one_class() {
+        let all = Samples {
+            classes: Arc::new([]),
+            ..samples(&[10])
+        };
+        let (train, validation) = all.split_validation(0.3, 0).unwrap();
+        assert_eq!((train.len(), validation.len()), (7, 3));
+    }
+
+    proptest! {
+        #[test]
+        fn a_split_is_a_partition_that_leaves_every_class_an_image(
+            counts in prop::collection::vec(1_usize..20, 1..12),
+            share in 0.001..0.999,
+            seed: u64,
+        ) {
+            prop_assume!(counts.iter().any(|&count| count > 1));
+            let all = samples(&counts);
+            let (train, validation) = all.split_validation(share, seed).unwrap();
+            prop_assert!(train.class_counts().iter().all(|&count| count >= 1));
+            prop_assert!(!validation.is_empty());
+            prop_assert!(validation.len() <= ((share * all.len() as f64).round() as usize).max(1));
+            prop_assert_eq!(train.len() + validation.len(), all.len());
+            let mut paths: HashSet<PathBuf> = train.iter().map(|(path, _)| path).collect();
+            paths.extend(validation.iter().map(|(path, _)| path));
+            prop_assert_eq!(paths.len(), all.len());
+
+            let again = all.split_validation(share, seed).unwrap();
+            prop_assert!(again.1.iter().eq(validation.iter()));
+        }
+    }
+}

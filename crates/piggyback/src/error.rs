@@ -1,0 +1,120 @@
+//! What can go wrong, as values that name the file, tensor or class concerned.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// The result of the library's fallible functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that the library can fail with.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// A file could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// A checkpoint that is not what it should be.
+    #[error("{}: {reason}", path.display())]
+    Checkpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// Images that cannot be used.
+    #[error(transparent)]
+    Data(#[from] crate::data::Error),
+    /// A task file that cannot be used.
+    #[error(transparent)]
+    Task(#[from] piggyback_task::Error),
+    /// A task whose content does not fit the backbone it is used with.
+    #[error("task '{task}' does not fit the backbone: {reason}")]
+    Misfit {
+        /// The task's name or file.
+        task: String,
+        /// What was expected and what to do.
+        reason: String,
+    },
+    /// A setting that cannot be used.
+    #[error("{setting}: {reason}")]
+    Setting {
+        /// The setting's name.
+        setting: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// The loss stopped being a number.
+    #[error(
+        "the loss became {loss} in epoch {epoch}, step {step}: lower the learning rates, {rates}"
+    )]
+    Diverged {
+        /// The loss.
+        loss: f64,
+        /// Epoch, counted from 1.
+        epoch: usize,
+        /// Step within the epoch, counted from 1.
+        step: usize,
+        /// The rates in use.
+        rates: String,
+    },
+    /// Training was asked to stop and left a checkpoint.
+    #[error("stopped after {steps} steps; continue with --resume {}", run_dir.display())]
+    Interrupted {
+        /// Steps done.
+        steps: usize,
+        /// The run folder with the checkpoint.
+        run_dir: PathBuf,
+    },
+    /// Training was asked to stop, and there was no run folder to leave a checkpoint in.
+    #[error("stopped after {steps} steps without a run folder: nothing was kept")]
+    Stopped {
+        /// Steps done.
+        steps: usize,
+    },
+    /// A task that is asked for but not loaded.
+    #[error("no task is called '{name}'; loaded are: {}", loaded.join(", "))]
+    UnknownTask {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        loaded: Vec<String>,
+    },
+}
+
+impl Error {
+    pub(crate) fn read(path: &Path, source: io::Error) -> Self {
+        Self::Read {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn write(path: &Path, source: io::Error) -> Self {
+        Self::Write {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn setting(setting: &str, reason: impl Into<String>) -> Self {
+        Self::Setting {
+            setting: setting.to_owned(),
+            reason: reason.into(),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! How often a task is wrong.
+
+use piggyback_task::TaskFile;
+use serde::Serialize;
+
+use crate::data::{Loader, LoaderConfig, Samples};
+use crate::engine::{Engine, Prediction};
+use crate::error::{Error, Result};
+
+/// Classes beyond which the top-5 error says something.
+const TOP5_CLASSES: usize = 5;
+
+/// How to evaluate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EvaluateConfig {
+    /// Images that are predicted at once.
+    pub batch_size: usize,
+    /// Leave out images that cannot be read instead of stopping.
+    pub skip_bad: bool,
+}
+
+impl Default for EvaluateConfig {
+    fn default() -> Self {
+        Self {
+            batch_size: 64,
+            skip_bad: false,
+        }
+    }
+}
+
+/// The errors of one class.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClassResult {
+    /// The class.
+    pub class: String,
+    /// Its images.
+    pub images: usize,
+    /// Share of them that were taken for another class, %.
+    pub error: f64,
+}
+
+/// How often a task is wrong on a set of images.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Images evaluated.
+    pub images: usize,
+    /// Share of the images whose class is not the likeliest, %.
+    pub top1_error: f64,
+    /// Share of the images whose class is not among the five likeliest, %; `None` for five classes
+    /// or fewer.
+    pub top5_error: Option<f64>,
+    /// Mean cross-entropy, nats.
+    pub loss: f64,
+    /// Every class, in the task's order.
+    pub classes: Vec<ClassResult>,
+    /// Images by true class (rows) and predicted class (columns).
+    pub confusion: Vec<Vec<u64>>,
+    /// Images left out because they could not be read, with the reason.
+    pub skipped: Vec<String>,
+}
+
+impl Evaluation {
+    /// The confusion matrix as CSV: a header of predicted classes, a row for each true class.
+    pub fn confusion_csv(&self) -> String {
+        let names: Vec<String> = self
+            .classes
+            .iter()
+            .map(|class| csv_field(&class.class))
+            .collect();
+        let mut csv = format!("true\\predicted,{}\n", names.join(","));
+        for (name, row) in names.iter().zip(&self.confusion) {
+            let counts: Vec<String> = row.iter().map(u64::to_string).collect();
+            csv.push_str(&format!("{name},{}\n", counts.join(",")));
+        }
+        csv
+    }
+}
+
+/// A field of a CSV row, quoted where RFC 4180 asks for it.
+fn csv_field(text: &str) -> String {
+    if text.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Counts of an evaluation while it runs.
+pub(crate) struct Tally {
+    confusion: Vec<Vec<u64>>,
+    images: usize,
+    wrong_of_five: usize,
+    loss: f64,
+}
+
+impl Tally {
+    pub(crate) fn new(classes: usize) -> Self {
+        Self {
+            confusion: vec![vec![0; classes]; classes],
+            images: 0,
+            wrong_of_five: 0,
+            loss: 0.0,
+        }
+    }
+
+    pub(crate) fn add(&mut self, prediction: &Prediction, label: usize) {
+        let best = prediction.top(TOP5_CLASSES);
+        if let Some((class, _)) = best.first() {
+            self.confusion[label][*class] += 1;
+        }
+        self.wrong_of_five += usize::from(best.iter().all(|(class, _)| *class != label));
+        self.loss += cross_entropy(&prediction.logits, label);
+        self.images += 1;
+    }
+
+    pub(crate) fn finish(self, task: &TaskFile, skipped: Vec<String>) -> Evaluation {
+        let percent = |count: u64, of: u64| 100.0 * count as f64 / (of.max(1)) as f64;
+        let right: u64 = (0..self.confusion.len())
+            .map(|class| self.confusion[class][class])
+            .sum();
+        let images = self.images as u64;
+        let classes = (task.classes.iter().zip(&self.confusion).enumerate())
+            .map(|(index, (class, row))| {
+                let images: u64 = row.iter().sum();
+                ClassResult {
+                    class: class.clone(),
+                    images: images as usize,
+                    error: percent(images - row[index], images),
+                }
+            })
+            .collect();
+        let five = self.confusion.len() > TOP5_CLASSES;
+        Evaluation {
+            images: self.images,
+            top1_error: percent(images - right, images),
+            top5_error: five.then(|| percent(self.wrong_of_five as u64, images)),
+            loss: self.loss / images.max(1) as f64,
+            classes,
+            confusion: self.confusion,
+            skipped,
+        }
+    }
+}
+
+/// Cross-entropy of one image, nats.
+fn cross_entropy(logits: &[f32], label: usize) -> f64 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let total: f64 = logits
+        .iter()
+        .map(|&logit| f64::from(logit - largest).exp())
+        .sum();
+    total.ln() - f64::from(logits[label] - largest)
+}
+
+/// Evaluates the task called `name` on labelled images, whose classes must be the task's.
+///
+/// `observe` is told after each batch how many images are done, of how many.
+///
+/// # Errors
+///
+/// [`Error::UnknownTask`], other classes than the task's, and, unless they are skipped, images that
+/// cannot be read.
+pub fn evaluate(
+    engine: &Engine,
+    name: &str,
+    samples: Samples,
+    config: &EvaluateConfig,
+    observe: &mut dyn FnMut(usize, usize),
+) -> Result<Evaluation> {
+    let task = engine.task(name)?;
+    if samples.classes() != task.classes {
+        return Err(Error::Misfit {
+            task: name.to_owned(),
+            reason: "the images' classes are not the task's".into(),
+        });
+    }
+    let total = samples.len();
+    let loader_config = LoaderConfig {
+        skip_bad: config.skip_bad,
+        ..LoaderConfig::evaluation(config.batch_size)
+    };
+    let loader = Loader::new(samples, task.preprocessing.clone(), loader_config)?;
+    let mut tally = Tally::new(task.classes.len());
+    let (mut skipped, mut done) = (Vec::new(), 0);
+    for batch in loader.epoch(0) {
+        let batch = batch?;
+        done += batch.len() + batch.skipped.len();
+        skipped.extend(batch.skipped.iter().map(|image| image.error.to_string()));
+        let shape = batch.shape();
+        let predictions = engine.predict_pixels(name, batch.images, shape)?;
+        for (prediction, &label) in predictions.iter().zip(&batch.labels) {
+            tally.add(prediction, label as usize);
+        }
+        observe(done, total);
+    }
+    if tally.images == 0 {
+        return Err(Error::setting("data", "none of the images could be read"));
+    }
+    Ok(tally.finish(task, skipped))
+}

@@ -1,0 +1,281 @@
+//! Scores and masks: the paper's method, on any Burn module.
+//!
+//! A mask is a [`Reparameterization`] of a frozen parameter: a real-valued score for each weight,
+//! compared with a threshold each time the weight is used. Gradients pass straight through the
+//! comparison (Mallya et al., *Piggyback*, ECCV 2018, section 3.2), so any optimiser that finds
+//! `<weight>.mask.scores` among a module's parameters learns the mask, and after training
+//! [`masks`] reads the bits.
+//!
+//! ```
+//! use burn::module::Module;
+//! use burn::nn::LinearConfig;
+//! use burn::tensor::Device;
+//! use piggyback::mask::{self, MaskConfig};
+//!
+//! let device = Device::flex().autodiff();
+//! let network = LinearConfig::new(8, 4).init(&device).freeze();
+//! let config = MaskConfig::default();
+//! let masked = mask::attach(network, &config, |tensor| tensor.name == "weight");
+//!
+//! // Scores start above the threshold: nothing is masked yet.
+//! assert_eq!(mask::masks(&masked, &config)["weight"].zeros().count, 0);
+//! ```
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId, Reparameterization, Reparameterizer};
+use burn::tensor::{Tensor, TensorData};
+use piggyback_task::{BitMask, Mask};
+use serde::{Deserialize, Serialize};
+
+use crate::backbone::{FieldPath, NamedTensor, RankErased, Replace, map_tensors, named_tensors};
+use crate::ops::{self, Bits, GradientScaling, Thresholding};
+use crate::random::{Purpose, Random};
+
+/// What ends the path of a weight's scores.
+const SCORES_SUFFIX: &str = ".mask.scores";
+
+/// The values that a weight can be multiplied by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MaskKind {
+    /// 0 or 1: kept where the score is above the threshold.
+    #[default]
+    Binary,
+    /// -1, 0 or 1: negated where the score is below zero.
+    Ternary,
+}
+
+/// How scores start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScoreInit {
+    /// Each at the start value.
+    #[default]
+    Constant,
+    /// Uniform between minus and plus the start value.
+    Uniform,
+}
+
+/// How masks are learned. The defaults are the paper's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct MaskConfig {
+    /// Binary or ternary.
+    pub kind: MaskKind,
+    /// A weight is kept where its score is strictly above this: 5e-3.
+    pub threshold: f32,
+    /// How scores start.
+    pub init: ScoreInit,
+    /// The value that scores start at: 1e-2.
+    pub init_value: f32,
+    /// How a score's gradient is scaled.
+    pub gradient_scaling: GradientScaling,
+}
+
+impl Default for MaskConfig {
+    fn default() -> Self {
+        Self {
+            kind: MaskKind::Binary,
+            threshold: 5e-3,
+            init: ScoreInit::Constant,
+            init_value: 1e-2,
+            gradient_scaling: GradientScaling::None,
+        }
+    }
+}
+
+/// The scores of one parameter: what a mask is thresholded from.
+#[derive(Module, Debug)]
+pub struct MaskScores {
+    /// One per weight, in the weight's row-major order, `[weights]`.
+    pub scores: Param<Tensor<1>>,
+    #[module(skip)]
+    thresholding: Thresholding,
+}
+
+impl Reparameterization for MaskScores {
+    const NAME: &'static str = "mask";
+
+    fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
+        ops::threshold_mask(base, self.scores.val(), self.thresholding)
+    }
+}
+
+/// Attaches scores to the parameters of `module` that `select` picks by name and shape.
+///
+/// Freeze the module first: a mask learns to choose among weights that stay. Random starts are
+/// drawn from seed 0; see [`attach_seeded`].
+pub fn attach<M: Module>(
+    module: M,
+    config: &MaskConfig,
+    select: impl FnMut(&NamedTensor) -> bool,
+) -> M {
+    attach_seeded(module, config, 0, select)
+}
+
+/// [`attach`] with the seed that a uniform start of the scores is drawn from.
+pub fn attach_seeded<M: Module>(
+    module: M,
+    config: &MaskConfig,
+    seed: u64,
+    mut select: impl FnMut(&NamedTensor) -> bool,
+) -> M {
+    let selected = named_tensors(&module)
+        .into_iter()
+        .filter(|tensor| select(tensor))
+        .enumerate()
+        .map(|(index, tensor)| (tensor.id, index as u64))
+        .collect();
+    module.apply_reparameterization(Masker {
+        config: *config,
+        seed,
+        selected,
+    })
+}
+
+struct Masker {
+    config: MaskConfig,
+    seed: u64,
+    /// The masked parameters, numbered in the order of the module.
+    selected: BTreeMap<ParamId, u64>,
+}
+
+impl Reparameterizer for Masker {
+    type Reparam = MaskScores;
+
+    fn reparameterize<const D: usize>(
+        &mut self,
+        _path: &str,
+        param: Param<Tensor<D>>,
+    ) -> (Param<Tensor<D>>, Option<MaskScores>) {
+        let Some(&index) = self.selected.get(&param.id) else {
+            return (param, None);
+        };
+        let count = param.lazy_shape().num_elements();
+        let start = self.config.init_value;
+        let values: Vec<f32> = match self.config.init {
+            ScoreInit::Constant => vec![start; count],
+            ScoreInit::Uniform => {
+                let mut random = Random::new(Purpose::Init, self.seed, 0, index);
+                let bound = f64::from(start);
+                (0..count)
+                    .map(|_| random.uniform(-bound, bound) as f32)
+                    .collect()
+            }
+        };
+        let scores = Tensor::from_data(TensorData::new(values, [count]), &param.lazy_device());
+        let thresholding = Thresholding {
+            threshold: self.config.threshold,
+            ternary: self.config.kind == MaskKind::Ternary,
+            scaling: self.config.gradient_scaling,
+        };
+        (
+            param,
+            Some(MaskScores {
+                scores: Param::from_tensor(scores),
+                thresholding,
+            }),
+        )
+    }
+}
+
+/// The masks that the scores of `module` stand for now, by the name of the weight.
+///
+/// `config` must be the one that they were attached with.
+pub fn masks<M: Module>(module: &M, config: &MaskConfig) -> BTreeMap<String, Mask> {
+    let mut reader = MaskReader {
+        config: *config,
+        ..MaskReader::default()
+    };
+    module.visit(&mut reader);
+    reader.masks
+}
+
+#[derive(Default)]
+struct MaskReader {
+    config: MaskConfig,
+    path: FieldPath,
+    masks: BTreeMap<String, Mask>,
+    /// Shape of the weight visited last: its scores, if it has any, come next.
+    shape: Vec<usize>,
+}
+
+impl ModuleVisitor for MaskReader {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let path = self.path.name();
+        let Some(weight) = path.strip_suffix(SCORES_SUFFIX) else {
+            self.shape = param.lazy_shape().to_vec();
+            return;
+        };
+        let scores = values(param.base());
+        let (threshold, shape) = (self.config.threshold, self.shape.clone());
+        let above = |i: usize| scores[i] > threshold;
+        let below = |i: usize| scores[i] < 0.0 && !above(i);
+        let mask = match self.config.kind {
+            MaskKind::Binary => Mask::binary(shape, BitMask::from_fn(scores.len(), above)),
+            MaskKind::Ternary => Mask::ternary(
+                shape,
+                BitMask::from_fn(scores.len(), |i| above(i) || below(i)),
+                BitMask::from_fn(scores.len(), below),
+            ),
+        };
+        // A weight has as many scores as elements, and a sign only where it is kept.
+        if let Ok(mask) = mask {
+            self.masks.insert(weight.to_owned(), mask);
+        }
+    }
+}
+
+/// Applies finished masks to the weights of `module`: kept, negated, or +0.0.
+///
+/// # Errors
+///
+/// The names of masks that fit no parameter.
+pub fn apply<M: Module>(module: M, masks: &BTreeMap<String, Mask>) -> Result<M, Vec<String>> {
+    let shapes: BTreeMap<String, Vec<usize>> = named_tensors(&module)
+        .into_iter()
+        .map(|tensor| (tensor.name, tensor.shape))
+        .collect();
+    let unfit: Vec<String> = (masks.iter())
+        .filter(|(name, mask)| shapes.get(*name).map(Vec::as_slice) != Some(mask.shape()))
+        .map(|(name, _)| name.clone())
+        .collect();
+    if !unfit.is_empty() {
+        return Err(unfit);
+    }
+    Ok(map_tensors(module, &mut Applying { masks }))
+}
+
+struct Applying<'a> {
+    masks: &'a BTreeMap<String, Mask>,
+}
+
+impl Replace for Applying<'_> {
+    fn replace(&mut self, name: &str, current: &RankErased<'_>) -> Option<Tensor<1>> {
+        let mask = self.masks.get(name)?;
+        let bits = Bits {
+            keep: mask.keep().as_bytes().into(),
+            sign: mask.sign().map(|sign| sign.as_bytes().into()),
+        };
+        Some(ops::apply_bits((current.flat)(), &bits))
+    }
+}
+
+/// The numbers of a tensor in row-major order.
+pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    // Every tensor here is made as f32, so the conversion cannot fail.
+    tensor
+        .into_data()
+        .convert::<f32>()
+        .try_to_vec()
+        .unwrap_or_default()
+}

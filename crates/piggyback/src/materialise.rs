@@ -1,0 +1,140 @@
+//! A task's own network: the backbone with masks applied and the task's batch norms and head.
+
+use burn::module::Module;
+use burn::tensor::{Tensor, TensorData};
+use piggyback_task::{TaskFile, Values};
+
+use crate::backbone::layers::Linear;
+use crate::backbone::{Backbone, Network, RankErased, Replace, map_tensors};
+use crate::error::{Error, Result};
+use crate::mask;
+
+/// A network that answers for one task: weights are effective, nothing is masked any more.
+#[derive(Clone, Debug)]
+pub(crate) struct Materialised {
+    network: Network,
+    head: Linear,
+    bytes: usize,
+}
+
+impl Materialised {
+    /// Applies `task` to a copy of the backbone's layers. `name` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// A task trained on another backbone, or whose content does not fit this one.
+    pub(crate) fn new(backbone: &Backbone, name: &str, task: &TaskFile) -> Result<Self> {
+        check(backbone, name, task)?;
+        let device = backbone.device();
+        let misfit = |reason: String| Error::Misfit {
+            task: name.to_owned(),
+            reason,
+        };
+        let network = mask::apply(backbone.independent_network(), &task.masks)
+            .map_err(|names| misfit(format!("it has masks for {}", names.join(", "))))?;
+        let mut loading = LoadNorms {
+            task,
+            device,
+            loaded: 0,
+        };
+        let network = map_tensors(network, &mut loading);
+        if loading.loaded != task.norms.len() {
+            return Err(misfit(
+                "it has batch-norm values that the network has no place for".into(),
+            ));
+        }
+        let bytes = 4 * (network.num_params() + task.head.weight.data().len());
+        let weight = tensor_data(&task.head.weight);
+        let bias = tensor_data(&task.head.bias);
+        let head = Linear::from_values(
+            Tensor::from_data(weight, device),
+            Tensor::from_data(bias, device),
+        );
+        Ok(Self {
+            network,
+            head: head.freeze(),
+            bytes,
+        })
+    }
+
+    /// Images `[batch, 3, height, width]` to logits `[batch, classes]`.
+    pub(crate) fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        self.head.forward(self.network.forward(images))
+    }
+
+    /// Memory of the effective weights.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// Whether `task` belongs to `backbone` and has its shapes, without applying it.
+pub(crate) fn check(backbone: &Backbone, name: &str, task: &TaskFile) -> Result<()> {
+    let misfit = |reason: String| {
+        Err(Error::Misfit {
+            task: name.to_owned(),
+            reason,
+        })
+    };
+    let id = backbone.id();
+    if task.backbone.architecture != id.architecture {
+        return misfit(format!(
+            "it was trained on {} and the backbone is {}; give the checkpoint it was trained on",
+            task.backbone.architecture, id.architecture
+        ));
+    }
+    if task.backbone.fingerprint != id.fingerprint {
+        return misfit(format!(
+            "it was trained on other {} weights (fingerprint {} and not {}); \
+             give the checkpoint it was trained on",
+            id.architecture, task.backbone.fingerprint, id.fingerprint
+        ));
+    }
+    let features = backbone.architecture().features();
+    if task.head.weight.shape() != [task.classes.len(), features] {
+        return misfit(format!(
+            "its head is {:?} instead of [{}, {features}]",
+            task.head.weight.shape(),
+            task.classes.len()
+        ));
+    }
+    let tensors = backbone.architecture().tensors();
+    let shape = |name: &str| {
+        tensors
+            .iter()
+            .find(|tensor| tensor.name == name)
+            .map(|tensor| tensor.shape.as_slice())
+    };
+    for (weight, mask) in &task.masks {
+        if shape(weight) != Some(mask.shape()) {
+            return misfit(format!("its mask of '{weight}' is {:?}", mask.shape()));
+        }
+    }
+    for (norm, values) in &task.norms {
+        if shape(norm) != Some(values.shape()) {
+            return misfit(format!(
+                "its batch-norm values '{norm}' are {:?}",
+                values.shape()
+            ));
+        }
+    }
+    Ok(())
+}
+
+struct LoadNorms<'a> {
+    task: &'a TaskFile,
+    device: &'a burn::tensor::Device,
+    loaded: usize,
+}
+
+impl Replace for LoadNorms<'_> {
+    fn replace(&mut self, name: &str, _current: &RankErased<'_>) -> Option<Tensor<1>> {
+        let values = self.task.norms.get(name)?;
+        self.loaded += 1;
+        Some(Tensor::from_data(values.data(), self.device))
+    }
+}
+
+fn tensor_data(values: &Values) -> TensorData {
+    TensorData::new(values.data().to_vec(), values.shape().to_vec())
+}

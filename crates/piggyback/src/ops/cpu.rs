@@ -1,0 +1,449 @@
+//! The bridge from Burn's tensors to the kernels: the forward passes on the CPU backend.
+//!
+//! Burn routes an extension trait by device: [`CpuOps`] has an implementation for `Flex` here and
+//! one for `Autodiff<Flex>` in [`super::autodiff`], which calls this one in both directions.
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, backend_extension};
+use burn::tensor::{Bytes, DType, Shape, Tensor};
+use burn_flex::{Flex, FlexTensor, Layout};
+
+use super::kernels::{adam, batch_norm, conv2d, conv2d::Conv2dShape, mask, pool, pool::PoolShape};
+use super::{
+    Activation, AdamRates, Bits, Conv2dOptions, GradientScaling, Moments, PoolOptions, Statistics,
+    Thresholding,
+};
+
+/// Forward and backward passes that run on kernels of our own.
+#[backend_extension(Flex, Autodiff)]
+pub(crate) trait CpuOps: Backend {
+    fn conv2d(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        options: Conv2dOptions,
+    ) -> FloatTensor<Self>;
+    fn statistics(input: FloatTensor<Self>) -> (FloatTensor<Self>, FloatTensor<Self>);
+    #[allow(clippy::too_many_arguments)]
+    fn norm(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        epsilon: f32,
+        statistics: Statistics,
+        activation: Activation,
+    ) -> FloatTensor<Self>;
+    fn average_pool(input: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn max_pool(input: FloatTensor<Self>, options: PoolOptions) -> FloatTensor<Self>;
+    fn threshold(
+        weight: FloatTensor<Self>,
+        scores: FloatTensor<Self>,
+        thresholding: Thresholding,
+    ) -> FloatTensor<Self>;
+}
+
+impl CpuOps for Flex {
+    fn conv2d(input: FlexTensor, weight: FlexTensor, options: Conv2dOptions) -> FlexTensor {
+        conv2d_forward(&input, &weight, options)
+    }
+
+    fn statistics(input: FlexTensor) -> (FlexTensor, FlexTensor) {
+        let x = ChannelsLast::of(&input);
+        let statistics = batch_norm::statistics(x.values(), x.channels());
+        (vector(statistics.mean), vector(statistics.variance))
+    }
+
+    fn norm(
+        input: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        mean: FlexTensor,
+        variance: FlexTensor,
+        epsilon: f32,
+        _statistics: Statistics,
+        activation: Activation,
+    ) -> FlexTensor {
+        norm_forward(&input, &[weight, bias, mean, variance], epsilon, activation)
+    }
+
+    fn average_pool(input: FlexTensor) -> FlexTensor {
+        let x = ChannelsLast::of(&input);
+        let [batch, height, width, channels] = x.shape;
+        let pooled = pool::global_average_pool(x.values(), batch, height * width, channels);
+        tensor(pooled, &[batch, channels])
+    }
+
+    fn max_pool(input: FlexTensor, options: PoolOptions) -> FlexTensor {
+        max_pool_forward(&input, options).0
+    }
+
+    fn threshold(weight: FlexTensor, scores: FlexTensor, options: Thresholding) -> FlexTensor {
+        let shape = weight.layout().shape().clone();
+        let (weight, scores) = (weight.to_contiguous(), scores.to_contiguous());
+        let select = if options.ternary {
+            mask::select_ternary
+        } else {
+            mask::select
+        };
+        let masked = select(slice(&weight), slice(&scores), options.threshold);
+        tensor(masked, &shape)
+    }
+}
+
+/// The kernels' geometry of a convolution of an `input` `[batch, channels, height, width]`.
+fn conv2d_shape(input: [usize; 4], weight: [usize; 4], options: Conv2dOptions) -> Conv2dShape {
+    let [batch, in_channels, height, width] = input;
+    let [out_channels, _, kernel_height, kernel_width] = weight;
+    let Conv2dOptions {
+        stride,
+        padding,
+        dilation,
+        groups,
+    } = options;
+    let kernel = [kernel_height, kernel_width];
+    Conv2dShape {
+        batch,
+        height,
+        width,
+        in_channels,
+        out_channels,
+        kernel,
+        stride,
+        padding,
+        dilation,
+        groups,
+    }
+}
+
+/// Output of a convolution.
+pub(super) fn conv2d_forward(
+    input: &FlexTensor,
+    weight: &FlexTensor,
+    options: Conv2dOptions,
+) -> FlexTensor {
+    let shape = conv2d_shape(dims(input), dims(weight), options);
+    let (x, weight) = (ChannelsLast::of(input), weight.to_contiguous());
+    let output = conv2d::forward(x.values(), slice(&weight), None, &shape);
+    let sizes = [
+        shape.batch,
+        shape.out_height(),
+        shape.out_width(),
+        shape.out_channels,
+    ];
+    from_channels_last(output, sizes)
+}
+
+/// Gradient of a convolution's input, which has shape `input`.
+pub(super) fn conv2d_input_gradient(
+    input: [usize; 4],
+    weight: &FlexTensor,
+    grad: &FlexTensor,
+    options: Conv2dOptions,
+) -> FlexTensor {
+    let shape = conv2d_shape(input, dims(weight), options);
+    let (grad, weight) = (ChannelsLast::of(grad), weight.to_contiguous());
+    let gradient = conv2d::input_gradient(grad.values(), slice(&weight), &shape);
+    let [batch, channels, height, width] = input;
+    from_channels_last(gradient, [batch, height, width, channels])
+}
+
+/// Gradient of a convolution's weight, which has shape `weight`.
+pub(super) fn conv2d_weight_gradient(
+    input: &FlexTensor,
+    weight: [usize; 4],
+    grad: &FlexTensor,
+    options: Conv2dOptions,
+) -> FlexTensor {
+    let shape = conv2d_shape(dims(input), weight, options);
+    let (x, grad) = (ChannelsLast::of(input), ChannelsLast::of(grad));
+    tensor(
+        conv2d::weight_gradient(x.values(), grad.values(), &shape),
+        &weight,
+    )
+}
+
+/// What a batch norm's gradients are computed from.
+#[derive(Clone, Debug)]
+pub(super) struct NormSaved {
+    pub(super) input: FlexTensor,
+    /// Weight, bias, mean and variance.
+    pub(super) values: [FlexTensor; 4],
+    pub(super) epsilon: f32,
+    pub(super) statistics: Statistics,
+    pub(super) activation: Activation,
+}
+
+/// A batch norm as one multiply and add per channel.
+struct Affine {
+    inverse_std: Vec<f32>,
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+impl Affine {
+    fn new([weight, bias, mean, variance]: &[FlexTensor; 4], epsilon: f32) -> Self {
+        let inverse_std: Vec<f32> = slice(variance)
+            .iter()
+            .map(|variance| 1.0 / (variance + epsilon).sqrt())
+            .collect();
+        let scale: Vec<f32> = slice(weight)
+            .iter()
+            .zip(&inverse_std)
+            .map(|(weight, inverse)| weight * inverse)
+            .collect();
+        let shift = (slice(bias).iter().zip(slice(mean)).zip(&scale))
+            .map(|((bias, mean), scale)| bias - mean * scale)
+            .collect();
+        Self {
+            inverse_std,
+            scale,
+            shift,
+        }
+    }
+}
+
+/// Output of a batch norm and the activation after it; `values` are weight, bias, mean, variance.
+pub(super) fn norm_forward(
+    input: &FlexTensor,
+    values: &[FlexTensor; 4],
+    epsilon: f32,
+    activation: Activation,
+) -> FlexTensor {
+    let x = ChannelsLast::of(input);
+    let affine = Affine::new(values, epsilon);
+    let output = batch_norm::apply(x.values(), &affine.scale, &affine.shift, None, activation);
+    from_channels_last(output, x.shape)
+}
+
+/// Gradients of a batch norm's input and, if `wants_affine`, of its weight and bias.
+pub(super) fn norm_backward(
+    saved: &NormSaved,
+    grad: &FlexTensor,
+    wants_affine: bool,
+) -> [Option<FlexTensor>; 3] {
+    let (x, grad) = (ChannelsLast::of(&saved.input), ChannelsLast::of(grad));
+    let affine = Affine::new(&saved.values, saved.epsilon);
+    let mean = slice(&saved.values[2]);
+    let pass = batch_norm::Backward {
+        x: x.values(),
+        y: None,
+        grad_y: grad.values(),
+        scale: &affine.scale,
+        shift: &affine.shift,
+        activation: saved.activation,
+        wants_residual: false,
+    };
+    let (gradients, weight_and_bias) = match saved.statistics {
+        Statistics::Batch => {
+            let gradients = batch_norm::backward_train(&pass, mean, &affine.inverse_std);
+            (gradients.x, gradients.affine)
+        }
+        Statistics::Running => {
+            let gradients = batch_norm::backward_eval(&pass, wants_affine);
+            // From scale and shift to weight and bias: scale = weight / std, shift = bias - mean * scale.
+            let affine = gradients.affine.map(|(scale, shift)| {
+                let weight = (scale.iter().zip(&shift).zip(mean).zip(&affine.inverse_std))
+                    .map(|(((scale, shift), mean), inverse)| (scale - mean * shift) * inverse)
+                    .collect();
+                (weight, shift)
+            });
+            (gradients.x, affine)
+        }
+    };
+    let (weight, bias) = weight_and_bias.unzip();
+    [
+        Some(from_channels_last(gradients, x.shape)),
+        weight.map(vector),
+        bias.map(vector),
+    ]
+}
+
+/// Gradient of a global average pooling's input, which has shape `input`.
+pub(super) fn average_pool_gradient(input: [usize; 4], grad: &FlexTensor) -> FlexTensor {
+    let [batch, channels, height, width] = input;
+    let grad = grad.to_contiguous();
+    let gradient =
+        pool::global_average_pool_backward(slice(&grad), batch, height * width, channels);
+    from_channels_last(gradient, [batch, height, width, channels])
+}
+
+/// Which element of its window each output of a max pooling took.
+pub(super) type Winners = std::sync::Arc<[u8]>;
+
+fn pool_shape([batch, channels, height, width]: [usize; 4], options: PoolOptions) -> PoolShape {
+    let PoolOptions {
+        kernel,
+        stride,
+        padding,
+    } = options;
+    PoolShape {
+        batch,
+        height,
+        width,
+        channels,
+        kernel,
+        stride,
+        padding,
+    }
+}
+
+/// Output of a max pooling and where it came from.
+pub(super) fn max_pool_forward(input: &FlexTensor, options: PoolOptions) -> (FlexTensor, Winners) {
+    let shape = pool_shape(dims(input), options);
+    let x = ChannelsLast::of(input);
+    let (output, winners) = pool::max_pool2d(x.values(), &shape);
+    let sizes = [
+        shape.batch,
+        shape.out_height(),
+        shape.out_width(),
+        shape.channels,
+    ];
+    (from_channels_last(output, sizes), winners.into())
+}
+
+/// Gradient of a max pooling's input, which has shape `input`.
+pub(super) fn max_pool_gradient(
+    input: [usize; 4],
+    options: PoolOptions,
+    winners: &Winners,
+    grad: &FlexTensor,
+) -> FlexTensor {
+    let grad = ChannelsLast::of(grad);
+    let gradient = pool::max_pool2d_backward(grad.values(), winners, &pool_shape(input, options));
+    let [batch, channels, height, width] = input;
+    from_channels_last(gradient, [batch, height, width, channels])
+}
+
+/// Gradient of a mask's scores from that of the masked weight.
+pub(super) fn score_gradient(
+    weight: &FlexTensor,
+    grad: &FlexTensor,
+    scaling: GradientScaling,
+) -> FlexTensor {
+    let (weight, grad) = (weight.to_contiguous(), grad.to_contiguous());
+    let weights = slice(&weight);
+    let gradient = match scaling {
+        GradientScaling::None => mask::score_gradient(slice(&grad), weights),
+        GradientScaling::Average => {
+            let total: f64 = weights.iter().map(|weight| f64::from(weight.abs())).sum();
+            let mean = (total / weights.len() as f64) as f32;
+            let mut gradient = mask::score_gradient(slice(&grad), weights);
+            gradient.iter_mut().for_each(|value| *value /= mean);
+            gradient
+        }
+        GradientScaling::Individual => {
+            let sign = |weight: f32| if weight == 0.0 { 0.0 } else { weight.signum() };
+            slice(&grad)
+                .iter()
+                .zip(weights)
+                .map(|(grad, &weight)| grad * sign(weight))
+                .collect()
+        }
+    };
+    vector(gradient)
+}
+
+/// A rank-4 tensor's values in `[batch, height, width, channels]` order: a view where the tensor
+/// has channels-last strides already, else a copy.
+pub(crate) struct ChannelsLast {
+    tensor: FlexTensor,
+    shape: [usize; 4],
+}
+
+impl ChannelsLast {
+    pub(crate) fn of(tensor: &FlexTensor) -> Self {
+        let tensor = tensor.permute(&[0, 2, 3, 1]).to_contiguous();
+        let shape = tensor.layout().shape().dims::<4>();
+        Self { tensor, shape }
+    }
+
+    pub(crate) fn values(&self) -> &[f32] {
+        slice(&self.tensor)
+    }
+
+    pub(crate) fn channels(&self) -> usize {
+        self.shape[3]
+    }
+}
+
+/// [`super::apply_bits`] for a tensor without autodiff on the CPU.
+pub(super) fn apply_bits<const D: usize>(weight: Tensor<D>, bits: &Bits) -> Tensor<D> {
+    let weight = primitive(weight).to_contiguous();
+    let mut masked = vec![0.0; weight.layout().num_elements()];
+    mask::select_bits(
+        slice(&weight),
+        &bits.keep,
+        bits.sign.as_deref(),
+        &mut masked,
+    );
+    Tensor::from_primitive::<Flex>(tensor(masked, weight.layout().shape()))
+}
+
+/// [`super::adam_step`] for tensors without autodiff on the CPU, in place where they are not shared.
+pub(super) fn adam_step(
+    parameter: Tensor<1>,
+    gradient: Tensor<1>,
+    moments: Moments,
+    rates: &AdamRates,
+    step: u32,
+) -> (Tensor<1>, Moments) {
+    let gradient = primitive(gradient).to_contiguous();
+    let [mut parameter, mut first, mut second] =
+        [parameter, moments.first, moments.second].map(|tensor| whole(primitive(tensor)));
+    adam::step(
+        parameter.storage_mut(),
+        slice(&gradient),
+        first.storage_mut(),
+        second.storage_mut(),
+        rates,
+        step,
+    );
+    let [parameter, first, second] = [parameter, first, second].map(Tensor::from_primitive::<Flex>);
+    (parameter, Moments { first, second })
+}
+
+/// The CPU backend's own tensor. Only called for tensors on that device.
+fn primitive<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
+    tensor
+        .try_into_primitive::<Flex>()
+        .expect("a tensor on the CPU device without autodiff")
+}
+
+/// The tensor itself if it is contiguous and fills its storage, else a copy that does.
+fn whole(tensor: FlexTensor) -> FlexTensor {
+    let elements = tensor.layout().num_elements();
+    if tensor.is_contiguous() && tensor.storage::<f32>().len() == elements {
+        return tensor;
+    }
+    let shape = tensor.layout().shape().clone();
+    self::tensor(slice(&tensor.to_contiguous()).to_vec(), &shape)
+}
+
+fn dims(tensor: &FlexTensor) -> [usize; 4] {
+    tensor.layout().shape().dims::<4>()
+}
+
+/// The elements of a contiguous tensor.
+fn slice(tensor: &FlexTensor) -> &[f32] {
+    let offset = tensor.layout().start_offset();
+    &tensor.storage::<f32>()[offset..offset + tensor.layout().num_elements()]
+}
+
+fn tensor(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
+    let layout = Layout::contiguous(Shape::from(shape.to_vec()));
+    FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
+}
+
+fn vector(values: Vec<f32>) -> FlexTensor {
+    let length = values.len();
+    tensor(values, &[length])
+}
+
+/// A `[batch, channels, height, width]` tensor over values in channels-last order.
+fn from_channels_last(
+    values: Vec<f32>,
+    [batch, height, width, channels]: [usize; 4],
+) -> FlexTensor {
+    tensor(values, &[batch, height, width, channels]).permute(&[0, 3, 1, 2])
+}

@@ -1,0 +1,239 @@
+//! Convolutions as products of matrices: all but the depthwise ones.
+
+use std::mem::MaybeUninit;
+
+use rayon::prelude::*;
+
+use super::super::buffer;
+use super::super::gemm::{Matrix, Packed, multiply_rows, pack_strided, rows_per_task};
+use super::super::simd::Isa;
+use super::Conv2dShape;
+use super::gather::Gather;
+use super::taps::{Phase, forward_taps, phases};
+
+pub(super) fn forward(
+    isa: Isa,
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    shape: &Conv2dShape,
+) -> Vec<f32> {
+    let grid = [shape.out_height(), shape.out_width()];
+    let rows = shape.batch * grid[0] * grid[1];
+    let [in_group, out_group] = [shape.in_channels, shape.out_channels].map(|c| c / shape.groups);
+    let taps = forward_taps(shape);
+    let depth = taps.len() * in_group;
+    let packed: Vec<Packed> = (0..shape.groups)
+        .map(|group| {
+            Packed::new(isa, depth, out_group, |first, count, panel, width| {
+                let filters = &weight[(group * out_group + first) * depth..];
+                for tap in 0..taps.len() {
+                    let part =
+                        Matrix::strided(&filters[tap..], [in_group, count], [taps.len(), depth]);
+                    pack_strided(&mut panel[tap * in_group * width..], width, part);
+                }
+            })
+        })
+        .collect();
+    let chunk = rows_per_task(rows, depth, out_group);
+    let fill = |out: &mut [MaybeUninit<f32>]| {
+        out.par_chunks_mut(chunk * shape.out_channels)
+            .enumerate()
+            .for_each_init(Vec::new, |scratch, (i, out)| {
+                let rows = i * chunk..i * chunk + out.len() / shape.out_channels;
+                for (group, packed) in packed.iter().enumerate() {
+                    let gather = Gather {
+                        source: x,
+                        size: [shape.height, shape.width],
+                        pixel: shape.in_channels,
+                        channels: group * in_group..(group + 1) * in_group,
+                        grid,
+                        step: shape.stride,
+                        taps: &taps,
+                    };
+                    let out = &mut out[group * out_group..];
+                    multiply_rows(
+                        isa,
+                        &gather,
+                        packed,
+                        rows.clone(),
+                        out,
+                        shape.out_channels,
+                        scratch,
+                    );
+                }
+                if let Some(bias) = bias {
+                    // SAFETY: the products of all groups wrote every element.
+                    let out = unsafe { out.assume_init_mut() };
+                    for row in out.chunks_exact_mut(bias.len()) {
+                        for (value, bias) in row.iter_mut().zip(bias) {
+                            *value += bias;
+                        }
+                    }
+                }
+            });
+    };
+    // SAFETY: the chunks cover every row, the groups every channel.
+    unsafe { buffer::filled(shape.output_len(), fill) }
+}
+
+pub(super) fn input_gradient(
+    isa: Isa,
+    grad_out: &[f32],
+    weight: &[f32],
+    shape: &Conv2dShape,
+) -> Vec<f32> {
+    let phases = phases(shape);
+    let packed: Vec<Vec<Packed>> = phases
+        .iter()
+        .map(|phase| {
+            (0..shape.groups)
+                .map(|group| pack_transposed(isa, weight, shape, phase, group))
+                .collect()
+        })
+        .collect();
+    if let ([phase], [packed]) = (&phases[..], &packed[..]) {
+        return contiguous_input_gradient(isa, grad_out, shape, phase, packed);
+    }
+    let image = shape.height * shape.width * shape.in_channels;
+    let band = shape.stride[0] * shape.width * shape.in_channels;
+    let fill = |out: &mut [MaybeUninit<f32>]| {
+        out.par_chunks_mut(image)
+            .enumerate()
+            .for_each(|(b, image)| {
+                image.par_chunks_mut(band).enumerate().for_each_init(
+                    Default::default,
+                    |scratch, (y, band)| {
+                        for (phase, packed) in phases.iter().zip(&packed) {
+                            if y < phase.grid[0] {
+                                strided_line(
+                                    isa,
+                                    grad_out,
+                                    shape,
+                                    (phase, packed),
+                                    [b, y],
+                                    band,
+                                    scratch,
+                                );
+                            }
+                        }
+                    },
+                );
+            });
+    };
+    // SAFETY: the bands cover every line, the phases every pixel of a band, the groups every channel.
+    unsafe { buffer::filled(shape.input_len(), fill) }
+}
+
+/// The weights of one phase and group with output channels as depth and input channels as columns.
+fn pack_transposed(
+    isa: Isa,
+    weight: &[f32],
+    shape: &Conv2dShape,
+    phase: &Phase,
+    group: usize,
+) -> Packed {
+    let [in_group, out_group] = [shape.in_channels, shape.out_channels].map(|c| c / shape.groups);
+    let taps = shape.taps();
+    let filters = &weight[group * out_group * in_group * taps..];
+    Packed::new(
+        isa,
+        phase.taps.len() * out_group,
+        in_group,
+        |first, count, panel, width| {
+            for (i, tap) in phase.taps.iter().enumerate() {
+                let part = Matrix::strided(
+                    &filters[first * taps + tap..],
+                    [out_group, count],
+                    [in_group * taps, taps],
+                );
+                pack_strided(&mut panel[i * out_group * width..], width, part);
+            }
+        },
+    )
+}
+
+fn gather_gradient<'a>(
+    grad_out: &'a [f32],
+    shape: &Conv2dShape,
+    phase: &'a Phase,
+    group: usize,
+) -> Gather<'a> {
+    let out_group = shape.out_channels / shape.groups;
+    Gather {
+        source: grad_out,
+        size: [shape.out_height(), shape.out_width()],
+        pixel: shape.out_channels,
+        channels: group * out_group..(group + 1) * out_group,
+        grid: phase.grid,
+        step: [1, 1],
+        taps: &phase.offsets,
+    }
+}
+
+/// Stride 1: positions are input pixels in order.
+fn contiguous_input_gradient(
+    isa: Isa,
+    grad_out: &[f32],
+    shape: &Conv2dShape,
+    phase: &Phase,
+    packed: &[Packed],
+) -> Vec<f32> {
+    let in_group = shape.in_channels / shape.groups;
+    let rows = shape.batch * shape.height * shape.width;
+    let chunk = rows_per_task(rows, packed[0].depth(), in_group);
+    let fill = |out: &mut [MaybeUninit<f32>]| {
+        out.par_chunks_mut(chunk * shape.in_channels)
+            .enumerate()
+            .for_each_init(Vec::new, |scratch, (i, out)| {
+                let rows = i * chunk..i * chunk + out.len() / shape.in_channels;
+                for (group, packed) in packed.iter().enumerate() {
+                    let gather = gather_gradient(grad_out, shape, phase, group);
+                    let out = &mut out[group * in_group..];
+                    multiply_rows(
+                        isa,
+                        &gather,
+                        packed,
+                        rows.clone(),
+                        out,
+                        shape.in_channels,
+                        scratch,
+                    );
+                }
+            });
+    };
+    // SAFETY: the chunks cover every pixel, the groups every channel.
+    unsafe { buffer::filled(shape.input_len(), fill) }
+}
+
+/// Scratch memory of [`strided_line`]: gathered rows and a line of the product.
+type LineScratch = (Vec<f32>, Vec<f32>);
+
+/// Line `y` of a phase of image `b`, written to every stride-th pixel of `band`, the `stride` lines of the image that
+/// start with line `y * stride`.
+fn strided_line(
+    isa: Isa,
+    grad_out: &[f32],
+    shape: &Conv2dShape,
+    (phase, packed): (&Phase, &[Packed]),
+    [b, y]: [usize; 2],
+    band: &mut [MaybeUninit<f32>],
+    (scratch, line): &mut LineScratch,
+) {
+    let channels = shape.in_channels;
+    let in_group = channels / shape.groups;
+    line.resize(phase.grid[1] * channels, 0.0);
+    let first = (b * phase.grid[0] + y) * phase.grid[1];
+    let rows = first..first + phase.grid[1];
+    for (group, packed) in packed.iter().enumerate() {
+        let gather = gather_gradient(grad_out, shape, phase, group);
+        let out = &mut buffer::overwrite(line)[group * in_group..];
+        multiply_rows(isa, &gather, packed, rows.clone(), out, channels, scratch);
+    }
+    let from = phase.start[0] * shape.width * channels;
+    let pixels = band[from..from + shape.width * channels].chunks_exact_mut(channels);
+    let pixels = pixels.skip(phase.start[1]).step_by(shape.stride[1]);
+    for (to, from) in pixels.zip(line.chunks_exact(channels)) {
+        to.write_copy_of_slice(from);
+    }
+}

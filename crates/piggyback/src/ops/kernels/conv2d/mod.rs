@@ -1,0 +1,93 @@
+//! Two-dimensional convolution and its gradients.
+//!
+//! Depthwise convolutions have kernels of their own; every other one is a product of matrices whose rows are gathered
+//! a block at a time, so that no buffer grows with the image.
+
+mod dense;
+mod depthwise;
+mod depthwise_line;
+mod gather;
+#[cfg(test)]
+mod plain;
+mod shape;
+mod taps;
+#[cfg(test)]
+mod tests;
+mod weight;
+
+pub use shape::{Conv2dShape, ShapeError};
+
+use super::simd::Isa;
+
+/// Convolution: `x` is `[batch, height, width, in_channels]`, `weight` `[out_channels, in_channels / groups, kernel[0],
+/// kernel[1]]`, the result `[batch, out_height, out_width, out_channels]`. An image's output does not depend on the
+/// others in the batch.
+///
+/// # Panics
+/// If a slice does not have the length that `shape` asks for. `shape` must be valid.
+pub fn forward(x: &[f32], weight: &[f32], bias: Option<&[f32]>, shape: &Conv2dShape) -> Vec<f32> {
+    forward_on(Isa::best(), x, weight, bias, shape)
+}
+
+fn forward_on(
+    isa: Isa,
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    shape: &Conv2dShape,
+) -> Vec<f32> {
+    assert_eq!(x.len(), shape.input_len(), "length of x");
+    assert_eq!(weight.len(), shape.weight_len(), "length of weight");
+    assert!(
+        bias.is_none_or(|bias| bias.len() == shape.out_channels),
+        "length of bias"
+    );
+    if shape.batch == 0 {
+        Vec::new()
+    } else if shape.is_depthwise() {
+        depthwise::forward(isa, x, weight, bias, shape)
+    } else {
+        dense::forward(isa, x, weight, bias, shape)
+    }
+}
+
+/// Gradient of the input, `[batch, height, width, in_channels]`, from that of the output. An image's gradient does not
+/// depend on the others in the batch.
+///
+/// # Panics
+/// If a slice does not have the length that `shape` asks for. `shape` must be valid.
+pub fn input_gradient(grad_out: &[f32], weight: &[f32], shape: &Conv2dShape) -> Vec<f32> {
+    input_gradient_on(Isa::best(), grad_out, weight, shape)
+}
+
+fn input_gradient_on(isa: Isa, grad_out: &[f32], weight: &[f32], shape: &Conv2dShape) -> Vec<f32> {
+    assert_eq!(grad_out.len(), shape.output_len(), "length of grad_out");
+    assert_eq!(weight.len(), shape.weight_len(), "length of weight");
+    if shape.input_len() == 0 {
+        Vec::new()
+    } else if shape.is_depthwise() {
+        depthwise::input_gradient(isa, grad_out, weight, shape)
+    } else {
+        dense::input_gradient(isa, grad_out, weight, shape)
+    }
+}
+
+/// Gradient of the weights, `[out_channels, in_channels / groups, kernel[0], kernel[1]]`.
+///
+/// # Panics
+/// If a slice does not have the length that `shape` asks for. `shape` must be valid.
+pub fn weight_gradient(x: &[f32], grad_out: &[f32], shape: &Conv2dShape) -> Vec<f32> {
+    weight_gradient_on(Isa::best(), x, grad_out, shape)
+}
+
+fn weight_gradient_on(isa: Isa, x: &[f32], grad_out: &[f32], shape: &Conv2dShape) -> Vec<f32> {
+    assert_eq!(x.len(), shape.input_len(), "length of x");
+    assert_eq!(grad_out.len(), shape.output_len(), "length of grad_out");
+    if shape.batch == 0 {
+        vec![0.0; shape.weight_len()]
+    } else if shape.is_depthwise() {
+        depthwise::weight_gradient(isa, x, grad_out, shape)
+    } else {
+        weight::weight_gradient(isa, x, grad_out, shape)
+    }
+}

@@ -1,0 +1,17 @@
+//! Plain-slice CPU kernels: no Burn types, `f32` in channels-last order.
+//!
+//! Activations are `[batch, height, width, channels]`, contiguous. Convolution weights keep PyTorch's order
+//! `[out, in / groups, kernel height, kernel width]`. Every kernel obeys the exactness rules of `docs/kernels.md`:
+//! its bits depend on its inputs alone, not on the instruction set, the number of threads or (where rows are
+//! independent) on what else is in the batch.
+
+pub mod adam;
+pub mod batch_norm;
+mod buffer;
+pub mod conv2d;
+pub mod gemm;
+pub mod mask;
+pub mod pool;
+#[cfg(test)]
+mod reference;
+mod simd;

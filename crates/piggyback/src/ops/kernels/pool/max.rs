@@ -1,0 +1,436 @@
+//! Max pooling.
+
+use std::mem::MaybeUninit;
+
+use rayon::prelude::*;
+
+use super::super::buffer;
+use super::super::simd::{Isa, Kernel, Simd};
+
+/// Sizes of a max pooling over `[batch, height, width, channels]`. Pairs are `[vertical, horizontal]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolShape {
+    /// Images.
+    pub batch: usize,
+    /// Rows of an input image.
+    pub height: usize,
+    /// Columns of an input image.
+    pub width: usize,
+    /// Channels.
+    pub channels: usize,
+    /// Window size; at most 256 positions.
+    pub kernel: [usize; 2],
+    /// Step between windows.
+    pub stride: [usize; 2],
+    /// Border of minus infinity on each side; at most half the window.
+    pub padding: [usize; 2],
+}
+
+impl PoolShape {
+    /// Rows of an output image.
+    pub fn out_height(&self) -> usize {
+        (self.height + 2 * self.padding[0] - self.kernel[0]) / self.stride[0] + 1
+    }
+
+    /// Columns of an output image.
+    pub fn out_width(&self) -> usize {
+        (self.width + 2 * self.padding[1] - self.kernel[1]) / self.stride[1] + 1
+    }
+
+    /// Whether there are channels, the window fits the padded input, has at most 256 positions, and no padding exceeds
+    /// half of it.
+    pub fn is_valid(&self) -> bool {
+        let size = [self.height, self.width];
+        let fits = |axis: usize| {
+            let (kernel, padding) = (self.kernel[axis], self.padding[axis]);
+            size[axis] > 0
+                && padding <= kernel / 2
+                && kernel <= size[axis].saturating_add(2 * padding)
+        };
+        self.kernel[0]
+            .checked_mul(self.kernel[1])
+            .is_some_and(|positions| (1..=256).contains(&positions))
+            && !self.stride.contains(&0)
+            && self.channels > 0
+            && fits(0)
+            && fits(1)
+    }
+
+    /// Elements of the input.
+    pub fn input_len(&self) -> usize {
+        self.batch * self.height * self.width * self.channels
+    }
+
+    /// Elements of the output.
+    pub fn output_len(&self) -> usize {
+        self.batch * self.out_height() * self.out_width() * self.channels
+    }
+}
+
+/// Max pooling. Returns the output `[batch, out_height, out_width, channels]` and, of the same shape, the row-major
+/// position of the first maximum in its window, which [`max_pool2d_backward`] takes. NaN wins, as in PyTorch.
+///
+/// # Panics
+/// If `x` does not have the length that `shape` asks for. `shape` must be valid.
+pub fn max_pool2d(x: &[f32], shape: &PoolShape) -> (Vec<f32>, Vec<u8>) {
+    max_pool2d_on(Isa::best(), x, shape)
+}
+
+fn max_pool2d_on(isa: Isa, x: &[f32], shape: &PoolShape) -> (Vec<f32>, Vec<u8>) {
+    assert!(shape.is_valid(), "shape of a pooling");
+    assert_eq!(x.len(), shape.input_len(), "length of x");
+    let image = shape.height * shape.width * shape.channels;
+    let height = shape.out_height();
+    let line = shape.out_width() * shape.channels;
+    let mut output = Vec::new();
+    let fill_positions = |positions: &mut [MaybeUninit<u8>]| {
+        let fill_output = |output: &mut [MaybeUninit<f32>]| {
+            let lines = output
+                .par_chunks_mut(line)
+                .zip(positions.par_chunks_mut(line));
+            lines.enumerate().for_each(|(i, (output, positions))| {
+                let x = &x[i / height * image..][..image];
+                isa.run(MaxLine {
+                    shape,
+                    x,
+                    y: i % height,
+                    output,
+                    positions,
+                });
+            });
+        };
+        // SAFETY: the lines cover the output, and `MaxLine` writes all of the one it is given.
+        output = unsafe { buffer::filled(shape.output_len(), fill_output) };
+    };
+    // SAFETY: as above.
+    let positions = unsafe { buffer::filled(shape.output_len(), fill_positions) };
+    (output, positions)
+}
+
+/// Line `y` of the output of an image.
+struct MaxLine<'a> {
+    shape: &'a PoolShape,
+    x: &'a [f32],
+    y: usize,
+    output: &'a mut [MaybeUninit<f32>],
+    positions: &'a mut [MaybeUninit<u8>],
+}
+
+/// Window positions that lie inside, along an axis: the first, and the end.
+#[inline(always)]
+fn inside(origin: usize, kernel: usize, padding: usize, size: usize) -> (usize, usize) {
+    (
+        padding.saturating_sub(origin),
+        kernel.min(size + padding - origin),
+    )
+}
+
+/// Channels whose maxima are held in registers.
+const BLOCK: usize = 32;
+
+impl Kernel for MaxLine<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, _: S) {
+        let blocks = self.shape.channels / BLOCK * BLOCK;
+        for x in 0..self.shape.out_width() {
+            for channel in (0..blocks).step_by(BLOCK) {
+                self.channels::<BLOCK>(x, channel);
+            }
+            for channel in blocks..self.shape.channels {
+                self.channels::<1>(x, channel);
+            }
+        }
+    }
+}
+
+impl MaxLine<'_> {
+    #[inline(always)]
+    fn channels<const N: usize>(&mut self, x: usize, channel: usize) {
+        let shape = self.shape;
+        let [top, left] = [self.y * shape.stride[0], x * shape.stride[1]];
+        let (first_y, end_y) = inside(top, shape.kernel[0], shape.padding[0], shape.height);
+        let (first_x, end_x) = inside(left, shape.kernel[1], shape.padding[1], shape.width);
+        let mut best = [f32::NEG_INFINITY; N];
+        let mut position = [(first_y * shape.kernel[1] + first_x) as u32; N];
+        for window_y in first_y..end_y {
+            for window_x in first_x..end_x {
+                let y = top + window_y - shape.padding[0];
+                let x = left + window_x - shape.padding[1];
+                let from = (y * shape.width + x) * shape.channels + channel;
+                let values = &self.x[from..from + N];
+                let here = (window_y * shape.kernel[1] + window_x) as u32;
+                for i in 0..N {
+                    // True for NaN as well, but a later number never replaces NaN.
+                    let wins = (values[i] > best[i]) | (values[i].is_nan() & !best[i].is_nan());
+                    best[i] = if wins { values[i] } else { best[i] };
+                    position[i] = if wins { here } else { position[i] };
+                }
+            }
+        }
+        let to = x * shape.channels + channel;
+        let (output, positions) = (
+            &mut self.output[to..to + N],
+            &mut self.positions[to..to + N],
+        );
+        for i in 0..N {
+            output[i].write(best[i]);
+            positions[i].write(position[i] as u8);
+        }
+    }
+}
+
+/// Gradient of the input of [`max_pool2d`]: overlapping windows add up in the order of the output.
+///
+/// # Panics
+/// If a slice does not have the length that `shape` asks for. `shape` must be valid.
+pub fn max_pool2d_backward(grad_out: &[f32], positions: &[u8], shape: &PoolShape) -> Vec<f32> {
+    max_pool2d_backward_on(Isa::best(), grad_out, positions, shape)
+}
+
+fn max_pool2d_backward_on(
+    isa: Isa,
+    grad_out: &[f32],
+    positions: &[u8],
+    shape: &PoolShape,
+) -> Vec<f32> {
+    assert!(shape.is_valid(), "shape of a pooling");
+    assert_eq!(grad_out.len(), shape.output_len(), "length of grad_out");
+    assert_eq!(positions.len(), shape.output_len(), "length of positions");
+    let image = shape.out_height() * shape.out_width() * shape.channels;
+    let mut gradient = vec![0.0; shape.input_len()];
+    gradient
+        .par_chunks_mut(shape.width * shape.channels)
+        .enumerate()
+        .for_each(|(i, gradient)| {
+            let part = i / shape.height * image..(i / shape.height + 1) * image;
+            let (grad_out, positions) = (&grad_out[part.clone()], &positions[part]);
+            isa.run(SpreadLine {
+                shape,
+                grad_out,
+                positions,
+                y: i % shape.height,
+                gradient,
+            });
+        });
+    gradient
+}
+
+/// Line `y` of the gradient of an image, which holds zeros so far.
+struct SpreadLine<'a> {
+    shape: &'a PoolShape,
+    grad_out: &'a [f32],
+    positions: &'a [u8],
+    y: usize,
+    gradient: &'a mut [f32],
+}
+
+impl Kernel for SpreadLine<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self {
+            shape,
+            grad_out,
+            positions,
+            y,
+            gradient,
+        } = self;
+        let channels = shape.channels;
+        let (out_height, out_width) = (shape.out_height(), shape.out_width());
+        // Windows `first_y..=y / stride` can reach line `y`, which lies `window_y` lines below their top.
+        let y = y + shape.padding[0];
+        let first_y = (y + 1)
+            .saturating_sub(shape.kernel[0])
+            .div_ceil(shape.stride[0]);
+        for out_y in first_y..out_height.min(y / shape.stride[0] + 1) {
+            let window_y = y - out_y * shape.stride[0];
+            for out_x in 0..out_width {
+                let left = out_x * shape.stride[1];
+                let (first_x, end_x) = inside(left, shape.kernel[1], shape.padding[1], shape.width);
+                let from = (out_y * out_width + out_x) * channels;
+                let (grad_out, positions) = (
+                    &grad_out[from..from + channels],
+                    &positions[from..from + channels],
+                );
+                for window_x in first_x..end_x {
+                    let here = (window_y * shape.kernel[1] + window_x) as u8;
+                    let to = (left + window_x - shape.padding[1]) * channels;
+                    let gradient = &mut gradient[to..to + channels];
+                    for i in 0..channels {
+                        gradient[i] += if positions[i] == here {
+                            grad_out[i]
+                        } else {
+                            0.0
+                        };
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::super::reference::{in_pool, noise, same_bits};
+    use super::*;
+
+    prop_compose! {
+        fn shapes()(
+            batch in 1_usize..3,
+            size in [1_usize..12, 1_usize..12],
+            channels in 1_usize..70,
+            kernel in [1_usize..5, 1_usize..5],
+            stride in [1_usize..4, 1_usize..4],
+            pads in [any::<bool>(), any::<bool>()],
+        ) -> PoolShape {
+            let axis = |a: usize| if pads[a] { kernel[a] / 2 } else { 0 };
+            let padding = [axis(0), axis(1)];
+            let [height, width] = [0, 1].map(|a| size[a].max(kernel[a]));
+            PoolShape { batch, height, width, channels, kernel, stride, padding }
+        }
+    }
+
+    /// For every output element its maximum, the position and the index of the maximum in `x`.
+    fn plain(x: &[f32], shape: &PoolShape) -> Vec<(f32, u8, usize)> {
+        let mut maxima = Vec::new();
+        for b in 0..shape.batch {
+            for (oy, ox) in
+                (0..shape.out_height()).flat_map(|y| (0..shape.out_width()).map(move |x| (y, x)))
+            {
+                for c in 0..shape.channels {
+                    let mut best = (f32::NEG_INFINITY, 0, usize::MAX);
+                    for position in 0..shape.kernel[0] * shape.kernel[1] {
+                        let y = (oy * shape.stride[0] + position / shape.kernel[1])
+                            .wrapping_sub(shape.padding[0]);
+                        let px = (ox * shape.stride[1] + position % shape.kernel[1])
+                            .wrapping_sub(shape.padding[1]);
+                        if y < shape.height && px < shape.width {
+                            let i =
+                                ((b * shape.height + y) * shape.width + px) * shape.channels + c;
+                            if best.2 == usize::MAX || x[i] > best.0 {
+                                best = (x[i], position as u8, i);
+                            }
+                        }
+                    }
+                    maxima.push(best);
+                }
+            }
+        }
+        maxima
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn maxima_and_their_gradients_follow_the_definition(shape in shapes(), seed in any::<u64>()) {
+            prop_assert!(shape.is_valid());
+            // Few different values, so that there are ties.
+            let x: Vec<f32> = noise(shape.input_len(), seed).iter().map(|v| (v * 4.0).round()).collect();
+            let grad_out: Vec<f32> = noise(shape.output_len(), seed ^ 1).iter().map(|v| (v * 8.0).round()).collect();
+            let expected = plain(&x, &shape);
+            let mut expected_gradient = vec![0.0; x.len()];
+            for (maximum, gradient) in expected.iter().zip(&grad_out) {
+                expected_gradient[maximum.2] += gradient;
+            }
+            for isa in Isa::all() {
+                let (output, positions) = max_pool2d_on(isa, &x, &shape);
+                prop_assert!(expected.iter().zip(&output).all(|(e, v)| e.0 == *v), "{isa:?}");
+                prop_assert!(expected.iter().zip(&positions).all(|(e, p)| e.1 == *p), "{isa:?}");
+                prop_assert_eq!(&max_pool2d_backward_on(isa, &grad_out, &positions, &shape), &expected_gradient);
+            }
+        }
+    }
+
+    #[test]
+    fn threads_and_instruction_sets_give_equal_bits() {
+        let shape = PoolShape {
+            batch: 3,
+            height: 17,
+            width: 9,
+            channels: 40,
+            kernel: [3, 3],
+            stride: [2, 2],
+            padding: [1, 1],
+        };
+        let x = noise(shape.input_len(), 1);
+        let grad_out = noise(shape.output_len(), 2);
+        let run = |isa, threads| {
+            in_pool(threads, || {
+                let (output, positions) = max_pool2d_on(isa, &x, &shape);
+                (
+                    output,
+                    max_pool2d_backward_on(isa, &grad_out, &positions, &shape),
+                )
+            })
+        };
+        let (output, gradient) = run(Isa::best(), 1);
+        for isa in Isa::all() {
+            let (again, gradient_again) = run(isa, 2);
+            assert!(same_bits(&again, &output) && same_bits(&gradient_again, &gradient));
+        }
+    }
+
+    #[test]
+    fn nan_wins() {
+        let shape = PoolShape {
+            batch: 1,
+            height: 1,
+            width: 3,
+            channels: 1,
+            kernel: [1, 3],
+            stride: [1, 1],
+            padding: [0, 0],
+        };
+        let (output, positions) = max_pool2d(&[5.0, f32::NAN, 7.0], &shape);
+        assert!(output[0].is_nan());
+        assert_eq!(positions, [1]);
+    }
+
+    #[test]
+    fn impossible_shapes_are_not_valid() {
+        let shape = PoolShape {
+            batch: 1,
+            height: 4,
+            width: 4,
+            channels: 1,
+            kernel: [2, 2],
+            stride: [2, 2],
+            padding: [0, 0],
+        };
+        assert!(shape.is_valid());
+        for bad in [
+            PoolShape {
+                kernel: [5, 2],
+                ..shape
+            },
+            PoolShape {
+                kernel: [0, 2],
+                ..shape
+            },
+            PoolShape {
+                stride: [2, 0],
+                ..shape
+            },
+            PoolShape {
+                padding: [2, 0],
+                ..shape
+            },
+            PoolShape {
+                channels: 0,
+                ..shape
+            },
+            PoolShape {
+                kernel: [usize::MAX, 2],
+                ..shape
+            },
+        ] {
+            assert!(!bad.is_valid(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! The operations that networks are built from, as functions on tensors.
+//!
+//! On the CPU (`flex`) each goes to a kernel of our own through [`cpu`]: channels-last, fused where
+//! memory is the limit, with a backward pass that Burn's CPU backend lacks or does slowly. On every
+//! other device the same function is composed of Burn's operations; that composition is also what
+//! the kernels are tested against.
+//!
+//! Activations are `[batch, channels, height, width]`. The CPU kernels return them with
+//! channels-last strides, and take any strides at the price of a copy.
+
+mod autodiff;
+mod cpu;
+pub(crate) mod kernels;
+
+use burn::backend::Dispatch;
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+use burn::tensor::{Device, Tensor, activation, module};
+use std::sync::Arc;
+
+use cpu::CpuOps;
+
+pub(crate) use kernels::adam::AdamRates;
+pub use kernels::batch_norm::Activation;
+
+/// Geometry of a convolution: everything but the shapes of its operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv2dOptions {
+    /// Step between outputs: height, width.
+    pub stride: [usize; 2],
+    /// Zeros added on each side: height, width.
+    pub padding: [usize; 2],
+    /// Distance between kernel elements: height, width.
+    pub dilation: [usize; 2],
+    /// Number of independent groups of channels; as many as channels is a depthwise convolution.
+    pub groups: usize,
+}
+
+/// How a score's gradient is scaled (Piggyback's released code; the paper uses none).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GradientScaling {
+    /// The gradient as it is.
+    #[default]
+    None,
+    /// Divided by the mean absolute weight of the layer.
+    Average,
+    /// Divided by the absolute value of the score's own weight.
+    Individual,
+}
+
+/// How scores become a mask.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Thresholding {
+    /// A weight is kept where its score is strictly above this.
+    pub threshold: f32,
+    /// Whether a score below zero keeps the weight with its sign flipped.
+    pub ternary: bool,
+    /// Scaling of the score's gradient.
+    pub scaling: GradientScaling,
+}
+
+/// One bit per weight, packed as in a task file, ready to be applied.
+#[derive(Clone, Debug)]
+pub(crate) struct Bits {
+    /// Bit i of row-major order is bit `i % 8` of byte `i / 8`; 1 keeps the weight.
+    pub keep: Arc<[u8]>,
+    /// For ternary masks: 1 flips the sign of a kept weight.
+    pub sign: Option<Arc<[u8]>>,
+}
+
+/// Whether `device` is the CPU backend that [`cpu`] has kernels for.
+fn is_cpu(device: &Device) -> bool {
+    *device == Device::flex()
+}
+
+/// Cross-correlation as PyTorch's `conv2d`, without bias.
+///
+/// # Shapes
+///
+/// `input` `[batch, in, height, width]`, `weight` `[out, in / groups, kernel height, kernel width]`.
+pub(crate) fn conv2d(input: Tensor<4>, weight: Tensor<4>, options: Conv2dOptions) -> Tensor<4> {
+    if is_cpu(&input.device()) {
+        return Tensor::from_dispatch(<Dispatch as CpuOps>::conv2d(
+            input.into_dispatch(),
+            weight.into_dispatch(),
+            options,
+        ));
+    }
+    conv2d_reference(input, weight, options)
+}
+
+fn conv2d_reference(input: Tensor<4>, weight: Tensor<4>, options: Conv2dOptions) -> Tensor<4> {
+    let Conv2dOptions {
+        stride,
+        padding,
+        dilation,
+        groups,
+    } = options;
+    module::conv2d(
+        input,
+        weight,
+        None,
+        ConvOptions::new(stride, padding, dilation, groups),
+    )
+}
+
+/// Mean and biased variance of every channel over batch and space; carries no gradient.
+pub(crate) fn batch_statistics(input: Tensor<4>) -> (Tensor<1>, Tensor<1>) {
+    if is_cpu(&input.device()) {
+        let (mean, variance) = <Dispatch as CpuOps>::statistics(input.detach().into_dispatch());
+        return (Tensor::from_dispatch(mean), Tensor::from_dispatch(variance));
+    }
+    batch_statistics_reference(input)
+}
+
+fn batch_statistics_reference(input: Tensor<4>) -> (Tensor<1>, Tensor<1>) {
+    let channels = input.dims()[1];
+    let rows = input
+        .detach()
+        .swap_dims(0, 1)
+        .reshape([channels as i32, -1]);
+    let (variance, mean) = rows.var_mean_bias(1);
+    (mean.reshape([channels]), variance.reshape([channels]))
+}
+
+/// Whose statistics normalise an activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Statistics {
+    /// The batch's own: the gradient passes through them.
+    Batch,
+    /// The running ones: constants.
+    Running,
+}
+
+/// The values that normalise an activation, one per channel.
+#[derive(Clone, Debug)]
+pub(crate) struct NormValues {
+    pub weight: Tensor<1>,
+    pub bias: Tensor<1>,
+    pub mean: Tensor<1>,
+    pub variance: Tensor<1>,
+    pub epsilon: f32,
+}
+
+/// `activation((input - mean) / sqrt(variance + epsilon) * weight + bias)`, channel by channel.
+///
+/// With [`Statistics::Batch`], `mean` and `variance` must be those of [`batch_statistics`].
+pub(crate) fn batch_norm(
+    input: Tensor<4>,
+    values: NormValues,
+    statistics: Statistics,
+    activation: Activation,
+) -> Tensor<4> {
+    if is_cpu(&input.device()) {
+        return Tensor::from_dispatch(<Dispatch as CpuOps>::norm(
+            input.into_dispatch(),
+            values.weight.into_dispatch(),
+            values.bias.into_dispatch(),
+            values.mean.detach().into_dispatch(),
+            values.variance.detach().into_dispatch(),
+            values.epsilon,
+            statistics,
+            activation,
+        ));
+    }
+    batch_norm_reference(input, values, statistics, activation)
+}
+
+fn batch_norm_reference(
+    input: Tensor<4>,
+    values: NormValues,
+    statistics: Statistics,
+    activation: Activation,
+) -> Tensor<4> {
+    let channels = input.dims()[1];
+    let per_channel = |values: Tensor<1>| values.reshape([1, channels, 1, 1]);
+    let (mean, variance) = match statistics {
+        Statistics::Running => (per_channel(values.mean), per_channel(values.variance)),
+        Statistics::Batch => {
+            let mean = input.clone().mean_dim(0).mean_dim(2).mean_dim(3);
+            let centred = input.clone() - mean.clone();
+            let variance = (centred.clone() * centred)
+                .mean_dim(0)
+                .mean_dim(2)
+                .mean_dim(3);
+            (mean, variance)
+        }
+    };
+    let normalised = (input - mean) / (variance + values.epsilon).sqrt();
+    let output = normalised * per_channel(values.weight) + per_channel(values.bias);
+    match activation {
+        Activation::None => output,
+        Activation::Relu => activation::relu(output),
+        Activation::Relu6 => output.clamp(0.0, 6.0),
+    }
+}
+
+/// The mean over space: `[batch, channels, height, width]` to `[batch, channels]`.
+pub(crate) fn global_average_pool(input: Tensor<4>) -> Tensor<2> {
+    if is_cpu(&input.device()) {
+        return Tensor::from_dispatch(<Dispatch as CpuOps>::average_pool(input.into_dispatch()));
+    }
+    let [batch, channels, _, _] = input.dims();
+    input.mean_dim(2).mean_dim(3).reshape([batch, channels])
+}
+
+/// Geometry of a max pooling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PoolOptions {
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    pub padding: [usize; 2],
+}
+
+/// The largest value of each window; padding never wins.
+pub(crate) fn max_pool2d(input: Tensor<4>, options: PoolOptions) -> Tensor<4> {
+    if is_cpu(&input.device()) {
+        return Tensor::from_dispatch(<Dispatch as CpuOps>::max_pool(
+            input.into_dispatch(),
+            options,
+        ));
+    }
+    max_pool2d_reference(input, options)
+}
+
+fn max_pool2d_reference(input: Tensor<4>, options: PoolOptions) -> Tensor<4> {
+    let PoolOptions {
+        kernel,
+        stride,
+        padding,
+    } = options;
+    module::max_pool2d(
+        input,
+        MaxPoolOptions::new(kernel)
+            .with_stride(stride)
+            .with_padding(padding),
+    )
+}
+
+/// The weight where its score is above the threshold, else +0.0 (ternary: the negated weight where
+/// the score is below zero). The gradient passes straight through to the scores:
+/// `d loss / d score = d loss / d masked weight * weight` (Piggyback, section 3.2).
+///
+/// # Shapes
+///
+/// `weight` of any rank, `scores` one per weight in the weight's row-major order.
+pub(crate) fn threshold_mask<const D: usize>(
+    weight: Tensor<D>,
+    scores: Tensor<1>,
+    thresholding: Thresholding,
+) -> Tensor<D> {
+    if is_cpu(&weight.device()) {
+        return Tensor::from_dispatch(<Dispatch as CpuOps>::threshold(
+            weight.into_dispatch(),
+            scores.into_dispatch(),
+            thresholding,
+        ));
+    }
+    threshold_mask_reference(weight, scores, thresholding)
+}
+
+fn threshold_mask_reference<const D: usize>(
+    weight: Tensor<D>,
+    scores: Tensor<1>,
+    thresholding: Thresholding,
+) -> Tensor<D> {
+    let shape = weight.shape();
+    let scores = scores.reshape(shape);
+    let above = scores
+        .clone()
+        .detach()
+        .greater_elem(thresholding.threshold)
+        .float();
+    let hard = match thresholding.ternary {
+        true => above - scores.clone().detach().lower_elem(0.0).float(),
+        false => above,
+    };
+    // What a gradient meets on its way from the masked weight to its score.
+    let slope = match thresholding.scaling {
+        GradientScaling::None => weight.clone(),
+        GradientScaling::Average => weight.clone() / weight.clone().abs().mean().unsqueeze(),
+        GradientScaling::Individual => weight.clone().sign(),
+    };
+    // `+ 0.0` turns the -0.0 of a masked negative weight into +0.0.
+    let masked = weight * hard + 0.0;
+    masked + (scores.clone() - scores.detach()) * slope.detach()
+}
+
+/// The weight with packed mask bits applied: kept, negated, or +0.0. Carries no gradient.
+pub(crate) fn apply_bits<const D: usize>(weight: Tensor<D>, bits: &Bits) -> Tensor<D> {
+    let weight = weight.without_autodiff();
+    let device = weight.device();
+    if is_cpu(&device) {
+        return cpu::apply_bits(weight, bits);
+    }
+    let shape = weight.shape();
+    let bit = |plane: &[u8], i: usize| plane[i / 8] >> (i % 8) & 1 == 1;
+    let factors: Vec<f32> = (0..shape.num_elements())
+        .map(|i| match (bit(&bits.keep, i), &bits.sign) {
+            (false, _) => 0.0,
+            (true, Some(sign)) if bit(sign, i) => -1.0,
+            (true, _) => 1.0,
+        })
+        .collect();
+    let factors = Tensor::<1>::from_data(factors.as_slice(), &device).reshape(shape);
+    weight * factors + 0.0
+}
+
+/// First and second moment of a parameter's gradient.
+#[derive(Clone, Debug)]
+pub(crate) struct Moments {
+    pub first: Tensor<1>,
+    pub second: Tensor<1>,
+}
+
+/// One step of Adam (Kingma and Ba, ICLR 2015) as PyTorch computes it; `step` counts from 1.
+///
+/// All tensors are flat and without autodiff. On the CPU the step is one pass in place.
+pub(crate) fn adam_step(
+    parameter: Tensor<1>,
+    gradient: Tensor<1>,
+    moments: Moments,
+    rates: &AdamRates,
+    step: u32,
+) -> (Tensor<1>, Moments) {
+    if is_cpu(&parameter.device()) {
+        return cpu::adam_step(parameter, gradient, moments, rates, step);
+    }
+    let corrections = [rates.beta1, rates.beta2].map(|beta| 1.0 - beta.powi(step as i32));
+    let first = moments.first * rates.beta1 + gradient.clone() * (1.0 - rates.beta1);
+    let second = moments.second * rates.beta2 + gradient.clone() * gradient * (1.0 - rates.beta2);
+    let denominator = (second.clone() / corrections[1]).sqrt() + rates.epsilon;
+    let change = first.clone() / denominator * (rates.learning_rate / corrections[0]);
+    (parameter - change, Moments { first, second })
+}

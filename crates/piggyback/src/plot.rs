@@ -1,0 +1,296 @@
+//! Pictures as SVG text: zeros per layer, learning curves.
+//!
+//! They are plain enough to be read in a README on a light or dark page: own white ground, no script.
+
+use std::fmt::Write;
+
+use piggyback_task::TaskFile;
+
+use crate::train::EpochMetrics;
+
+const INK: &str = "#1f2933";
+const FAINT: &str = "#d3dae2";
+const BLUE: &str = "#2f6fb0";
+const ORANGE: &str = "#d9822b";
+
+/// A picture under construction.
+struct Svg {
+    body: String,
+    width: f64,
+    height: f64,
+}
+
+/// Where a text is anchored at its position.
+#[derive(Clone, Copy)]
+enum Anchor {
+    Start,
+    Middle,
+    End,
+}
+
+impl Svg {
+    fn new(width: f64, height: f64) -> Self {
+        Self {
+            body: String::new(),
+            width,
+            height,
+        }
+    }
+
+    fn element(&mut self, element: std::fmt::Arguments<'_>) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.body, "{element}");
+    }
+
+    fn text(&mut self, x: f64, y: f64, anchor: Anchor, size: f64, text: &str) {
+        let anchor = match anchor {
+            Anchor::Start => "start",
+            Anchor::Middle => "middle",
+            Anchor::End => "end",
+        };
+        let text = escape(text);
+        self.element(format_args!(
+            r#"<text x="{x:.1}" y="{y:.1}" font-size="{size}" text-anchor="{anchor}" fill="{INK}">{text}</text>"#
+        ));
+    }
+
+    fn line(&mut self, from: [f64; 2], to: [f64; 2], color: &str) {
+        let ([x1, y1], [x2, y2]) = (from, to);
+        self.element(format_args!(
+            r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}" stroke="{color}"/>"#
+        ));
+    }
+
+    fn bar(&mut self, x: f64, y: f64, width: f64, height: f64, color: &str, title: &str) {
+        let title = escape(title);
+        self.element(format_args!(
+            r#"<rect x="{x:.1}" y="{y:.1}" width="{width:.2}" height="{height:.1}" fill="{color}"><title>{title}</title></rect>"#
+        ));
+    }
+
+    fn polyline(&mut self, points: &[[f64; 2]], color: &str) {
+        let points: Vec<String> = points
+            .iter()
+            .map(|[x, y]| format!("{x:.1},{y:.1}"))
+            .collect();
+        let points = points.join(" ");
+        self.element(format_args!(
+            r#"<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>"#
+        ));
+    }
+
+    fn finish(self, title: &str) -> String {
+        let Self {
+            body,
+            width,
+            height,
+        } = self;
+        let title = escape(title);
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
+             height=\"{height}\" font-family=\"system-ui, sans-serif\" role=\"img\">\n<title>{title}</title>\n\
+             <rect width=\"{width}\" height=\"{height}\" fill=\"white\"/>\n{body}</svg>\n"
+        )
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+/// The first round number (1, 2 or 5 times a power of ten) that is not below `value`.
+fn round_up(value: f64) -> f64 {
+    if value <= 0.0 {
+        return 1.0;
+    }
+    let power = 10_f64.powf(value.log10().floor());
+    [1.0, 2.0, 5.0, 10.0]
+        .map(|step| step * power)
+        .into_iter()
+        .find(|&step| step >= value * 0.999_999)
+        .unwrap_or(value)
+}
+
+/// A frame with four horizontal lines, labelled in units of `unit`.
+struct Axis {
+    left: f64,
+    top: f64,
+    width: f64,
+    height: f64,
+    largest: f64,
+}
+
+impl Axis {
+    fn draw(&self, svg: &mut Svg, unit: &str) {
+        for quarter in 0..=4 {
+            let value = self.largest * f64::from(quarter) / 4.0;
+            let y = self.y(value);
+            svg.line([self.left, y], [self.left + self.width, y], FAINT);
+            let digits = if self.largest >= 20.0 {
+                0
+            } else if self.largest >= 2.0 {
+                1
+            } else {
+                2
+            };
+            svg.text(
+                self.left - 6.0,
+                y + 4.0,
+                Anchor::End,
+                11.0,
+                &format!("{value:.digits$}{unit}"),
+            );
+        }
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        self.top + self.height * (1.0 - value / self.largest)
+    }
+}
+
+/// The share of zeros of every masked layer of a task, in the order of the network.
+pub fn zeros_per_layer(task: &TaskFile) -> String {
+    let mut layers: Vec<(&String, f64, f64)> = (task.masks.iter())
+        .map(|(name, mask)| (name, 100.0 * mask.zeros().share(), mask.keep().len() as f64))
+        .collect();
+    layers.sort_by(|a, b| natural(a.0).cmp(&natural(b.0)));
+    let mut svg = Svg::new(760.0, 300.0);
+    let total = task.zeros();
+    let title = format!(
+        "{} classes on {}: {:.2} % of {} masked weights are zero",
+        task.classes.len(),
+        task.backbone.architecture,
+        100.0 * total.share(),
+        total.total
+    );
+    svg.text(56.0, 24.0, Anchor::Start, 14.0, &title);
+    let largest = layers.iter().map(|layer| layer.1).fold(0.0, f64::max);
+    let axis = Axis {
+        left: 56.0,
+        top: 44.0,
+        width: 690.0,
+        height: 210.0,
+        largest: round_up(largest),
+    };
+    axis.draw(&mut svg, " %");
+    let slot = axis.width / layers.len().max(1) as f64;
+    for (index, (name, zeros, weights)) in layers.iter().enumerate() {
+        let (x, y) = (axis.left + slot * index as f64, axis.y(*zeros));
+        let note = format!("{name}: {zeros:.2} % of {weights}");
+        svg.bar(
+            x + slot * 0.1,
+            y,
+            slot * 0.8,
+            axis.top + axis.height - y,
+            BLUE,
+            &note,
+        );
+    }
+    if layers.is_empty() {
+        svg.text(
+            401.0,
+            150.0,
+            Anchor::Middle,
+            13.0,
+            "this task masks nothing",
+        );
+    }
+    let ends = [
+        (layers.first(), axis.left, Anchor::Start),
+        (layers.last(), 746.0, Anchor::End),
+    ];
+    for (layer, x, anchor) in ends {
+        if let Some((name, _, _)) = layer {
+            svg.text(x, 272.0, anchor, 11.0, name);
+        }
+    }
+    svg.text(
+        401.0,
+        290.0,
+        Anchor::Middle,
+        11.0,
+        "masked layers, from input to output",
+    );
+    svg.finish("zeros per layer")
+}
+
+/// A name with its numbers as numbers, so that `features.10` follows `features.9`.
+fn natural(name: &str) -> Vec<(u64, &str)> {
+    // The stem comes before the stages, whatever the alphabet says.
+    let stem = u64::from(!matches!(name, "conv1.weight"));
+    let parts = name
+        .split('.')
+        .map(|part| part.parse().map_or((0, part), |number| (number, "")));
+    std::iter::once((stem, "")).chain(parts).collect()
+}
+
+/// Loss and error of training and validation images, epoch by epoch.
+pub fn curves(epochs: &[EpochMetrics]) -> String {
+    type Curve = fn(&EpochMetrics) -> f64;
+    let panels: [(&str, &str, Curve, Curve); 2] = [
+        (
+            "loss",
+            "",
+            |epoch| epoch.train_loss,
+            |epoch| epoch.validation_loss,
+        ),
+        (
+            "error",
+            " %",
+            |epoch| epoch.train_error,
+            |epoch| epoch.validation_error,
+        ),
+    ];
+    let mut svg = Svg::new(760.0, 300.0);
+    for (index, (name, unit, train, validation)) in panels.into_iter().enumerate() {
+        let left = 56.0 + 380.0 * index as f64;
+        let largest = epochs
+            .iter()
+            .flat_map(|epoch| [train(epoch), validation(epoch)]);
+        let largest = largest
+            .filter(|value| value.is_finite())
+            .fold(0.0, f64::max);
+        let axis = Axis {
+            left,
+            top: 44.0,
+            width: 310.0,
+            height: 210.0,
+            largest: round_up(largest),
+        };
+        axis.draw(&mut svg, unit);
+        svg.text(left, 24.0, Anchor::Start, 14.0, name);
+        for (curve, color, label, x) in [
+            (train, BLUE, "training", 120.0),
+            (validation, ORANGE, "validation", 215.0),
+        ] {
+            let step = axis.width / epochs.len().saturating_sub(1).max(1) as f64;
+            let points: Vec<[f64; 2]> = (epochs.iter().enumerate())
+                .map(|(index, epoch)| [left + step * index as f64, axis.y(curve(epoch))])
+                .collect();
+            svg.polyline(&points, color);
+            svg.bar(left + x, 15.0, 14.0, 4.0, color, label);
+            svg.text(left + x + 19.0, 23.0, Anchor::Start, 12.0, label);
+        }
+        if let (Some(first), Some(last)) = (epochs.first(), epochs.last()) {
+            svg.text(left, 272.0, Anchor::Start, 11.0, &first.epoch.to_string());
+            svg.text(
+                left + axis.width,
+                272.0,
+                Anchor::End,
+                11.0,
+                &last.epoch.to_string(),
+            );
+        }
+        svg.text(
+            left + axis.width / 2.0,
+            290.0,
+            Anchor::Middle,
+            11.0,
+            "epoch",
+        );
+    }
+    svg.finish("learning curves")
+}

@@ -1,0 +1,331 @@
+//! The state of a run between two steps, on disk.
+//!
+//! A checkpoint is a safetensors file. Everything random is drawn from seeds and counters, so
+//! tensors, moments and counters are all there is to keep: a resumed run gives the same bits.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use piggyback_task::TaskFile;
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::EpochMetrics;
+use super::config::TrainConfig;
+use super::optimizer::Adam;
+use crate::backbone::FieldPath;
+use crate::error::{Error, Result};
+use crate::mask::values;
+use crate::ops::Moments;
+
+/// Version of the checkpoint's layout; another one is refused.
+const VERSION: u32 = 1;
+const METADATA_KEY: &str = "piggyback.checkpoint";
+const BEST_TASK: &str = "best";
+
+/// What a run is a run of: a checkpoint continues no other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    pub(super) config: TrainConfig,
+    pub(super) fingerprint: String,
+    pub(super) classes: Vec<String>,
+    pub(super) train_images: usize,
+    pub(super) validation_images: usize,
+    /// BLAKE3 of the lists of files.
+    pub(super) files: String,
+}
+
+/// Where a run is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Position {
+    /// Epochs finished.
+    pub(super) epoch: usize,
+    /// Batches done of the epoch under way.
+    pub(super) batch: usize,
+    /// Steps done.
+    pub(super) step: usize,
+    /// Sum over images of the loss in the epoch under way.
+    pub(super) loss_sum: f64,
+    /// Images taken for another class in the epoch under way.
+    pub(super) wrong: usize,
+    /// Images seen in the epoch under way.
+    pub(super) images: usize,
+    /// Seconds spent on the epoch under way.
+    pub(super) seconds: f64,
+    /// The finished epochs.
+    pub(super) history: Vec<EpochMetrics>,
+    /// The epoch, counted from 1, whose task is kept.
+    pub(super) best_epoch: usize,
+    /// Images left out so far.
+    pub(super) skipped: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Metadata {
+    version: u32,
+    identity: Identity,
+    position: Position,
+    adam_steps: u32,
+}
+
+/// The state of a run between two steps.
+pub(super) struct State<M> {
+    pub(super) network: M,
+    pub(super) adam: Adam,
+    pub(super) position: Position,
+    pub(super) best: Option<TaskFile>,
+}
+
+/// Writes the state atomically.
+pub(super) fn save<M: Module>(path: &Path, state: &State<M>, identity: &Identity) -> Result<()> {
+    let problem = |reason: String| Error::Checkpoint {
+        path: path.to_owned(),
+        reason,
+    };
+    let mut tensors: BTreeMap<String, Vec<f32>> = (trained_tensors(&state.network).into_iter())
+        .map(|(name, data)| (format!("tensor.{name}"), data))
+        .collect();
+    for (name, moments) in &state.adam.moments {
+        tensors.insert(format!("first.{name}"), values(moments.first.clone()));
+        tensors.insert(format!("second.{name}"), values(moments.second.clone()));
+    }
+    let best = state.best.as_ref().map(TaskFile::to_bytes).transpose()?;
+    let bytes: BTreeMap<String, Vec<u8>> = (tensors.into_iter())
+        .map(|(name, data)| {
+            (
+                name,
+                data.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            )
+        })
+        .collect();
+    let views = bytes
+        .iter()
+        .map(|(name, bytes)| Ok((name.as_str(), view(Dtype::F32, bytes)?)))
+        .chain(
+            best.iter()
+                .map(|bytes| Ok((BEST_TASK, view(Dtype::U8, bytes)?))),
+        )
+        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
+        .map_err(|error| problem(error.to_string()))?;
+    let metadata = Metadata {
+        version: VERSION,
+        identity: identity.clone(),
+        position: state.position.clone(),
+        adam_steps: state.adam.steps,
+    };
+    let json = serde_json::to_string(&metadata).map_err(|error| problem(error.to_string()))?;
+    let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
+    let file = safetensors::serialize(views, Some(metadata))
+        .map_err(|error| problem(error.to_string()))?;
+    write_atomically(path, &file)
+}
+
+fn view(dtype: Dtype, bytes: &[u8]) -> Result<TensorView<'_>, safetensors::SafeTensorError> {
+    let size = if dtype == Dtype::F32 { 4 } else { 1 };
+    TensorView::new(dtype, vec![bytes.len() / size], bytes)
+}
+
+/// Writes a file so that it is there whole or not at all.
+pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let failed = |source| Error::write(path, source);
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.map_or_else(|| PathBuf::from("."), Path::to_owned);
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+/// Reads a checkpoint into a network as training starts with it.
+///
+/// # Errors
+///
+/// A file that is not a checkpoint of this run: damaged, of another version, or of other settings,
+/// weights or images.
+pub(super) fn load<M: Module>(
+    path: &Path,
+    network: M,
+    identity: &Identity,
+    device: &Device,
+) -> Result<State<M>> {
+    let problem = |reason: String| Error::Checkpoint {
+        path: path.to_owned(),
+        reason,
+    };
+    let damaged =
+        |error: &dyn std::fmt::Display| problem(format!("is damaged ({error}); start again"));
+    let bytes = std::fs::read(path).map_err(|source| Error::read(path, source))?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(&error))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(&error))?;
+    let json = (header.metadata().as_ref())
+        .and_then(|metadata| metadata.get(METADATA_KEY))
+        .ok_or_else(|| problem("is not a checkpoint of a run".into()))?;
+    let metadata: Metadata = serde_json::from_str(json).map_err(|error| damaged(&error))?;
+    if metadata.version != VERSION {
+        let version = metadata.version;
+        return Err(problem(format!(
+            "has version {version}, this program reads {VERSION}"
+        )));
+    }
+    if let Some(difference) = difference(&metadata.identity, identity) {
+        return Err(problem(format!(
+            "belongs to another run: {difference} differ; \
+             resume with what it was started with, or start again with --force"
+        )));
+    }
+    let mut tensors = BTreeMap::new();
+    let mut best = None;
+    for (name, view) in file.tensors() {
+        match name.as_str() {
+            BEST_TASK => best = Some(TaskFile::from_bytes(view.data())?),
+            _ => {
+                let numbers = view.data().chunks_exact(4);
+                let numbers =
+                    numbers.map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]]));
+                tensors.insert(name, numbers.collect::<Vec<f32>>());
+            }
+        }
+    }
+    let mut moments = BTreeMap::new();
+    for name in tensors
+        .keys()
+        .filter_map(|name| name.strip_prefix("first."))
+    {
+        let moment = |kind: &str| {
+            let data = tensors.get(&format!("{kind}.{name}"))?;
+            Some(Tensor::<1>::from_data(data.as_slice(), device))
+        };
+        if let (Some(first), Some(second)) = (moment("first"), moment("second")) {
+            moments.insert(name.to_owned(), Moments { first, second });
+        }
+    }
+    let trained = (tensors.into_iter())
+        .filter_map(|(name, data)| Some((name.strip_prefix("tensor.")?.to_owned(), data)))
+        .collect();
+    let network = with_trained_tensors(network, &trained)
+        .map_err(|name| damaged(&format!("tensor '{name}' is missing")))?;
+    let adam = Adam {
+        steps: metadata.adam_steps,
+        moments,
+    };
+    Ok(State {
+        network,
+        adam,
+        position: metadata.position,
+        best,
+    })
+}
+
+/// The first thing in which two runs differ.
+fn difference(ours: &Identity, theirs: &Identity) -> Option<&'static str> {
+    let checks = [
+        ("the settings", ours.config == theirs.config),
+        (
+            "the backbone's weights",
+            ours.fingerprint == theirs.fingerprint,
+        ),
+        ("the classes", ours.classes == theirs.classes),
+        ("the images", ours == theirs),
+    ];
+    checks
+        .into_iter()
+        .find(|(_, same)| !same)
+        .map(|(what, _)| what)
+}
+
+/// Whether training changes a tensor: it has a gradient, or is a running statistic.
+fn is_trained<const D: usize>(name: &str, param: &Param<Tensor<D>>) -> bool {
+    let statistic = name.ends_with(".running_mean") || name.ends_with(".running_var");
+    param.is_require_grad() || statistic
+}
+
+/// Everything in `network` that training changes, by name.
+pub(super) fn trained_tensors<M: Module>(network: &M) -> BTreeMap<String, Vec<f32>> {
+    let mut reader = TrainedReader::default();
+    network.visit(&mut reader);
+    reader.tensors
+}
+
+/// `network` with everything that training changes replaced.
+///
+/// # Errors
+///
+/// The name of a tensor that `tensors` lacks or has in another size.
+pub(super) fn with_trained_tensors<M: Module>(
+    network: M,
+    tensors: &BTreeMap<String, Vec<f32>>,
+) -> Result<M, String> {
+    let mut writer = TrainedWriter {
+        path: FieldPath::default(),
+        tensors,
+        missing: None,
+    };
+    let network = network.map(&mut writer);
+    writer.missing.map_or(Ok(network), Err)
+}
+
+#[derive(Default)]
+struct TrainedReader {
+    path: FieldPath,
+    tensors: BTreeMap<String, Vec<f32>>,
+}
+
+impl ModuleVisitor for TrainedReader {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let name = self.path.name();
+        if is_trained(&name, param) {
+            self.tensors.insert(name, values(param.base()));
+        }
+    }
+}
+
+struct TrainedWriter<'a> {
+    path: FieldPath,
+    tensors: &'a BTreeMap<String, Vec<f32>>,
+    missing: Option<String>,
+}
+
+impl ModuleMapper for TrainedWriter<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = self.path.name();
+        if !is_trained(&name, &param) {
+            return param;
+        }
+        let shape = param.lazy_shape();
+        match self.tensors.get(&name) {
+            Some(data) if data.len() == shape.num_elements() => {
+                let learns = param.is_require_grad();
+                param.map(|old| {
+                    let data = TensorData::new(data.clone(), shape);
+                    Tensor::from_data(data, &old.device()).set_require_grad(learns)
+                })
+            }
+            _ => {
+                self.missing.get_or_insert(name);
+                param
+            }
+        }
+    }
+}

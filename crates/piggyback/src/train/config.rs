@@ -1,0 +1,334 @@
+//! The settings of a training run.
+
+use std::fmt;
+use std::str::FromStr;
+
+use piggyback_task::{Preprocessing, Resize};
+use serde::{Deserialize, Serialize};
+
+use crate::backbone::{NamedTensor, is_depthwise};
+use crate::data::Augment;
+use crate::error::{Error, Result};
+use crate::mask::{MaskConfig, MaskKind, ScoreInit};
+use crate::name::named;
+use crate::ops::GradientScaling;
+
+/// A named set of settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recipe {
+    /// What serves small data sets best: masks on all but depthwise convolutions, batch norm trained
+    /// at a rate of its own.
+    #[default]
+    Default,
+    /// The paper's settings (Mallya et al., ECCV 2018, section 4).
+    Paper,
+    /// Batch norm and head, no masks.
+    NormOnly,
+    /// The head alone.
+    ClassifierOnly,
+}
+
+/// What becomes of the batch norms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NormMode {
+    /// Affine and statistics are trained and stored in the task file.
+    Task,
+    /// The backbone's are used, and left alone.
+    Frozen,
+}
+
+/// How learning rates fall over a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// A tenth from half of the epochs on: the paper's.
+    Step,
+    /// Half a cosine from the full rate to zero, step by step.
+    Cosine,
+}
+
+/// How images are brought to the network's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResizeMode {
+    /// Both sides to the size; the aspect ratio is not kept.
+    Squash,
+    /// The short side to 8/7 of the size, then the centre: ImageNet's 256 to 224.
+    Crop,
+    /// The short side to the size, then the centre.
+    Fit,
+}
+
+named!(
+    Recipe,
+    NormMode,
+    Schedule,
+    ResizeMode,
+    MaskKind,
+    ScoreInit,
+    GradientScaling
+);
+
+/// Which weights are masked; written `all`, `dense`, `none`, or names and prefixes of names with
+/// commas between.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum MaskLayers {
+    /// Every convolution: the paper's.
+    All,
+    /// Every convolution that is not depthwise.
+    Dense,
+    /// None.
+    None,
+    /// Convolutions whose name starts with one of these, such as `features.17` or `layer4`.
+    Prefixes(Vec<String>),
+}
+
+impl MaskLayers {
+    /// Whether the convolution's weight `tensor` is to be masked.
+    pub fn includes(&self, tensor: &NamedTensor) -> bool {
+        match self {
+            Self::All => true,
+            Self::Dense => !is_depthwise(&tensor.shape),
+            Self::None => false,
+            Self::Prefixes(prefixes) => prefixes.iter().any(|prefix| starts(&tensor.name, prefix)),
+        }
+    }
+}
+
+/// Whether `prefix` is `name` or an ancestor of it: `layer1` is one of `layer1.0`, not of `layer10`.
+fn starts(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+impl FromStr for MaskLayers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::All),
+            "dense" => Ok(Self::Dense),
+            "none" => Ok(Self::None),
+            _ => {
+                let prefixes: Vec<String> =
+                    text.split(',').map(|part| part.trim().into()).collect();
+                if prefixes.iter().any(String::is_empty) {
+                    return Err("expected all, dense, none, or names with commas between".into());
+                }
+                Ok(Self::Prefixes(prefixes))
+            }
+        }
+    }
+}
+
+impl TryFrom<String> for MaskLayers {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for MaskLayers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Dense => f.write_str("dense"),
+            Self::None => f.write_str("none"),
+            Self::Prefixes(prefixes) => f.write_str(&prefixes.join(",")),
+        }
+    }
+}
+
+impl From<MaskLayers> for String {
+    fn from(layers: MaskLayers) -> Self {
+        layers.to_string()
+    }
+}
+
+/// The settings of a training run. [`TrainConfig::recipe`] gives whole sets; `default()` is
+/// [`Recipe::Default`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// The recipe that the other settings started from.
+    pub recipe: Recipe,
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images per step.
+    pub batch_size: usize,
+    /// Adam's rate for scores.
+    pub lr_mask: f64,
+    /// Adam's rate for batch norms.
+    pub lr_norm: f64,
+    /// Adam's rate for the head.
+    pub lr_head: f64,
+    /// How the rates fall.
+    pub schedule: Schedule,
+    /// What becomes of the batch norms.
+    pub norm: NormMode,
+    /// Binary or ternary masks.
+    pub mask: MaskKind,
+    /// Which weights are masked.
+    pub mask_layers: MaskLayers,
+    /// How scores start.
+    pub score_init: ScoreInit,
+    /// Where scores start.
+    pub score_start: f32,
+    /// A weight is kept where its score is strictly above this.
+    pub threshold: f32,
+    /// How a score's gradient is scaled.
+    pub gradient_scaling: GradientScaling,
+    /// Side of the network's input, pixels.
+    pub image_size: u32,
+    /// How images are brought to that size.
+    pub resize: ResizeMode,
+    /// Name of an augmentation preset, see [`Augment::preset`].
+    pub augment: String,
+    /// What every random choice comes from.
+    pub seed: u64,
+    /// Share of the training images held out where there is no `val/`.
+    pub val_share: f64,
+    /// Leave out images that cannot be read instead of stopping.
+    pub skip_bad: bool,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self::recipe(Recipe::Default)
+    }
+}
+
+impl TrainConfig {
+    /// All settings of a recipe.
+    pub fn recipe(recipe: Recipe) -> Self {
+        let masks = MaskConfig::default();
+        let default = Self {
+            recipe,
+            epochs: 15,
+            batch_size: 32,
+            lr_mask: 1e-4,
+            lr_norm: 1e-3,
+            lr_head: 1e-3,
+            schedule: Schedule::Cosine,
+            norm: NormMode::Task,
+            mask: masks.kind,
+            mask_layers: MaskLayers::Dense,
+            score_init: masks.init,
+            score_start: masks.init_value,
+            threshold: masks.threshold,
+            gradient_scaling: masks.gradient_scaling,
+            image_size: 224,
+            resize: ResizeMode::Crop,
+            augment: "light".into(),
+            seed: 0,
+            val_share: 0.1,
+            skip_bad: false,
+        };
+        match recipe {
+            Recipe::Default => default,
+            Recipe::Paper => Self {
+                epochs: 30,
+                lr_mask: 1e-4,
+                lr_head: 1e-4,
+                schedule: Schedule::Step,
+                norm: NormMode::Frozen,
+                mask_layers: MaskLayers::All,
+                augment: "paper".into(),
+                ..default
+            },
+            Recipe::NormOnly => Self {
+                mask_layers: MaskLayers::None,
+                ..default
+            },
+            Recipe::ClassifierOnly => Self {
+                mask_layers: MaskLayers::None,
+                norm: NormMode::Frozen,
+                ..default
+            },
+        }
+    }
+
+    /// How masks are learned.
+    pub fn mask_config(&self) -> MaskConfig {
+        MaskConfig {
+            kind: self.mask,
+            threshold: self.threshold,
+            init: self.score_init,
+            init_value: self.score_start,
+            gradient_scaling: self.gradient_scaling,
+        }
+    }
+
+    /// How images become the network's input, given what the backbone's weights expect.
+    pub fn preprocessing(&self, backbone: &Preprocessing) -> Preprocessing {
+        let size = self.image_size;
+        let resize = match self.resize {
+            ResizeMode::Squash => Resize::Squash,
+            ResizeMode::Crop => Resize::ShortSide((u64::from(size) * 8 / 7) as u32),
+            ResizeMode::Fit => Resize::ShortSide(size),
+        };
+        Preprocessing {
+            image_size: size,
+            resize,
+            ..backbone.clone()
+        }
+    }
+
+    /// Checks what the types leave open.
+    ///
+    /// # Errors
+    ///
+    /// The first setting out of its range, with the range.
+    pub fn validate(&self) -> Result<()> {
+        let at_least = |setting: &str, value: usize, least: usize| match value < least {
+            true => Err(Error::setting(
+                setting,
+                format!("{value} is less than {least}"),
+            )),
+            false => Ok(()),
+        };
+        at_least("epochs", self.epochs, 1)?;
+        // Batch statistics of one image would have no variance on a 1x1 map.
+        at_least("batch-size", self.batch_size, 2)?;
+        at_least("image-size", self.image_size as usize, 32)?;
+        let rates = [
+            ("lr-mask", self.lr_mask),
+            ("lr-norm", self.lr_norm),
+            ("lr-head", self.lr_head),
+        ];
+        for (setting, rate) in rates {
+            if !(rate.is_finite() && rate >= 0.0) {
+                let reason = format!("{rate} is not a learning rate; give a number of 0 or more");
+                return Err(Error::setting(setting, reason));
+            }
+        }
+        for (setting, value) in [
+            ("threshold", self.threshold),
+            ("score-start", self.score_start),
+        ] {
+            if !value.is_finite() {
+                return Err(Error::setting(setting, format!("{value} is not finite")));
+            }
+        }
+        if !(self.val_share > 0.0 && self.val_share < 1.0) {
+            let reason = format!("{} is not a share between 0 and 1", self.val_share);
+            return Err(Error::setting("val-share", reason));
+        }
+        Augment::preset(&self.augment)?;
+        Ok(())
+    }
+
+    /// The share of the full learning rates at `step` of `steps`, counted from 0.
+    pub(crate) fn rate_share(&self, step: usize, steps: usize) -> f64 {
+        let progress = step as f64 / steps as f64;
+        match self.schedule {
+            Schedule::Step if progress < 0.5 => 1.0,
+            Schedule::Step => 0.1,
+            Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
+        }
+    }
+}

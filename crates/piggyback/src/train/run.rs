@@ -1,0 +1,56 @@
+//! The run folder: what a run leaves besides its task file.
+
+use std::path::{Path, PathBuf};
+
+use super::EpochMetrics;
+use super::checkpoint::write_atomically;
+use super::config::TrainConfig;
+use crate::error::{Error, Result};
+use crate::plot;
+
+/// `config.toml`, `metrics.jsonl`, `curves.svg` and `checkpoint.safetensors` in one folder.
+pub(super) struct RunFolder {
+    folder: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes the folder and writes the settings into it.
+    pub(super) fn open(folder: PathBuf, config: &TrainConfig) -> Result<Self> {
+        std::fs::create_dir_all(&folder).map_err(|source| Error::write(&folder, source))?;
+        let settings = toml::to_string_pretty(config)
+            .map_err(|error| Error::setting("config", error.to_string()))?;
+        write_atomically(&folder.join("config.toml"), settings.as_bytes())?;
+        Ok(Self { folder })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn checkpoint(&self) -> PathBuf {
+        self.folder.join("checkpoint.safetensors")
+    }
+
+    /// Writes the metrics and curves of the epochs so far.
+    pub(super) fn epoch_done(&self, history: &[EpochMetrics]) -> Result<()> {
+        self.rewrite_metrics(history)?;
+        write_atomically(
+            &self.folder.join("curves.svg"),
+            plot::curves(history).as_bytes(),
+        )
+    }
+
+    /// One line of JSON for each epoch. Written whole, so that a run that is resumed before the last
+    /// line does not leave two of one epoch.
+    pub(super) fn rewrite_metrics(&self, history: &[EpochMetrics]) -> Result<()> {
+        let lines: Vec<String> = history
+            .iter()
+            .filter_map(|epoch| serde_json::to_string(epoch).ok())
+            .collect();
+        let text = lines
+            .iter()
+            .map(|line| format!("{line}\n"))
+            .collect::<String>();
+        write_atomically(&self.folder.join("metrics.jsonl"), text.as_bytes())
+    }
+}
