@@ -38,6 +38,14 @@ struct Task {
 
 const TASKS: [Task; 4] = [emoji::TASK, flags::TASK, sketch::TASK, silhouettes::TASK];
 
+/// Where the backbone's checkpoint lies under the root.
+pub(crate) const BACKBONE: &str = "data/mobilenet_v2.pth";
+
+/// Names of the tasks; the images of each lie in `data/<name>`.
+pub(crate) fn task_names() -> impl Iterator<Item = &'static str> {
+    TASKS.iter().map(|task| task.name)
+}
+
 /// Fills `data/` under `root` and prints what is there.
 ///
 /// # Errors
@@ -54,7 +62,8 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         .with_context(|| format!("cannot lock {}", lock_path.display()))?;
 
     let cache = Cache::new(data.join(".packages"));
-    let weights = weights::fetch(&cache, &data)?;
+    let weights = root.join(BACKBONE);
+    weights::fetch(&cache, &weights)?;
     let mut counts = Vec::new();
     for task in &TASKS {
         counts.push((task.name, fetch_task(task, &cache, &data)?));

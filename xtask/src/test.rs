@@ -7,14 +7,14 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
-/// Tests that need other programs find the Python interpreter that has them here, and pass
-/// without a check when it is not set.
+/// Tests that read our files with Python's packages find an interpreter that has these here, and
+/// pass without a check when it is not set.
 const PEER_PYTHON: &str = "PIGGYBACK_PEER_PYTHON";
 
-const PEER_PACKAGES: [&str; 3] = ["numpy", "safetensors", "pillow"];
+const PEER_PACKAGES: [&str; 2] = ["numpy", "safetensors"];
 
-/// Runs the tests, examples of the documentation included; `peers` adds those against Python's
-/// readers. Exit code 1 when a test fails.
+/// Runs the tests, examples of the documentation included, with cargo's own output; `peers` adds
+/// those against Python's readers. Exit code 1 when a test fails.
 ///
 /// # Errors
 /// cargo cannot be started, or Python or its packages cannot be installed.
@@ -36,7 +36,7 @@ pub(crate) fn run(root: &Path, peers: bool) -> Result<ExitCode> {
         // Nothing can be done about a closed stderr.
         let _ = writeln!(
             io::stderr(),
-            "\nSKIPPED: the checks against other programs (Python's {packages}); \
+            "\nSKIPPED: the check of task files against Python's {packages}; \
              `cargo xtask test --peers` installs these and runs them"
         );
     }
@@ -56,7 +56,7 @@ fn peer_python(root: &Path) -> Result<PathBuf> {
         "bin/python"
     });
     let has_packages = Command::new(&python)
-        .args(["-c", "import numpy, safetensors, PIL"])
+        .args(["-c", "import numpy, safetensors"])
         .output()
         .is_ok_and(|output| output.status.success());
     if !has_packages {

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
     match commands::run(&args, &printer) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Found) => ExitCode::from(1),
+        Ok(Outcome::Failed) => ExitCode::from(2),
         Ok(Outcome::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         // Whoever reads our output has seen enough: `piggyback predict ... | head` is a success.
         Err(error) if printer::is_closed(&error) => ExitCode::SUCCESS,

@@ -83,11 +83,11 @@ impl Printer {
         self.bars.add(bar)
     }
 
-    /// Sends the library's log to stderr.
+    /// Sends the log to stderr.
     pub(crate) fn start_log(&self, verbose: bool) {
         let level = match (self.quiet, verbose) {
             (true, _) => Level::ERROR,
-            (_, true) => Level::DEBUG,
+            (_, true) => Level::INFO,
             _ => Level::WARN,
         };
         let log = tracing_subscriber::fmt()

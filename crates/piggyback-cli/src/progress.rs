@@ -4,6 +4,7 @@ use indicatif::ProgressBar;
 use piggyback::train::{EpochMetrics, Event};
 
 use crate::printer::Printer;
+use crate::report::count;
 
 /// Shows the events of a training run.
 pub(crate) struct TrainingProgress<'a> {
@@ -46,8 +47,11 @@ impl<'a> TrainingProgress<'a> {
                     done => format!(", {done} steps done before"),
                 };
                 self.printer.note(&format!(
-                    "{train_images} training and {validation_images} validation images of \
-                     {classes} classes; {epochs} epochs of {steps_per_epoch} steps{resumed}"
+                    "{train_images} training and {validation_images} validation images of {}; \
+                     {} of {}{resumed}",
+                    count(*classes, "class"),
+                    count(*epochs, "epoch"),
+                    count(*steps_per_epoch, "step")
                 ));
             }
             Event::Step {

@@ -26,6 +26,15 @@ pub(crate) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String 
     text
 }
 
+/// Names and values, left-aligned, each pair indented by `indent` spaces.
+pub(crate) fn pairs<N: AsRef<str>>(indent: usize, pairs: &[(N, String)]) -> String {
+    let names = pairs.iter().map(|(name, _)| name.as_ref().chars().count());
+    let width = names.max().unwrap_or_default();
+    let line =
+        |(name, value): &(N, String)| format!("{:indent$}{:<width$}  {value}\n", "", name.as_ref());
+    pairs.iter().map(line).collect()
+}
+
 /// `1234567` as `1,234,567`.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
@@ -39,9 +48,13 @@ pub(crate) fn thousands(number: u64) -> String {
     text
 }
 
-/// A number of things: `1 image`, `2 images`.
+/// A number of things: `1 image`, `2 images`, `3 classes`.
 pub(crate) fn count(number: usize, thing: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
+    let plural = match thing {
+        _ if number == 1 => "",
+        _ if thing.ends_with('s') => "es",
+        _ => "s",
+    };
     format!("{} {thing}{plural}", thousands(number as u64))
 }
 
@@ -57,7 +70,7 @@ pub(crate) fn percent(part: f64, whole: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{count, percent, table, thousands};
+    use super::{count, pairs, percent, table, thousands};
 
     #[test]
     fn numbers_are_grouped() {
@@ -65,6 +78,7 @@ mod tests {
         assert_eq!(shown, ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(count(1, "image"), "1 image");
         assert_eq!(count(0, "image"), "0 images");
+        assert_eq!(count(2000, "class"), "2,000 classes");
         assert_eq!(percent(1.0, 8.0), "12.50 %");
         assert_eq!(percent(0.0, 0.0), "0.00 %");
     }
@@ -76,5 +90,7 @@ mod tests {
             table(&[row("a", "10"), row("été", "2")]),
             "  a    10\n  été   2\n"
         );
+        let cells = [("a", "10".to_owned()), ("été", "2".to_owned())];
+        assert_eq!(pairs(1, &cells), " a    10\n été  2\n");
     }
 }

@@ -4,6 +4,8 @@
 //! cargo run --release --example learn_a_task -- data/mobilenet_v2.pth data/sketch data/sketch/test/symbols
 //! ```
 
+#![allow(clippy::print_stdout)]
+
 use std::path::PathBuf;
 
 use burn::tensor::Device;

@@ -58,13 +58,11 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
-    /// The loss stopped being a number.
-    #[error(
-        "the loss became {loss} in epoch {epoch}, step {step}: lower the learning rates, {rates}"
-    )]
+    /// Training left the range of numbers.
+    #[error("{what} in epoch {epoch}, step {step}: lower the learning rates, {rates}")]
     Diverged {
-        /// The loss.
-        loss: f64,
+        /// What became infinite or NaN.
+        what: String,
         /// Epoch, counted from 1.
         epoch: usize,
         /// Step within the epoch, counted from 1.
@@ -73,7 +71,7 @@ pub enum Error {
         rates: String,
     },
     /// Training was asked to stop and left a checkpoint.
-    #[error("stopped after {steps} steps; continue with --resume {}", run_dir.display())]
+    #[error("stopped after {steps} steps; the run in {} can be resumed", run_dir.display())]
     Interrupted {
         /// Steps done.
         steps: usize,

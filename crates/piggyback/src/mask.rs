@@ -28,7 +28,7 @@ use burn::tensor::{Tensor, TensorData};
 use piggyback_task::{BitMask, Mask};
 use serde::{Deserialize, Serialize};
 
-use crate::backbone::{FieldPath, NamedTensor, RankErased, Replace, map_tensors, named_tensors};
+use crate::backbone::{FieldPath, NamedTensor, Replace, map_tensors, named_tensors};
 use crate::ops::{self, Bits, GradientScaling, Thresholding};
 use crate::random::{Purpose, Random};
 
@@ -260,13 +260,13 @@ struct Applying<'a> {
 }
 
 impl Replace for Applying<'_> {
-    fn replace(&mut self, name: &str, current: &RankErased<'_>) -> Option<Tensor<1>> {
+    fn replace(&mut self, name: &str, current: &dyn Fn() -> Tensor<1>) -> Option<Tensor<1>> {
         let mask = self.masks.get(name)?;
         let bits = Bits {
             keep: mask.keep().as_bytes().into(),
             sign: mask.sign().map(|sign| sign.as_bytes().into()),
         };
-        Some(ops::apply_bits((current.flat)(), &bits))
+        Some(ops::apply_bits(current(), &bits))
     }
 }
 

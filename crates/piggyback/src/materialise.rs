@@ -5,7 +5,7 @@ use burn::tensor::{Tensor, TensorData};
 use piggyback_task::{TaskFile, Values};
 
 use crate::backbone::layers::Linear;
-use crate::backbone::{Backbone, Network, RankErased, Replace, map_tensors};
+use crate::backbone::{Backbone, Network, Replace, map_tensors};
 use crate::error::{Error, Result};
 use crate::mask;
 
@@ -128,7 +128,7 @@ struct LoadNorms<'a> {
 }
 
 impl Replace for LoadNorms<'_> {
-    fn replace(&mut self, name: &str, _current: &RankErased<'_>) -> Option<Tensor<1>> {
+    fn replace(&mut self, name: &str, _current: &dyn Fn() -> Tensor<1>) -> Option<Tensor<1>> {
         let values = self.task.norms.get(name)?;
         self.loaded += 1;
         Some(Tensor::from_data(values.data(), self.device))

@@ -93,5 +93,5 @@ mod tests {
         assert_eq!(items, PINNED);
     }
 
-    const PINNED: [u32; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+    const PINNED: [u32; 8] = [0, 1, 6, 2, 7, 5, 3, 4];
 }

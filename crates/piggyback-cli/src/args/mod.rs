@@ -15,7 +15,7 @@ use piggyback::train::TrainConfig;
 pub(crate) use eval::EvalArgs;
 pub(crate) use inspect::{InspectArgs, ShownClasses};
 pub(crate) use predict::{NamedTask, PredictArgs};
-pub(crate) use train::{Settings, TrainArgs};
+pub(crate) use train::{Places, Settings, TrainArgs};
 pub(crate) use verify::VerifyArgs;
 
 /// Teach one pretrained vision network many tasks, each kept in a small file.

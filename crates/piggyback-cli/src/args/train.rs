@@ -19,16 +19,21 @@ Examples:
     piggyback train --backbone resnet50.pth --data birds --out birds.task.safetensors --recipe paper
   Smaller images, more passes, settings from a file:
     piggyback train --config flags.toml --image-size 96 --epochs 30
-  After Ctrl-C, or a crash: the same command with --resume. The task file comes out the same to the bit.
+  After Ctrl-C, or a crash: the same command with --resume writes the same task file, to the bit.
     piggyback train --backbone mobilenet_v2.pth --data flags --out flags.task.safetensors --resume
 
-A setting's value comes from the flag, else from its environment twin (--lr-mask: PIGGYBACK_LR_MASK),
-else from the --config file (key lr-mask), else from the recipe.
-The run folder holds config.toml (usable with --config), metrics.jsonl, the checkpoint and curves.svg.
-Exit codes: 0 done; 1 done, but images were left out; 2 not done; 130 interrupted, with a checkpoint.";
+A setting's value comes from its flag (--lr-mask), else from its environment twin
+(PIGGYBACK_LR_MASK), else from the --config file (lr-mask = 1e-4), else from the recipe.
+The run folder holds config.toml (for --config), metrics.jsonl, the checkpoint, and curves.svg.
+Exit codes: 0 done; 1 done, but images were left out; 2 not done;
+130 interrupted, with a checkpoint.";
+
+const USAGE: &str = "\
+piggyback train --backbone <FILE> --data <DIR> --out <FILE.task.safetensors> [OPTIONS]
+       piggyback train --config <FILE.toml> [OPTIONS]";
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(override_usage = USAGE, after_help = EXAMPLES)]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     pub(crate) places: Places,

@@ -4,10 +4,9 @@ use anyhow::{Context, Result};
 use piggyback::Engine;
 use piggyback::data::Samples;
 use piggyback::evaluate::{EvaluateConfig, Evaluation, evaluate};
-use piggyback::task::TaskFile;
 use serde::Serialize;
 
-use super::{Outcome, open_backbone};
+use super::{Outcome, open_backbone, open_task};
 use crate::args::EvalArgs;
 use crate::printer::Printer;
 use crate::progress::images_bar;
@@ -33,7 +32,7 @@ pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Outcome> {
     if let Some(path) = &args.confusion {
         write::check_target(path)?;
     }
-    let task = TaskFile::open(&args.task)?;
+    let task = open_task(&args.task)?;
     let samples = Samples::for_classes(&args.data, &task.classes)?;
     let backbone = open_backbone(&args.backbone)?;
     let engine = Engine::new(backbone)

@@ -1,15 +1,15 @@
-use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use piggyback::plot;
 use piggyback::task::{BackboneId, Mask, Preprocessing, Resize, TaskFile, TrainingRecord};
 use serde::Serialize;
+use serde_json::Value;
 
-use super::Outcome;
+use super::{Outcome, open_task};
 use crate::args::{InspectArgs, ShownClasses};
 use crate::printer::Printer;
-use crate::report::{percent, table, thousands};
+use crate::report::{pairs, percent, table, thousands};
 use crate::write;
 
 /// How many classes are listed unless all are asked for.
@@ -60,23 +60,21 @@ pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Result<Outcome> {
         }
         write::check_target(svg)?;
     }
-    let mut unreadable = 0;
+    let mut unreadable = false;
     for path in &args.files {
-        match TaskFile::open(path) {
+        match open_task(path) {
             Ok(task) => show(args, path, &task, printer)?,
             Err(error) => {
-                unreadable += 1;
-                printer.error(&error.into());
+                unreadable = true;
+                printer.error(&error);
             }
         }
     }
-    if unreadable > 0 {
-        bail!(
-            "{unreadable} of {} files could not be read",
-            args.files.len()
-        );
-    }
-    Ok(Outcome::Done)
+    Ok(if unreadable {
+        Outcome::Failed
+    } else {
+        Outcome::Done
+    })
 }
 
 fn show(args: &InspectArgs, path: &Path, task: &TaskFile, printer: &Printer) -> Result<()> {
@@ -104,6 +102,8 @@ fn contents<'a>(path: &'a Path, task: &'a TaskFile) -> Result<Contents<'a>> {
         ternary: mask.sign().is_some(),
         zeros: share(mask.zeros()),
     };
+    let mut layers: Vec<Layer<'a>> = task.masks.iter().map(layer).collect();
+    layers.sort_by(|a, b| natural(a.weight).cmp(&natural(b.weight)));
     Ok(Contents {
         file: path,
         digest: task.digest()?,
@@ -112,7 +112,7 @@ fn contents<'a>(path: &'a Path, task: &'a TaskFile) -> Result<Contents<'a>> {
         preprocessing: &task.preprocessing,
         bytes: bytes(task, file_bytes),
         zeros: share(task.zeros()),
-        layers: task.masks.iter().map(layer).collect(),
+        layers,
         training: &task.training,
     })
 }
@@ -143,32 +143,20 @@ fn bytes(task: &TaskFile, file: u64) -> Bytes {
     }
 }
 
+/// A name's parts as they sort in the network's order: `features.2` before `features.10`.
+fn natural(name: &str) -> Vec<(u64, &str)> {
+    name.split('.')
+        .map(|part| part.parse().map_or((0, part), |number| (number, "")))
+        .collect()
+}
+
 fn text(contents: &Contents<'_>, shown_classes: usize) -> String {
-    let mut text = format!("{}\n", contents.file.display());
-    let backbone = contents.backbone;
-    let _ = writeln!(text, "  backbone     {}", backbone.architecture);
-    let _ = writeln!(text, "  fingerprint  {}", backbone.fingerprint);
-    let _ = writeln!(text, "  digest       {}", contents.digest);
-
-    let names: Vec<&str> = contents
-        .classes
-        .iter()
-        .take(shown_classes)
-        .map(String::as_str)
-        .collect();
-    let rest = contents.classes.len() - names.len();
-    let more = if rest > 0 {
-        format!(" and {rest} more (--classes all)")
-    } else {
-        String::new()
+    let shown = contents.classes.iter().take(shown_classes);
+    let names: Vec<&str> = shown.map(String::as_str).collect();
+    let more = match contents.classes.len() - names.len() {
+        0 => String::new(),
+        rest => format!(" and {rest} more (--classes all)"),
     };
-    let _ = writeln!(
-        text,
-        "  classes      {}: {}{more}",
-        contents.classes.len(),
-        names.join(", ")
-    );
-
     let Preprocessing {
         image_size, resize, ..
     } = contents.preprocessing;
@@ -176,70 +164,125 @@ fn text(contents: &Contents<'_>, shown_classes: usize) -> String {
         Resize::Squash => "both sides squashed".to_owned(),
         Resize::ShortSide(side) => format!("short side to {side}, centre cropped"),
     };
-    let _ = writeln!(
-        text,
-        "  images       {image_size} x {image_size} pixels, {resize}"
-    );
-
-    let Bytes {
-        file,
-        masks,
-        norms,
-        head,
-        header,
-    } = contents.bytes;
-    let _ = writeln!(text, "  size         {} bytes", thousands(file));
-    let parts = [
-        ("masks", masks),
-        ("batch norms", norms),
-        ("classifier", head),
-        ("header", header),
-    ];
-    let part = |(name, bytes): (&str, u64)| [format!("  {name}"), thousands(bytes)];
-    text.push_str(&table(&parts.map(part)));
-
+    let bytes = &contents.bytes;
+    let [file, masks, norms, head, header] = [
+        bytes.file,
+        bytes.masks,
+        bytes.norms,
+        bytes.head,
+        bytes.header,
+    ]
+    .map(thousands);
     let Share { count, total, .. } = contents.zeros;
     let share = percent(count as f64, total as f64);
     let (count, total) = (thousands(count), thousands(total));
-    let _ = writeln!(
-        text,
-        "  zeros        {share}, {count} of {total} masked weights"
-    );
-    let rows: Vec<[String; 3]> = contents
-        .layers
-        .iter()
-        .map(|layer| {
-            let Share { count, total, .. } = layer.zeros;
-            let share = percent(count as f64, total as f64);
-            [
-                format!("  {}", layer.weight),
-                share,
-                format!("of {}", thousands(total)),
-            ]
-        })
-        .collect();
-    text.push_str(&table(&rows));
-
-    let _ = writeln!(text, "  training");
-    text.push_str(&table(&training_rows(contents.training)));
-    text
+    let lines = [
+        ("backbone", contents.backbone.architecture.clone()),
+        ("fingerprint", contents.backbone.fingerprint.to_string()),
+        ("digest", contents.digest.clone()),
+        (
+            "classes",
+            format!("{}: {}{more}", contents.classes.len(), names.join(", ")),
+        ),
+        (
+            "images",
+            format!("{image_size} x {image_size} pixels, {resize}"),
+        ),
+        ("bytes", file),
+        (
+            "",
+            format!("masks {masks}, batch norms {norms}, classifier {head}, header {header}"),
+        ),
+        (
+            "zeros",
+            format!("{share}, {count} of {total} masked weights"),
+        ),
+    ];
+    let layers: Vec<[String; 3]> = contents.layers.iter().map(layer_row).collect();
+    format!(
+        "{}\n{}\nzeros per layer\n{}\ntraining\n{}",
+        contents.file.display(),
+        pairs(2, &lines),
+        table(&layers),
+        pairs(2, &training_lines(contents.training))
+    )
 }
 
-/// The training record, settings and all, a value per row.
-fn training_rows(record: &TrainingRecord) -> Vec<[String; 2]> {
-    let row = |key: &str, value: &serde_json::Value| {
-        // Text without its quotes, everything else as JSON.
-        let value = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
-        [format!("  {key}"), value]
-    };
-    let mut rows = Vec::new();
+fn layer_row(layer: &Layer<'_>) -> [String; 3] {
+    let Share { count, total, .. } = layer.zeros;
+    let share = percent(count as f64, total as f64);
+    [
+        layer.weight.to_owned(),
+        share,
+        format!("of {}", thousands(total)),
+    ]
+}
+
+/// The training record, settings and all, a value per line.
+fn training_lines(record: &TrainingRecord) -> Vec<(String, String)> {
+    let mut lines = Vec::new();
     for (key, value) in record.as_map() {
         match value.as_object() {
-            Some(nested) => rows.extend(nested.iter().map(|(key, value)| row(key, value))),
-            None => rows.push(row(key, value)),
+            Some(nested) => {
+                lines.extend(
+                    nested
+                        .iter()
+                        .map(|(key, value)| (key.clone(), plain(value))),
+                );
+            }
+            None => lines.push((key.clone(), plain(value))),
         }
     }
-    rows
+    lines
+}
+
+/// Text without its quotes, numbers with six digits, everything else as JSON.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_f64() => {
+            let rounded = number.as_f64().map(|number| format!("{number:.5e}"));
+            let number = rounded.and_then(|text| text.parse::<f64>().ok());
+            number.map_or_else(|| value.to_string(), |number| number.to_string())
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{natural, plain};
+
+    #[test]
+    fn layers_are_in_the_order_of_the_network() {
+        let mut names = [
+            "features.10.weight",
+            "features.2.weight",
+            "features.2.conv.1.weight",
+        ];
+        names.sort_by(|a, b| natural(a).cmp(&natural(b)));
+        assert_eq!(
+            names,
+            [
+                "features.2.conv.1.weight",
+                "features.2.weight",
+                "features.10.weight"
+            ]
+        );
+    }
+
+    #[test]
+    fn values_are_short() {
+        let values = [
+            json!(0.009999999776482582),
+            json!(1e-7),
+            json!(15),
+            json!("step"),
+            json!(true),
+        ];
+        let shown = values.map(|value| plain(&value));
+        assert_eq!(shown, ["0.01", "0.0000001", "15", "step", "true"]);
+    }
 }

@@ -7,8 +7,13 @@ mod predict;
 mod train;
 mod verify;
 
+use std::path::Path;
+use std::time::Instant;
+
 use anyhow::{Context, Result};
 use piggyback::Backbone;
+use piggyback::backbone::{Architecture, StateDict};
+use piggyback::task::TaskFile;
 
 use crate::args::{Args, BackboneArgs, Verb};
 use crate::printer::Printer;
@@ -22,6 +27,8 @@ pub(crate) enum Outcome {
     Found,
     /// Asked to stop, and left a checkpoint.
     Interrupted,
+    /// Something asked for could not be done; the errors are printed.
+    Failed,
 }
 
 impl Outcome {
@@ -38,6 +45,7 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<Outcome> {
         pool.build_global()
             .context("cannot start the threads; lower --threads")?;
     }
+    tracing::info!("computing with {} threads", rayon::current_num_threads());
     match &args.verb {
         Verb::Train(args) => train::run(args, printer),
         Verb::Eval(args) => eval::run(args, printer),
@@ -49,6 +57,37 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<Outcome> {
 }
 
 fn open_backbone(args: &BackboneArgs) -> Result<Backbone> {
-    let device = piggyback::device::open(&args.device)?;
-    Ok(Backbone::load(&args.backbone, &device)?)
+    load_backbone(&args.backbone, None, &args.device)
+}
+
+/// Loads a checkpoint, as `architecture` or as what it is recognised as.
+fn load_backbone(
+    path: &Path,
+    architecture: Option<Architecture>,
+    device: &str,
+) -> Result<Backbone> {
+    let device = piggyback::device::open(device)?;
+    let started = Instant::now();
+    let backbone = Backbone::from_state_dict(&StateDict::open(path)?, architecture, &device)?;
+    tracing::info!(
+        architecture = %backbone.architecture(),
+        fingerprint = %backbone.id().fingerprint,
+        weights_bytes = backbone.weights_bytes(),
+        seconds = started.elapsed().as_secs_f64(),
+        "loaded {}",
+        path.display()
+    );
+    Ok(backbone)
+}
+
+fn open_task(path: &Path) -> Result<TaskFile> {
+    let task = TaskFile::open(path)?;
+    tracing::info!(
+        classes = task.classes.len(),
+        masks = task.masks.len(),
+        zeros = task.zeros().share(),
+        "opened {}",
+        path.display()
+    );
+    Ok(task)
 }

@@ -10,11 +10,10 @@ use piggyback::task::TaskFile;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Outcome, open_backbone};
+use super::{Outcome, open_backbone, open_task};
 use crate::args::{NamedTask, PredictArgs};
 use crate::printer::Printer;
 use crate::progress::images_bar;
-use crate::report::table;
 
 /// Most images computed at once.
 const BATCH: usize = 32;
@@ -37,7 +36,7 @@ struct Likely<'a> {
 
 pub(super) fn run(args: &PredictArgs, printer: &Printer) -> Result<Outcome> {
     let tasks = open_tasks(&args.tasks)?;
-    let images = list_images(&args.images)?;
+    let (images, mut unreadable) = list_images(&args.images, printer)?;
     let backbone = open_backbone(&args.backbone)?;
     let mut engine = Engine::new(backbone);
     for (named, task) in args.tasks.iter().zip(tasks) {
@@ -48,7 +47,7 @@ pub(super) fn run(args: &PredictArgs, printer: &Printer) -> Result<Outcome> {
 
     let bar = images_bar(printer, "images", images.len());
     let mut batch = Batch::default();
-    let (mut predicted, mut unreadable) = (0, 0);
+    let mut predicted = 0;
     // Each core decodes one image at a time: that many may be large before a batch is found full.
     for paths in images.chunks(rayon::current_num_threads()) {
         let decoded: Vec<_> = paths.par_iter().map(|path| open_image(path)).collect();
@@ -63,15 +62,15 @@ pub(super) fn run(args: &PredictArgs, printer: &Printer) -> Result<Outcome> {
         }
         if batch.is_full() {
             predicted += batch.predict(args, &engine, printer)?;
-            bar.set_position((predicted + unreadable) as u64);
+            bar.set_position(predicted as u64);
         }
     }
     predicted += batch.predict(args, &engine, printer)?;
     bar.finish_and_clear();
-    if predicted == 0 {
-        bail!("none of the images could be read");
-    }
-    Ok(Outcome::found(unreadable > 0))
+    Ok(match predicted {
+        0 => Outcome::Failed,
+        _ => Outcome::found(unreadable > 0),
+    })
 }
 
 /// Opens the task files, whose names must differ.
@@ -84,14 +83,12 @@ fn open_tasks(tasks: &[NamedTask]) -> Result<Vec<TaskFile>> {
             twice.path.display()
         );
     }
-    tasks
-        .iter()
-        .map(|task| Ok(TaskFile::open(&task.path)?))
-        .collect()
+    tasks.iter().map(|task| open_task(&task.path)).collect()
 }
 
-/// The images that the arguments stand for, in order; `-` stays as it is.
-fn list_images(arguments: &[PathBuf]) -> Result<Vec<PathBuf>> {
+/// The images that the arguments stand for, in order, and how many arguments stand for none; `-`
+/// stays as it is.
+fn list_images(arguments: &[PathBuf], printer: &Printer) -> Result<(Vec<PathBuf>, usize)> {
     if arguments
         .iter()
         .filter(|argument| is_stdin(argument))
@@ -100,16 +97,21 @@ fn list_images(arguments: &[PathBuf]) -> Result<Vec<PathBuf>> {
     {
         bail!("- stands for one image on stdin; give it once");
     }
-    let mut images = Vec::new();
+    let (mut images, mut unreadable) = (Vec::new(), 0);
     for argument in arguments {
         if is_stdin(argument) {
             images.push(argument.clone());
-        } else {
-            let found = Samples::unlabelled(std::slice::from_ref(argument))?;
-            images.extend(found.iter().map(|(path, _)| path));
+            continue;
+        }
+        match Samples::unlabelled(std::slice::from_ref(argument)) {
+            Ok(found) => images.extend(found.iter().map(|(path, _)| path)),
+            Err(error) => {
+                unreadable += 1;
+                printer.error(&error.into());
+            }
         }
     }
-    Ok(images)
+    Ok((images, unreadable))
 }
 
 fn is_stdin(path: &Path) -> bool {
@@ -197,25 +199,15 @@ fn likely<'a>(prediction: &Prediction, classes: &'a [String], count: usize) -> V
 }
 
 fn text(image: &Path, lines: &[Line<'_>]) -> String {
-    let mut text = String::new();
-    let _ = writeln!(text, "{}", image.display());
-    let mut rows = Vec::new();
+    let names = lines.iter().map(|line| line.task.chars().count());
+    let width = names.max().unwrap_or_default();
+    let mut text = format!("{}\n", image.display());
     for line in lines {
-        for (rank, likely) in line.predictions.iter().enumerate() {
+        for (rank, Likely { class, probability }) in line.predictions.iter().enumerate() {
             let task = if rank == 0 { line.task } else { "" };
-            let probability = format!("{:.2} %", 100.0 * likely.probability);
-            rows.push([task.to_owned(), probability, likely.class.to_owned()]);
+            let percent = 100.0 * probability;
+            let _ = writeln!(text, "  {task:<width$}  {percent:>6.2} %  {class}");
         }
     }
-    // Classes come last and left-aligned: their names may be long.
-    let width = rows
-        .iter()
-        .map(|[_, _, class]| class.chars().count())
-        .max()
-        .unwrap_or_default();
-    let pad =
-        |[task, probability, class]: [String; 3]| [task, probability, format!("{class:<width$}")];
-    let rows: Vec<[String; 3]> = rows.into_iter().map(pad).collect();
-    text.push_str(&table(&rows));
     text
 }

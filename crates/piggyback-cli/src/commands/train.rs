@@ -1,9 +1,8 @@
-use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use piggyback::backbone::{Architecture, StateDict};
+use piggyback::backbone::Architecture;
 use piggyback::data::ImageFolder;
 use piggyback::evaluate::Evaluation;
 use piggyback::task::Zeros;
@@ -11,13 +10,13 @@ use piggyback::train::{EpochMetrics, Trained, Trainer};
 use piggyback::{Backbone, Error};
 use serde::Serialize;
 
-use super::Outcome;
+use super::{Outcome, load_backbone};
 use crate::args::TrainArgs;
 use crate::config::{self, Plan};
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::progress::TrainingProgress;
-use crate::report::{percent, thousands};
+use crate::report::{pairs, percent, thousands};
 use crate::write;
 
 /// What a run folder keeps the state of its run in.
@@ -46,7 +45,14 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
     check_out(&plan.out, args.force)?;
     check_run_dir(&plan.run_dir, args)?;
     let images = ImageFolder::open(&plan.data)?;
-    let backbone = load_backbone(args, &plan)?;
+    let wanted = args
+        .arch
+        .as_deref()
+        .map(|name| name.parse::<Architecture>());
+    let architecture = wanted
+        .transpose()
+        .map_err(|reason| anyhow!("--arch: {reason}"))?;
+    let backbone = load_backbone(&plan.backbone, architecture, &plan.device)?;
     let checkpoint = plan.run_dir.join(CHECKPOINT);
     if args.resume && !checkpoint.exists() {
         printer.note(&format!(
@@ -81,11 +87,11 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
         outcome => outcome?,
     };
 
-    if args.force {
-        trained.task.save(&plan.out)?;
-    } else {
-        trained.task.save_new(&plan.out)?;
-    }
+    let saved = match args.force {
+        true => trained.task.save(&plan.out),
+        false => trained.task.save_new(&plan.out),
+    };
+    saved.context("nothing is lost, the same command with --resume saves it without training")?;
     summarise(args, &plan, &backbone, &trained, printer)?;
     Ok(Outcome::found(!skipped(&trained).is_empty()))
 }
@@ -115,22 +121,6 @@ fn check_run_dir(run_dir: &Path, args: &TrainArgs) -> Result<()> {
         );
     }
     Ok(())
-}
-
-fn load_backbone(args: &TrainArgs, plan: &Plan) -> Result<Backbone> {
-    let device = piggyback::device::open(&plan.device)?;
-    let wanted = args
-        .arch
-        .as_deref()
-        .map(|name| name.parse::<Architecture>());
-    let architecture = wanted
-        .transpose()
-        .map_err(|reason| anyhow!("--arch: {reason}"))?;
-    Ok(Backbone::from_state_dict(
-        &StateDict::open(&plan.backbone)?,
-        architecture,
-        &device,
-    )?)
 }
 
 /// Images of any split that were left out.
@@ -175,36 +165,33 @@ fn summarise(
 }
 
 fn text(summary: &Summary<'_>) -> String {
-    let mut text = format!("task              {}\n", summary.task.display());
-    let _ = writeln!(text, "run folder        {}", summary.run_dir.display());
-    let _ = writeln!(text, "classes           {}", summary.classes);
-    let _ = writeln!(
-        text,
-        "best epoch        {} of {}",
-        summary.best_epoch, summary.epochs
-    );
+    let mut lines = vec![
+        ("task", summary.task.display().to_string()),
+        ("run folder", summary.run_dir.display().to_string()),
+        ("classes", summary.classes.to_string()),
+        (
+            "best epoch",
+            format!("{} of {}", summary.best_epoch, summary.epochs),
+        ),
+    ];
     if let Some(error) = summary.validation_error {
-        let _ = writeln!(text, "validation error  {error:.2} %");
+        lines.push(("validation error", format!("{error:.2} %")));
     }
     if let Some(test) = summary.test {
-        let _ = writeln!(text, "test error        {:.2} %", test.top1_error);
+        lines.push(("test error", format!("{:.2} %", test.top1_error)));
     }
     let Zeros { count, total } = summary.zeros;
     let share = percent(count as f64, total as f64);
-    let _ = writeln!(
-        text,
-        "zeros             {share} of {} weights",
-        thousands(total)
-    );
+    lines.push((
+        "zeros",
+        format!("{share} of {} masked weights", thousands(total)),
+    ));
     let share = percent(summary.file_bytes as f64, summary.backbone_bytes as f64);
     let bytes = thousands(summary.file_bytes);
-    let _ = writeln!(
-        text,
-        "size              {bytes} bytes, {share} of the backbone"
-    );
-    let _ = writeln!(text, "time              {:.1} s", summary.seconds);
+    lines.push(("size", format!("{bytes} bytes, {share} of the backbone")));
+    lines.push(("time", format!("{:.1} s", summary.seconds)));
     if !summary.skipped.is_empty() {
-        let _ = writeln!(text, "images left out   {}", summary.skipped.len());
+        lines.push(("images left out", summary.skipped.len().to_string()));
     }
-    text
+    pairs(0, &lines)
 }

@@ -8,7 +8,7 @@ use piggyback::task::{BitMask, Mask, TaskFile};
 use piggyback::{Backbone, Engine};
 use serde::Serialize;
 
-use super::{Outcome, open_backbone};
+use super::{Outcome, open_backbone, open_task};
 use crate::args::VerifyArgs;
 use crate::printer::Printer;
 
@@ -72,25 +72,19 @@ pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Outcome> {
 
 /// The checks in order, up to the first that failed: each needs what those before it proved.
 fn checks(backbone: &Backbone, path: &Path) -> Vec<Check> {
-    let mut checks = Vec::new();
-    let task = match TaskFile::open(path) {
+    let task = match open_task(path) {
         Ok(task) => task,
-        Err(error) => {
-            checks.push(Check::of("integrity", Err(error.into())));
-            return checks;
-        }
+        Err(error) => return vec![Check::of("integrity", Err(error))],
     };
-    checks.push(Check::of("integrity", Ok(())));
-    let remaining: [(&str, fn(&Backbone, &TaskFile) -> Result<()>); 3] = [
-        ("fingerprint", check_fingerprint),
-        ("fit", check_fit),
-        ("repeat", check_repeat),
+    let mut checks = vec![Check::of("integrity", Ok(()))];
+    let remaining: [(&'static str, &dyn Fn() -> Result<()>); 3] = [
+        ("fingerprint", &|| check_fingerprint(backbone, &task)),
+        ("fit", &|| check_fit(backbone, &task)),
+        ("repeat", &|| check_repeat(backbone, &task)),
     ];
     for (name, check) in remaining {
-        let outcome = check(backbone, &task);
-        let failed = outcome.is_err();
-        checks.push(Check::of(name, outcome));
-        if failed {
+        checks.push(Check::of(name, check()));
+        if checks.iter().any(|check| !check.ok) {
             break;
         }
     }

@@ -47,7 +47,7 @@ fn damaged_task_files() {
         let path = folder.path().join(&file);
         fs::write(&path, bytes).unwrap();
         for run in every_verb(&path) {
-            run.is_refused_with(&[&file]);
+            run.refused_with(&[&file]);
         }
         // What verification is for.
         let run = verify(&[&shared().task(), &path]).ends_with(1);
@@ -74,7 +74,7 @@ fn a_task_of_another_backbone() {
         ("predict", &[text(&images)]),
     ] {
         piggyback(&[&[verb], &opening[..], rest].concat())
-            .is_refused_with(&["hues.task.safetensors", "fingerprint"]);
+            .refused_with(&["hues.task.safetensors", "fingerprint"]);
     }
     let run =
         piggyback(&["verify", "--json", "--backbone", text(&other), text(&task)]).ends_with(1);
@@ -89,9 +89,9 @@ fn a_task_of_another_backbone() {
 fn missing_task_files() {
     let missing = Path::new("/nowhere/x.task.safetensors");
     for run in every_verb(missing) {
-        run.is_refused_with(&[text(missing)]);
+        run.refused_with(&[text(missing)]);
     }
-    verify(&[missing]).is_refused_with(&[text(missing)]);
+    verify(&[missing]).refused_with(&[text(missing)]);
     let task = shared().task();
     let run = piggyback(&["inspect", text(missing), text(&task)]).ends_with(2);
     assert!(run.stderr.contains(text(missing)) && run.stdout.contains("mobilenet_v2"));
@@ -109,7 +109,7 @@ fn two_tasks_of_one_name() {
         ]
         .concat(),
     )
-    .is_refused_with(&["'hues'", "NAME="]);
+    .refused_with(&["'hues'", "NAME="]);
 }
 
 #[test]
@@ -145,7 +145,10 @@ fn unreadable_images_do_not_stop_a_prediction() {
 
     let run = piggyback(&[&opening[..], &[text(&path("b.png"))]].concat()).ends_with(2);
     assert_eq!(run.stdout, "");
-    piggyback(&[&opening[..], &["/nowhere/x.png"]].concat()).is_refused_with(&["/nowhere/x.png"]);
+    piggyback(&[&opening[..], &["/nowhere/x.png"]].concat()).refused_with(&["/nowhere/x.png"]);
+    let sound = path("a.png");
+    let mixed = [&opening[..], &["/nowhere/x.png", text(&sound)]].concat();
+    assert_eq!(piggyback(&mixed).ends_with(1).json().len(), 1);
 }
 
 #[test]
@@ -157,7 +160,7 @@ fn evaluation_stops_at_a_corrupt_image_unless_it_may_be_skipped() {
     let (backbone, task) = (shared().backbone(), shared().task());
     let opening = ["eval", "--backbone", text(&backbone), "--task", text(&task)];
     let arguments = [&opening[..], &["--data", text(folder.path())]].concat();
-    piggyback(&arguments).is_refused_with(&["red/2.png"]);
+    piggyback(&arguments).refused_with(&["red/2.png"]);
     let run = piggyback(&[&arguments[..], &["--skip-bad", "--json"]].concat()).ends_with(1);
     assert_eq!(run.json()[0]["images"], 1);
     assert!(run.stderr.contains("red/2.png"));
@@ -171,7 +174,7 @@ fn a_class_the_task_does_not_know() {
     let (backbone, task) = (shared().backbone(), shared().task());
     let opening = ["eval", "--backbone", text(&backbone), "--task", text(&task)];
     piggyback(&[&opening[..], &["--data", text(folder.path())]].concat())
-        .is_refused_with(&["\"green\""]);
+        .refused_with(&["\"green\""]);
 }
 
 #[test]
@@ -189,11 +192,11 @@ fn a_place_for_a_table_or_picture_that_cannot_be_written() {
         text(&images),
     ];
     let eval = |target: &str| piggyback(&[&opening[..], &["--confusion", target]].concat());
-    eval(text(&missing)).is_refused_with(&["missing/file", "create it"]);
+    eval(text(&missing)).refused_with(&["missing/file", "create it"]);
     let svg = ["inspect", text(&task), "--svg", text(&missing)];
-    piggyback(&svg).is_refused_with(&["missing/file", "create it"]);
+    piggyback(&svg).refused_with(&["missing/file", "create it"]);
     let two = [&svg[..], &[text(&task)]].concat();
-    piggyback(&two).is_refused_with(&["--svg"]);
+    piggyback(&two).refused_with(&["--svg"]);
     assert!(names(folder.path()).is_empty());
 }
 
@@ -211,11 +214,11 @@ fn a_full_disk() {
         text(&images),
     ];
     piggyback(&[&opening[..], &["--confusion", "/dev/full"]].concat())
-        .is_refused_with(&["/dev/full", "No space left"]);
+        .refused_with(&["/dev/full", "No space left"]);
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let output = command(&["inspect", text(&task)])
         .stdout(full)
         .output()
         .unwrap();
-    Run::of(output).is_refused_with(&["No space left"]);
+    Run::of(output).refused_with(&["No space left"]);
 }

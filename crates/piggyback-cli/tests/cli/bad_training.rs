@@ -51,11 +51,11 @@ fn a_missing_or_empty_folder() {
         ];
         crate::common::piggyback(&flags.concat())
     };
-    run().is_refused_with(&["pictures", "no such file or folder"]);
+    run().refused_with(&["pictures", "no such file or folder"]);
     fs::create_dir(&images).unwrap();
-    run().is_refused_with(&["pictures", "sub-folder"]);
+    run().refused_with(&["pictures", "sub-folder"]);
     fs::create_dir_all(images.join("train/red")).unwrap();
-    run().is_refused_with(&["pictures", "no images"]);
+    run().refused_with(&["pictures", "no images"]);
     place.holds_only(&["pictures"]);
 }
 
@@ -65,7 +65,7 @@ fn a_class_in_test_that_train_lacks() {
     write_images(&place.path("images"));
     let test = place.path("images/test");
     fs::rename(test.join("red"), test.join("green")).unwrap();
-    train(&place.out(), &[]).is_refused_with(&["test/green", "\"green\""]);
+    train(&place.out(), &[]).refused_with(&["test/green", "\"green\""]);
     place.holds_only(&["images"]);
 }
 
@@ -77,7 +77,7 @@ fn a_corrupt_image_stops_unless_it_may_be_skipped() {
     let whole = fs::read(&bad).unwrap();
     fs::write(&bad, &whole[..whole.len() / 2]).unwrap();
 
-    train(&place.out(), &[]).is_refused_with(&["train/red/3.png", "replace or remove"]);
+    train(&place.out(), &[]).refused_with(&["train/red/3.png", "replace or remove"]);
     assert!(!place.out().exists());
     // Nothing had been learned, so nothing is in the way of another attempt.
     let run = train(&place.out(), &["--skip-bad"]).ends_with(1);
@@ -97,7 +97,7 @@ fn a_pixel_bomb() {
     bomb.extend(b"\x01\0\x18\0");
     bomb.resize(54, 0);
     fs::write(place.path("images/train/red/bomb.bmp"), bomb).unwrap();
-    train(&place.out(), &[]).is_refused_with(&["train/red/bomb.bmp", "60000"]);
+    train(&place.out(), &[]).refused_with(&["train/red/bomb.bmp", "60000"]);
     assert!(!place.out().exists());
 }
 
@@ -117,14 +117,14 @@ fn a_checkpoint_that_is_missing_empty_or_truncated() {
         ];
         crate::common::piggyback(&[&["train"], &places[..]].concat())
     };
-    run().is_refused_with(&["backbone.safetensors"]);
+    run().refused_with(&["backbone.safetensors"]);
     fs::write(&checkpoint, b"").unwrap();
-    run().is_refused_with(&["backbone.safetensors", "empty"]);
+    run().refused_with(&["backbone.safetensors", "empty"]);
     let whole = fs::read(shared().backbone()).unwrap();
     fs::write(&checkpoint, &whole[..whole.len() - 4]).unwrap();
-    run().is_refused_with(&["backbone.safetensors"]);
+    run().refused_with(&["backbone.safetensors"]);
     fs::write(&checkpoint, b"not a checkpoint at all").unwrap();
-    run().is_refused_with(&["backbone.safetensors"]);
+    run().refused_with(&["backbone.safetensors"]);
     place.holds_only(&["backbone.safetensors"]);
 }
 
@@ -135,14 +135,14 @@ fn a_checkpoint_of_another_architecture() {
     let stem = tensors.remove("features.0.0.weight").unwrap();
     tensors.insert("stem.weight".into(), stem);
     write_checkpoint(&place.checkpoint(), &tensors);
-    train(&place.out(), &[]).is_refused_with(&[
+    train(&place.out(), &[]).refused_with(&[
         "backbone.safetensors",
         "mobilenet_v2",
         "missing: features.0.0.weight",
         "left over: stem.weight",
     ]);
     fs::remove_file(place.checkpoint()).unwrap();
-    train(&place.out(), &["--arch", "resnet18"]).is_refused_with(&["not resnet18", "missing"]);
+    train(&place.out(), &["--arch", "resnet18"]).refused_with(&["not resnet18", "missing"]);
     place.holds_only(&[]);
 }
 
@@ -152,7 +152,7 @@ fn weights_that_are_not_numbers() {
     let mut tensors = mobilenet();
     tensors.get_mut("features.3.conv.2.weight").unwrap().1[7] = f32::NAN;
     write_checkpoint(&place.checkpoint(), &tensors);
-    train(&place.out(), &[]).is_refused_with(&[
+    train(&place.out(), &[]).refused_with(&[
         "backbone.safetensors",
         "features.3.conv.2.weight",
         "NaN",
@@ -164,7 +164,7 @@ fn weights_that_are_not_numbers() {
 fn a_task_file_that_exists_is_kept_unless_forced() {
     let place = Place::new();
     fs::write(place.out(), b"precious").unwrap();
-    train(&place.out(), &[]).is_refused_with(&["hues.task.safetensors", "--force"]);
+    train(&place.out(), &[]).refused_with(&["hues.task.safetensors", "--force"]);
     assert_eq!(fs::read(place.out()).unwrap(), b"precious");
     place.holds_only(&["hues.task.safetensors"]);
     train(&place.out(), &["--force", "--epochs", "1"]).ends_with(0);
@@ -175,18 +175,18 @@ fn a_task_file_that_exists_is_kept_unless_forced() {
 fn a_place_that_cannot_be_written() {
     let place = Place::new();
     train(&place.path("missing/hues.task.safetensors"), &[])
-        .is_refused_with(&["missing/hues.task.safetensors", "create it"]);
+        .refused_with(&["missing/hues.task.safetensors", "create it"]);
     fs::create_dir(place.out()).unwrap();
-    train(&place.out(), &["--force"]).is_refused_with(&["hues.task.safetensors", "is a folder"]);
+    train(&place.out(), &["--force"]).refused_with(&["hues.task.safetensors", "is a folder"]);
     fs::write(place.path("file"), b"").unwrap();
     let (run_dir, out) = (place.path("file"), place.path("other.task.safetensors"));
-    train(&out, &["--run-dir", text(&run_dir)]).is_refused_with(&["file", "--run-dir"]);
+    train(&out, &["--run-dir", text(&run_dir)]).refused_with(&["file", "--run-dir"]);
     place.holds_only(&["file", "hues.task.safetensors"]);
 }
 
 #[test]
 fn a_loss_that_is_no_number_any_more() {
     let place = Place::new();
-    train(&place.out(), &["--lr-head", "1e38"]).is_refused_with(&["loss", "lr-head"]);
+    train(&place.out(), &["--lr-head", "1e38"]).refused_with(&["loss", "lr-head"]);
     assert!(!place.out().exists());
 }

@@ -41,7 +41,7 @@ impl Run {
 
     /// Asserts exit code 2 with one error on stderr that says all of `parts`, and no result.
     #[track_caller]
-    pub(crate) fn is_refused_with(self, parts: &[&str]) {
+    pub(crate) fn refused_with(self, parts: &[&str]) {
         let run = self.ends_with(2);
         assert_eq!(run.stdout, "");
         let errors: Vec<&str> = run

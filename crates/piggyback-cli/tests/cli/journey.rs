@@ -60,6 +60,14 @@ fn training_leaves_a_task_file_and_a_run_folder() {
 }
 
 #[test]
+fn the_number_of_threads_changes_no_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("hues.task.safetensors");
+    train(&out, &["--threads", "1"]).ends_with(0);
+    assert_eq!(fs::read(&out).unwrap(), fs::read(shared().task()).unwrap());
+}
+
+#[test]
 fn a_recipe_without_masks_makes_a_task_without_masks() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("hues.task.safetensors");
@@ -211,10 +219,8 @@ fn inspection_adds_up_and_draws() {
     assert_eq!(contents["classes"], serde_json::json!(["blue", "red"]));
     let bytes = |part: &str| contents["bytes"][part].as_u64().unwrap();
     assert_eq!(bytes("file"), fs::metadata(&task).unwrap().len());
-    assert_eq!(
-        bytes("file"),
-        ["masks", "norms", "head", "header"].map(bytes).iter().sum()
-    );
+    let parts: u64 = ["masks", "norms", "head", "header"].map(bytes).iter().sum();
+    assert_eq!(bytes("file"), parts);
     let layers = contents["layers"].as_array().unwrap();
     let total: u64 = layers
         .iter()

@@ -61,12 +61,12 @@ fn sigterm_leaves_a_checkpoint_that_continues_to_the_same_bits() {
     assert!(!said.contains("epoch   5/5"), "{said}");
     assert_eq!(names(folder.path()), ["hues.run"]);
 
-    train(&out, &FLAGS).is_refused_with(&["hues.run", "--resume", "--force"]);
+    train(&out, &FLAGS).refused_with(&["hues.run", "--resume", "--force"]);
     train(
         &out,
         &[&FLAGS[..], &["--resume", "--lr-mask", "0.5"]].concat(),
     )
-    .is_refused_with(&["checkpoint.safetensors", "settings"]);
+    .refused_with(&["checkpoint.safetensors", "settings"]);
     let run = train(&out, &[&FLAGS[..], &["--resume"]].concat()).ends_with(0);
     assert!(run.stderr.contains("steps done before"), "{}", run.stderr);
     assert_eq!(fs::read(&out).unwrap(), uninterrupted());

@@ -39,12 +39,12 @@ fn unknown_flags_and_values_are_refused() {
 
 #[test]
 fn training_needs_its_three_places() {
-    piggyback(&["train"]).is_refused_with(&["--out is missing", "--config"]);
-    piggyback(&["train", "--out", "x"]).is_refused_with(&["--backbone is missing"]);
+    piggyback(&["train"]).refused_with(&["--out is missing", "--config"]);
+    piggyback(&["train", "--out", "x"]).refused_with(&["--backbone is missing"]);
 }
 
 #[test]
-fn an_unknown_device_is_refused_with_those_there_are() {
+fn an_unknown_device_refused_with_those_there_are() {
     let backbone = shared().backbone();
     let task = shared().task();
     let arguments = [
@@ -55,7 +55,7 @@ fn an_unknown_device_is_refused_with_those_there_are() {
         "abacus",
         text(&task),
     ];
-    piggyback(&arguments).is_refused_with(&["abacus", "cpu"]);
+    piggyback(&arguments).refused_with(&["abacus", "cpu"]);
 }
 
 #[test]
@@ -63,11 +63,11 @@ fn a_config_file_is_checked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("flags.toml");
     let arguments = ["train", "--config", text(&path)];
-    piggyback(&arguments).is_refused_with(&["flags.toml"]);
+    piggyback(&arguments).refused_with(&["flags.toml"]);
     fs::write(&path, "learning-rate = 1\n").unwrap();
-    piggyback(&arguments).is_refused_with(&["flags.toml", "'learning-rate'", "lr-mask"]);
+    piggyback(&arguments).refused_with(&["flags.toml", "'learning-rate'", "lr-mask"]);
     fs::write(&path, "epochs = 'ten'\n").unwrap();
-    piggyback(&arguments).is_refused_with(&["flags.toml", "epochs"]);
+    piggyback(&arguments).refused_with(&["flags.toml", "epochs"]);
 }
 
 #[test]
@@ -77,8 +77,17 @@ fn the_environment_sets_what_no_flag_does() {
         let mut command = command(&[&["train", "--backbone", "w", "--out", "x"], flags].concat());
         Run::of(command.env("PIGGYBACK_DATA", missing).output().unwrap())
     };
-    run(&[]).is_refused_with(&[missing]);
-    run(&["--data", "/nowhere/else"]).is_refused_with(&["/nowhere/else"]);
+    run(&[]).refused_with(&[missing]);
+    run(&["--data", "/nowhere/else"]).refused_with(&["/nowhere/else"]);
+}
+
+#[test]
+fn what_is_done_is_logged_on_demand() {
+    let task = shared().task();
+    let run = piggyback(&["inspect", text(&task)]).ends_with(0);
+    assert_eq!(run.stderr, "");
+    let run = piggyback(&["inspect", "--verbose", text(&task)]).ends_with(0);
+    assert!(run.stderr.contains("opened"), "{}", run.stderr);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::golden;
 
-/// Set `PIGGYBACK_PEER_PYTHON` to a Python that has numpy and safetensors; `cargo xtask test` does.
+/// Set `PIGGYBACK_PEER_PYTHON` to a Python that has numpy and safetensors; `cargo xtask test --peers` does.
 #[test]
 fn numpy_reads_the_golden_files() {
     let Some(python) = std::env::var_os("PIGGYBACK_PEER_PYTHON") else {

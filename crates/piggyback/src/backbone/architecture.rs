@@ -123,6 +123,8 @@ impl FromStr for Architecture {
 }
 
 /// A backbone's layers, from images to pooled features.
+// One or a few per process: a box would only add a step.
+#[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum Network {
     /// MobileNetV2.

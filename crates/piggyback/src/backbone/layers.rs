@@ -3,7 +3,8 @@
 use burn::module::{Flag, Module, Param, ParamId, RunningState};
 use burn::tensor::{Device, Shape, Tensor};
 
-use crate::ops::{self, Activation, Conv2dOptions, NormValues, Statistics};
+use crate::ops::{self, NormValues, Statistics};
+pub use crate::ops::{Activation, Conv2dOptions};
 
 /// A parameter that is filled with `value` unless something is loaded before it is used.
 fn lazy<const D: usize>(shape: [usize; D], value: f32, device: &Device) -> Param<Tensor<D>> {

@@ -26,6 +26,8 @@ pub struct MobileNetV2 {
     features: Vec<Layer>,
 }
 
+// A network has twenty of these.
+#[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 enum Layer {
     Conv(ConvNorm),

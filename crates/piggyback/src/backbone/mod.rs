@@ -19,7 +19,7 @@ use burn::tensor::{Device, Tensor};
 use piggyback_task::{BackboneId, Fingerprint};
 
 pub use architecture::{Architecture, Network};
-pub(crate) use names::{FieldPath, RankErased, Replace, map_tensors};
+pub(crate) use names::{FieldPath, Replace, map_tensors};
 pub use names::{NamedTensor, named_tensors};
 pub use state_dict::{StateDict, StoredTensor};
 
@@ -151,7 +151,7 @@ struct Filling<'a> {
 }
 
 impl Replace for Filling<'_> {
-    fn replace(&mut self, name: &str, _current: &RankErased<'_>) -> Option<Tensor<1>> {
+    fn replace(&mut self, name: &str, _current: &dyn Fn() -> Tensor<1>) -> Option<Tensor<1>> {
         let values = self.state.tensors.get(name)?.to_f32();
         Some(Tensor::from_data(values.as_slice(), self.device))
     }

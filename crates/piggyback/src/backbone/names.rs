@@ -90,10 +90,7 @@ impl ModuleVisitor for Names {
     }
 }
 
-/// Replaces tensors of a module by name.
-///
-/// `replace` gets name and current value of every tensor and returns its new value, or `None` to
-/// leave it. Shapes must not change.
+/// Replaces tensors of a module by name; shapes stay.
 pub(crate) fn map_tensors<M: Module>(module: M, replace: &mut dyn Replace) -> M {
     module.map(&mut Replacing {
         path: FieldPath::default(),
@@ -101,16 +98,11 @@ pub(crate) fn map_tensors<M: Module>(module: M, replace: &mut dyn Replace) -> M 
     })
 }
 
-/// What [`map_tensors`] does to each tensor; rank is known only at run time.
+/// What [`map_tensors`] does to each tensor.
 pub(crate) trait Replace {
-    /// The new values of tensor `name`, or `None` to leave it as it is.
-    fn replace(&mut self, name: &str, current: &RankErased<'_>) -> Option<Tensor<1>>;
-}
-
-/// A tensor whose rank the caller need not know.
-pub(crate) struct RankErased<'a> {
-    pub(crate) shape: &'a [usize],
-    pub(crate) flat: &'a dyn Fn() -> Tensor<1>,
+    /// The new values of tensor `name`, or `None` to leave it as it is. `current` gives the values
+    /// there are, flat: rank is known only at run time.
+    fn replace(&mut self, name: &str, current: &dyn Fn() -> Tensor<1>) -> Option<Tensor<1>>;
 }
 
 struct Replacing<'a> {
@@ -132,13 +124,10 @@ impl ModuleMapper for Replacing<'_> {
             return param;
         }
         let shape = param.lazy_shape();
-        let current = RankErased {
-            shape: &shape.to_vec(),
-            flat: &|| param.base().reshape([shape.num_elements() as i32]),
-        };
+        let current = || param.base().reshape([shape.num_elements() as i32]);
         match self.replace.replace(&self.path.name(), &current) {
             Some(values) => param.map(|old| {
-                let values = values.reshape(shape);
+                let values = values.reshape(shape.clone());
                 values.set_require_grad(old.is_require_grad())
             }),
             None => param,

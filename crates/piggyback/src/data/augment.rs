@@ -4,9 +4,9 @@ use piggyback_task::{Interpolation, Resize};
 use serde::{Deserialize, Serialize};
 
 use super::prepare::to_unit;
-use super::random::Random;
 use super::resize::resize;
 use super::{ColorJitter, Error, Image, RandomCrop};
+use crate::random::Random;
 
 /// Random changes to a training image, drawn from `(seed, epoch, sample index)` alone.
 ///
@@ -165,8 +165,8 @@ fn moved(image: &Image, dx: i64, dy: i64, flip: bool) -> Vec<u8> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::random::Purpose;
     use super::*;
+    use crate::random::Purpose;
 
     fn random(index: u64) -> Random {
         Random::new(Purpose::Augment, 5, 0, index)

@@ -1,8 +1,9 @@
 //! A batch, and how a loader forms it.
 
-use std::thread;
-
 use super::{Augment, Error, Order};
+
+/// Decoding threads beyond which the network is the slower part.
+const MOST_WORKERS: usize = 8;
 
 /// Room for about 9,700 images of 96 x 96 pixels.
 const DEFAULT_CACHE_BYTES: usize = 256 << 20;
@@ -52,7 +53,7 @@ impl LoaderConfig {
             augment: None,
             seed: 0,
             skip_bad: false,
-            workers: thread::available_parallelism().map_or(1, |cores| cores.get().min(8)),
+            workers: rayon::current_num_threads().min(MOST_WORKERS),
             cache_bytes: 0,
         }
     }

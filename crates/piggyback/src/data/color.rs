@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::random::Random;
+use crate::random::Random;
 
 /// Random colour factors, each drawn from `[1 - x, 1 + x]`; 0 leaves the image as it is.
 ///

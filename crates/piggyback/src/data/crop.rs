@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::random::Random;
 use super::{Error, Image};
+use crate::random::Random;
 
 /// A random rectangle of the image, as torchvision's `RandomResizedCrop` draws it.
 ///
@@ -127,8 +127,8 @@ impl RandomCrop {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::random::Purpose;
     use super::*;
+    use crate::random::Purpose;
 
     fn random(index: u64) -> Random {
         Random::new(Purpose::Augment, 5, 0, index)

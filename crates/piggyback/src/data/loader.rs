@@ -7,8 +7,8 @@ use piggyback_task::Preprocessing;
 use super::cache::Cache;
 use super::order::Batches;
 use super::prepare::{normalise, to_unit};
-use super::random::{Purpose, Random};
 use super::{Batch, Epoch, Error, Image, LoaderConfig, Samples, Skipped};
+use crate::random::{Purpose, Random};
 
 /// Streams the batches of a list of images.
 ///

@@ -27,7 +27,6 @@ mod loader;
 mod order;
 mod pixels;
 mod prepare;
-mod random;
 mod resize;
 mod samples;
 mod walk;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::random::{Purpose, Random};
+use crate::random::{Purpose, Random};
 
 /// The order in which an epoch visits the images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

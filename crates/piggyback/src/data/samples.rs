@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Error;
-use super::random::{Purpose, Random};
 use super::walk::{check_folder, class_names, images_below};
+use crate::random::{Purpose, Random};
 
 /// Extensions of the files taken for images, in any case.
 pub const EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "png", "webp", "bmp", "gif"];

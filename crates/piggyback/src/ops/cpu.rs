@@ -183,18 +183,25 @@ struct Affine {
 
 impl Affine {
     fn new([weight, bias, mean, variance]: &[FlexTensor; 4], epsilon: f32) -> Self {
-        let inverse_std: Vec<f32> = slice(variance)
-            .iter()
-            .map(|variance| 1.0 / (variance + epsilon).sqrt())
+        // In f64: scale and shift are few, and their rounding would reach every activation.
+        let wide = |tensor: &FlexTensor| -> Vec<f64> {
+            slice(tensor)
+                .iter()
+                .map(|&value| f64::from(value))
+                .collect()
+        };
+        let [weight, bias, mean, variance] = [weight, bias, mean, variance].map(wide);
+        let inverse_std: Vec<f64> = (variance.iter())
+            .map(|variance| 1.0 / (variance + f64::from(epsilon)).sqrt())
             .collect();
-        let scale: Vec<f32> = slice(weight)
-            .iter()
-            .zip(&inverse_std)
+        let scale: Vec<f64> = (weight.iter().zip(&inverse_std))
             .map(|(weight, inverse)| weight * inverse)
             .collect();
-        let shift = (slice(bias).iter().zip(slice(mean)).zip(&scale))
+        let shift: Vec<f64> = (bias.iter().zip(&mean).zip(&scale))
             .map(|((bias, mean), scale)| bias - mean * scale)
             .collect();
+        let [inverse_std, scale, shift] = [inverse_std, scale, shift]
+            .map(|values| values.into_iter().map(|value| value as f32).collect());
         Self {
             inverse_std,
             scale,

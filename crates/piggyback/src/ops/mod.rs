@@ -11,6 +11,8 @@
 mod autodiff;
 mod cpu;
 pub(crate) mod kernels;
+#[cfg(test)]
+mod tests;
 
 use burn::backend::Dispatch;
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};

@@ -98,6 +98,35 @@ impl MaskLayers {
     }
 }
 
+impl MaskLayers {
+    /// Fails on a prefix that fits none of the convolutions' weights.
+    pub(super) fn check(&self, convolutions: &[NamedTensor]) -> Result<()> {
+        let Self::Prefixes(prefixes) = self else {
+            return Ok(());
+        };
+        let fits = |prefix: &str| {
+            convolutions
+                .iter()
+                .any(|tensor| starts(&tensor.name, prefix))
+        };
+        let Some(unfit) = prefixes.iter().find(|prefix| !fits(prefix)) else {
+            return Ok(());
+        };
+        let names: Vec<&str> = convolutions
+            .iter()
+            .map(|tensor| tensor.name.as_str())
+            .collect();
+        Err(Error::setting(
+            "mask-layers",
+            format!(
+                "no convolution is called '{unfit}' or is part of it; they go from {} to {}",
+                names.first().unwrap_or(&"none"),
+                names.last().unwrap_or(&"none")
+            ),
+        ))
+    }
+}
+
 /// Whether `prefix` is `name` or an ancestor of it: `layer1` is one of `layer1.0`, not of `layer10`.
 fn starts(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix)
@@ -177,9 +206,9 @@ pub struct TrainConfig {
     /// How scores start.
     pub score_init: ScoreInit,
     /// Where scores start.
-    pub score_start: f32,
+    pub score_start: f64,
     /// A weight is kept where its score is strictly above this.
-    pub threshold: f32,
+    pub threshold: f64,
     /// How a score's gradient is scaled.
     pub gradient_scaling: GradientScaling,
     /// Side of the network's input, pixels.
@@ -218,8 +247,8 @@ impl TrainConfig {
             mask: masks.kind,
             mask_layers: MaskLayers::Dense,
             score_init: masks.init,
-            score_start: masks.init_value,
-            threshold: masks.threshold,
+            score_start: 1e-2,
+            threshold: 5e-3,
             gradient_scaling: masks.gradient_scaling,
             image_size: 224,
             resize: ResizeMode::Crop,
@@ -256,9 +285,9 @@ impl TrainConfig {
     pub fn mask_config(&self) -> MaskConfig {
         MaskConfig {
             kind: self.mask,
-            threshold: self.threshold,
+            threshold: self.threshold as f32,
             init: self.score_init,
-            init_value: self.score_start,
+            init_value: self.score_start as f32,
             gradient_scaling: self.gradient_scaling,
         }
     }

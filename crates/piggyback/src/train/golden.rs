@@ -39,7 +39,7 @@ impl Start {
             mask_layers: MaskLayers::All,
             ..TrainConfig::default()
         };
-        let network = TaskNetwork::new(&backbone, CLASSES, &config);
+        let network = TaskNetwork::new(&backbone, CLASSES, &config).unwrap();
         let mut tensors = trained_tensors(&network);
         for (name, data) in &mut tensors {
             let scores = name

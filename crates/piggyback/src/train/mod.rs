@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData, activation};
 use piggyback_task::{TaskFile, TrainingRecord};
 use serde::{Deserialize, Serialize};
@@ -208,14 +207,10 @@ impl<'a> Trainer<'a> {
             )
         };
         let loader = Loader::new(train, preprocessing.clone(), loader_config)?;
-        let run = self
-            .run_dir
-            .clone()
-            .map(|folder| RunFolder::open(folder, &config))
-            .transpose()?;
+        let run = self.run_dir.clone().map(RunFolder::open).transpose()?;
 
         let device = backbone.device().clone();
-        let network = TaskNetwork::new(backbone, data.classes().len(), &config);
+        let network = TaskNetwork::new(backbone, data.classes().len(), &config)?;
         let saved = run
             .as_ref()
             .map(RunFolder::checkpoint)
@@ -230,7 +225,7 @@ impl<'a> Trainer<'a> {
             },
         };
         if let Some(run) = &run {
-            run.rewrite_metrics(&state.position.history)?;
+            run.begin(&config, &state.position.history)?;
         }
         let mut session = Session {
             backbone,
@@ -333,7 +328,7 @@ impl Session<'_, '_> {
         let loss = cross_entropy(logits, &batch.labels);
         let loss_value = f64::from(crate::mask::values(loss.clone())[0]);
         if !loss_value.is_finite() {
-            return Err(self.diverged(loss_value, &position));
+            return Err(self.diverged(format!("the loss became {loss_value}"), &position));
         }
         let share = self.config.rate_share(position.step, steps);
         let config = self.config;
@@ -358,7 +353,7 @@ impl Session<'_, '_> {
         })
     }
 
-    fn diverged(&self, loss: f64, position: &Position) -> Error {
+    fn diverged(&self, what: String, position: &Position) -> Error {
         let TrainConfig {
             lr_mask,
             lr_norm,
@@ -366,7 +361,7 @@ impl Session<'_, '_> {
             ..
         } = self.config;
         Error::Diverged {
-            loss,
+            what,
             epoch: position.epoch + 1,
             step: position.batch + 1,
             rates: format!("now lr-mask {lr_mask}, lr-norm {lr_norm}, lr-head {lr_head}"),
@@ -388,7 +383,14 @@ impl Session<'_, '_> {
     }
 
     fn end_epoch(&mut self, state: &mut State<TaskNetwork>, started: Instant) -> Result<()> {
-        let mut task = state.network.to_task(&self.about, self.config)?;
+        let network = &state.network;
+        let mut task = network.to_task(&self.about, self.config).map_err(|_| {
+            // Shapes are the network's own, so what a task file can refuse is a number.
+            self.diverged(
+                "a trained value became infinite or NaN".into(),
+                &state.position,
+            )
+        })?;
         let validation = self.evaluate(&task, "validation", self.validation.clone())?;
         let position = &mut state.position;
         if position.images == 0 {

@@ -23,7 +23,12 @@ pub(crate) struct TaskNetwork {
 
 impl TaskNetwork {
     /// The network as training starts: everything frozen but what `config` trains.
-    pub(crate) fn new(backbone: &Backbone, classes: usize, config: &TrainConfig) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Names in `mask_layers` that fit no convolution.
+    pub(crate) fn new(backbone: &Backbone, classes: usize, config: &TrainConfig) -> Result<Self> {
+        config.mask_layers.check(&backbone.maskable())?;
         let network = backbone.independent_network().train().freeze();
         let network = match config.norm {
             NormMode::Task => {
@@ -41,11 +46,11 @@ impl TaskNetwork {
         let architecture = backbone.architecture();
         let device = backbone.device().clone().autodiff();
         let head = initial_head(architecture.features(), classes, config.seed, &device);
-        Self {
+        Ok(Self {
             backbone: network,
             head,
             dropout: architecture.head_dropout(),
-        }
+        })
     }
 
     /// Images `[batch, 3, height, width]` to logits `[batch, classes]` in training step `step`.

@@ -14,13 +14,18 @@ pub(super) struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes the folder and writes the settings into it.
-    pub(super) fn open(folder: PathBuf, config: &TrainConfig) -> Result<Self> {
+    /// Makes the folder if it is not there.
+    pub(super) fn open(folder: PathBuf) -> Result<Self> {
         std::fs::create_dir_all(&folder).map_err(|source| Error::write(&folder, source))?;
+        Ok(Self { folder })
+    }
+
+    /// Writes down the settings and the metrics of the epochs that are done.
+    pub(super) fn begin(&self, config: &TrainConfig, history: &[EpochMetrics]) -> Result<()> {
         let settings = toml::to_string_pretty(config)
             .map_err(|error| Error::setting("config", error.to_string()))?;
-        write_atomically(&folder.join("config.toml"), settings.as_bytes())?;
-        Ok(Self { folder })
+        write_atomically(&self.folder.join("config.toml"), settings.as_bytes())?;
+        self.rewrite_metrics(history)
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -42,7 +47,7 @@ impl RunFolder {
 
     /// One line of JSON for each epoch. Written whole, so that a run that is resumed before the last
     /// line does not leave two of one epoch.
-    pub(super) fn rewrite_metrics(&self, history: &[EpochMetrics]) -> Result<()> {
+    fn rewrite_metrics(&self, history: &[EpochMetrics]) -> Result<()> {
         let lines: Vec<String> = history
             .iter()
             .filter_map(|epoch| serde_json::to_string(epoch).ok())

@@ -1,6 +1,6 @@
 //! Networks filled with numbers made from tensor names alone; `tests/golden/torchvision/README.md`
 //! states the recipe, and `make_golden.py` beside it does the same in PyTorch.
-#![allow(missing_docs)]
+#![allow(missing_docs, unreachable_pub)]
 
 use std::collections::BTreeMap;
 

@@ -6,15 +6,15 @@ use super::simd::{Isa, Kernel, Simd};
 
 /// Rates of Adam.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamRates {
+pub(crate) struct AdamRates {
     /// Learning rate.
-    pub learning_rate: f64,
+    pub(crate) learning_rate: f64,
     /// Decay of the first moment.
-    pub beta1: f64,
+    pub(crate) beta1: f64,
     /// Decay of the second moment.
-    pub beta2: f64,
+    pub(crate) beta2: f64,
     /// Added to the denominator.
-    pub epsilon: f64,
+    pub(crate) epsilon: f64,
 }
 
 /// Values per task.
@@ -24,7 +24,7 @@ const TASK_LEN: usize = 1 << 15;
 ///
 /// # Panics
 /// If the lengths differ or `step` is 0.
-pub fn step(
+pub(crate) fn step(
     parameter: &mut [f32],
     gradient: &[f32],
     exp_avg: &mut [f32],

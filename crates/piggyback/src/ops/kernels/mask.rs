@@ -12,7 +12,7 @@ const TASK_LEN: usize = 1 << 16;
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn select(weight: &[f32], scores: &[f32], threshold: f32) -> Vec<f32> {
+pub(crate) fn select(weight: &[f32], scores: &[f32], threshold: f32) -> Vec<f32> {
     combine(Isa::best(), weight, scores, Rule::Binary { threshold })
 }
 
@@ -20,7 +20,7 @@ pub fn select(weight: &[f32], scores: &[f32], threshold: f32) -> Vec<f32> {
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn select_ternary(weight: &[f32], scores: &[f32], threshold: f32) -> Vec<f32> {
+pub(crate) fn select_ternary(weight: &[f32], scores: &[f32], threshold: f32) -> Vec<f32> {
     combine(Isa::best(), weight, scores, Rule::Ternary { threshold })
 }
 
@@ -28,7 +28,7 @@ pub fn select_ternary(weight: &[f32], scores: &[f32], threshold: f32) -> Vec<f32
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn score_gradient(grad_weight: &[f32], weight: &[f32]) -> Vec<f32> {
+pub(crate) fn score_gradient(grad_weight: &[f32], weight: &[f32]) -> Vec<f32> {
     combine(Isa::best(), grad_weight, weight, Rule::Product)
 }
 
@@ -93,7 +93,7 @@ impl Kernel for Combine<'_> {
 ///
 /// # Panics
 /// If `out` differs in length from `weight`, or a plane does not have one bit per weight, rounded up to bytes.
-pub fn select_bits(weight: &[f32], keep: &[u8], negate: Option<&[u8]>, out: &mut [f32]) {
+pub(crate) fn select_bits(weight: &[f32], keep: &[u8], negate: Option<&[u8]>, out: &mut [f32]) {
     select_bits_on(Isa::best(), weight, keep, negate, out);
 }
 

@@ -5,13 +5,13 @@
 //! its bits depend on its inputs alone, not on the instruction set, the number of threads or (where rows are
 //! independent) on what else is in the batch.
 
-pub mod adam;
-pub mod batch_norm;
+pub(crate) mod adam;
+pub(crate) mod batch_norm;
 mod buffer;
-pub mod conv2d;
-pub mod gemm;
-pub mod mask;
-pub mod pool;
+pub(crate) mod conv2d;
+pub(crate) mod gemm;
+pub(crate) mod mask;
+pub(crate) mod pool;
 #[cfg(test)]
 mod reference;
 mod simd;

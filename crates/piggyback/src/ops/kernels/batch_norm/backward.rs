@@ -13,33 +13,33 @@ use super::tiles::Tiles;
 
 /// What the gradients of [`apply`](super::apply) are computed from.
 #[derive(Clone, Copy, Debug)]
-pub struct Backward<'a> {
+pub(crate) struct Backward<'a> {
     /// Input of `apply`, `[rows, channels]`.
-    pub x: &'a [f32],
+    pub(crate) x: &'a [f32],
     /// Output of `apply`: needed where a residual was added before an activation, otherwise better left out and worked
     /// out from `x`, which saves reading it.
-    pub y: Option<&'a [f32]>,
+    pub(crate) y: Option<&'a [f32]>,
     /// Gradient of the output.
-    pub grad_y: &'a [f32],
+    pub(crate) grad_y: &'a [f32],
     /// Scale given to `apply`; in training `gamma * inv_std`.
-    pub scale: &'a [f32],
+    pub(crate) scale: &'a [f32],
     /// Shift given to `apply`; in training `beta - mean * scale`.
-    pub shift: &'a [f32],
+    pub(crate) shift: &'a [f32],
     /// Activation given to `apply`.
-    pub activation: Activation,
+    pub(crate) activation: Activation,
     /// Whether the gradient of the residual is wanted.
-    pub wants_residual: bool,
+    pub(crate) wants_residual: bool,
 }
 
 /// Gradients of [`apply`](super::apply).
 #[derive(Clone, Debug, PartialEq)]
-pub struct Gradients {
+pub(crate) struct Gradients {
     /// Of `x`, `[rows, channels]`.
-    pub x: Vec<f32>,
+    pub(crate) x: Vec<f32>,
     /// In training of gamma and beta, in evaluation of scale and shift, one value per channel, if asked for.
-    pub affine: Option<(Vec<f32>, Vec<f32>)>,
+    pub(crate) affine: Option<(Vec<f32>, Vec<f32>)>,
     /// Of the residual, if asked for: the gradient of the output where the activation lets it through.
-    pub residual: Option<Vec<f32>>,
+    pub(crate) residual: Option<Vec<f32>>,
 }
 
 /// Gradients through batch statistics: `x` also moves `mean` and `inv_std = 1 / sqrt(variance + eps)`.
@@ -47,7 +47,7 @@ pub struct Gradients {
 ///
 /// # Panics
 /// If the lengths disagree or `x` is empty.
-pub fn backward_train(pass: &Backward<'_>, mean: &[f32], inv_std: &[f32]) -> Gradients {
+pub(crate) fn backward_train(pass: &Backward<'_>, mean: &[f32], inv_std: &[f32]) -> Gradients {
     backward_train_on(Isa::best(), pass, mean, inv_std)
 }
 
@@ -93,7 +93,7 @@ fn narrow(values: &[f64]) -> Vec<f32> {
 ///
 /// # Panics
 /// If the lengths disagree or `x` is empty.
-pub fn backward_eval(pass: &Backward<'_>, wants_affine: bool) -> Gradients {
+pub(crate) fn backward_eval(pass: &Backward<'_>, wants_affine: bool) -> Gradients {
     backward_eval_on(Isa::best(), pass, wants_affine)
 }
 

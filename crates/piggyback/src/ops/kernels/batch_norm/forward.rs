@@ -32,18 +32,18 @@ impl Activation {
 
 /// Mean and biased variance of each channel.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Statistics {
+pub(crate) struct Statistics {
     /// Mean.
-    pub mean: Vec<f32>,
+    pub(crate) mean: Vec<f32>,
     /// Variance, divided by the number of rows.
-    pub variance: Vec<f32>,
+    pub(crate) variance: Vec<f32>,
 }
 
 /// Mean and biased variance of each channel of `x`, `[rows, channels]`, from sums in `f64`.
 ///
 /// # Panics
 /// If `x` is empty or not a whole number of rows.
-pub fn statistics(x: &[f32], channels: usize) -> Statistics {
+pub(crate) fn statistics(x: &[f32], channels: usize) -> Statistics {
     statistics_on(Isa::best(), x, channels)
 }
 
@@ -110,7 +110,7 @@ impl Kernel for Moments<'_> {
 ///
 /// # Panics
 /// If the lengths disagree.
-pub fn apply(
+pub(crate) fn apply(
     x: &[f32],
     scale: &[f32],
     shift: &[f32],

@@ -8,8 +8,9 @@ mod backward_rows;
 mod forward;
 mod tiles;
 
-pub use backward::{Backward, Gradients, backward_eval, backward_train};
-pub use forward::{Activation, Statistics, apply, statistics};
+pub(crate) use backward::{Backward, backward_eval, backward_train};
+pub use forward::Activation;
+pub(crate) use forward::{apply, statistics};
 
 #[cfg(test)]
 mod tests;

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use super::super::reference::{in_pool, noise, same_bits};
 use super::super::simd::Isa;
-use super::backward::{backward_eval_on, backward_train_on};
-use super::forward::{apply_on, statistics_on};
-use super::{Activation, Backward, Gradients, Statistics};
+use super::backward::{Gradients, backward_eval_on, backward_train_on};
+use super::forward::{Statistics, apply_on, statistics_on};
+use super::{Activation, Backward};
 
 const EPS: f64 = 1e-5;
 

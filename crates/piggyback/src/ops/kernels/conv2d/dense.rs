@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use rayon::prelude::*;
 
 use super::super::buffer;
-use super::super::gemm::{Matrix, Packed, multiply_rows, pack_strided, rows_per_task};
+use super::super::gemm::{Packed, multiply_rows, pack_taps, rows_per_task};
 use super::super::simd::Isa;
 use super::Conv2dShape;
 use super::gather::Gather;
@@ -23,15 +23,19 @@ pub(super) fn forward(
     let [in_group, out_group] = [shape.in_channels, shape.out_channels].map(|c| c / shape.groups);
     let taps = forward_taps(shape);
     let depth = taps.len() * in_group;
+    let order: Vec<usize> = (0..taps.len()).collect();
     let packed: Vec<Packed> = (0..shape.groups)
         .map(|group| {
             Packed::new(isa, depth, out_group, |first, count, panel, width| {
                 let filters = &weight[(group * out_group + first) * depth..];
-                for tap in 0..taps.len() {
-                    let part =
-                        Matrix::strided(&filters[tap..], [in_group, count], [taps.len(), depth]);
-                    pack_strided(&mut panel[tap * in_group * width..], width, part);
-                }
+                pack_taps(
+                    panel,
+                    width,
+                    filters,
+                    &order,
+                    [in_group, count],
+                    [order.len(), depth],
+                );
             })
         })
         .collect();
@@ -141,14 +145,15 @@ fn pack_transposed(
         phase.taps.len() * out_group,
         in_group,
         |first, count, panel, width| {
-            for (i, tap) in phase.taps.iter().enumerate() {
-                let part = Matrix::strided(
-                    &filters[first * taps + tap..],
-                    [out_group, count],
-                    [in_group * taps, taps],
-                );
-                pack_strided(&mut panel[i * out_group * width..], width, part);
-            }
+            let filters = &filters[first * taps..];
+            pack_taps(
+                panel,
+                width,
+                filters,
+                &phase.taps,
+                [out_group, count],
+                [in_group * taps, taps],
+            );
         },
     )
 }

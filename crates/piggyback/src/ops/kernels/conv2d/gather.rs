@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::super::gemm::LeftSide;
+use super::super::simd::{Isa, Kernel, Simd};
 
 /// The matrix whose row is a position of a grid and whose columns are (tap, channel): the value of the source image at
 /// `position * step + offset of the tap`, 0 outside of the image.
@@ -40,16 +41,6 @@ impl Gather<'_> {
             .take_while(follows)
             .count()
     }
-
-    /// Where column `(tap, channel)` of the row at `(image, y, x)` lies, if inside of the image.
-    fn at(&self, image: usize, origin: [isize; 2], tap: usize) -> Option<usize> {
-        let y = origin[0] + self.taps[tap][0];
-        let x = origin[1] + self.taps[tap][1];
-        let [height, width] = self.size;
-        ((0..height as isize).contains(&y) && (0..width as isize).contains(&x)).then(|| {
-            ((image * height + y as usize) * width + x as usize) * self.pixel + self.channels.start
-        })
-    }
 }
 
 impl LeftSide for Gather<'_> {
@@ -58,60 +49,138 @@ impl LeftSide for Gather<'_> {
         whole.then(|| (&self.source[self.channels.start..], self.pixel))
     }
 
-    fn copy(&self, rows: Range<usize>, columns: Range<usize>, block: &mut [f32], stride: usize) {
+    fn copy(
+        &self,
+        isa: Isa,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        block: &mut [f32],
+        stride: usize,
+    ) {
         let channels = self.channels.len();
-        let [grid_height, grid_width] = self.grid;
-        // (first tap, taps, columns) of each run of neighbouring taps that the columns touch.
         let mut runs = Vec::new();
-        let mut tap = columns.start / channels.max(1);
+        let mut tap = columns.start / channels;
         while tap * channels < columns.end {
-            let count = self.run(tap);
+            let taps = tap..tap + self.run(tap);
             let part =
-                (tap * channels).max(columns.start)..((tap + count) * channels).min(columns.end);
-            runs.push((tap, count, part));
-            tap += count;
+                (taps.start * channels).max(columns.start)..(taps.end * channels).min(columns.end);
+            tap = taps.end;
+            runs.push(Run {
+                taps,
+                columns: part,
+            });
         }
-        for (row, to) in rows.zip(block.chunks_mut(stride)) {
-            let x = row % grid_width;
-            let y = row / grid_width % grid_height;
-            let image = row / (grid_width * grid_height);
-            let origin = [(y * self.step[0]) as isize, (x * self.step[1]) as isize];
-            for (first, count, part) in &runs {
-                let to = &mut to[part.start - columns.start..part.end - columns.start];
-                let start = self.at(image, origin, *first);
-                if let (Some(start), Some(_)) = (start, self.at(image, origin, first + count - 1)) {
-                    let skipped = part.start - first * channels;
-                    copy_short(&self.source[start + skipped..], to);
+        isa.run(CopyRows {
+            gather: self,
+            rows,
+            first_column: columns.start,
+            runs: &runs,
+            block,
+            stride,
+        });
+    }
+}
+
+/// Taps that lie beside each other in memory, and the columns wanted of them.
+struct Run {
+    taps: Range<usize>,
+    columns: Range<usize>,
+}
+
+struct CopyRows<'a> {
+    gather: &'a Gather<'a>,
+    rows: Range<usize>,
+    first_column: usize,
+    runs: &'a [Run],
+    block: &'a mut [f32],
+    stride: usize,
+}
+
+impl Kernel for CopyRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let gather = self.gather;
+        let channels = gather.channels.len();
+        let [height, width] = gather.grid;
+        let mut x = self.rows.start % width;
+        let mut y = self.rows.start / width % height;
+        let mut image = self.rows.start / width / height;
+        for row in 0..self.rows.len() {
+            let row = row * self.stride;
+            let origin = [(y * gather.step[0]) as isize, (x * gather.step[1]) as isize];
+            for Run { taps, columns } in self.runs {
+                let to = row + columns.start - self.first_column;
+                if let (Some(from), true) = (
+                    gather.at(image, origin, taps.start),
+                    gather.at(image, origin, taps.end - 1).is_some(),
+                ) {
+                    let from = from + columns.start - taps.start * channels;
+                    let from = &gather.source[from..];
+                    copy_values(simd, from, &mut self.block[to..], columns.len());
                     continue;
                 }
-                for tap in *first..first + count {
-                    let inside =
-                        (tap * channels).max(part.start)..((tap + 1) * channels).min(part.end);
-                    if inside.is_empty() {
+                for tap in taps.clone() {
+                    let start = (tap * channels).max(columns.start);
+                    let end = ((tap + 1) * channels).min(columns.end);
+                    if start >= end {
                         continue;
                     }
-                    let to = &mut to[inside.start - part.start..inside.end - part.start];
-                    match self.at(image, origin, tap) {
-                        Some(start) => {
-                            copy_short(&self.source[start + inside.start - tap * channels..], to)
+                    let to = &mut self.block[to + start - columns.start..];
+                    match gather.at(image, origin, tap) {
+                        Some(from) => {
+                            let from = &gather.source[from + start - tap * channels..];
+                            copy_values(simd, from, to, end - start);
                         }
-                        None => to.fill(0.0),
+                        None => to[..end - start].fill(0.0),
                     }
                 }
+            }
+            x += 1;
+            if x == width {
+                x = 0;
+                y += 1;
+            }
+            if y == height {
+                y = 0;
+                image += 1;
             }
         }
     }
 }
 
-/// Fills `to` from the start of `from`, without a call where it is short.
-#[inline]
-fn copy_short(from: &[f32], to: &mut [f32]) {
-    let from = &from[..to.len()];
-    if to.len() < 32 {
-        for (to, from) in to.iter_mut().zip(from) {
-            *to = *from;
-        }
-    } else {
-        to.copy_from_slice(from);
+impl Gather<'_> {
+    /// Where the first channel of a tap of the position at `origin` lies, if inside of the image.
+    #[inline(always)]
+    fn at(&self, image: usize, origin: [isize; 2], tap: usize) -> Option<usize> {
+        // Negative coordinates become huge ones.
+        let y = (origin[0] + self.taps[tap][0]) as usize;
+        let x = (origin[1] + self.taps[tap][1]) as usize;
+        let [height, width] = self.size;
+        (y < height && x < width)
+            .then(|| ((image * height + y) * width + x) * self.pixel + self.channels.start)
+    }
+}
+
+/// Copies `len` values, and perhaps some more up to whole vectors, from the start of `from` to that of
+/// `to`: rows are written from left to right, so that what comes after the run is overwritten later.
+#[inline(always)]
+fn copy_values<S: Simd>(simd: S, from: &[f32], to: &mut [f32], len: usize) {
+    let whole = len.next_multiple_of(S::LANES);
+    if whole > from.len() || whole > to.len() {
+        to[..len].copy_from_slice(&from[..len]);
+        return;
+    }
+    let mut first = 0;
+    while first < whole {
+        // SAFETY: both slices hold `whole` values, a multiple of the vector length.
+        unsafe {
+            simd.store(
+                to.as_mut_ptr().add(first),
+                simd.load(from.as_ptr().add(first)),
+            )
+        };
+        first += S::LANES;
     }
 }

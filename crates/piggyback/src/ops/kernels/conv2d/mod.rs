@@ -15,7 +15,7 @@ mod taps;
 mod tests;
 mod weight;
 
-pub use shape::{Conv2dShape, ShapeError};
+pub(crate) use shape::Conv2dShape;
 
 use super::simd::Isa;
 
@@ -24,8 +24,13 @@ use super::simd::Isa;
 /// others in the batch.
 ///
 /// # Panics
-/// If a slice does not have the length that `shape` asks for. `shape` must be valid.
-pub fn forward(x: &[f32], weight: &[f32], bias: Option<&[f32]>, shape: &Conv2dShape) -> Vec<f32> {
+/// If `shape` is not valid or a slice does not have the length it asks for.
+pub(crate) fn forward(
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    shape: &Conv2dShape,
+) -> Vec<f32> {
     forward_on(Isa::best(), x, weight, bias, shape)
 }
 
@@ -36,6 +41,7 @@ fn forward_on(
     bias: Option<&[f32]>,
     shape: &Conv2dShape,
 ) -> Vec<f32> {
+    check(shape);
     assert_eq!(x.len(), shape.input_len(), "length of x");
     assert_eq!(weight.len(), shape.weight_len(), "length of weight");
     assert!(
@@ -55,12 +61,13 @@ fn forward_on(
 /// depend on the others in the batch.
 ///
 /// # Panics
-/// If a slice does not have the length that `shape` asks for. `shape` must be valid.
-pub fn input_gradient(grad_out: &[f32], weight: &[f32], shape: &Conv2dShape) -> Vec<f32> {
+/// If `shape` is not valid or a slice does not have the length it asks for.
+pub(crate) fn input_gradient(grad_out: &[f32], weight: &[f32], shape: &Conv2dShape) -> Vec<f32> {
     input_gradient_on(Isa::best(), grad_out, weight, shape)
 }
 
 fn input_gradient_on(isa: Isa, grad_out: &[f32], weight: &[f32], shape: &Conv2dShape) -> Vec<f32> {
+    check(shape);
     assert_eq!(grad_out.len(), shape.output_len(), "length of grad_out");
     assert_eq!(weight.len(), shape.weight_len(), "length of weight");
     if shape.input_len() == 0 {
@@ -75,12 +82,13 @@ fn input_gradient_on(isa: Isa, grad_out: &[f32], weight: &[f32], shape: &Conv2dS
 /// Gradient of the weights, `[out_channels, in_channels / groups, kernel[0], kernel[1]]`.
 ///
 /// # Panics
-/// If a slice does not have the length that `shape` asks for. `shape` must be valid.
-pub fn weight_gradient(x: &[f32], grad_out: &[f32], shape: &Conv2dShape) -> Vec<f32> {
+/// If `shape` is not valid or a slice does not have the length it asks for.
+pub(crate) fn weight_gradient(x: &[f32], grad_out: &[f32], shape: &Conv2dShape) -> Vec<f32> {
     weight_gradient_on(Isa::best(), x, grad_out, shape)
 }
 
 fn weight_gradient_on(isa: Isa, x: &[f32], grad_out: &[f32], shape: &Conv2dShape) -> Vec<f32> {
+    check(shape);
     assert_eq!(x.len(), shape.input_len(), "length of x");
     assert_eq!(grad_out.len(), shape.output_len(), "length of grad_out");
     if shape.batch == 0 {
@@ -89,5 +97,11 @@ fn weight_gradient_on(isa: Isa, x: &[f32], grad_out: &[f32], shape: &Conv2dShape
         depthwise::weight_gradient(isa, x, grad_out, shape)
     } else {
         weight::weight_gradient(isa, x, grad_out, shape)
+    }
+}
+
+fn check(shape: &Conv2dShape) {
+    if let Err(error) = shape.validate() {
+        panic!("{error}");
     }
 }

@@ -5,32 +5,32 @@ use thiserror::Error;
 /// Sizes of a convolution over `[batch, height, width, in_channels]` with weights
 /// `[out_channels, in_channels / groups, kernel[0], kernel[1]]`. Pairs are `[vertical, horizontal]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conv2dShape {
+pub(crate) struct Conv2dShape {
     /// Images.
-    pub batch: usize,
+    pub(crate) batch: usize,
     /// Rows of an input image.
-    pub height: usize,
+    pub(crate) height: usize,
     /// Columns of an input image.
-    pub width: usize,
+    pub(crate) width: usize,
     /// Channels of the input.
-    pub in_channels: usize,
+    pub(crate) in_channels: usize,
     /// Channels of the output.
-    pub out_channels: usize,
+    pub(crate) out_channels: usize,
     /// Kernel size.
-    pub kernel: [usize; 2],
+    pub(crate) kernel: [usize; 2],
     /// Step between output positions.
-    pub stride: [usize; 2],
+    pub(crate) stride: [usize; 2],
     /// Zeros added on each side of the input.
-    pub padding: [usize; 2],
+    pub(crate) padding: [usize; 2],
     /// Step between kernel positions.
-    pub dilation: [usize; 2],
+    pub(crate) dilation: [usize; 2],
     /// Groups of channels convolved apart from each other.
-    pub groups: usize,
+    pub(crate) groups: usize,
 }
 
 /// Why a [`Conv2dShape`] cannot be computed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ShapeError {
+pub(crate) enum ShapeError {
     /// A channel or group count, kernel size, stride or dilation of zero.
     #[error("{field} of a convolution must be at least 1, got {value:?}")]
     Zero {
@@ -74,7 +74,7 @@ impl Conv2dShape {
     ///
     /// # Errors
     /// See [`ShapeError`].
-    pub fn validate(&self) -> Result<(), ShapeError> {
+    pub(crate) fn validate(&self) -> Result<(), ShapeError> {
         let counts = [
             ("groups", self.groups),
             ("in_channels", self.in_channels),
@@ -175,37 +175,37 @@ impl Conv2dShape {
     }
 
     /// Rows of an output image.
-    pub fn out_height(&self) -> usize {
+    pub(crate) fn out_height(&self) -> usize {
         self.out_size(0, self.height)
     }
 
     /// Columns of an output image.
-    pub fn out_width(&self) -> usize {
+    pub(crate) fn out_width(&self) -> usize {
         self.out_size(1, self.width)
     }
 
     /// Elements of the input, `[batch, height, width, in_channels]`.
-    pub fn input_len(&self) -> usize {
+    pub(crate) fn input_len(&self) -> usize {
         self.batch * self.height * self.width * self.in_channels
     }
 
     /// Elements of the output, `[batch, out_height, out_width, out_channels]`.
-    pub fn output_len(&self) -> usize {
+    pub(crate) fn output_len(&self) -> usize {
         self.batch * self.out_height() * self.out_width() * self.out_channels
     }
 
     /// Elements of the weights, `[out_channels, in_channels / groups, kernel[0], kernel[1]]`.
-    pub fn weight_len(&self) -> usize {
+    pub(crate) fn weight_len(&self) -> usize {
         self.out_channels * (self.in_channels / self.groups) * self.taps()
     }
 
     /// Kernel positions.
-    pub fn taps(&self) -> usize {
+    pub(crate) fn taps(&self) -> usize {
         self.kernel[0] * self.kernel[1]
     }
 
     /// Whether each channel is convolved alone.
-    pub fn is_depthwise(&self) -> bool {
+    pub(crate) fn is_depthwise(&self) -> bool {
         self.groups == self.in_channels && self.groups == self.out_channels
     }
 }

@@ -1,5 +1,6 @@
 //! Gradient of the weights as a product whose depth is every output pixel.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -29,8 +30,8 @@ fn chunk_pixels(pixels: usize, outputs: usize) -> usize {
 
 /// Filters per task, so that short sums are shared out as well.
 fn filters_per_task(chunks: usize, filters: usize) -> usize {
-    const TASKS: usize = 8;
-    const SMALLEST: usize = 24;
+    const TASKS: usize = 4;
+    const SMALLEST: usize = 48;
     filters
         .div_ceil(TASKS.div_ceil(chunks))
         .max(SMALLEST)
@@ -51,69 +52,75 @@ pub(super) fn weight_gradient(
     let columns = taps * in_group;
     let stride = columns.next_multiple_of(16);
     let chunk = chunk_pixels(pixels, shape.out_channels * stride);
-    let chunks = pixels.div_ceil(chunk).max(1);
+    let chunks = pixels.div_ceil(chunk);
     let part = filters_per_task(chunks, out_group);
-    let parts = out_group.div_ceil(part);
 
     // One partial sum per chunk of pixels and group, cut by filters into tasks.
-    let mut partial = vec![0.0_f32; chunks * shape.out_channels * stride];
-    partial
-        .par_chunks_mut(out_group * stride)
-        .enumerate()
-        .for_each(|(i, sums)| {
-            let (chunk_index, group) = (i / shape.groups, i % shape.groups);
-            let first = chunk_index * chunk;
-            let rows = first..pixels.min(first + chunk);
-            let gather = Gather {
-                source: x,
-                size: [shape.height, shape.width],
-                pixel: shape.in_channels,
-                channels: group * in_group..(group + 1) * in_group,
-                grid,
-                step: shape.stride,
-                taps: &offsets,
-            };
-            let work = |scratch: &mut Scratch, (p, sums): (usize, &mut [f32])| {
-                let filters = group * out_group + p * part;
-                let filters = filters..filters + sums.len() / stride;
-                sum_pixels(
-                    isa,
-                    &gather,
-                    (grad_out, shape.out_channels),
-                    rows.clone(),
-                    filters,
-                    sums,
-                    scratch,
-                );
-            };
-            if parts == 1 {
-                work(&mut Scratch::default(), (0, sums));
-            } else {
+    let fill = |partial: &mut [MaybeUninit<f32>]| {
+        partial
+            .par_chunks_mut(out_group * stride)
+            .enumerate()
+            .for_each(|(i, sums)| {
+                let (chunk_index, group) = (i / shape.groups, i % shape.groups);
+                let first = chunk_index * chunk;
+                let rows = first..pixels.min(first + chunk);
+                let gather = Gather {
+                    source: x,
+                    size: [shape.height, shape.width],
+                    pixel: shape.in_channels,
+                    channels: group * in_group..(group + 1) * in_group,
+                    grid,
+                    step: shape.stride,
+                    taps: &offsets,
+                };
+                let work = |scratch: &mut Scratch, (p, sums): (usize, &mut [MaybeUninit<f32>])| {
+                    let filters = group * out_group + p * part;
+                    let filters = filters..filters + sums.len() / stride;
+                    let gradients = (grad_out, shape.out_channels);
+                    sum_pixels(
+                        isa,
+                        &gather,
+                        gradients,
+                        rows.clone(),
+                        filters,
+                        sums,
+                        scratch,
+                    );
+                };
                 sums.par_chunks_mut(part * stride)
                     .enumerate()
                     .for_each_init(Scratch::default, work);
-            }
-        });
+            });
+    };
+    // SAFETY: chunks, groups and filters cover the partial sums, no chunk is empty, and `sum_pixels`
+    // writes all of the sums it is given.
+    let partial = unsafe { buffer::filled(chunks * shape.out_channels * stride, fill) };
 
-    let mut gradient = vec![0.0_f32; shape.weight_len()];
-    gradient
-        .par_chunks_mut(columns.max(1))
-        .enumerate()
-        .for_each(|(filter, gradient)| {
-            let mut sum = partial[filter * stride..][..columns].to_vec();
-            for chunk in 1..chunks {
-                let next = &partial[(chunk * shape.out_channels + filter) * stride..];
-                for (sum, next) in sum.iter_mut().zip(next) {
-                    *sum += next;
+    let fill = |gradient: &mut [MaybeUninit<f32>]| {
+        let filters = gradient.par_chunks_mut(columns).enumerate();
+        filters.for_each_init(Vec::new, |sum, (filter, gradient)| {
+            let mut total = &partial[filter * stride..][..columns];
+            if chunks > 1 {
+                sum.clear();
+                sum.extend_from_slice(total);
+                for chunk in 1..chunks {
+                    let next = &partial[(chunk * shape.out_channels + filter) * stride..];
+                    for (sum, next) in sum.iter_mut().zip(next) {
+                        *sum += next;
+                    }
                 }
+                total = sum;
             }
             for (channel, gradient) in gradient.chunks_exact_mut(taps).enumerate() {
-                for (tap, gradient) in gradient.iter_mut().enumerate() {
-                    *gradient = sum[tap * in_group + channel];
+                let sums = total[channel..].iter().step_by(in_group);
+                for (gradient, sum) in gradient.iter_mut().zip(sums) {
+                    gradient.write(*sum);
                 }
             }
         });
-    gradient
+    };
+    // SAFETY: the filters cover the gradient, and every channel and tap of one is written.
+    unsafe { buffer::filled(shape.weight_len(), fill) }
 }
 
 #[derive(Default)]
@@ -122,14 +129,14 @@ struct Scratch {
     gradients: Vec<f32>,
 }
 
-/// Adds the products of the pixels in `rows` to `sums`, `[filters, columns]`.
+/// Writes the sums of the products of the pixels in `rows`, which are some, to `sums`, `[filters, columns]`.
 fn sum_pixels(
     isa: Isa,
     gather: &Gather<'_>,
     (grad_out, out_channels): (&[f32], usize),
     rows: Range<usize>,
     filters: Range<usize>,
-    sums: &mut [f32],
+    sums: &mut [MaybeUninit<f32>],
     scratch: &mut Scratch,
 ) {
     let columns = gather.columns();
@@ -144,7 +151,13 @@ fn sum_pixels(
             None => {
                 let stride = scratch_stride(columns);
                 scratch.gathered.resize(BLOCK_PIXELS * stride, 0.0);
-                gather.copy(block.clone(), 0..columns, &mut scratch.gathered, stride);
+                gather.copy(
+                    isa,
+                    block.clone(),
+                    0..columns,
+                    &mut scratch.gathered,
+                    stride,
+                );
                 (&scratch.gathered[..], stride)
             }
         };
@@ -174,9 +187,9 @@ fn sum_pixels(
             b,
             b_stride,
             panel_stride: PANEL_VECTORS * isa.lanes(),
-            c: buffer::overwrite(sums),
+            c: sums,
             c_stride: padded,
-            resume: true,
+            resume: first > rows.start,
         });
     }
 }

@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use super::super::simd::Isa;
-use super::{Matrix, PANEL_VECTORS};
+use super::PANEL_VECTORS;
+use super::matrix::Matrix;
 
 /// A `depth x columns` matrix as panels of as many columns as a tile is wide, padded with zeros.
 pub(crate) struct Packed {
@@ -75,9 +76,53 @@ pub(crate) fn pack_strided(panel: &mut [f32], width: usize, source: Matrix<'_>) 
         if let Some(contiguous) = source.contiguous_row(k) {
             row[..columns].copy_from_slice(contiguous);
         } else {
-            for (column, value) in row[..columns].iter_mut().enumerate() {
-                *value = source.at(k, column);
+            for (value, from) in row[..columns].iter_mut().zip(source.strided_row(k)) {
+                *value = *from;
             }
+        }
+    }
+}
+
+/// Writes the matrices that start at successive values of `source` to a panel one after the other:
+/// `order[i]` is the one that comes `i`-th, `size` are rows and columns of each, and `strides` the steps
+/// between them, of which the smaller is the number of matrices.
+///
+/// Some rows of all matrices at a time go through a small copy, because their values share cache lines,
+/// and because the larger step often is one at which lines displace each other.
+pub(crate) fn pack_taps(
+    panel: &mut [f32],
+    width: usize,
+    source: &[f32],
+    order: &[usize],
+    size: [usize; 2],
+    strides: [usize; 2],
+) {
+    const ROWS: usize = 16;
+    let [rows, columns] = size;
+    let rows_are_near = strides[0] <= strides[1];
+    let mut copy = Vec::new();
+    for first in (0..rows).step_by(ROWS) {
+        let count = ROWS.min(rows - first);
+        let source = &source[first * strides[0]..];
+        let (runs, step, run) = if rows_are_near {
+            (columns, strides[1], count * strides[0])
+        } else {
+            (count, strides[0], columns * strides[1])
+        };
+        // An odd number of cache lines.
+        let copy_step = (run.div_ceil(16) | 1) * 16;
+        copy.resize(runs * copy_step, 0.0);
+        for (i, to) in copy.chunks_exact_mut(copy_step).enumerate() {
+            to[..run].copy_from_slice(&source[i * step..][..run]);
+        }
+        let strides = if rows_are_near {
+            [strides[0], copy_step]
+        } else {
+            [copy_step, strides[1]]
+        };
+        for (i, tap) in order.iter().enumerate() {
+            let part = Matrix::strided(&copy[*tap..], [count, columns], strides);
+            pack_strided(&mut panel[(i * rows + first) * width..], width, part);
         }
     }
 }

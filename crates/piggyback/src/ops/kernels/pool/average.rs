@@ -6,7 +6,12 @@ use rayon::prelude::*;
 ///
 /// # Panics
 /// If `x` does not have `batch * pixels * channels` elements or `pixels` or `channels` is 0.
-pub fn global_average_pool(x: &[f32], batch: usize, pixels: usize, channels: usize) -> Vec<f32> {
+pub(crate) fn global_average_pool(
+    x: &[f32],
+    batch: usize,
+    pixels: usize,
+    channels: usize,
+) -> Vec<f32> {
     assert!(
         pixels > 0 && channels > 0 && x.len() == batch * pixels * channels,
         "length of x"
@@ -32,7 +37,7 @@ pub fn global_average_pool(x: &[f32], batch: usize, pixels: usize, channels: usi
 ///
 /// # Panics
 /// If `grad_out` does not have `batch * channels` elements or `pixels` or `channels` is 0.
-pub fn global_average_pool_backward(
+pub(crate) fn global_average_pool_backward(
     grad_out: &[f32],
     batch: usize,
     pixels: usize,

@@ -2,6 +2,8 @@
 
 mod average;
 mod max;
+#[cfg(test)]
+mod tests;
 
-pub use average::{global_average_pool, global_average_pool_backward};
-pub use max::{PoolShape, max_pool2d, max_pool2d_backward};
+pub(crate) use average::{global_average_pool, global_average_pool_backward};
+pub(crate) use max::{PoolShape, max_pool2d, max_pool2d_backward};

@@ -1,0 +1,161 @@
+//! What is measured where the demo has left nothing: weights, tasks and images of noise.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use piggyback::Backbone;
+use piggyback::backbone::{Architecture, StateDict, StoredTensor};
+use piggyback::data::Image;
+use piggyback::task::{
+    BitMask, Dtype, Head, Layout, Mask, NORM_FIELDS, TaskFile, TrainingRecord, Values,
+};
+use piggyback::train::TrainConfig;
+
+use crate::{CLASSES, SIDE};
+
+/// A MobileNetV2 with numbers made from tensor names alone, about as large as at initialisation.
+pub(crate) fn random_weights() -> StateDict {
+    let tensors = Architecture::MobileNetV2
+        .tensors()
+        .into_iter()
+        .map(|tensor| {
+            let fan_in: usize = tensor.shape.iter().skip(1).product();
+            let value = |u: f32| match tensor.name.rsplit('.').next() {
+                Some("weight") if tensor.shape.len() > 1 => u * (6.0 / fan_in as f32).sqrt(),
+                Some("weight" | "running_var") => 1.0 + 0.1 * u,
+                _ => 0.1 * u,
+            };
+            let seed = tensor.name.bytes().fold(0, |seed: u64, byte| {
+                seed.wrapping_mul(31).wrapping_add(byte.into())
+            });
+            let count = tensor.shape.iter().product();
+            let bytes = random(seed)
+                .take(count)
+                .flat_map(|bits| value((bits >> 40) as f32 / (1 << 23) as f32 - 1.0).to_le_bytes());
+            let stored = StoredTensor {
+                dtype: Dtype::F32,
+                bytes: bytes.collect(),
+                shape: tensor.shape,
+            };
+            (tensor.name, stored)
+        });
+    StateDict {
+        path: "random weights".into(),
+        tensors: tensors.collect(),
+    }
+}
+
+/// Files of four tasks with random masks where the default recipe has masks, and every batch norm.
+pub(crate) fn random_tasks(
+    backbone: &Backbone,
+    state: &StateDict,
+    folder: &Path,
+) -> Result<Vec<PathBuf>> {
+    let config = TrainConfig {
+        image_size: SIDE,
+        ..TrainConfig::default()
+    };
+    let mut files = Vec::new();
+    for seed in 0..4 {
+        let mut bits = random(seed);
+        let mut masks = BTreeMap::new();
+        for weight in backbone.maskable() {
+            if config.mask_layers.includes(&weight) {
+                let count = weight.shape.iter().product();
+                // One of sixteen is zeroed.
+                let keep =
+                    BitMask::from_fn(count, |_| bits.next().is_some_and(|bits| bits >> 60 != 0));
+                masks.insert(weight.name, Mask::binary(weight.shape, keep)?);
+            }
+        }
+        let architecture = backbone.architecture();
+        let mut norms = BTreeMap::new();
+        for tensor in architecture.tensors() {
+            let field = tensor.name.rsplit('.').next().unwrap_or_default();
+            if tensor.shape.len() == 1 && NORM_FIELDS.contains(&field) {
+                let stored = &state.tensors[&tensor.name];
+                norms.insert(tensor.name, Values::new(tensor.shape, stored.to_f32())?);
+            }
+        }
+        let features = architecture.features();
+        let weight = Values::new([CLASSES, features], vec![0.01; CLASSES * features])?;
+        let task = TaskFile {
+            backbone: backbone.id(),
+            layout: Layout::Torch,
+            classes: (0..CLASSES).map(class_name).collect(),
+            preprocessing: config.preprocessing(&architecture.preprocessing()),
+            masks,
+            norms,
+            head: Head {
+                weight,
+                bias: Values::new([CLASSES], vec![0.0; CLASSES])?,
+            },
+            training: TrainingRecord::default(),
+        };
+        let path = folder.join(format!("{seed}.task.safetensors"));
+        task.save(&path)?;
+        files.push(path);
+    }
+    Ok(files)
+}
+
+/// Writes `count` images of noise as BMP, spread over the classes.
+pub(crate) fn write_images(folder: &Path, count: usize) -> Result<()> {
+    // BITMAPFILEHEADER and BITMAPINFOHEADER: 24 bits a pixel, rows of a multiple of four bytes.
+    let pixels = 3 * SIDE * SIDE;
+    let mut header = b"BM".to_vec();
+    for field in [
+        54 + pixels,
+        0,
+        54,
+        40,
+        SIDE,
+        SIDE,
+        24 << 16 | 1,
+        0,
+        pixels,
+        0,
+        0,
+        0,
+        0,
+    ] {
+        header.extend(field.to_le_bytes());
+    }
+    for class in 0..CLASSES {
+        let class = folder.join(class_name(class));
+        fs::create_dir_all(&class).with_context(|| format!("cannot create {}", class.display()))?;
+    }
+    for i in 0..count {
+        let path = folder
+            .join(class_name(i % CLASSES))
+            .join(format!("{i}.bmp"));
+        let bytes = [header.clone(), image(SIDE, i as u64)?.pixels().to_vec()].concat();
+        fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn class_name(class: usize) -> String {
+    format!("class-{class}")
+}
+
+/// An image of noise, `side` x `side`.
+pub(crate) fn image(side: u32, seed: u64) -> Result<Image> {
+    let count = 3 * side as usize * side as usize;
+    let pixels = random(seed).map(|bits| (bits >> 56) as u8).take(count);
+    Ok(Image::from_pixels(side, side, pixels.collect())?)
+}
+
+/// splitmix64: a few lines, and the same numbers everywhere and for ever.
+fn random(seed: u64) -> impl Iterator<Item = u64> {
+    let mut state = seed;
+    std::iter::repeat_with(move || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    })
+}

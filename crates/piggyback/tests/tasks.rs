@@ -1,0 +1,350 @@
+//! Tasks on one backbone: learned, kept, and answered for, without touching each other.
+#![allow(missing_docs)]
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::tensor::Device;
+use piggyback::backbone::Architecture;
+use piggyback::data::{Image, ImageFolder, Samples};
+use piggyback::evaluate::{EvaluateConfig, evaluate};
+use piggyback::task::TaskFile;
+use piggyback::train::{Event, MaskLayers, NormMode, Recipe, ResizeMode, TrainConfig, Trained};
+use piggyback::{Backbone, Engine, Error, Trainer};
+use support::filled;
+
+const SIDE: u32 = 32;
+
+fn backbone() -> Backbone {
+    let state = filled(Architecture::MobileNetV2, 10);
+    Backbone::from_state_dict(&state, None, &Device::flex()).unwrap()
+}
+
+/// Stripes of a class's direction and colour.
+fn image(class: usize, index: usize) -> Image {
+    let side = SIDE as usize;
+    let pixels = (0..side * side)
+        .flat_map(|i| {
+            let along = if class == 0 { i % side } else { i / side };
+            let stripe = if (along + index) / 4 % 2 == 0 {
+                250
+            } else {
+                20
+            };
+            [stripe, (60 + 40 * class) as u8, (index * 9) as u8]
+        })
+        .collect();
+    Image::from_pixels(SIDE, SIDE, pixels).unwrap()
+}
+
+fn write_png(path: &Path, picture: &Image) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    image::save_buffer(path, picture.pixels(), SIDE, SIDE, image::ColorType::Rgb8).unwrap();
+}
+
+fn folder(split_counts: &[(&str, usize)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for &(split, count) in split_counts {
+        for (class, name) in ["across", "down"].into_iter().enumerate() {
+            for index in 0..count {
+                let path = folder.path().join(format!("{split}/{name}/{index}.png"));
+                write_png(&path, &image(class, index));
+            }
+        }
+    }
+    folder
+}
+
+fn config() -> TrainConfig {
+    TrainConfig {
+        epochs: 2,
+        batch_size: 4,
+        lr_mask: 3e-3,
+        lr_norm: 1e-2,
+        lr_head: 1e-2,
+        image_size: SIDE,
+        resize: ResizeMode::Fit,
+        augment: "none".into(),
+        val_share: 0.25,
+        ..TrainConfig::default()
+    }
+}
+
+fn train(backbone: &Backbone, data: &Path, config: TrainConfig) -> Trained {
+    Trainer::new(config)
+        .train(backbone, &ImageFolder::open(data).unwrap())
+        .unwrap()
+}
+
+fn bits(engine: &Engine, task: &str, images: &[Image]) -> Vec<Vec<u32>> {
+    let predictions = engine.predict(task, images).unwrap();
+    predictions
+        .iter()
+        .map(|p| p.logits.iter().map(|logit| logit.to_bits()).collect())
+        .collect()
+}
+
+#[test]
+fn a_task_answers_the_same_whatever_else_is_loaded() {
+    let data = folder(&[("train", 8), ("test", 3)]);
+    let backbone = backbone();
+    let first = train(&backbone, data.path(), config());
+    let second = train(
+        &backbone,
+        data.path(),
+        TrainConfig {
+            seed: 5,
+            ..config()
+        },
+    );
+    assert_ne!(first.task.head, second.task.head);
+    assert!(
+        first.task.zeros().count > 0,
+        "the rates must be high enough to mask something"
+    );
+    assert_eq!(first.test.as_ref().unwrap().images, 6);
+
+    let images: Vec<Image> = (0..5).map(|index| image(index % 2, index)).collect();
+    let alone = Engine::new(backbone.clone())
+        .with_task("a", first.task.clone())
+        .unwrap();
+    let expected = bits(&alone, "a", &images);
+
+    let mut both = Engine::new(backbone)
+        .with_task("b", second.task.clone())
+        .unwrap()
+        .with_task("a", first.task.clone())
+        .unwrap();
+    let other = bits(&both, "b", &images);
+    assert_ne!(other, expected);
+    assert_eq!(bits(&both, "a", &images), expected);
+    assert_eq!(bits(&both, "b", &images), other);
+    both.remove_task("b").unwrap();
+    assert_eq!(bits(&both, "a", &images), expected);
+    assert!(matches!(
+        both.predict("b", &images),
+        Err(Error::UnknownTask { .. })
+    ));
+
+    // One image at a time gives the bits of the batch.
+    let one_by_one: Vec<Vec<u32>> = images
+        .iter()
+        .flat_map(|image| bits(&both, "a", std::slice::from_ref(image)))
+        .collect();
+    assert_eq!(one_by_one, expected);
+}
+
+#[test]
+fn a_saved_task_gives_the_bits_and_the_error_of_the_trained_one() {
+    let data = folder(&[("train", 8), ("val", 2), ("test", 3)]);
+    let backbone = backbone();
+    let trained = train(&backbone, data.path(), config());
+    let file = data.path().join("stripes.task.safetensors");
+    trained.task.save(&file).unwrap();
+    let engine = Engine::new(backbone)
+        .with_task("saved", TaskFile::open(&file).unwrap())
+        .unwrap();
+    let classes = engine.task("saved").unwrap().classes.clone();
+    let samples = Samples::for_classes(data.path(), &classes).unwrap();
+    let config = EvaluateConfig {
+        batch_size: 5,
+        skip_bad: false,
+    };
+    let evaluation = evaluate(&engine, "saved", samples, &config, &mut |_, _| {}).unwrap();
+    assert_eq!(Some(evaluation), trained.test);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_file_and_another_seed_another() {
+    let data = folder(&[("train", 6)]);
+    let backbone = backbone();
+    let bytes = |config| {
+        train(&backbone, data.path(), config)
+            .task
+            .to_bytes()
+            .unwrap()
+    };
+    assert_eq!(bytes(config()), bytes(config()));
+    assert_ne!(
+        bytes(config()),
+        bytes(TrainConfig {
+            seed: 1,
+            ..config()
+        })
+    );
+}
+
+#[test]
+fn a_run_stopped_in_an_epoch_and_resumed_gives_the_same_file() {
+    let data = folder(&[("train", 8)]);
+    let (backbone, run) = (backbone(), data.path().join("run"));
+    let whole = train(&backbone, data.path(), config());
+    let images = ImageFolder::open(data.path()).unwrap();
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let signal = stop.clone();
+    let stopped = Trainer::new(config())
+        .run_dir(&run)
+        .stop_when(stop)
+        .observe(move |event| {
+            if matches!(event, Event::Step { step: 5, .. }) {
+                signal.store(true, Ordering::Relaxed);
+            }
+        })
+        .train(&backbone, &images);
+    assert!(matches!(stopped, Err(Error::Interrupted { steps: 5, .. })));
+
+    let resumed = Trainer::new(config())
+        .run_dir(&run)
+        .resume(true)
+        .train(&backbone, &images)
+        .unwrap();
+    assert_eq!(
+        resumed.task.to_bytes().unwrap(),
+        whole.task.to_bytes().unwrap()
+    );
+    assert_eq!(
+        std::fs::read_to_string(run.join("metrics.jsonl"))
+            .unwrap()
+            .lines()
+            .count(),
+        2
+    );
+
+    let other = TrainConfig {
+        lr_head: 1e-3,
+        ..config()
+    };
+    let refused = Trainer::new(other)
+        .run_dir(&run)
+        .resume(true)
+        .train(&backbone, &images);
+    assert!(refused.unwrap_err().to_string().contains("settings"));
+}
+
+#[test]
+fn recipes_store_what_they_train() {
+    let data = folder(&[("train", 6)]);
+    let backbone = backbone();
+    let small = |recipe| TrainConfig {
+        epochs: 1,
+        recipe,
+        mask_layers: TrainConfig::recipe(recipe).mask_layers,
+        norm: TrainConfig::recipe(recipe).norm,
+        ..config()
+    };
+    let task = |recipe| train(&backbone, data.path(), small(recipe)).task;
+    let (convolutions, norms) = (52, 4 * 52);
+
+    let classifier = task(Recipe::ClassifierOnly);
+    assert!(classifier.masks.is_empty() && classifier.norms.is_empty());
+    let norm_only = task(Recipe::NormOnly);
+    assert!(norm_only.masks.is_empty());
+    assert_eq!(norm_only.norms.len(), norms);
+    let paper = task(Recipe::Paper);
+    assert_eq!((paper.masks.len(), paper.norms.len()), (convolutions, 0));
+    let default = task(Recipe::Default);
+    assert_eq!(
+        (default.masks.len(), default.norms.len()),
+        (convolutions - 17, norms)
+    );
+}
+
+#[test]
+fn frozen_batch_norms_keep_the_backbones_values() {
+    let data = folder(&[("train", 6)]);
+    let backbone = backbone();
+    let config = TrainConfig {
+        norm: NormMode::Frozen,
+        mask_layers: MaskLayers::None,
+        epochs: 1,
+        lr_head: 0.0,
+        ..config()
+    };
+    // Nothing learns, so the features are the backbone's own, from training's forward pass on.
+    let trained = train(&backbone, data.path(), config);
+    assert!(trained.task.norms.is_empty());
+    assert_eq!(trained.epochs[0].zeros, 0.0);
+}
+
+#[test]
+fn the_cache_keeps_one_network_and_what_its_bytes_allow() {
+    let data = folder(&[("train", 6)]);
+    let backbone = backbone();
+    let task = train(
+        &backbone,
+        data.path(),
+        TrainConfig {
+            epochs: 1,
+            ..config()
+        },
+    )
+    .task;
+    let images = [image(0, 0)];
+    let used = |cache_bytes: usize| {
+        let mut engine = Engine::new(backbone.clone()).with_cache_bytes(cache_bytes);
+        for name in ["a", "b", "c"] {
+            engine.add_task(name, task.clone()).unwrap();
+            engine.predict(name, &images).unwrap();
+        }
+        engine.memory()
+    };
+    let one = used(0);
+    assert_eq!(used(one.cache_bytes * 2).cache_bytes, one.cache_bytes * 2);
+    assert_eq!(used(usize::MAX).cache_bytes, one.cache_bytes * 3);
+    assert!(one.tasks_bytes < 3 * one.cache_bytes / 8);
+}
+
+#[test]
+fn a_task_of_other_weights_is_refused() {
+    let data = folder(&[("train", 6)]);
+    let ours = backbone();
+    let task = train(
+        &ours,
+        data.path(),
+        TrainConfig {
+            epochs: 1,
+            ..config()
+        },
+    )
+    .task;
+    let mut state = filled(Architecture::MobileNetV2, 10);
+    state.tensors.get_mut("features.18.0.weight").unwrap().bytes[0] ^= 1;
+    let theirs = Backbone::from_state_dict(&state, None, &Device::flex()).unwrap();
+    let error = Engine::new(theirs)
+        .with_task("stripes", task.clone())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("stripes") && error.contains("fingerprint"),
+        "{error}"
+    );
+
+    let resnet = filled(Architecture::ResNet18, 10);
+    let resnet = Backbone::from_state_dict(&resnet, None, &Device::flex()).unwrap();
+    let error = Engine::new(resnet)
+        .with_task("stripes", task)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("mobilenet_v2") && error.contains("resnet18"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_loss_that_is_no_number_ends_the_run() {
+    let data = folder(&[("train", 6)]);
+    let config = TrainConfig {
+        lr_head: 1e30,
+        lr_norm: 1e30,
+        ..config()
+    };
+    let error = Trainer::new(config)
+        .train(&backbone(), &ImageFolder::open(data.path()).unwrap())
+        .unwrap_err();
+    assert!(matches!(error, Error::Diverged { .. }), "{error}");
+}
