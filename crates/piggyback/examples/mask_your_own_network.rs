@@ -41,7 +41,7 @@ impl SmallNetwork {
 /// Stripes across (class 0) and down (class 1), shifted from image to image.
 fn stripes(device: &Device) -> (Tensor<4>, Tensor<1, Int>) {
     let pixel = |image: usize, row: usize, column: usize| {
-        let along = if image % 2 == 0 { row } else { column };
+        let along = if image.is_multiple_of(2) { row } else { column };
         if (along + image / 2) % 4 < 2 {
             1.0_f32
         } else {

@@ -239,7 +239,7 @@ impl TrainConfig {
             recipe,
             epochs: 15,
             batch_size: 32,
-            lr_mask: 1e-4,
+            lr_mask: 3e-4,
             lr_norm: 1e-3,
             lr_head: 1e-3,
             schedule: Schedule::Cosine,

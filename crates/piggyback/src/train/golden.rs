@@ -1,6 +1,6 @@
 //! Mask learning follows the trajectories that PyTorch takes on the same numbers.
 
-#[path = "../../tests/support/mod.rs"]
+#[path = "../../tests/library/support.rs"]
 mod support;
 
 use std::collections::BTreeMap;

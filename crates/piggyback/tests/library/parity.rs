@@ -1,14 +1,11 @@
 //! The networks compute what torchvision computes.
-#![allow(missing_docs)]
-
-mod support;
 
 use std::collections::BTreeMap;
 
+use crate::support::{filled, golden, uniform};
 use burn::tensor::{Device, Tensor};
 use piggyback::Backbone;
 use piggyback::backbone::Architecture;
-use support::{filled, golden, uniform};
 
 fn check(architecture: Architecture) {
     let golden = golden(architecture.name());

@@ -1,12 +1,10 @@
 //! Tasks on one backbone: learned, kept, and answered for, without touching each other.
-#![allow(missing_docs)]
-
-mod support;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::support::filled;
 use burn::tensor::Device;
 use piggyback::backbone::Architecture;
 use piggyback::data::{Image, ImageFolder, Samples};
@@ -14,7 +12,6 @@ use piggyback::evaluate::{EvaluateConfig, evaluate};
 use piggyback::task::TaskFile;
 use piggyback::train::{Event, MaskLayers, NormMode, Recipe, ResizeMode, TrainConfig, Trained};
 use piggyback::{Backbone, Engine, Error, Trainer};
-use support::filled;
 
 const SIDE: u32 = 32;
 
@@ -29,7 +26,7 @@ fn image(class: usize, index: usize) -> Image {
     let pixels = (0..side * side)
         .flat_map(|i| {
             let along = if class == 0 { i % side } else { i / side };
-            let stripe = if (along + index) / 4 % 2 == 0 {
+            let stripe = if ((along + index) / 4).is_multiple_of(2) {
                 250
             } else {
                 20

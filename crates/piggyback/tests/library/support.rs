@@ -1,6 +1,5 @@
 //! Networks filled with numbers made from tensor names alone; `tests/golden/torchvision/README.md`
 //! states the recipe, and `make_golden.py` beside it does the same in PyTorch.
-#![allow(missing_docs, unreachable_pub)]
 
 use std::collections::BTreeMap;
 
@@ -8,7 +7,7 @@ use piggyback::backbone::{Architecture, StateDict, StoredTensor};
 use piggyback::task::Dtype;
 
 /// `count` numbers in [-1, 1) that depend on `name` alone.
-pub fn uniform(name: &str, count: usize) -> Vec<f32> {
+pub(crate) fn uniform(name: &str, count: usize) -> Vec<f32> {
     let seed = name.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
     });
@@ -24,7 +23,7 @@ pub fn uniform(name: &str, count: usize) -> Vec<f32> {
 }
 
 /// The state dict of `architecture` with a head of `classes`, filled by the recipe.
-pub fn filled(architecture: Architecture, classes: usize) -> StateDict {
+pub(crate) fn filled(architecture: Architecture, classes: usize) -> StateDict {
     let mut shapes: BTreeMap<String, Vec<usize>> = architecture
         .tensors()
         .into_iter()
@@ -80,7 +79,7 @@ fn values(name: &str, shape: &[usize], norms: &[String]) -> Vec<f32> {
 }
 
 /// Golden file `name` of `tests/golden/torchvision`.
-pub fn golden(name: &str) -> serde_json::Value {
+pub(crate) fn golden(name: &str) -> serde_json::Value {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/torchvision");
     let text = std::fs::read_to_string(format!("{folder}/{name}.json")).unwrap();
     serde_json::from_str(&text).unwrap()

@@ -1,17 +1,14 @@
 //! Checkpoints as people have them, and as nobody should.
-#![allow(missing_docs)]
-
-mod support;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use crate::support::filled;
 use burn::tensor::Device;
 use piggyback::Backbone;
 use piggyback::backbone::{Architecture, StateDict};
 use piggyback::task::Dtype;
 use safetensors::tensor::TensorView;
-use support::filled;
 
 /// Writes a state dict as safetensors, each name passed through `rename`.
 fn write(state: &StateDict, path: &Path, rename: impl Fn(&str) -> String) {

@@ -1,0 +1,7 @@
+//! The library as its users see it.
+#![allow(missing_docs)]
+
+mod checkpoints;
+mod parity;
+mod support;
+mod tasks;
