@@ -88,7 +88,7 @@ impl Svg {
         let title = escape(title);
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
-             height=\"{height}\" font-family=\"system-ui, sans-serif\" role=\"img\">\n<title>{title}</title>\n\
+             height=\"{height}\" font-family=\"Helvetica, Arial, DejaVu Sans, sans-serif\" role=\"img\">\n<title>{title}</title>\n\
              <rect width=\"{width}\" height=\"{height}\" fill=\"white\"/>\n{body}</svg>\n"
         )
     }

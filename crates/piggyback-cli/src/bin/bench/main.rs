@@ -163,10 +163,10 @@ fn memory(backbone: &Backbone, files: &[PathBuf]) -> Result<Vec<Measurement>> {
     let held = engine.memory();
     let mut measurements = vec![
         Measurement::bytes("backbone", "backbone without head, in memory", network),
-        Measurement::new("task-file", "added task: its file", Unit::Bytes, sizes),
+        Measurement::new("task-file", "added task: file", Unit::Bytes, sizes),
         Measurement::bytes(
             "task-memory",
-            format!("added task: bits, batch norms and head in memory (mean of {MANY})"),
+            format!("added task: in memory (mean of {MANY})"),
             held.tasks_bytes / MANY,
         ),
         Measurement::new(
@@ -187,30 +187,39 @@ fn memory(backbone: &Backbone, files: &[PathBuf]) -> Result<Vec<Measurement>> {
         ),
         Measurement::bytes(
             "many-cache",
-            format!("effective weights cached with {MANY} tasks open, ten used"),
+            format!("cached effective weights, {MANY} tasks open"),
             held.cache_bytes,
         ),
     ];
     if let (Some(before), Some(after)) = (before, after) {
-        let resident = [
+        let added = after.saturating_sub(before) / (MANY - 1);
+        for (name, what, bytes) in [
             (
                 "resident-one",
-                "resident memory with 1 task open".to_owned(),
+                "resident memory, 1 task open".to_owned(),
                 before,
             ),
             (
                 "resident-many",
-                format!("resident memory with {MANY} tasks open"),
+                format!("resident memory, {MANY} tasks open"),
                 after,
             ),
-        ];
-        measurements
-            .extend(resident.map(|(name, what, bytes)| Measurement::bytes(name, what, bytes)));
+            (
+                "resident-added",
+                "resident memory, per task added".to_owned(),
+                added,
+            ),
+        ] {
+            measurements.push(Measurement::bytes(name, what, bytes));
+        }
     }
     Ok(measurements)
 }
 
 /// From packed bits to an effective network, beside a copy of as many bytes.
+///
+/// A network cannot be had without a prediction, so a prediction right after a switch is timed, and
+/// the median of one without is subtracted.
 fn switching(backbone: &Backbone, files: &[PathBuf]) -> Result<Vec<Measurement>> {
     note("task switch");
     // A small input, so that the prediction that forces the switch costs little.
@@ -242,13 +251,16 @@ fn switching(backbone: &Backbone, files: &[PathBuf]) -> Result<Vec<Measurement>>
         black_box(&mut target).copy_from_slice(black_box(&source));
         copying.push(started.elapsed().as_secs_f64());
     }
-    // Nothing public makes a network without using it.
-    let what = "task switch: packed bits to effective network (prediction after a switch, minus the median without)";
     Ok(vec![
-        Measurement::new("task-switch", what, Unit::Seconds, seconds),
+        Measurement::new(
+            "task-switch",
+            "task switch, from packed bits to effective network",
+            Unit::Seconds,
+            seconds,
+        ),
         Measurement::new(
             "memory-copy",
-            "plain copy of the weights, memory to memory",
+            "plain copy of the backbone's weights in memory",
             Unit::Seconds,
             copying,
         ),
