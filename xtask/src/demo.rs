@@ -26,7 +26,7 @@ use results::{Evaluated, Inspected, Results, Row, Summary, parse};
 /// Where everything goes that the demo makes.
 const FOLDER: &str = "runs/demo";
 
-/// A way to learn a task, with a committed configuration `demo/<name>.toml`.
+/// A way to learn a task, with a committed configuration in `demo/`.
 #[derive(Clone, Copy)]
 enum Method {
     ClassifierOnly,
@@ -41,8 +41,11 @@ impl Method {
         }
     }
 
-    fn config(self) -> String {
-        format!("demo/{}.toml", self.name())
+    fn config(self, task: &str) -> String {
+        match self {
+            Self::ClassifierOnly => "demo/classifier-only.toml".into(),
+            Self::Piggyback => format!("demo/{task}.toml"),
+        }
     }
 
     fn task_file(self, task: &str) -> String {
@@ -142,7 +145,7 @@ impl Demo {
 
     /// Trains a task, and evaluates the file that came out of it on the test images.
     fn train(&self, task: &str, method: Method) -> Result<(Summary, Evaluated)> {
-        let (config, file) = (method.config(), method.task_file(task));
+        let (config, file) = (method.config(task), method.task_file(task));
         let data = data(task);
         progress(&format!("{task}: training {} ({config})", method.name()));
         let epochs = self.epochs.map(|epochs| epochs.to_string());

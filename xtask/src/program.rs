@@ -32,6 +32,8 @@ impl Program {
                 "--bin",
                 binary,
             ])
+            // piggyback-bench needs it and nothing else knows it, so both share one build.
+            .args(["--features", "bench"])
             // Tells where the program is, wherever the target folder may be.
             .args(["--message-format", "json-render-diagnostics"])
             .current_dir(root);

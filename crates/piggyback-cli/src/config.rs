@@ -139,7 +139,7 @@ fn run_dir(out: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use clap::FromArgMatches;
-    use piggyback::train::{NormMode, TrainConfig};
+    use piggyback::train::{MaskRate, NormMode, TrainConfig};
 
     use super::*;
     use crate::args::{Args, Verb, command};
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(settings.recipe, Recipe::Paper);
         assert_eq!(
             (settings.lr_mask, settings.lr_head, settings.epochs),
-            (0.5, 0.125, 3)
+            (MaskRate::Fixed(0.5), 0.125, 3)
         );
         assert_eq!(settings.norm, NormMode::Task);
         let paper = TrainConfig::recipe(Recipe::Paper);
@@ -196,6 +196,32 @@ mod tests {
             (settings.schedule, settings.lr_norm),
             (paper.schedule, paper.lr_norm)
         );
+    }
+
+    #[test]
+    fn the_rate_of_masks_is_a_number_or_auto() {
+        let of = |flags: &[&str], file| {
+            let plan = merged(&[&PATHS[..], flags].concat(), file).unwrap();
+            plan.settings.lr_mask
+        };
+        assert_eq!(of(&[], "lr-mask = 1"), MaskRate::Fixed(1.0));
+        assert_eq!(of(&["--lr-mask", "auto"], "lr-mask = 1e-4"), MaskRate::AUTO);
+        assert_eq!(
+            of(&[], "recipe = 'paper'\nlr-mask = 'auto'"),
+            MaskRate::AUTO
+        );
+        assert!(message("lr-mask = 'fast'").contains("auto"));
+    }
+
+    #[test]
+    fn scores_may_start_anywhere() {
+        let flags = [
+            &PATHS[..],
+            &["--score-start", "-0.5", "--threshold", "-0.75"],
+        ]
+        .concat();
+        let settings = merged(&flags, "").unwrap().settings;
+        assert_eq!((settings.score_start, settings.threshold), (-0.5, -0.75));
     }
 
     #[test]

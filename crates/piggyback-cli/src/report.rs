@@ -68,9 +68,19 @@ pub(crate) fn percent(part: f64, whole: f64) -> String {
     format!("{share:.2} %")
 }
 
+/// How many of the masked weights are zeroed.
+pub(crate) fn zeros(count: u64, total: u64) -> String {
+    if total == 0 {
+        return "no masks".into();
+    }
+    let share = percent(count as f64, total as f64);
+    let (count, total) = (thousands(count), thousands(total));
+    format!("{share}, {count} of {total} masked weights")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{count, pairs, percent, table, thousands};
+    use super::{count, pairs, percent, table, thousands, zeros};
 
     #[test]
     fn numbers_are_grouped() {
@@ -81,6 +91,8 @@ mod tests {
         assert_eq!(count(2000, "class"), "2,000 classes");
         assert_eq!(percent(1.0, 8.0), "12.50 %");
         assert_eq!(percent(0.0, 0.0), "0.00 %");
+        assert_eq!(zeros(0, 0), "no masks");
+        assert_eq!(zeros(500, 2000), "25.00 %, 500 of 2,000 masked weights");
     }
 
     #[test]

@@ -23,8 +23,10 @@ pub(crate) fn file(path: &Path, content: &str) -> Result<()> {
     attempt().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Fails where [`file`] could not write, before there is anything to write.
-pub(crate) fn check_target(path: &Path) -> Result<()> {
+/// Fails where [`file`] could not write or would replace one of `inputs`, before there is anything
+/// to write.
+pub(crate) fn check_target(path: &Path, inputs: &[&Path]) -> Result<()> {
+    check_no_input(path, inputs)?;
     let (shown, folder) = (path.display(), folder(path));
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => bail!("{shown} is a folder; give the name of a file"),
@@ -44,6 +46,22 @@ pub(crate) fn check_target(path: &Path) -> Result<()> {
             folder.display()
         )
     })?;
+    Ok(())
+}
+
+/// Fails if `path` is one of `inputs`, under whatever name.
+pub(crate) fn check_no_input(path: &Path, inputs: &[&Path]) -> Result<()> {
+    // Only what exists can be an input.
+    let Ok(target) = fs::canonicalize(path) else {
+        return Ok(());
+    };
+    let is_target = |input: &&Path| fs::canonicalize(input).is_ok_and(|input| input == target);
+    if inputs.iter().any(is_target) {
+        bail!(
+            "{} is read by this command; write to another file",
+            path.display()
+        );
+    }
     Ok(())
 }
 
@@ -72,7 +90,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("table.csv");
         for content in ["first", "second"] {
-            check_target(&path).unwrap();
+            check_target(&path, &[]).unwrap();
             file(&path, content).unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
         }
@@ -82,13 +100,25 @@ mod tests {
     #[test]
     fn a_folder_or_a_missing_folder_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(check_target(folder.path()).is_err());
+        assert!(check_target(folder.path(), &[]).is_err());
         let missing = folder.path().join("missing/table.csv");
         assert!(
-            check_target(&missing)
+            check_target(&missing, &[])
                 .unwrap_err()
                 .to_string()
                 .contains("missing; create it")
         );
+    }
+
+    #[test]
+    fn an_input_is_refused_under_any_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("table.csv");
+        check_target(&path, &[&path]).unwrap();
+        std::fs::write(&path, "precious").unwrap();
+        check_target(&path, &[&folder.path().join("missing")]).unwrap();
+        let folder_twice = folder.path().join(".").join("table.csv");
+        let error = check_target(&folder_twice, &[&path]).unwrap_err();
+        assert!(error.to_string().contains("is read by this command"));
     }
 }

@@ -20,6 +20,9 @@ use crate::error::{Error, Result};
 use crate::mask;
 use crate::materialise::{Materialised, check};
 
+/// Images that are predicted at once.
+const BATCH: usize = 32;
+
 /// A backbone with the tasks that it can answer for.
 ///
 /// ```no_run
@@ -186,19 +189,24 @@ impl Engine {
         }
     }
 
-    /// Predicts the classes of images, in their order, as one batch.
+    /// Predicts the classes of images, in their order.
     ///
     /// # Errors
     ///
     /// [`Error::UnknownTask`], and images that cannot be brought to the network's input.
     pub fn predict(&self, name: &str, images: &[Image]) -> Result<Vec<Prediction>> {
         let preprocessing = &self.task(name)?.preprocessing;
-        let prepared: Vec<Vec<f32>> = (images.par_iter())
-            .map(|image| image.prepare(preprocessing))
-            .collect::<Result<_, data::Error>>()?;
-        let pixels = prepared.concat();
         let side = preprocessing.image_size as usize;
-        self.predict_pixels(name, pixels, [images.len(), side, side, 3])
+        let mut predictions = Vec::with_capacity(images.len());
+        // By batches, so that memory does not grow with the number of images; no bit depends on it.
+        for images in images.chunks(BATCH) {
+            let prepared: Vec<Vec<f32>> = (images.par_iter())
+                .map(|image| image.prepare(preprocessing))
+                .collect::<Result<_, data::Error>>()?;
+            let shape = [images.len(), side, side, 3];
+            predictions.extend(self.predict_pixels(name, prepared.concat(), shape)?);
+        }
+        Ok(predictions)
     }
 
     /// Predicts from prepared pixels `[batch, height, width, 3]`.

@@ -78,8 +78,8 @@ pub enum Error {
         /// The run folder with the checkpoint.
         run_dir: PathBuf,
     },
-    /// Training was asked to stop, and there was no run folder to leave a checkpoint in.
-    #[error("stopped after {steps} steps without a run folder: nothing was kept")]
+    /// Training or its test was asked to stop, and there is nothing to resume.
+    #[error("stopped after {steps} steps")]
     Stopped {
         /// Steps done.
         steps: usize,

@@ -1,6 +1,5 @@
 //! How often a task is wrong.
 
-use piggyback_task::TaskFile;
 use serde::Serialize;
 
 use crate::data::{Loader, LoaderConfig, Samples};
@@ -113,13 +112,13 @@ impl Tally {
         self.images += 1;
     }
 
-    pub(crate) fn finish(self, task: &TaskFile, skipped: Vec<String>) -> Evaluation {
+    pub(crate) fn finish(self, classes: &[String], skipped: Vec<String>) -> Evaluation {
         let percent = |count: u64, of: u64| 100.0 * count as f64 / (of.max(1)) as f64;
         let right: u64 = (0..self.confusion.len())
             .map(|class| self.confusion[class][class])
             .sum();
         let images = self.images as u64;
-        let classes = (task.classes.iter().zip(&self.confusion).enumerate())
+        let classes = (classes.iter().zip(&self.confusion).enumerate())
             .map(|(index, (class, row))| {
                 let images: u64 = row.iter().sum();
                 ClassResult {
@@ -167,6 +166,22 @@ pub fn evaluate(
     config: &EvaluateConfig,
     observe: &mut dyn FnMut(usize, usize),
 ) -> Result<Evaluation> {
+    let mut go_on = |done, total| {
+        observe(done, total);
+        true
+    };
+    let evaluation = evaluate_until(engine, name, samples, config, &mut go_on)?;
+    evaluation.ok_or_else(|| Error::setting("data", "the evaluation did not come to its end"))
+}
+
+/// [`evaluate`], which ends with `None` when `go_on` says so.
+pub(crate) fn evaluate_until(
+    engine: &Engine,
+    name: &str,
+    samples: Samples,
+    config: &EvaluateConfig,
+    go_on: &mut dyn FnMut(usize, usize) -> bool,
+) -> Result<Option<Evaluation>> {
     let task = engine.task(name)?;
     if samples.classes() != task.classes {
         return Err(Error::Misfit {
@@ -191,10 +206,70 @@ pub fn evaluate(
         for (prediction, &label) in predictions.iter().zip(&batch.labels) {
             tally.add(prediction, label as usize);
         }
-        observe(done, total);
+        if !go_on(done, total) {
+            return Ok(None);
+        }
     }
     if tally.images == 0 {
         return Err(Error::setting("data", "none of the images could be read"));
     }
-    Ok(tally.finish(task, skipped))
+    Ok(Some(tally.finish(&task.classes, skipped)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evaluation() -> Evaluation {
+        let classes = [
+            "plain",
+            "with, comma",
+            "with \"quotes\"",
+            "d",
+            "e",
+            "f",
+            "empty",
+        ];
+        let mut tally = Tally::new(classes.len());
+        // Right, wrong but among the five likeliest, wrong altogether.
+        for (label, best) in [(0, 0), (1, 0), (2, 3)] {
+            let mut logits = vec![0.0, 1.0, -9.0, 2.0, 3.0, 1.5, 0.5];
+            logits[best] = 5.0;
+            tally.add(&Prediction::from_logits(logits), label);
+        }
+        let images = vec!["a.png: broken".to_owned()];
+        tally.finish(&classes.map(str::to_owned), images)
+    }
+
+    #[test]
+    fn errors_are_counted_by_class() {
+        let evaluation = evaluation();
+        assert_eq!(evaluation.images, 3);
+        assert!((evaluation.top1_error - 200.0 / 3.0).abs() < 1e-9);
+        assert!((evaluation.top5_error.unwrap() - 100.0 / 3.0).abs() < 1e-9);
+        assert_eq!(evaluation.classes[0].error, 0.0);
+        assert_eq!(evaluation.classes[1].error, 100.0);
+        assert_eq!(evaluation.classes[6].images, 0);
+        assert_eq!(evaluation.confusion[2][3], 1);
+        assert_eq!(evaluation.skipped, ["a.png: broken"]);
+    }
+
+    #[test]
+    fn the_loss_is_the_mean_cross_entropy() {
+        let logits = [1.0, 2.0, 3.0_f32];
+        let total: f64 = logits.iter().map(|&logit| f64::from(logit).exp()).sum();
+        let expected = total.ln() - 2.0;
+        assert!((cross_entropy(&logits, 1) - expected).abs() < 1e-9);
+    }
+
+    #[test]
+    fn csv_fields_are_quoted_where_needed() {
+        let csv = evaluation().confusion_csv();
+        let lines: Vec<&str> = csv.lines().collect();
+        assert_eq!(lines.len(), 8);
+        assert!(
+            lines[0].starts_with("true\\predicted,plain,\"with, comma\",\"with \"\"quotes\"\"\",")
+        );
+        assert_eq!(lines[2], "\"with, comma\",1,0,0,0,0,0,0");
+    }
 }

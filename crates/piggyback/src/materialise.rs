@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
-use piggyback_task::{TaskFile, Values};
+use piggyback_task::{Layout, TaskFile, Values};
 
 use crate::backbone::layers::Linear;
 use crate::backbone::{Backbone, Network, Replace, map_tensors};
@@ -90,6 +90,9 @@ pub(crate) fn check(backbone: &Backbone, name: &str, task: &TaskFile) -> Result<
             id.architecture, task.backbone.fingerprint, id.fingerprint
         ));
     }
+    if task.layout != Layout::Torch {
+        return misfit("it belongs to a module of somebody's own, not to a known network".into());
+    }
     let features = backbone.architecture().features();
     if task.head.weight.shape() != [task.classes.len(), features] {
         return misfit(format!(
@@ -106,7 +109,7 @@ pub(crate) fn check(backbone: &Backbone, name: &str, task: &TaskFile) -> Result<
             .map(|tensor| tensor.shape.as_slice())
     };
     for (weight, mask) in &task.masks {
-        if shape(weight) != Some(mask.shape()) {
+        if mask.shape().len() != 4 || shape(weight) != Some(mask.shape()) {
             return misfit(format!("its mask of '{weight}' is {:?}", mask.shape()));
         }
     }

@@ -294,3 +294,63 @@ pub fn curves(epochs: &[EpochMetrics]) -> String {
     }
     svg.finish("learning curves")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epoch(epoch: usize, loss: f64) -> EpochMetrics {
+        EpochMetrics {
+            epoch,
+            train_loss: loss,
+            train_error: 50.0,
+            validation_loss: loss / 2.0,
+            validation_error: 25.0,
+            zeros: 0.0,
+            seconds: 1.0,
+        }
+    }
+
+    #[test]
+    fn curves_have_a_point_for_each_epoch() {
+        let svg = curves(&[epoch(1, 2.0), epoch(2, 1.0), epoch(3, 0.5)]);
+        let points: Vec<usize> = (svg.lines())
+            .filter_map(|line| line.split("points=\"").nth(1))
+            .map(|line| {
+                line.split('"')
+                    .next()
+                    .map_or(0, |points| points.split(' ').count())
+            })
+            .collect();
+        assert_eq!(points, [3, 3, 3, 3]);
+        // The first training loss is the largest value: it touches the top of its frame.
+        assert!(svg.contains("points=\"56.0,44.0 "), "{svg}");
+        assert!(!curves(&[]).contains("NaN"));
+    }
+
+    #[test]
+    fn scales_end_on_round_numbers() {
+        let scales = [0.0, 0.07, 0.1, 1.2, 4.9, 72.0].map(round_up);
+        assert_eq!(scales, [1.0, 0.1, 0.1, 2.0, 5.0, 100.0]);
+    }
+
+    #[test]
+    fn layers_come_in_the_order_of_the_network() {
+        let mut names = [
+            "layer1.0.conv1.weight",
+            "conv1.weight",
+            "features.10.w",
+            "features.9.w",
+        ]
+        .to_vec();
+        names.sort_by(|a, b| natural(a).cmp(&natural(b)));
+        let expected = [
+            "conv1.weight",
+            "features.9.w",
+            "features.10.w",
+            "layer1.0.conv1.weight",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(escape("<a & \"b\">"), "&lt;a &amp; &quot;b&quot;&gt;");
+    }
+}

@@ -14,7 +14,7 @@ use piggyback::train::TrainConfig;
 
 pub(crate) use eval::EvalArgs;
 pub(crate) use inspect::{InspectArgs, ShownClasses};
-pub(crate) use predict::{NamedTask, PredictArgs};
+pub(crate) use predict::{NamedTask, PredictArgs, task_name};
 pub(crate) use train::{Places, Settings, TrainArgs};
 pub(crate) use verify::VerifyArgs;
 
@@ -52,7 +52,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "N", env = "PIGGYBACK_THREADS")]
     #[arg(value_parser = count(), help_heading = "Global options")]
     pub(crate) threads: Option<usize>,
-    /// Print results and errors only
+    /// Print results, warnings and errors only
     #[arg(
         short,
         long,

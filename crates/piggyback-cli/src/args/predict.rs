@@ -74,7 +74,7 @@ impl NamedTask {
 }
 
 /// The name of the file without `.task.safetensors`.
-fn task_name(path: &Path) -> String {
+pub(crate) fn task_name(path: &Path) -> String {
     let file = path
         .file_name()
         .unwrap_or(path.as_os_str())

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use piggyback::backbone::Architecture;
 use piggyback::data::Augment;
+use piggyback::train::MaskRate;
 use serde::Serialize;
 
 use super::{count, switch};
@@ -25,7 +26,7 @@ Examples:
 A setting's value comes from its flag (--lr-mask), else from its environment twin
 (PIGGYBACK_LR_MASK), else from the --config file (lr-mask = 1e-4), else from the recipe.
 The run folder holds config.toml (for --config), metrics.jsonl, the checkpoint, and curves.svg.
-Exit codes: 0 done; 1 done, but images were left out; 2 not done;
+Exit codes: 0 done; 1 done, but images were left out or test/ was unreadable; 2 not done;
 130 interrupted, with a checkpoint.";
 
 const USAGE: &str = "\
@@ -103,14 +104,14 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "N", env = "PIGGYBACK_BATCH_SIZE", value_parser = count())]
     #[arg(help_heading = "Learning")]
     pub(crate) batch_size: Option<usize>,
-    /// Adam's learning rate for the masks' scores
+    /// Adam's learning rate for the masks' scores; auto: by the number of steps
     #[arg(
         long,
         value_name = "RATE",
         env = "PIGGYBACK_LR_MASK",
         help_heading = "Learning"
     )]
-    pub(crate) lr_mask: Option<f64>,
+    pub(crate) lr_mask: Option<MaskRate>,
     /// Adam's learning rate for batch norms
     #[arg(
         long,
@@ -162,6 +163,15 @@ pub(crate) struct Settings {
     #[arg(long, env = "PIGGYBACK_SCORE_INIT", help_heading = "Masks")]
     #[arg(value_parser = ["constant", "uniform"])]
     pub(crate) score_init: Option<String>,
+    /// Where scores start; with uniform, the farthest from zero
+    #[arg(
+        long,
+        value_name = "SCORE",
+        env = "PIGGYBACK_SCORE_START",
+        help_heading = "Masks"
+    )]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) score_start: Option<f64>,
     /// Divide a score's gradient by the mean magnitude of its layer's weights, or of its own weight
     #[arg(long, env = "PIGGYBACK_GRADIENT_SCALING", help_heading = "Masks")]
     #[arg(value_parser = ["none", "average", "individual"])]

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
@@ -7,22 +8,19 @@ use piggyback::evaluate::{EvaluateConfig, Evaluation, evaluate};
 use serde::Serialize;
 
 use super::{Outcome, open_backbone, open_task};
-use crate::args::EvalArgs;
+use crate::args::{EvalArgs, task_name};
 use crate::printer::Printer;
 use crate::progress::images_bar;
 use crate::report::{count, table};
 use crate::write;
-
-/// Name under which the engine knows the one task.
-const TASK: &str = "task";
 
 /// How many classes are listed unless all are asked for.
 const WORST: usize = 20;
 
 #[derive(Serialize)]
 struct Report<'a> {
-    task: &'a std::path::Path,
-    data: &'a std::path::Path,
+    task: Cow<'a, str>,
+    data: Cow<'a, str>,
     #[serde(flatten)]
     evaluation: &'a Evaluation,
 }
@@ -30,13 +28,14 @@ struct Report<'a> {
 pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Outcome> {
     // What is quick to find wrong comes first.
     if let Some(path) = &args.confusion {
-        write::check_target(path)?;
+        write::check_target(path, &[&args.task, &args.backbone.backbone])?;
     }
     let task = open_task(&args.task)?;
     let samples = Samples::for_classes(&args.data, &task.classes)?;
     let backbone = open_backbone(&args.backbone)?;
+    let name = task_name(&args.task);
     let engine = Engine::new(backbone)
-        .with_task(TASK, task)
+        .with_task(&name, task)
         .with_context(|| args.task.display().to_string())?;
 
     let config = EvaluateConfig {
@@ -45,7 +44,7 @@ pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Outcome> {
     };
     let bar = images_bar(printer, "images", samples.len());
     let mut show = |done: usize, _: usize| bar.set_position(done as u64);
-    let evaluation = evaluate(&engine, TASK, samples, &config, &mut show);
+    let evaluation = evaluate(&engine, &name, samples, &config, &mut show);
     bar.finish_and_clear();
     let evaluation = evaluation?;
 
@@ -57,8 +56,8 @@ pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Outcome> {
     }
     if args.json {
         printer.json(&Report {
-            task: &args.task,
-            data: &args.data,
+            task: args.task.to_string_lossy(),
+            data: args.data.to_string_lossy(),
             evaluation: &evaluation,
         })?;
     } else {

@@ -1,4 +1,5 @@
-use std::path::Path;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use piggyback::plot;
@@ -9,7 +10,7 @@ use serde_json::Value;
 use super::{Outcome, open_task};
 use crate::args::{InspectArgs, ShownClasses};
 use crate::printer::Printer;
-use crate::report::{pairs, percent, table, thousands};
+use crate::report::{pairs, percent, table, thousands, zeros};
 use crate::write;
 
 /// How many classes are listed unless all are asked for.
@@ -17,7 +18,7 @@ const FIRST: usize = 10;
 
 #[derive(Serialize)]
 struct Contents<'a> {
-    file: &'a Path,
+    file: Cow<'a, str>,
     digest: String,
     backbone: &'a BackboneId,
     classes: &'a [String],
@@ -58,7 +59,8 @@ pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Result<Outcome> {
         if args.files.len() > 1 {
             bail!("--svg draws a single task file; give one");
         }
-        write::check_target(svg)?;
+        let files: Vec<&Path> = args.files.iter().map(PathBuf::as_path).collect();
+        write::check_target(svg, &files)?;
     }
     let mut unreadable = false;
     for path in &args.files {
@@ -105,7 +107,7 @@ fn contents<'a>(path: &'a Path, task: &'a TaskFile) -> Result<Contents<'a>> {
     let mut layers: Vec<Layer<'a>> = task.masks.iter().map(layer).collect();
     layers.sort_by(|a, b| natural(a.weight).cmp(&natural(b.weight)));
     Ok(Contents {
-        file: path,
+        file: path.to_string_lossy(),
         digest: task.digest()?,
         backbone: &task.backbone,
         classes: &task.classes,
@@ -173,9 +175,6 @@ fn text(contents: &Contents<'_>, shown_classes: usize) -> String {
         bytes.header,
     ]
     .map(thousands);
-    let Share { count, total, .. } = contents.zeros;
-    let share = percent(count as f64, total as f64);
-    let (count, total) = (thousands(count), thousands(total));
     let lines = [
         ("backbone", contents.backbone.architecture.clone()),
         ("fingerprint", contents.backbone.fingerprint.to_string()),
@@ -193,17 +192,17 @@ fn text(contents: &Contents<'_>, shown_classes: usize) -> String {
             "",
             format!("masks {masks}, batch norms {norms}, classifier {head}, header {header}"),
         ),
-        (
-            "zeros",
-            format!("{share}, {count} of {total} masked weights"),
-        ),
+        ("zeros", zeros(contents.zeros.count, contents.zeros.total)),
     ];
     let layers: Vec<[String; 3]> = contents.layers.iter().map(layer_row).collect();
+    let layers = match layers[..] {
+        [] => String::new(),
+        _ => format!("\nzeros per layer\n{}", table(&layers)),
+    };
     format!(
-        "{}\n{}\nzeros per layer\n{}\ntraining\n{}",
-        contents.file.display(),
+        "{}\n{}{layers}\ntraining\n{}",
+        contents.file,
         pairs(2, &lines),
-        table(&layers),
         pairs(2, &training_lines(contents.training))
     )
 }
@@ -218,7 +217,8 @@ fn layer_row(layer: &Layer<'_>) -> [String; 3] {
     ]
 }
 
-/// The training record, settings and all, a value per line.
+/// The training record, settings and all, a value per line: a setting that the record has a value of
+/// its own for, such as a rate that was `auto`, is shown as that.
 fn training_lines(record: &TrainingRecord) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     for (key, value) in record.as_map() {
@@ -227,6 +227,7 @@ fn training_lines(record: &TrainingRecord) -> Vec<(String, String)> {
                 lines.extend(
                     nested
                         .iter()
+                        .filter(|(key, _)| !record.as_map().contains_key(*key))
                         .map(|(key, value)| (key.clone(), plain(value))),
                 );
             }

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io::Read;
@@ -23,7 +24,7 @@ const BATCH_PIXELS: u64 = 1 << 26;
 
 #[derive(Serialize)]
 struct Line<'a> {
-    image: &'a Path,
+    image: Cow<'a, str>,
     task: &'a str,
     predictions: Vec<Likely<'a>>,
 }
@@ -175,7 +176,7 @@ impl Batch {
             for (task, predictions) in &answers {
                 let predictions = likely(&predictions[i], &engine.task(task)?.classes, args.top_k);
                 lines.push(Line {
-                    image,
+                    image: image.to_string_lossy(),
                     task,
                     predictions,
                 });

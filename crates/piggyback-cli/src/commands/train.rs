@@ -1,5 +1,6 @@
+use std::borrow::Cow;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use piggyback::backbone::Architecture;
@@ -16,17 +17,20 @@ use crate::config::{self, Plan};
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::progress::TrainingProgress;
-use crate::report::{pairs, percent, thousands};
+use crate::report::{pairs, percent, thousands, zeros};
 use crate::write;
 
 /// What a run folder keeps the state of its run in.
 const CHECKPOINT: &str = "checkpoint.safetensors";
 
+/// What tells that a folder holds a run.
+const RUN_FILES: [&str; 4] = [CHECKPOINT, "config.toml", "metrics.jsonl", "curves.svg"];
+
 /// What a finished training came to.
 #[derive(Serialize)]
 struct Summary<'a> {
-    task: &'a Path,
-    run_dir: &'a Path,
+    task: Cow<'a, str>,
+    run_dir: Cow<'a, str>,
     classes: usize,
     epochs: usize,
     best_epoch: usize,
@@ -42,8 +46,8 @@ struct Summary<'a> {
 pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
     let plan = config::plan(args)?;
     // Nobody should train for an hour to learn that the result cannot be kept.
-    check_out(&plan.out, args.force)?;
-    check_run_dir(&plan.run_dir, args)?;
+    check_out(&plan, args)?;
+    check_run_dir(&plan, args)?;
     let images = ImageFolder::open(&plan.data)?;
     let wanted = args
         .arch
@@ -53,17 +57,11 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
         .transpose()
         .map_err(|reason| anyhow!("--arch: {reason}"))?;
     let backbone = load_backbone(&plan.backbone, architecture, &plan.device)?;
-    let checkpoint = plan.run_dir.join(CHECKPOINT);
-    if args.resume && !checkpoint.exists() {
+    if args.resume && !plan.run_dir.join(CHECKPOINT).exists() {
         printer.note(&format!(
             "no checkpoint in {}: starting anew",
             plan.run_dir.display()
         ));
-    }
-    if !args.resume && checkpoint.exists() {
-        // Left there, it would be what a later --resume continues.
-        fs::remove_file(&checkpoint)
-            .with_context(|| format!("cannot remove {}", checkpoint.display()))?;
     }
 
     let stop = interrupt::listen(printer)?;
@@ -93,40 +91,47 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
     };
     saved.context("nothing is lost, the same command with --resume saves it without training")?;
     summarise(args, &plan, &backbone, &trained, printer)?;
-    Ok(Outcome::found(!skipped(&trained).is_empty()))
+    let untested = match trained.test {
+        Some(Err(error)) => {
+            let error = anyhow::Error::from(error);
+            printer.error(&error.context("the task is saved, but its test error is not known"));
+            true
+        }
+        _ => false,
+    };
+    Ok(Outcome::found(untested || !trained.skipped.is_empty()))
 }
 
-fn check_out(out: &Path, force: bool) -> Result<()> {
-    if out.exists() && !force {
+fn check_out(plan: &Plan, args: &TrainArgs) -> Result<()> {
+    let out = &plan.out;
+    if out.exists() && !args.force {
         bail!(
             "{} already exists; choose another --out, or replace it with --force",
             out.display()
         );
     }
-    write::check_target(out)
+    let inputs = [Some(&plan.backbone), args.config.as_ref()];
+    let inputs: Vec<&Path> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
+    write::check_target(out, &inputs)
 }
 
-fn check_run_dir(run_dir: &Path, args: &TrainArgs) -> Result<()> {
+fn check_run_dir(plan: &Plan, args: &TrainArgs) -> Result<()> {
+    let run_dir = &plan.run_dir;
     if run_dir.exists() && !run_dir.is_dir() {
         bail!(
             "{} is no folder; choose another --run-dir",
             run_dir.display()
         );
     }
-    if run_dir.join(CHECKPOINT).exists() && !args.resume && !args.force {
+    let holds_run = RUN_FILES.iter().any(|name| run_dir.join(name).exists());
+    if holds_run && !args.resume && !args.force {
         bail!(
             "{} holds a run already; continue it with --resume, replace it with --force, \
              or choose another --run-dir",
             run_dir.display()
         );
     }
-    Ok(())
-}
-
-/// Images of any split that were left out.
-fn skipped(trained: &Trained) -> Vec<String> {
-    let test = trained.test.iter().flat_map(|test| &test.skipped);
-    trained.skipped.iter().chain(test).cloned().collect()
+    write::check_no_input(&run_dir.join(CHECKPOINT), &[&plan.backbone])
 }
 
 fn summarise(
@@ -144,18 +149,18 @@ fn summarise(
         .iter()
         .find(|epoch| epoch.epoch == trained.best_epoch);
     let summary = Summary {
-        task: &plan.out,
-        run_dir: &plan.run_dir,
+        task: plan.out.to_string_lossy(),
+        run_dir: plan.run_dir.to_string_lossy(),
         classes: trained.task.classes.len(),
         epochs: trained.epochs.len(),
         best_epoch: trained.best_epoch,
         validation_error: best.map(|epoch: &EpochMetrics| epoch.validation_error),
-        test: trained.test.as_ref(),
+        test: trained.test.as_ref().and_then(|test| test.as_ref().ok()),
         zeros: trained.task.zeros(),
         file_bytes,
         backbone_bytes: backbone.weights_bytes() as u64,
         seconds: trained.epochs.iter().map(|epoch| epoch.seconds).sum(),
-        skipped: &skipped(trained),
+        skipped: &trained.skipped,
     };
     if args.json {
         printer.json(&summary)
@@ -166,8 +171,8 @@ fn summarise(
 
 fn text(summary: &Summary<'_>) -> String {
     let mut lines = vec![
-        ("task", summary.task.display().to_string()),
-        ("run folder", summary.run_dir.display().to_string()),
+        ("task", summary.task.to_string()),
+        ("run folder", summary.run_dir.to_string()),
         ("classes", summary.classes.to_string()),
         (
             "best epoch",
@@ -181,11 +186,7 @@ fn text(summary: &Summary<'_>) -> String {
         lines.push(("test error", format!("{:.2} %", test.top1_error)));
     }
     let Zeros { count, total } = summary.zeros;
-    let share = percent(count as f64, total as f64);
-    lines.push((
-        "zeros",
-        format!("{share} of {} masked weights", thousands(total)),
-    ));
+    lines.push(("zeros", zeros(count, total)));
     let share = percent(summary.file_bytes as f64, summary.backbone_bytes as f64);
     let bytes = thousands(summary.file_bytes);
     lines.push(("size", format!("{bytes} bytes, {share} of the backbone")));

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fs::File;
 use std::path::Path;
 
@@ -21,7 +22,7 @@ const OTHER: &str = "other";
 
 #[derive(Serialize)]
 struct Verdict<'a> {
-    file: &'a Path,
+    file: Cow<'a, str>,
     ok: bool,
     checks: Vec<Check>,
 }
@@ -57,7 +58,7 @@ pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Outcome> {
         let ok = checks.iter().all(|check| check.ok);
         failed |= !ok;
         let verdict = Verdict {
-            file: path,
+            file: path.to_string_lossy(),
             ok,
             checks,
         };
@@ -189,7 +190,7 @@ fn bits(predictions: &[Prediction]) -> Vec<u32> {
 }
 
 fn text(verdict: &Verdict<'_>) -> String {
-    let mut text = format!("{}\n", verdict.file.display());
+    let mut text = format!("{}\n", verdict.file);
     for check in &verdict.checks {
         let result = if check.ok { "OK" } else { "FAILED" };
         let reason = check

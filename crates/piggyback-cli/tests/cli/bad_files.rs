@@ -201,6 +201,27 @@ fn a_place_for_a_table_or_picture_that_cannot_be_written() {
 }
 
 #[test]
+fn a_table_or_picture_in_place_of_an_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let (backbone, images) = (shared().backbone(), shared().images());
+    let task = folder.path().join("hues.task.safetensors");
+    fs::copy(shared().task(), &task).unwrap();
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&task, &link).unwrap();
+    let places = ["--backbone", text(&backbone), "--data", text(&images)];
+    for target in [&task, &link, &backbone] {
+        let files = ["--task", text(&task), "--confusion", text(target)];
+        piggyback(&[&["eval"], &places[..], &files].concat())
+            .refused_with(&[text(target), "is read by this command"]);
+    }
+    for target in [&task, &link] {
+        piggyback(&["inspect", text(&task), "--svg", text(target)])
+            .refused_with(&[text(target), "is read by this command"]);
+    }
+    assert_eq!(fs::read(&task).unwrap(), fs::read(shared().task()).unwrap());
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_full_disk() {
     let (backbone, task, images) = (shared().backbone(), shared().task(), shared().images());

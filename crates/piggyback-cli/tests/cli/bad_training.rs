@@ -79,8 +79,7 @@ fn a_corrupt_image_stops_unless_it_may_be_skipped() {
 
     train(&place.out(), &[]).refused_with(&["train/red/3.png", "replace or remove"]);
     assert!(!place.out().exists());
-    // Nothing had been learned, so nothing is in the way of another attempt.
-    let run = train(&place.out(), &["--skip-bad"]).ends_with(1);
+    let run = train(&place.out(), &["--skip-bad", "--force"]).ends_with(1);
     assert!(run.stderr.contains("train/red/3.png"), "{}", run.stderr);
     assert!(run.stdout.contains("images left out   1"), "{}", run.stdout);
     assert!(place.out().exists());
@@ -168,6 +167,79 @@ fn a_task_file_that_exists_is_kept_unless_forced() {
     assert_eq!(fs::read(place.out()).unwrap(), b"precious");
     place.holds_only(&["hues.task.safetensors"]);
     train(&place.out(), &["--force", "--epochs", "1"]).ends_with(0);
+    assert!(fs::metadata(place.out()).unwrap().len() > 1000);
+}
+
+#[test]
+fn a_task_file_in_place_of_an_input() {
+    let place = Place::new();
+    fs::copy(shared().backbone(), place.checkpoint()).unwrap();
+    let config = place.path("hues.toml");
+    fs::write(&config, "epochs = 1").unwrap();
+    let around = place.path(".").join("backbone.safetensors");
+    for out in [place.checkpoint(), around, config.clone()] {
+        let name = out.file_name().unwrap().to_str().unwrap().to_owned();
+        train(&out, &["--force", "--config", text(&config)])
+            .refused_with(&[&name, "is read by this command"]);
+    }
+    assert_eq!(
+        fs::read(place.checkpoint()).unwrap(),
+        fs::read(shared().backbone()).unwrap()
+    );
+    assert_eq!(fs::read_to_string(&config).unwrap(), "epochs = 1");
+    place.holds_only(&["backbone.safetensors", "hues.toml"]);
+}
+
+#[test]
+fn a_backbone_in_place_of_the_runs_checkpoint() {
+    let place = Place::new();
+    let run_dir = place.path("hues.run");
+    fs::create_dir(&run_dir).unwrap();
+    let backbone = run_dir.join("checkpoint.safetensors");
+    fs::copy(shared().backbone(), &backbone).unwrap();
+    let (images, out) = (shared().images(), place.out());
+    let places = ["--data", text(&images), "--out", text(&out)];
+    let arguments = ["train", "--force", "--backbone", text(&backbone)];
+    crate::common::piggyback(&[&arguments[..], &places].concat())
+        .refused_with(&["checkpoint.safetensors", "is read by this command"]);
+    assert!(backbone.exists());
+}
+
+#[test]
+fn any_file_of_a_run_is_kept_unless_forced() {
+    for name in [
+        "checkpoint.safetensors",
+        "config.toml",
+        "curves.svg",
+        "metrics.jsonl",
+    ] {
+        let place = Place::new();
+        let run_dir = place.path("hues.run");
+        fs::create_dir(&run_dir).unwrap();
+        fs::write(run_dir.join(name), b"precious").unwrap();
+        train(&place.out(), &[]).refused_with(&["hues.run", "--resume", "--force"]);
+        assert_eq!(fs::read(run_dir.join(name)).unwrap(), b"precious");
+        place.holds_only(&["hues.run"]);
+    }
+    let place = Place::new();
+    let run_dir = place.path("hues.run");
+    fs::create_dir(&run_dir).unwrap();
+    fs::write(run_dir.join("checkpoint.safetensors"), b"of another run").unwrap();
+    train(&place.out(), &["--force", "--epochs", "1"]).ends_with(0);
+    assert_eq!(names(&run_dir).len(), 4);
+}
+
+#[test]
+fn an_unreadable_test_image_does_not_cost_the_task() {
+    let place = Place::new();
+    write_images(&place.path("images"));
+    fs::write(place.path("images/test/red/1.png"), b"no image").unwrap();
+    let run = train(&place.out(), &["--epochs", "1"]).ends_with(1);
+    let error = run.stderr.lines().last().unwrap();
+    assert!(error.starts_with("error: the task is saved"), "{error}");
+    assert!(error.contains("test/red/1.png"), "{error}");
+    assert!(run.stdout.contains("best epoch"), "{}", run.stdout);
+    assert!(!run.stdout.contains("test error"), "{}", run.stdout);
     assert!(fs::metadata(place.out()).unwrap().len() > 1000);
 }
 

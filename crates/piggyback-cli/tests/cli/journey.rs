@@ -77,6 +77,9 @@ fn a_recipe_without_masks_makes_a_task_without_masks() {
     )
     .ends_with(0);
     assert_eq!(run.json()[0]["zeros"]["total"], 0);
+    let run = piggyback(&["inspect", text(&out)]).ends_with(0);
+    assert!(run.stdout.contains("no masks"), "{}", run.stdout);
+    assert!(!run.stdout.contains("zeros per layer"), "{}", run.stdout);
     let run = piggyback(&["inspect", "--json", text(&out)]).ends_with(0);
     let contents = &run.json()[0];
     assert_eq!(
@@ -217,6 +220,11 @@ fn inspection_adds_up_and_draws() {
     let contents = &run.json()[0];
     assert_eq!(contents["backbone"]["architecture"], "mobilenet_v2");
     assert_eq!(contents["classes"], serde_json::json!(["blue", "red"]));
+    // The rate as it was set, and as it was used.
+    let training = &contents["training"];
+    assert_eq!(training["settings"]["lr-mask"], "auto");
+    let rate = training["lr-mask"].as_f64().unwrap();
+    assert!(rate > 0.0 && rate < 1e-2, "{rate}");
     let bytes = |part: &str| contents["bytes"][part].as_u64().unwrap();
     assert_eq!(bytes("file"), fs::metadata(&task).unwrap().len());
     let parts: u64 = ["masks", "norms", "head", "header"].map(bytes).iter().sum();
@@ -235,10 +243,17 @@ fn inspection_adds_up_and_draws() {
         "2: blue, red",
         "features.0.0.weight",
         "best-epoch",
-        "lr-mask",
+        "zeros per layer",
     ] {
         assert!(run.stdout.contains(part), "{part}: {}", run.stdout);
     }
+    let rates: Vec<&str> = run
+        .stdout
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("lr-mask "))
+        .collect();
+    assert_eq!(rates.len(), 1, "{rates:?}");
+    assert_eq!(rates[0].trim().parse(), Ok(rate));
 }
 
 #[test]
@@ -255,4 +270,46 @@ fn a_sound_task_passes_verification() {
             "  repeat       OK"
         ]
     );
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn names_that_are_no_unicode_are_shown_as_far_as_they_are() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use crate::common::{Run, command};
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &[u8]| folder.path().join(OsStr::from_bytes(name));
+    let (backbone, images) = (shared().backbone(), shared().images());
+    let (task, image) = (path(b"h\xff.task.safetensors"), path(b"i\xff.png"));
+    fs::copy(images.join("test/red/0.png"), &image).unwrap();
+    let shown = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    let run = |arguments: &[&OsStr]| {
+        let output = command(&[]).args(arguments).arg("--json").output();
+        Run::of(output.unwrap()).ends_with(0).json().swap_remove(0)
+    };
+    let places = ["--backbone".as_ref(), backbone.as_os_str()];
+
+    let small = ["--image-size", "32", "--epochs", "1"].map(OsStr::new);
+    let data = ["--data".as_ref(), images.as_os_str()];
+    let out = ["train".as_ref(), "--out".as_ref(), task.as_os_str()];
+    let summary = run(&[&out[..], &places, &data, &small].concat());
+    assert_eq!(summary["task"], shown(&task));
+    let eval = ["eval".as_ref(), "--task".as_ref(), task.as_os_str()];
+    assert_eq!(
+        run(&[&eval[..], &places, &data].concat())["task"],
+        shown(&task)
+    );
+    assert_eq!(
+        run(&["inspect".as_ref(), task.as_os_str()])["file"],
+        shown(&task)
+    );
+    let verify = ["verify".as_ref(), task.as_os_str()];
+    assert_eq!(run(&[&verify[..], &places].concat())["file"], shown(&task));
+    let hues = shared().task();
+    let predict = ["predict", "--task", text(&hues)].map(OsStr::new);
+    let prediction = run(&[&predict[..], &places, &[image.as_os_str()]].concat());
+    assert_eq!(prediction["image"], shown(&image));
 }

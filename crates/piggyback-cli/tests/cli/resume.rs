@@ -4,11 +4,12 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 use crate::common::{Run, command, names, train, training};
 
-/// Epochs of three steps each: enough for a signal to come in the middle.
-const FLAGS: [&str; 2] = ["--epochs", "5"];
+/// Epochs of three steps each: so many that a signal after the first comes long before the last.
+const FLAGS: [&str; 2] = ["--epochs", "50"];
 
 /// Starts a training and returns once it has said `line`.
 fn start_until(out: &Path, line: &str) -> (Child, BufReader<std::process::ChildStderr>) {
@@ -40,25 +41,28 @@ fn signal(child: &Child, name: &str) {
 }
 
 /// The bytes of an uninterrupted training's task file.
-fn uninterrupted() -> Vec<u8> {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("hues.task.safetensors");
-    train(&out, &FLAGS).ends_with(0);
-    fs::read(out).unwrap()
+fn uninterrupted() -> &'static [u8] {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("hues.task.safetensors");
+        train(&out, &FLAGS).ends_with(0);
+        fs::read(out).unwrap()
+    })
 }
 
 #[test]
 fn sigterm_leaves_a_checkpoint_that_continues_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("hues.task.safetensors");
-    let (child, mut stderr) = start_until(&out, "epoch   1/5");
+    let (child, mut stderr) = start_until(&out, "epoch   1/50");
     signal(&child, "-TERM");
     let mut said = String::new();
     stderr.read_to_string(&mut said).unwrap();
     let run = Run::of(child.wait_with_output().unwrap()).ends_with(130);
     assert_eq!(run.stdout, "");
     assert!(said.contains("--resume"), "{said}");
-    assert!(!said.contains("epoch   5/5"), "{said}");
+    assert!(!said.contains("epoch  50/50"), "{said}");
     assert_eq!(names(folder.path()), ["hues.run"]);
 
     train(&out, &FLAGS).refused_with(&["hues.run", "--resume", "--force"]);
@@ -76,13 +80,13 @@ fn sigterm_leaves_a_checkpoint_that_continues_to_the_same_bits() {
 fn sigkill_costs_no_more_than_the_epoch_under_way() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("hues.task.safetensors");
-    let (child, _stderr) = start_until(&out, "epoch   2/5");
+    let (child, _stderr) = start_until(&out, "epoch   2/50");
     signal(&child, "-KILL");
     Run::of(child.wait_with_output().unwrap()).ends_with(-1);
     assert!(!out.exists());
 
     let run = train(&out, &[&FLAGS[..], &["--resume"]].concat()).ends_with(0);
-    assert!(!run.stderr.contains("epoch   1/5"), "{}", run.stderr);
+    assert!(!run.stderr.contains("epoch   1/50"), "{}", run.stderr);
     assert_eq!(fs::read(&out).unwrap(), uninterrupted());
 }
 

@@ -184,3 +184,80 @@ impl Linear {
         output.reshape([batch, outputs]) + self.bias.val().unsqueeze()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+
+    use super::*;
+    use crate::mask::values;
+
+    /// `[4, 2, 2, 2]`, distinct numbers, the second channel far from zero.
+    fn input(device: &Device) -> (Tensor<4>, [Vec<f64>; 2]) {
+        let number = |image: usize, channel: usize, pixel: usize| {
+            f64::from((image * 7 + pixel * 3 + 1) as u32 % 11) * 0.5 + 10.0 * channel as f64
+        };
+        let mut data = Vec::new();
+        let mut channels = [Vec::new(), Vec::new()];
+        for image in 0..4 {
+            for (channel, values) in channels.iter_mut().enumerate() {
+                for pixel in 0..4 {
+                    data.push(number(image, channel, pixel) as f32);
+                    values.push(number(image, channel, pixel));
+                }
+            }
+        }
+        (
+            Tensor::from_data(TensorData::new(data, [4, 2, 2, 2]), device),
+            channels,
+        )
+    }
+
+    #[test]
+    fn running_statistics_move_as_pytorchs() {
+        let device = Device::flex().autodiff();
+        let (images, channels) = input(&device);
+        let norm = BatchNorm2d::new(2, &device);
+        norm.forward(images, Activation::None);
+        let (mean, variance) = (
+            values(norm.running_mean.value()),
+            values(norm.running_var.value()),
+        );
+        for (channel, numbers) in channels.iter().enumerate() {
+            let count = numbers.len() as f64;
+            let batch_mean = numbers.iter().sum::<f64>() / count;
+            let squares: f64 = numbers
+                .iter()
+                .map(|x| (x - batch_mean) * (x - batch_mean))
+                .sum();
+            // From 0 and 1, a tenth of the way; the variance unbiased.
+            let expected = (0.1 * batch_mean, 0.9 + 0.1 * squares / (count - 1.0));
+            assert!((f64::from(mean[channel]) - expected.0).abs() <= 1e-5 * expected.0.abs());
+            assert!((f64::from(variance[channel]) - expected.1).abs() <= 1e-5 * expected.1);
+        }
+    }
+
+    #[test]
+    fn a_layer_that_does_not_learn_keeps_its_statistics() {
+        let (plain, autodiff) = (Device::flex(), Device::flex().autodiff());
+        let frozen = BatchNorm2d::new(2, &autodiff).freeze();
+        frozen.forward(input(&autodiff).0, Activation::None);
+        let inference = BatchNorm2d::new(2, &plain);
+        inference.forward(input(&plain).0, Activation::None);
+        for norm in [frozen, inference] {
+            assert_eq!(values(norm.running_mean.value()), [0.0, 0.0]);
+            assert_eq!(values(norm.running_var.value()), [1.0, 1.0]);
+        }
+    }
+
+    #[test]
+    fn a_linear_layer_is_pytorchs() {
+        let device = Device::flex();
+        let linear = Linear::from_values(
+            Tensor::from_data([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], &device),
+            Tensor::from_data([0.5, -0.5, 0.0], &device),
+        );
+        let output = linear.forward(Tensor::from_data([[1.0, -1.0]], &device));
+        assert_eq!(values(output), [-0.5, -1.5, -1.0]);
+    }
+}

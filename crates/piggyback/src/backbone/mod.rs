@@ -64,7 +64,7 @@ impl Backbone {
         device: &Device,
     ) -> Result<Self> {
         let architecture = recognise(state, architecture)?;
-        state.check_finite()?;
+        state.check_numbers()?;
         let device = device.clone().without_autodiff();
         let expected = architecture.tensors();
         let mut filling = Filling {
@@ -160,6 +160,8 @@ impl Replace for Filling<'_> {
 /// What keeps a checkpoint from being an architecture.
 struct Misfit {
     architecture: Architecture,
+    /// Tensors that fit.
+    common: usize,
     missing: Vec<String>,
     left_over: Vec<String>,
     shapes: Vec<String>,
@@ -170,7 +172,7 @@ impl Misfit {
         let expected = architecture.tensors();
         let names: BTreeSet<&str> = expected.iter().map(|tensor| tensor.name.as_str()).collect();
         let head = format!("{}.", architecture.head_name());
-        let (mut missing, mut shapes) = (Vec::new(), Vec::new());
+        let (mut common, mut missing, mut shapes) = (0, Vec::new(), Vec::new());
         for tensor in &expected {
             match state.tensors.get(&tensor.name) {
                 None => missing.push(tensor.name.clone()),
@@ -178,7 +180,7 @@ impl Misfit {
                     "{} is {:?} instead of {:?}",
                     tensor.name, stored.shape, tensor.shape
                 )),
-                Some(_) => {}
+                Some(_) => common += 1,
             }
         }
         let left_over = (state.tensors.keys())
@@ -187,6 +189,7 @@ impl Misfit {
             .collect();
         Self {
             architecture,
+            common,
             missing,
             left_over,
             shapes,
@@ -227,30 +230,45 @@ impl Misfit {
 }
 
 fn recognise(state: &StateDict, wanted: Option<Architecture>) -> Result<Architecture> {
+    let problem = |reason| {
+        Err(Error::Checkpoint {
+            path: state.path.clone(),
+            reason,
+        })
+    };
+    let mut names = state.tensors.keys();
+    if names.clone().any(|name| name == "head.weight")
+        && names.any(|name| name.starts_with("norm."))
+    {
+        return problem("is a task file; give the checkpoint of its backbone".into());
+    }
     let candidates = wanted.map_or(Architecture::ALL.to_vec(), |architecture| {
         vec![architecture]
     });
-    let closest = candidates
-        .into_iter()
+    let closest = (candidates.into_iter())
         .map(|architecture| Misfit::of(state, architecture))
-        .min_by_key(Misfit::size);
-    match closest {
-        Some(misfit) if misfit.size() == 0 => Ok(misfit.architecture),
-        closest => {
-            let reason = closest.map_or_else(String::new, |misfit| {
-                let relation = if wanted.is_some() {
-                    "is not"
-                } else {
-                    "is no known network; closest is"
-                };
-                format!("{relation} {} ({})", misfit.architecture, misfit.describe())
-            });
-            Err(Error::Checkpoint {
-                path: state.path.clone(),
-                reason,
-            })
-        }
+        .min_by_key(|misfit| (misfit.size(), std::cmp::Reverse(misfit.common)));
+    let Some(misfit) = closest else {
+        return problem("no network is known".into());
+    };
+    let name = misfit.architecture;
+    if misfit.size() == 0 {
+        return Ok(name);
     }
+    if wanted.is_none() && misfit.common == 0 {
+        let found: Vec<&str> = state.tensors.keys().take(3).map(String::as_str).collect();
+        return problem(format!(
+            "none of its {} tensors has a known network's name, such as {}",
+            state.tensors.len(),
+            found.join(", ")
+        ));
+    }
+    let relation = if wanted.is_some() {
+        "is not"
+    } else {
+        "is no known network; closest is"
+    };
+    problem(format!("{relation} {name} ({})", misfit.describe()))
 }
 
 fn read_head(

@@ -1,6 +1,6 @@
 //! Tensors by name, read from the checkpoints that people have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{bf16, f16};
@@ -8,14 +8,12 @@ use piggyback_task::{Dtype, Fingerprint, FingerprintBuilder};
 use pytorch_reader::PytorchReader;
 use safetensors::SafeTensors;
 
+use super::architecture::Architecture;
 use super::mmap;
 use crate::error::{Error, Result};
 
-/// Keys under which training scripts nest the weights.
-const WRAPPERS: [&str; 3] = ["state_dict.", "model_state_dict.", "model."];
-
-/// Prefix that data-parallel training adds to every name.
-const PARALLEL_PREFIX: &str = "module.";
+/// What training scripts nest weights under, and what data-parallel training puts before names.
+const PREFIXES: [&str; 4] = ["state_dict.", "model_state_dict.", "model.", "module."];
 
 /// A tensor of a checkpoint, in the precision it was stored in.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,19 +96,23 @@ impl StateDict {
         })
     }
 
-    /// Fails on a number that is not finite, which no trained network holds.
-    pub(crate) fn check_finite(&self) -> Result<()> {
+    /// Fails on numbers that no trained network holds: not finite, or a negative variance.
+    pub(crate) fn check_numbers(&self) -> Result<()> {
         for (name, tensor) in &self.tensors {
-            let bad = tensor
-                .to_f32()
-                .iter()
-                .filter(|value| !value.is_finite())
-                .count();
+            let values = tensor.to_f32();
+            let variance = name.ends_with(".running_var");
+            let wrong = |value: &&f32| !value.is_finite() || (variance && **value < 0.0);
+            let bad = values.iter().filter(wrong).count();
             if bad > 0 {
+                let what = if variance {
+                    "NaN, infinite or negative"
+                } else {
+                    "NaN or infinite"
+                };
                 return Err(Error::Checkpoint {
                     path: self.path.clone(),
                     reason: format!(
-                        "{bad} of the numbers of tensor '{name}' are NaN or infinite; \
+                        "{bad} of the numbers of tensor '{name}' are {what}; \
                          the file is damaged or the network was not trained to its end"
                     ),
                 });
@@ -222,23 +224,36 @@ fn little_endian(mut bytes: Vec<u8>, size: usize) -> Vec<u8> {
     bytes
 }
 
-/// Takes the weights out of the dictionary that they are nested in, and off data-parallel names.
-fn unwrap_names(tensors: BTreeMap<String, StoredTensor>) -> BTreeMap<String, StoredTensor> {
-    let nested = WRAPPERS
-        .into_iter()
-        .find(|wrapper| tensors.keys().any(|name| name.starts_with(wrapper)));
-    let mut names = match nested {
-        None => tensors,
-        Some(wrapper) => tensors
-            .into_iter()
-            .filter_map(|(name, tensor)| Some((name.strip_prefix(wrapper)?.to_owned(), tensor)))
-            .collect(),
-    };
-    while !names.is_empty() && names.keys().all(|name| name.starts_with(PARALLEL_PREFIX)) {
-        names = names
-            .into_iter()
-            .map(|(name, tensor)| (name[PARALLEL_PREFIX.len()..].to_owned(), tensor))
+/// Takes the weights out of the dictionaries that they are nested in, and off the names that
+/// data-parallel training gives them, as long as that makes more of them known.
+fn unwrap_names(mut tensors: BTreeMap<String, StoredTensor>) -> BTreeMap<String, StoredTensor> {
+    let known: BTreeSet<String> = (Architecture::ALL.into_iter())
+        .flat_map(|architecture| architecture.tensors())
+        .map(|tensor| tensor.name)
+        .collect();
+    loop {
+        let inside = |prefix: &str| -> Vec<&str> {
+            tensors
+                .keys()
+                .filter_map(|name| name.strip_prefix(prefix))
+                .collect()
+        };
+        let fitting = |prefix: &str| {
+            inside(prefix)
+                .into_iter()
+                .filter(|name| known.contains(*name))
+                .count()
+        };
+        // What is nested may be nested again, so none that fit are enough where none fit here. The
+        // dictionary that holds most is the one of weights.
+        let deeper = (PREFIXES.into_iter())
+            .filter(|prefix| !inside(prefix).is_empty() && fitting(prefix) >= fitting(""))
+            .max_by_key(|prefix| inside(prefix).len());
+        let Some(prefix) = deeper else {
+            return tensors;
+        };
+        tensors = (tensors.into_iter())
+            .filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor)))
             .collect();
     }
-    names
 }

@@ -336,7 +336,10 @@ pub(super) fn score_gradient(
             let total: f64 = weights.iter().map(|weight| f64::from(weight.abs())).sum();
             let mean = (total / weights.len() as f64) as f32;
             let mut gradient = mask::score_gradient(slice(&grad), weights);
-            gradient.iter_mut().for_each(|value| *value /= mean);
+            // A layer of zeros has no scale, and nothing to choose among.
+            if mean > 0.0 {
+                gradient.iter_mut().for_each(|value| *value /= mean);
+            }
             gradient
         }
         GradientScaling::Individual => {

@@ -169,7 +169,7 @@ pub(super) fn load<M: Module>(
     let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(&error))?;
     let json = (header.metadata().as_ref())
         .and_then(|metadata| metadata.get(METADATA_KEY))
-        .ok_or_else(|| problem("is not a checkpoint of a run".into()))?;
+        .ok_or_else(|| problem("is not a checkpoint of a run; start again with --force".into()))?;
     let metadata: Metadata = serde_json::from_str(json).map_err(|error| damaged(&error))?;
     if metadata.version != VERSION {
         let version = metadata.version;
@@ -179,7 +179,7 @@ pub(super) fn load<M: Module>(
     }
     if let Some(difference) = difference(&metadata.identity, identity) {
         return Err(problem(format!(
-            "belongs to another run: {difference} differ; \
+            "belongs to another run: {difference}; \
              resume with what it was started with, or start again with --force"
         )));
     }
@@ -203,11 +203,23 @@ pub(super) fn load<M: Module>(
     {
         let moment = |kind: &str| {
             let data = tensors.get(&format!("{kind}.{name}"))?;
+            let of = tensors.get(&format!("tensor.{name}"))?;
+            if data.len() != of.len() {
+                return None;
+            }
             Some(Tensor::<1>::from_data(data.as_slice(), device))
         };
         if let (Some(first), Some(second)) = (moment("first"), moment("second")) {
             moments.insert(name.to_owned(), Moments { first, second });
         }
+    }
+    if moments.len()
+        != tensors
+            .keys()
+            .filter(|name| name.starts_with("first."))
+            .count()
+    {
+        return Err(damaged(&"moments of the optimizer are missing"));
     }
     let trained = (tensors.into_iter())
         .filter_map(|(name, data)| Some((name.strip_prefix("tensor.")?.to_owned(), data)))
@@ -226,21 +238,32 @@ pub(super) fn load<M: Module>(
     })
 }
 
-/// The first thing in which two runs differ.
-fn difference(ours: &Identity, theirs: &Identity) -> Option<&'static str> {
+/// The first thing in which the run of a checkpoint differs from this one.
+fn difference(saved: &Identity, ours: &Identity) -> Option<String> {
+    if saved.config != ours.config {
+        let table = |config: &TrainConfig| toml::Table::try_from(config).unwrap_or_default();
+        let (saved, ours) = (table(&saved.config), table(&ours.config));
+        let keys = saved
+            .iter()
+            .filter(|(key, value)| ours.get(*key) != Some(value));
+        let settings: Vec<String> = keys
+            .map(|(key, value)| {
+                let now = ours.get(key).map_or("nothing".into(), ToString::to_string);
+                format!("{key} was {value} and is {now}")
+            })
+            .collect();
+        return Some(format!("the settings differ ({})", settings.join(", ")));
+    }
     let checks = [
-        ("the settings", ours.config == theirs.config),
         (
-            "the backbone's weights",
-            ours.fingerprint == theirs.fingerprint,
+            "the backbone's weights differ",
+            saved.fingerprint == ours.fingerprint,
         ),
-        ("the classes", ours.classes == theirs.classes),
-        ("the images", ours == theirs),
+        ("the classes differ", saved.classes == ours.classes),
+        ("the lists of images differ", saved == ours),
     ];
-    checks
-        .into_iter()
-        .find(|(_, same)| !same)
-        .map(|(what, _)| what)
+    let found = checks.into_iter().find(|(_, same)| !same);
+    found.map(|(what, _)| what.to_owned())
 }
 
 /// Whether training changes a tensor: it has a gradient, or is a running statistic.

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use piggyback_task::{Preprocessing, Resize};
+use piggyback_task::{MAX_IMAGE_SIZE, Preprocessing, Resize};
 use serde::{Deserialize, Serialize};
 
-use crate::backbone::{NamedTensor, is_depthwise};
+use crate::backbone::{Architecture, NamedTensor, is_depthwise};
 use crate::data::Augment;
 use crate::error::{Error, Result};
 use crate::mask::{MaskConfig, MaskKind, ScoreInit};
@@ -70,6 +70,72 @@ named!(
     ScoreInit,
     GradientScaling
 );
+
+/// How far the default lets a score travel over a run if all steps agreed on the direction and the
+/// rate did not fall: twenty times the way from its start to the threshold.
+const MASK_TRAVEL: f64 = 0.1;
+
+/// The rate that [`MaskRate::Auto`] does not exceed: above it, networks broke on the demo's tasks.
+const LARGEST_AUTO_RATE: f64 = 3e-4;
+
+/// Epochs beyond which a number is a slip of the pen, and steps could not be counted.
+const MOST_EPOCHS: usize = 1_000_000;
+
+/// Adam's rate for scores: a number, or `auto`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a rate such as 1e-4, or \"auto\"")]
+pub enum MaskRate {
+    /// This rate.
+    Fixed(f64),
+    /// By the number of steps, see [`MaskRate::resolve`].
+    Auto(Auto),
+}
+
+/// The word `auto`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Auto {
+    /// `auto`.
+    Auto,
+}
+
+impl MaskRate {
+    /// The rate by the number of steps.
+    pub const AUTO: Self = Self::Auto(Auto::Auto);
+
+    /// The rate of a run of `steps`.
+    ///
+    /// Adam moves a score by about its rate a step, whatever the size of the gradient, so the rate
+    /// and the number of steps decide how many weights can reach the threshold at all. `auto` keeps
+    /// their product at 0.1, and the rate at 3e-4 or below: a set of a few hundred images gets to
+    /// mask something, and one of many thousands does not mask more than serves it.
+    pub fn resolve(self, steps: usize) -> f64 {
+        match self {
+            Self::Fixed(rate) => rate,
+            Self::Auto(_) => (MASK_TRAVEL / steps.max(1) as f64).min(LARGEST_AUTO_RATE),
+        }
+    }
+}
+
+impl From<f64> for MaskRate {
+    fn from(rate: f64) -> Self {
+        Self::Fixed(rate)
+    }
+}
+
+impl FromStr for MaskRate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::AUTO),
+            _ => text
+                .parse()
+                .map(Self::Fixed)
+                .map_err(|_| "expected a rate such as 1e-4, or auto".into()),
+        }
+    }
+}
 
 /// Which weights are masked; written `all`, `dense`, `none`, or names and prefixes of names with
 /// commas between.
@@ -190,7 +256,7 @@ pub struct TrainConfig {
     /// Images per step.
     pub batch_size: usize,
     /// Adam's rate for scores.
-    pub lr_mask: f64,
+    pub lr_mask: MaskRate,
     /// Adam's rate for batch norms.
     pub lr_norm: f64,
     /// Adam's rate for the head.
@@ -239,7 +305,7 @@ impl TrainConfig {
             recipe,
             epochs: 15,
             batch_size: 32,
-            lr_mask: 3e-4,
+            lr_mask: MaskRate::AUTO,
             lr_norm: 1e-3,
             lr_head: 1e-3,
             schedule: Schedule::Cosine,
@@ -260,12 +326,23 @@ impl TrainConfig {
         match recipe {
             Recipe::Default => default,
             Recipe::Paper => Self {
+                recipe,
                 epochs: 30,
-                lr_mask: 1e-4,
+                batch_size: 32,
+                lr_mask: MaskRate::Fixed(1e-4),
+                // Where batch norm is trained as well, it is by the scores' optimiser.
+                lr_norm: 1e-4,
                 lr_head: 1e-4,
                 schedule: Schedule::Step,
                 norm: NormMode::Frozen,
+                mask: MaskKind::Binary,
                 mask_layers: MaskLayers::All,
+                score_init: ScoreInit::Constant,
+                score_start: 1e-2,
+                threshold: 5e-3,
+                gradient_scaling: GradientScaling::None,
+                image_size: 224,
+                resize: ResizeMode::Crop,
                 augment: "paper".into(),
                 ..default
             },
@@ -297,7 +374,9 @@ impl TrainConfig {
         let size = self.image_size;
         let resize = match self.resize {
             ResizeMode::Squash => Resize::Squash,
-            ResizeMode::Crop => Resize::ShortSide((u64::from(size) * 8 / 7) as u32),
+            ResizeMode::Crop => {
+                Resize::ShortSide((u64::from(size) * 8 / 7).min(u64::from(u32::MAX)) as u32)
+            }
             ResizeMode::Fit => Resize::ShortSide(size),
         };
         Preprocessing {
@@ -321,11 +400,15 @@ impl TrainConfig {
             false => Ok(()),
         };
         at_least("epochs", self.epochs, 1)?;
+        if self.epochs > MOST_EPOCHS {
+            let reason = format!("{} is more than {MOST_EPOCHS}", self.epochs);
+            return Err(Error::setting("epochs", reason));
+        }
         // Batch statistics of one image would have no variance on a 1x1 map.
         at_least("batch-size", self.batch_size, 2)?;
         at_least("image-size", self.image_size as usize, 32)?;
         let rates = [
-            ("lr-mask", self.lr_mask),
+            ("lr-mask", self.lr_mask.resolve(1)),
             ("lr-norm", self.lr_norm),
             ("lr-head", self.lr_head),
         ];
@@ -339,9 +422,22 @@ impl TrainConfig {
             ("threshold", self.threshold),
             ("score-start", self.score_start),
         ] {
-            if !value.is_finite() {
+            if !(value as f32).is_finite() {
                 return Err(Error::setting(setting, format!("{value} is not finite")));
             }
+        }
+        if self.mask == MaskKind::Ternary && self.threshold < 0.0 {
+            let reason = "a ternary mask negates weights below zero, so it cannot be negative";
+            return Err(Error::setting("threshold", reason));
+        }
+        let preprocessing = self.preprocessing(&Architecture::MobileNetV2.preprocessing());
+        if preprocessing.validate().is_err() {
+            let most = match self.resize {
+                ResizeMode::Crop => MAX_IMAGE_SIZE / 8 * 7,
+                ResizeMode::Fit | ResizeMode::Squash => MAX_IMAGE_SIZE,
+            };
+            let reason = format!("{} is more than {most}", self.image_size);
+            return Err(Error::setting("image-size", reason));
         }
         if !(self.val_share > 0.0 && self.val_share < 1.0) {
             let reason = format!("{} is not a share between 0 and 1", self.val_share);
@@ -359,5 +455,182 @@ impl TrainConfig {
             Schedule::Step => 0.1,
             Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_out_of_range_are_named() {
+        let refused = |setting: &str, config: TrainConfig| {
+            let error = config.validate().unwrap_err().to_string();
+            assert!(error.contains(setting), "{error}");
+        };
+        let good = TrainConfig::default;
+        refused(
+            "epochs",
+            TrainConfig {
+                epochs: 0,
+                ..good()
+            },
+        );
+        refused(
+            "epochs",
+            TrainConfig {
+                epochs: usize::MAX,
+                ..good()
+            },
+        );
+        refused(
+            "batch-size",
+            TrainConfig {
+                batch_size: 1,
+                ..good()
+            },
+        );
+        refused(
+            "image-size",
+            TrainConfig {
+                image_size: 31,
+                ..good()
+            },
+        );
+        refused(
+            "image-size",
+            TrainConfig {
+                image_size: 4000,
+                ..good()
+            },
+        );
+        refused(
+            "image-size",
+            TrainConfig {
+                image_size: u32::MAX,
+                ..good()
+            },
+        );
+        refused(
+            "lr-mask",
+            TrainConfig {
+                lr_mask: (-1.0).into(),
+                ..good()
+            },
+        );
+        refused(
+            "lr-norm",
+            TrainConfig {
+                lr_norm: f64::NAN,
+                ..good()
+            },
+        );
+        refused(
+            "threshold",
+            TrainConfig {
+                threshold: 1e300,
+                ..good()
+            },
+        );
+        let ternary = TrainConfig {
+            mask: MaskKind::Ternary,
+            ..good()
+        };
+        refused(
+            "threshold",
+            TrainConfig {
+                threshold: -0.1,
+                ..ternary
+            },
+        );
+        refused(
+            "val-share",
+            TrainConfig {
+                val_share: 1.0,
+                ..good()
+            },
+        );
+        refused(
+            "augment",
+            TrainConfig {
+                augment: "wild".into(),
+                ..good()
+            },
+        );
+        for recipe in [
+            Recipe::Default,
+            Recipe::Paper,
+            Recipe::NormOnly,
+            Recipe::ClassifierOnly,
+        ] {
+            TrainConfig::recipe(recipe).validate().unwrap();
+        }
+    }
+
+    #[test]
+    fn rates_fall_as_the_schedule_says() {
+        let shares = |schedule| {
+            let config = TrainConfig {
+                schedule,
+                ..TrainConfig::default()
+            };
+            [0, 49, 50, 99].map(|step| config.rate_share(step, 100))
+        };
+        assert_eq!(shares(Schedule::Step), [1.0, 1.0, 0.1, 0.1]);
+        let cosine = shares(Schedule::Cosine);
+        assert_eq!(cosine[0], 1.0);
+        assert!((cosine[2] - 0.5).abs() < 1e-12 && cosine[3] < 1e-3);
+    }
+
+    #[test]
+    fn the_automatic_mask_rate_goes_by_steps() {
+        assert_eq!(MaskRate::AUTO.resolve(10), 3e-4);
+        assert_eq!(MaskRate::AUTO.resolve(1000), 1e-4);
+        assert_eq!("auto".parse(), Ok(MaskRate::AUTO));
+        assert_eq!("2e-4".parse(), Ok(MaskRate::Fixed(2e-4)));
+        assert!("fast".parse::<MaskRate>().is_err());
+    }
+
+    #[test]
+    fn layers_are_picked_by_name() {
+        let tensor = |name: &str, shape: &[usize]| NamedTensor {
+            name: name.into(),
+            id: burn::module::ParamId::new(),
+            shape: shape.to_vec(),
+        };
+        let dense = tensor("layer1.0.conv1.weight", &[8, 4, 3, 3]);
+        let depthwise = tensor("layer10.conv.weight", &[8, 1, 3, 3]);
+        let picked = |text: &str| {
+            let layers: MaskLayers = text.parse().unwrap();
+            assert_eq!(layers.to_string(), text);
+            [layers.includes(&dense), layers.includes(&depthwise)]
+        };
+        assert_eq!(picked("all"), [true, true]);
+        assert_eq!(picked("dense"), [true, false]);
+        assert_eq!(picked("none"), [false, false]);
+        assert_eq!(picked("layer1"), [true, false]);
+        assert_eq!(picked("layer10,layer1.0.conv1.weight"), [true, true]);
+        let unfit: MaskLayers = "layer2".parse().unwrap();
+        assert!(
+            unfit
+                .check(&[dense, depthwise])
+                .unwrap_err()
+                .to_string()
+                .contains("layer2")
+        );
+        assert!("layer1,,".parse::<MaskLayers>().is_err());
+    }
+
+    #[test]
+    fn files_with_unknown_keys_are_refused() {
+        let parsed: Result<TrainConfig, _> = toml::from_str("lr-mask = \"auto\"\nepochs = 3");
+        assert_eq!(
+            parsed.unwrap(),
+            TrainConfig {
+                epochs: 3,
+                ..TrainConfig::default()
+            }
+        );
+        assert!(toml::from_str::<TrainConfig>("learning-rate = 1.0").is_err());
     }
 }

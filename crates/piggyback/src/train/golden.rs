@@ -9,6 +9,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use support::{filled, golden, uniform};
 
 use super::checkpoint::{trained_tensors, with_trained_tensors};
+use super::session::{cross_entropy, rate};
 use super::*;
 use crate::backbone::Architecture;
 use crate::mask::values;
@@ -32,7 +33,7 @@ impl Start {
         let state = filled(Architecture::ResNet18, 1000);
         let backbone = Backbone::from_state_dict(&state, None, &device).unwrap();
         let config = TrainConfig {
-            lr_mask: RATE,
+            lr_mask: RATE.into(),
             lr_norm: RATE,
             lr_head: RATE,
             norm,
@@ -77,7 +78,7 @@ impl Start {
         let loss = cross_entropy(logits, &self.labels);
         let value = f64::from(values(loss.clone())[0]);
         let config = self.config.clone();
-        let rate_of = |name: &str| rate(&config, name);
+        let rate_of = |name: &str| rate(&config, 12, name);
         self.network = adam.step(self.network.clone(), &mut loss.backward(), &rate_of);
         value
     }

@@ -20,8 +20,19 @@ impl RunFolder {
         Ok(Self { folder })
     }
 
-    /// Writes down the settings and the metrics of the epochs that are done.
-    pub(super) fn begin(&self, config: &TrainConfig, history: &[EpochMetrics]) -> Result<()> {
+    /// Writes down the settings and the metrics of the epochs that are done. A run that does not
+    /// resume removes the checkpoint of the one before.
+    pub(super) fn begin(
+        &self,
+        config: &TrainConfig,
+        history: &[EpochMetrics],
+        resume: bool,
+    ) -> Result<()> {
+        let checkpoint = self.checkpoint();
+        if !resume && checkpoint.exists() {
+            std::fs::remove_file(&checkpoint)
+                .map_err(|source| Error::write(&checkpoint, source))?;
+        }
         let settings = toml::to_string_pretty(config)
             .map_err(|error| Error::setting("config", error.to_string()))?;
         write_atomically(&self.folder.join("config.toml"), settings.as_bytes())?;

@@ -60,12 +60,31 @@ fn nested_and_prefixed_names_are_found_and_fingerprints_stay() {
     write(&files.state, &files.path(), str::to_owned);
     let plain = load(&files.path()).unwrap();
     assert_eq!(plain.architecture(), Architecture::ResNet18);
-    for prefix in ["module.", "state_dict.", "state_dict.module.", "model."] {
+    let prefixes = [
+        "module.",
+        "state_dict.",
+        "state_dict.module.",
+        "model.",
+        "state_dict.model.",
+        "module.model.",
+    ];
+    for prefix in prefixes {
         write(&files.state, &files.path(), |name| {
             format!("{prefix}{name}")
         });
         assert_eq!(load(&files.path()).unwrap().id(), plain.id(), "{prefix}");
     }
+    // What else a training script saves beside the weights does not hide them.
+    let mut more = files.state.clone();
+    let extra = more.tensors["bn1.weight"].clone();
+    more.tensors.insert("optimizer.bn1.weight".into(), extra);
+    let nest = |name: &str| match name.starts_with("optimizer") {
+        true => name.to_owned(),
+        false => format!("state_dict.{name}"),
+    };
+    write(&more, &files.path(), nest);
+    assert_eq!(load(&files.path()).unwrap().id(), plain.id());
+
     let mut changed = files.state.clone();
     changed.tensors.get_mut("conv1.weight").unwrap().bytes[0] ^= 1;
     write(&changed, &files.path(), str::to_owned);
@@ -109,6 +128,30 @@ fn missing_left_over_and_misshapen_tensors_are_named() {
     let error = files.refusal();
     assert!(
         error.contains("conv1.weight is [64, 3, 49, 1] instead of [64, 3, 7, 7]"),
+        "{error}"
+    );
+}
+
+#[test]
+fn strangers_are_told_apart() {
+    let mut files = Files::new();
+    let tensor = files.state.tensors["bn1.weight"].clone();
+    files.state.tensors = [("encoder.block.0".to_owned(), tensor.clone())].into();
+    assert!(files.refusal().contains("encoder.block.0"));
+    files.state.tensors = ["head.weight", "norm.bn1.weight"]
+        .map(|n| (n.to_owned(), tensor.clone()))
+        .into();
+    assert!(files.refusal().contains("is a task file"));
+}
+
+#[test]
+fn a_negative_variance_is_refused() {
+    let mut files = Files::new();
+    let tensor = files.state.tensors.get_mut("bn1.running_var").unwrap();
+    tensor.bytes[..4].copy_from_slice(&(-1.0_f32).to_le_bytes());
+    let error = files.refusal();
+    assert!(
+        error.contains("bn1.running_var") && error.contains("negative"),
         "{error}"
     );
 }

@@ -59,7 +59,7 @@ fn config() -> TrainConfig {
     TrainConfig {
         epochs: 2,
         batch_size: 4,
-        lr_mask: 3e-3,
+        lr_mask: 3e-3.into(),
         lr_norm: 1e-2,
         lr_head: 1e-2,
         image_size: SIDE,
@@ -102,7 +102,7 @@ fn a_task_answers_the_same_whatever_else_is_loaded() {
         first.task.zeros().count > 0,
         "the rates must be high enough to mask something"
     );
-    assert_eq!(first.test.as_ref().unwrap().images, 6);
+    assert_eq!(first.test.as_ref().unwrap().as_ref().unwrap().images, 6);
 
     let images: Vec<Image> = (0..5).map(|index| image(index % 2, index)).collect();
     let alone = Engine::new(backbone.clone())
@@ -151,7 +151,7 @@ fn a_saved_task_gives_the_bits_and_the_error_of_the_trained_one() {
         skip_bad: false,
     };
     let evaluation = evaluate(&engine, "saved", samples, &config, &mut |_, _| {}).unwrap();
-    assert_eq!(Some(evaluation), trained.test);
+    assert_eq!(evaluation, trained.test.unwrap().unwrap());
 }
 
 #[test]
@@ -344,4 +344,28 @@ fn a_loss_that_is_no_number_ends_the_run() {
         .train(&backbone(), &ImageFolder::open(data.path()).unwrap())
         .unwrap_err();
     assert!(matches!(error, Error::Diverged { .. }), "{error}");
+}
+
+#[test]
+fn an_unreadable_test_image_does_not_cost_the_task() {
+    let data = folder(&[("train", 6), ("test", 2)]);
+    std::fs::write(data.path().join("test/down/1.png"), b"no picture").unwrap();
+    let trained = train(
+        &backbone(),
+        data.path(),
+        TrainConfig {
+            epochs: 1,
+            ..config()
+        },
+    );
+    let error = trained.test.unwrap().unwrap_err().to_string();
+    assert!(error.contains("1.png"), "{error}");
+    let lenient = TrainConfig {
+        epochs: 1,
+        skip_bad: true,
+        ..config()
+    };
+    let trained = train(&backbone(), data.path(), lenient);
+    assert_eq!(trained.test.unwrap().unwrap().images, 3);
+    assert!(trained.skipped[0].contains("1.png"));
 }
