@@ -1,12 +1,11 @@
 //! The settings of a training run.
 
-use std::fmt;
-use std::str::FromStr;
-
 use piggyback_task::{MAX_IMAGE_SIZE, Preprocessing, Resize};
 use serde::{Deserialize, Serialize};
 
-use crate::backbone::{Architecture, NamedTensor, is_depthwise};
+use super::mask_layers::MaskLayers;
+use super::mask_rate::MaskRate;
+use crate::backbone::Architecture;
 use crate::data::Augment;
 use crate::error::{Error, Result};
 use crate::mask::{MaskConfig, MaskKind, ScoreInit};
@@ -71,178 +70,8 @@ named!(
     GradientScaling
 );
 
-/// How far the default lets a score travel over a run if all steps agreed on the direction and the
-/// rate did not fall: twenty times the way from its start to the threshold.
-const MASK_TRAVEL: f64 = 0.1;
-
-/// The rate that [`MaskRate::Auto`] does not exceed: above it, networks broke on the demo's tasks.
-const LARGEST_AUTO_RATE: f64 = 3e-4;
-
 /// Epochs beyond which a number is a slip of the pen, and steps could not be counted.
 const MOST_EPOCHS: usize = 1_000_000;
-
-/// Adam's rate for scores: a number, or `auto`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected a rate such as 1e-4, or \"auto\"")]
-pub enum MaskRate {
-    /// This rate.
-    Fixed(f64),
-    /// By the number of steps, see [`MaskRate::resolve`].
-    Auto(Auto),
-}
-
-/// The word `auto`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Auto {
-    /// `auto`.
-    Auto,
-}
-
-impl MaskRate {
-    /// The rate by the number of steps.
-    pub const AUTO: Self = Self::Auto(Auto::Auto);
-
-    /// The rate of a run of `steps`.
-    ///
-    /// Adam moves a score by about its rate a step, whatever the size of the gradient, so the rate
-    /// and the number of steps decide how many weights can reach the threshold at all. `auto` keeps
-    /// their product at 0.1, and the rate at 3e-4 or below: a set of a few hundred images gets to
-    /// mask something, and one of many thousands does not mask more than serves it.
-    pub fn resolve(self, steps: usize) -> f64 {
-        match self {
-            Self::Fixed(rate) => rate,
-            Self::Auto(_) => (MASK_TRAVEL / steps.max(1) as f64).min(LARGEST_AUTO_RATE),
-        }
-    }
-}
-
-impl From<f64> for MaskRate {
-    fn from(rate: f64) -> Self {
-        Self::Fixed(rate)
-    }
-}
-
-impl FromStr for MaskRate {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::AUTO),
-            _ => text
-                .parse()
-                .map(Self::Fixed)
-                .map_err(|_| "expected a rate such as 1e-4, or auto".into()),
-        }
-    }
-}
-
-/// Which weights are masked; written `all`, `dense`, `none`, or names and prefixes of names with
-/// commas between.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub enum MaskLayers {
-    /// Every convolution: the paper's.
-    All,
-    /// Every convolution that is not depthwise.
-    Dense,
-    /// None.
-    None,
-    /// Convolutions whose name starts with one of these, such as `features.17` or `layer4`.
-    Prefixes(Vec<String>),
-}
-
-impl MaskLayers {
-    /// Whether the convolution's weight `tensor` is to be masked.
-    pub fn includes(&self, tensor: &NamedTensor) -> bool {
-        match self {
-            Self::All => true,
-            Self::Dense => !is_depthwise(&tensor.shape),
-            Self::None => false,
-            Self::Prefixes(prefixes) => prefixes.iter().any(|prefix| starts(&tensor.name, prefix)),
-        }
-    }
-}
-
-impl MaskLayers {
-    /// Fails on a prefix that fits none of the convolutions' weights.
-    pub(super) fn check(&self, convolutions: &[NamedTensor]) -> Result<()> {
-        let Self::Prefixes(prefixes) = self else {
-            return Ok(());
-        };
-        let fits = |prefix: &str| {
-            convolutions
-                .iter()
-                .any(|tensor| starts(&tensor.name, prefix))
-        };
-        let Some(unfit) = prefixes.iter().find(|prefix| !fits(prefix)) else {
-            return Ok(());
-        };
-        let names: Vec<&str> = convolutions
-            .iter()
-            .map(|tensor| tensor.name.as_str())
-            .collect();
-        Err(Error::setting(
-            "mask-layers",
-            format!(
-                "no convolution is called '{unfit}' or is part of it; they go from {} to {}",
-                names.first().unwrap_or(&"none"),
-                names.last().unwrap_or(&"none")
-            ),
-        ))
-    }
-}
-
-/// Whether `prefix` is `name` or an ancestor of it: `layer1` is one of `layer1.0`, not of `layer10`.
-fn starts(name: &str, prefix: &str) -> bool {
-    name.strip_prefix(prefix)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
-impl FromStr for MaskLayers {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "all" => Ok(Self::All),
-            "dense" => Ok(Self::Dense),
-            "none" => Ok(Self::None),
-            _ => {
-                let prefixes: Vec<String> =
-                    text.split(',').map(|part| part.trim().into()).collect();
-                if prefixes.iter().any(String::is_empty) {
-                    return Err("expected all, dense, none, or names with commas between".into());
-                }
-                Ok(Self::Prefixes(prefixes))
-            }
-        }
-    }
-}
-
-impl TryFrom<String> for MaskLayers {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for MaskLayers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::All => f.write_str("all"),
-            Self::Dense => f.write_str("dense"),
-            Self::None => f.write_str("none"),
-            Self::Prefixes(prefixes) => f.write_str(&prefixes.join(",")),
-        }
-    }
-}
-
-impl From<MaskLayers> for String {
-    fn from(layers: MaskLayers) -> Self {
-        layers.to_string()
-    }
-}
 
 /// The settings of a training run. [`TrainConfig::recipe`] gives whole sets; `default()` is
 /// [`Recipe::Default`].
@@ -580,45 +409,6 @@ mod tests {
         let cosine = shares(Schedule::Cosine);
         assert_eq!(cosine[0], 1.0);
         assert!((cosine[2] - 0.5).abs() < 1e-12 && cosine[3] < 1e-3);
-    }
-
-    #[test]
-    fn the_automatic_mask_rate_goes_by_steps() {
-        assert_eq!(MaskRate::AUTO.resolve(10), 3e-4);
-        assert_eq!(MaskRate::AUTO.resolve(1000), 1e-4);
-        assert_eq!("auto".parse(), Ok(MaskRate::AUTO));
-        assert_eq!("2e-4".parse(), Ok(MaskRate::Fixed(2e-4)));
-        assert!("fast".parse::<MaskRate>().is_err());
-    }
-
-    #[test]
-    fn layers_are_picked_by_name() {
-        let tensor = |name: &str, shape: &[usize]| NamedTensor {
-            name: name.into(),
-            id: burn::module::ParamId::new(),
-            shape: shape.to_vec(),
-        };
-        let dense = tensor("layer1.0.conv1.weight", &[8, 4, 3, 3]);
-        let depthwise = tensor("layer10.conv.weight", &[8, 1, 3, 3]);
-        let picked = |text: &str| {
-            let layers: MaskLayers = text.parse().unwrap();
-            assert_eq!(layers.to_string(), text);
-            [layers.includes(&dense), layers.includes(&depthwise)]
-        };
-        assert_eq!(picked("all"), [true, true]);
-        assert_eq!(picked("dense"), [true, false]);
-        assert_eq!(picked("none"), [false, false]);
-        assert_eq!(picked("layer1"), [true, false]);
-        assert_eq!(picked("layer10,layer1.0.conv1.weight"), [true, true]);
-        let unfit: MaskLayers = "layer2".parse().unwrap();
-        assert!(
-            unfit
-                .check(&[dense, depthwise])
-                .unwrap_err()
-                .to_string()
-                .contains("layer2")
-        );
-        assert!("layer1,,".parse::<MaskLayers>().is_err());
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod checkpoint;
 mod config;
 #[cfg(test)]
 mod golden;
+mod mask_layers;
+mod mask_rate;
 mod network;
 mod optimizer;
 mod run;
@@ -20,7 +22,9 @@ use std::sync::atomic::AtomicBool;
 use piggyback_task::TaskFile;
 use serde::{Deserialize, Serialize};
 
-pub use config::{Auto, MaskLayers, MaskRate, NormMode, Recipe, ResizeMode, Schedule, TrainConfig};
+pub use config::{NormMode, Recipe, ResizeMode, Schedule, TrainConfig};
+pub use mask_layers::MaskLayers;
+pub use mask_rate::{Auto, MaskRate};
 
 use crate::backbone::Backbone;
 use crate::data::{Augment, ImageFolder, Loader, LoaderConfig};
