@@ -188,7 +188,7 @@ impl<'a> Trainer<'a> {
     /// # Errors
     ///
     /// Settings, images or checkpoints that cannot be used, a loss that stops being a number, and
-    /// [`Error::Interrupted`] when it was asked to stop.
+    /// [`Error::Interrupted`](crate::Error::Interrupted) when it was asked to stop.
     pub fn train(mut self, backbone: &Backbone, data: &ImageFolder) -> Result<Trained> {
         self.config.validate()?;
         let config = self.config.clone();
