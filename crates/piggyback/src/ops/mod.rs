@@ -251,6 +251,8 @@ pub(crate) fn threshold_mask<const D: usize>(
     scores: Tensor<1>,
     thresholding: Thresholding,
 ) -> Tensor<D> {
+    // A mask chooses among weights that stay: they get no gradient, on any device.
+    let weight = weight.detach();
     if is_cpu(&weight.device()) {
         return Tensor::from_dispatch(<Dispatch as CpuOps>::threshold(
             weight.into_dispatch(),
