@@ -109,7 +109,7 @@ pub(crate) fn check(backbone: &Backbone, name: &str, task: &TaskFile) -> Result<
             .map(|tensor| tensor.shape.as_slice())
     };
     for (weight, mask) in &task.masks {
-        if mask.shape().len() != 4 || shape(weight) != Some(mask.shape()) {
+        if mask.shape().len() < 2 || shape(weight) != Some(mask.shape()) {
             return misfit(format!("its mask of '{weight}' is {:?}", mask.shape()));
         }
     }

@@ -25,8 +25,12 @@ fn lazy<const D: usize>(shape: [usize; D], value: f32, device: &Device) -> Param
 pub struct Conv2d {
     /// `[out, in / groups, kernel height, kernel width]`.
     pub weight: Param<Tensor<4>>,
+    /// `[out]`, where the layer has one.
+    pub bias: Option<Param<Tensor<1>>>,
     #[module(skip)]
     options: Conv2dOptions,
+    /// Whether padding follows the input's size, as TensorFlow's "same" does.
+    same_padding: bool,
 }
 
 impl Conv2d {
@@ -41,24 +45,57 @@ impl Conv2d {
     ) -> Self {
         let options = Conv2dOptions {
             stride: [stride; 2],
-            padding: [kernel / 2; 2],
+            padding: [[kernel / 2; 2]; 2],
             dilation: [1; 2],
             groups,
         };
         Self {
             weight: lazy([outputs, inputs / groups, kernel, kernel], 0.0, device),
+            bias: None,
             options,
+            same_padding: false,
         }
     }
 
-    /// Stride, padding, dilation and groups.
-    pub fn options(&self) -> Conv2dOptions {
-        self.options
+    /// Adds a bias, zero until a state dict is loaded.
+    #[must_use]
+    pub fn with_bias(mut self, device: &Device) -> Self {
+        let [outputs, ..] = self.weight.lazy_shape().dims::<4>();
+        self.bias = Some(lazy([outputs], 0.0, device));
+        self
+    }
+
+    /// Pads as TensorFlow's "same": the output has `ceil(size / stride)` pixels a side, and of an odd
+    /// number of zeros the last one comes after.
+    #[must_use]
+    pub fn with_same_padding(mut self) -> Self {
+        self.same_padding = true;
+        self
+    }
+
+    /// Stride, padding, dilation and groups for inputs of `size`: height, width.
+    pub fn options(&self, size: [usize; 2]) -> Conv2dOptions {
+        let mut options = self.options;
+        if self.same_padding {
+            let [_, _, height, width] = self.weight.lazy_shape().dims::<4>();
+            for (axis, kernel) in [height, width].into_iter().enumerate() {
+                let stride = options.stride[axis];
+                let reach = (size[axis].div_ceil(stride).max(1) - 1) * stride + kernel;
+                let zeros = reach.saturating_sub(size[axis]);
+                options.padding[axis] = [zeros / 2, zeros.div_ceil(2)];
+            }
+        }
+        options
     }
 
     /// `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]`.
-    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        ops::conv2d(input, self.weight.val(), self.options)
+    pub fn forward(&self, input: Tensor<4>, activation: Activation) -> Tensor<4> {
+        let [_, _, height, width] = input.dims();
+        let output = ops::conv2d(input, self.weight.val(), self.options([height, width]));
+        match &self.bias {
+            Some(bias) => ops::bias(output, bias.val(), activation),
+            None => ops::activate(output, activation),
+        }
     }
 }
 
@@ -97,6 +134,18 @@ impl BatchNorm2d {
             training: Param::from_bool(true),
             epsilon: 1e-5,
         }
+    }
+
+    /// Sets what is added to the variance.
+    #[must_use]
+    pub fn with_epsilon(mut self, epsilon: f64) -> Self {
+        self.epsilon = epsilon;
+        self
+    }
+
+    /// What is added to the variance.
+    pub fn epsilon(&self) -> f64 {
+        self.epsilon
     }
 
     /// Normalises and applies the activation that follows the layer; the shape stays.
@@ -143,11 +192,6 @@ impl BatchNorm2d {
 /// A convolution and the batch norm that follows it: torchvision's names `0` and `1`.
 pub type ConvNorm = (Conv2d, BatchNorm2d);
 
-/// Applies a convolution, its batch norm and an activation.
-pub fn conv_norm((conv, norm): &ConvNorm, input: Tensor<4>, activation: Activation) -> Tensor<4> {
-    norm.forward(conv.forward(input), activation)
-}
-
 /// A fully connected layer in PyTorch's layout.
 #[derive(Module, Debug)]
 pub struct Linear {
@@ -158,6 +202,14 @@ pub struct Linear {
 }
 
 impl Linear {
+    /// A layer of zeros: load a state dict before use.
+    pub fn new([inputs, outputs]: [usize; 2], device: &Device) -> Self {
+        Self {
+            weight: lazy([outputs, inputs], 0.0, device),
+            bias: lazy([outputs], 0.0, device),
+        }
+    }
+
     /// A layer over given values: `weight` `[out, in]`, `bias` `[out]`.
     pub fn from_values(weight: Tensor<2>, bias: Tensor<1>) -> Self {
         Self {
@@ -167,21 +219,8 @@ impl Linear {
     }
 
     /// `[batch, in]` to `[batch, out]`.
-    ///
-    /// Runs as a 1x1 convolution, whose kernel computes each output in the same order whatever the
-    /// batch.
     pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
-        let [batch, inputs] = input.dims();
-        let [outputs, _] = self.weight.shape().dims();
-        let options = Conv2dOptions {
-            stride: [1; 2],
-            padding: [0; 2],
-            dilation: [1; 2],
-            groups: 1,
-        };
-        let weight = self.weight.val().reshape([outputs, inputs, 1, 1]);
-        let output = ops::conv2d(input.reshape([batch, inputs, 1, 1]), weight, options);
-        output.reshape([batch, outputs]) + self.bias.val().unsqueeze()
+        ops::linear(input, self.weight.val(), self.bias.val())
     }
 }
 

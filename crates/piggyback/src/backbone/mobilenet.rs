@@ -1,10 +1,18 @@
 //! MobileNetV2 (Sandler et al., CVPR 2018), as torchvision's `mobilenet_v2`.
+//!
+//! | part | names | shapes for images of 224x224 |
+//! | --- | --- | --- |
+//! | 3x3 convolution | `features.0` | `[32, 112, 112]` |
+//! | 17 inverted residuals | `features.1` to `features.17` | `[16, 112, 112]` to `[320, 7, 7]` |
+//! | 1x1 convolution, mean over space | `features.18` | `[1280]` |
+//! | head | `classifier.1` | `[classes]` |
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 
-use super::layers::{BatchNorm2d, Conv2d, ConvNorm, conv_norm};
-use crate::ops::{self, Activation};
+use super::graph::{Graph, conv_norm};
+use super::layers::{BatchNorm2d, Conv2d, ConvNorm};
+use crate::ops::Activation;
 
 /// Expansion, output channels, repeats and first stride of each stage (table 2 of the paper).
 const STAGES: [(usize, usize, usize, usize); 7] = [
@@ -82,32 +90,31 @@ impl MobileNetV2 {
     }
 
     /// Images `[batch, 3, height, width]` to features `[batch, 1280]`.
-    pub(super) fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let maps = self
-            .features
-            .iter()
-            .fold(images, |maps, layer| match layer {
-                Layer::Conv(conv) => conv_norm(conv, maps, Activation::Relu6),
-                Layer::Block(block) => block.forward(maps),
-            });
-        ops::global_average_pool(maps)
+    pub(super) fn run<G: Graph>(&self, graph: &mut G, images: G::Maps) -> G::Features {
+        let mut maps = images;
+        for layer in &self.features {
+            maps = match layer {
+                Layer::Conv(conv) => conv_norm(graph, conv, maps, Activation::Relu6),
+                Layer::Block(block) => block.run(graph, maps),
+            };
+        }
+        graph.global_average_pool(maps)
     }
 }
 
 impl InvertedResidual {
-    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let output = self
-            .conv
-            .iter()
-            .fold(input.clone(), |maps, part| match part {
-                Part::Activated(conv) => conv_norm(conv, maps, Activation::Relu6),
-                Part::Conv(conv) => conv.forward(maps),
-                Part::Norm(norm) => norm.forward(maps, Activation::None),
-            });
-        if self.adds_input {
-            output + input
-        } else {
-            output
+    fn run<G: Graph>(&self, graph: &mut G, input: G::Maps) -> G::Maps {
+        let mut maps = input.clone();
+        for part in &self.conv {
+            maps = match part {
+                Part::Activated(conv) => conv_norm(graph, conv, maps, Activation::Relu6),
+                Part::Conv(conv) => graph.conv(conv, maps, Activation::None),
+                Part::Norm(norm) => graph.norm(norm, maps, Activation::None),
+            };
+        }
+        match self.adds_input {
+            true => graph.add(maps, input, Activation::None),
+            false => maps,
         }
     }
 }

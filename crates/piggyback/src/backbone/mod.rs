@@ -4,12 +4,16 @@
 //! are torchvision's, so a tensor has one name in files, messages and reports.
 
 mod architecture;
+mod densenet;
+mod efficientnet;
+mod graph;
 pub mod layers;
 mod mmap;
 mod mobilenet;
 mod names;
 mod resnet;
 mod state_dict;
+mod vgg;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -19,6 +23,7 @@ use burn::tensor::{Device, Tensor};
 use piggyback_task::{BackboneId, Fingerprint};
 
 pub use architecture::{Architecture, Network};
+pub(crate) use graph::{Eager, Graph};
 pub(crate) use names::{FieldPath, Replace, map_tensors};
 pub use names::{NamedTensor, named_tensors};
 pub use state_dict::{StateDict, StoredTensor};
@@ -131,11 +136,12 @@ impl Backbone {
         self.network.valid()
     }
 
-    /// The convolutions' weights, which masks may cover.
+    /// The weights that masks may cover: those of convolutions, and of fully connected layers before
+    /// the head (VGG's fc6 and fc7).
     pub fn maskable(&self) -> Vec<NamedTensor> {
         named_tensors(&self.network)
             .into_iter()
-            .filter(|tensor| tensor.shape.len() == 4)
+            .filter(NamedTensor::is_maskable)
             .collect()
     }
 }

@@ -14,10 +14,24 @@ pub struct NamedTensor {
     pub shape: Vec<usize>,
 }
 
+impl NamedTensor {
+    /// Whether it is the weight of a convolution or a fully connected layer: vectors are biases and
+    /// batch norms, which stay as they are.
+    pub(crate) fn is_maskable(&self) -> bool {
+        self.shape.len() >= 2
+    }
+
+    /// Whether it is a running statistic of a batch norm, which no gradient trains.
+    pub(crate) fn is_statistic(&self) -> bool {
+        self.name.ends_with(".running_mean") || self.name.ends_with(".running_var")
+    }
+}
+
 /// The tensors of `module`, running statistics included, in the order of its fields.
 ///
 /// Names are the paths of the fields. Variants of an enum do not count: a network of
-/// heterogeneous layers keeps torchvision's names. Scores of masks are left out.
+/// heterogeneous layers keeps torchvision's names. The elements of a list `layer_from_1` are
+/// `layer1`, `layer2` and so on. Scores of masks are left out.
 pub fn named_tensors<M: Module>(module: &M) -> Vec<NamedTensor> {
     let mut visitor = Names {
         path: FieldPath::default(),
@@ -26,6 +40,9 @@ pub fn named_tensors<M: Module>(module: &M) -> Vec<NamedTensor> {
     module.visit(&mut visitor);
     visitor.tensors
 }
+
+/// What a list's field ends in whose elements are not `list.0`, `list.1` but `list1`, `list2`.
+const FROM_1: &str = "_from_1";
 
 /// The field path of a traversal, without enum variants.
 #[derive(Default)]
@@ -49,13 +66,23 @@ impl FieldPath {
     }
 
     pub(crate) fn name(&self) -> String {
-        let components: Vec<&str> = self
-            .components
-            .iter()
-            .flatten()
-            .map(String::as_str)
-            .collect();
-        components.join(".")
+        let mut name = String::new();
+        // The stem of a list's field whose elements are named by their numbers from 1.
+        let mut numbered: Option<&str> = None;
+        for component in self.components.iter().flatten() {
+            if let (Some(stem), Ok(index)) = (numbered.take(), component.parse::<usize>()) {
+                name.push_str(&format!("{stem}{}", index + 1));
+                continue;
+            }
+            if !name.is_empty() {
+                name.push('.');
+            }
+            numbered = component.strip_suffix(FROM_1);
+            if numbered.is_none() {
+                name.push_str(component);
+            }
+        }
+        name
     }
 
     /// Whether the traversal is inside the state of a reparameterization.

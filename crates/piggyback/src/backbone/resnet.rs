@@ -1,10 +1,18 @@
 //! ResNet (He et al., CVPR 2016), as torchvision's `resnet18` to `resnet152`.
+//!
+//! | part | names | shapes of ResNet-50 for images of 224x224 |
+//! | --- | --- | --- |
+//! | 7x7 convolution, max pooling | `conv1`, `bn1` | `[64, 56, 56]` |
+//! | four stages of residual blocks | `layer1` to `layer4` | `[256, 56, 56]` to `[2048, 7, 7]` |
+//! | mean over space | | `[2048]` |
+//! | head | `fc` | `[classes]` |
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::Device;
 
-use super::layers::{BatchNorm2d, Conv2d, ConvNorm, conv_norm};
-use crate::ops::{self, Activation, PoolOptions};
+use super::graph::{Graph, conv_norm};
+use super::layers::{BatchNorm2d, Conv2d, ConvNorm};
+use crate::ops::{Activation, PoolOptions};
 
 /// What tells one ResNet from another.
 #[derive(Clone, Copy, Debug)]
@@ -78,23 +86,20 @@ impl ResNet {
     }
 
     /// Images `[batch, 3, height, width]` to features `[batch, 512 or 2048]`.
-    pub(super) fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let stem = self
-            .bn1
-            .forward(self.conv1.forward(images), Activation::Relu);
+    pub(super) fn run<G: Graph>(&self, graph: &mut G, images: G::Maps) -> G::Features {
+        let stem = graph.conv(&self.conv1, images, Activation::None);
+        let stem = graph.norm(&self.bn1, stem, Activation::Relu);
         let pooling = PoolOptions {
             kernel: [3; 2],
             stride: [2; 2],
             padding: [1; 2],
         };
+        let mut maps = graph.max_pool(stem, pooling);
         let stages = [&self.layer1, &self.layer2, &self.layer3, &self.layer4];
-        let maps = stages
-            .into_iter()
-            .flatten()
-            .fold(ops::max_pool2d(stem, pooling), |maps, block| {
-                block.forward(maps)
-            });
-        ops::global_average_pool(maps)
+        for block in stages.into_iter().flatten() {
+            maps = block.run(graph, maps);
+        }
+        graph.global_average_pool(maps)
     }
 }
 
@@ -130,22 +135,22 @@ impl Block {
         }
     }
 
-    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let maps = self
-            .bn1
-            .forward(self.conv1.forward(input.clone()), Activation::Relu);
-        let maps = self.conv2.forward(maps);
+    fn run<G: Graph>(&self, graph: &mut G, input: G::Maps) -> G::Maps {
+        let maps = graph.conv(&self.conv1, input.clone(), Activation::None);
+        let maps = graph.norm(&self.bn1, maps, Activation::Relu);
+        let maps = graph.conv(&self.conv2, maps, Activation::None);
         let maps = match (&self.conv3, &self.bn3) {
-            (Some(conv3), Some(bn3)) => bn3.forward(
-                conv3.forward(self.bn2.forward(maps, Activation::Relu)),
-                Activation::None,
-            ),
-            _ => self.bn2.forward(maps, Activation::None),
+            (Some(conv3), Some(bn3)) => {
+                let maps = graph.norm(&self.bn2, maps, Activation::Relu);
+                let maps = graph.conv(conv3, maps, Activation::None);
+                graph.norm(bn3, maps, Activation::None)
+            }
+            _ => graph.norm(&self.bn2, maps, Activation::None),
         };
         let shortcut = match &self.downsample {
-            Some(pair) => conv_norm(pair, input, Activation::None),
+            Some(pair) => conv_norm(graph, pair, input, Activation::None),
             None => input,
         };
-        activation::relu(maps + shortcut)
+        graph.add(maps, shortcut, Activation::Relu)
     }
 }

@@ -110,7 +110,7 @@ fn conv2d_shape(input: [usize; 4], weight: [usize; 4], options: Conv2dOptions) -
         out_channels,
         kernel,
         stride,
-        padding,
+        padding: padding.map(|side| side[0]),
         dilation,
         groups,
     }

@@ -11,6 +11,7 @@
 mod autodiff;
 mod cpu;
 pub(crate) mod kernels;
+mod pending;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use burn::tensor::{Device, Tensor, activation, module};
 use std::sync::Arc;
 
 use cpu::CpuOps;
+pub(crate) use pending::{adaptive_average_pool2d, average_pool2d, bias, concat, linear};
 
 pub(crate) use kernels::adam::AdamRates;
 pub use kernels::batch_norm::Activation;
@@ -29,12 +31,23 @@ pub use kernels::batch_norm::Activation;
 pub struct Conv2dOptions {
     /// Step between outputs: height, width.
     pub stride: [usize; 2],
-    /// Zeros added on each side: height, width.
-    pub padding: [usize; 2],
+    /// Zeros added before and after: height, width.
+    pub padding: [[usize; 2]; 2],
     /// Distance between kernel elements: height, width.
     pub dilation: [usize; 2],
     /// Number of independent groups of channels; as many as channels is a depthwise convolution.
     pub groups: usize,
+}
+
+impl Conv2dOptions {
+    /// Height and width of the output of an input of `size`.
+    pub(crate) fn output_size(&self, size: [usize; 2], kernel: [usize; 2]) -> [usize; 2] {
+        std::array::from_fn(|axis| {
+            let [before, after] = self.padding[axis];
+            let span = self.dilation[axis] * (kernel[axis] - 1) + 1;
+            (size[axis] + before + after).saturating_sub(span) / self.stride[axis] + 1
+        })
+    }
 }
 
 /// How a score's gradient is scaled (Piggyback's released code; the paper uses none).
@@ -81,6 +94,7 @@ fn is_cpu(device: &Device) -> bool {
 ///
 /// `input` `[batch, in, height, width]`, `weight` `[out, in / groups, kernel height, kernel width]`.
 pub(crate) fn conv2d(input: Tensor<4>, weight: Tensor<4>, options: Conv2dOptions) -> Tensor<4> {
+    let (input, options) = pending::padded(input, options);
     if is_cpu(&input.device()) {
         return Tensor::from_dispatch(<Dispatch as CpuOps>::conv2d(
             input.into_dispatch(),
@@ -102,8 +116,17 @@ fn conv2d_reference(input: Tensor<4>, weight: Tensor<4>, options: Conv2dOptions)
         input,
         weight,
         None,
-        ConvOptions::new(stride, padding, dilation, groups),
+        ConvOptions::new(stride, padding.map(|side| side[0]), dilation, groups),
     )
+}
+
+/// An activation by itself.
+pub(crate) fn activate<const D: usize>(input: Tensor<D>, activation: Activation) -> Tensor<D> {
+    match activation {
+        Activation::None => input,
+        Activation::Relu => activation::relu(input),
+        Activation::Relu6 => input.clamp(0.0, 6.0),
+    }
 }
 
 /// Mean and biased variance of every channel over batch and space; carries no gradient.
@@ -190,11 +213,7 @@ fn batch_norm_reference(
     };
     let normalised = (input - mean) / (variance + values.epsilon).sqrt();
     let output = normalised * per_channel(values.weight) + per_channel(values.bias);
-    match activation {
-        Activation::None => output,
-        Activation::Relu => activation::relu(output),
-        Activation::Relu6 => output.clamp(0.0, 6.0),
-    }
+    activate(output, activation)
 }
 
 /// The mean over space: `[batch, channels, height, width]` to `[batch, channels]`.

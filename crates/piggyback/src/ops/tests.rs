@@ -70,7 +70,7 @@ fn compare_conv2d(input: [usize; 4], weight: [usize; 4], options: Conv2dOptions)
 
 const PLAIN: Conv2dOptions = Conv2dOptions {
     stride: [1, 1],
-    padding: [1, 1],
+    padding: [[1; 2], [1; 2]],
     dilation: [1, 1],
     groups: 1,
 };
@@ -82,13 +82,13 @@ fn convolutions_agree() {
         [3, 4, 8, 6],
         [6, 4, 1, 1],
         Conv2dOptions {
-            padding: [0, 0],
+            padding: [[0; 2], [0; 2]],
             ..PLAIN
         },
     );
     let strided = Conv2dOptions {
         stride: [2, 3],
-        padding: [3, 2],
+        padding: [[3; 2], [2; 2]],
         ..PLAIN
     };
     compare_conv2d([2, 3, 11, 13], [4, 3, 7, 5], strided);
@@ -97,7 +97,7 @@ fn convolutions_agree() {
         [3, 2, 3, 3],
         Conv2dOptions {
             dilation: [2, 3],
-            padding: [2, 3],
+            padding: [[2; 2], [3; 2]],
             ..PLAIN
         },
     );

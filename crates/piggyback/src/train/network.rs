@@ -8,7 +8,7 @@ use piggyback_task::{BackboneId, Head, Layout, Preprocessing, TaskFile, Training
 
 use super::config::{NormMode, TrainConfig};
 use crate::backbone::layers::Linear;
-use crate::backbone::{Backbone, FieldPath, Network, named_tensors};
+use crate::backbone::{Backbone, Eager, FieldPath, Graph, Network, named_tensors};
 use crate::error::Result;
 use crate::mask;
 use crate::random::{Purpose, Random};
@@ -41,7 +41,7 @@ impl TaskNetwork {
             NormMode::Frozen => network,
         };
         let network = mask::attach_seeded(network, &config.mask_config(), config.seed, |tensor| {
-            tensor.shape.len() == 4 && config.mask_layers.includes(tensor)
+            tensor.is_maskable() && config.mask_layers.includes(tensor)
         });
         let architecture = backbone.architecture();
         let device = backbone.device().clone().autodiff();
@@ -55,25 +55,10 @@ impl TaskNetwork {
 
     /// Images `[batch, 3, height, width]` to logits `[batch, classes]` in training step `step`.
     pub(crate) fn forward_training(&self, images: Tensor<4>, seed: u64, step: usize) -> Tensor<2> {
-        let features = self.backbone.forward(images);
-        if self.dropout == 0.0 {
-            return self.head.forward(features);
-        }
-        let [batch, width] = features.dims();
-        let mut random = Random::new(Purpose::Dropout, seed, step as u64, 0);
-        let kept = (1.0 / (1.0 - self.dropout)) as f32;
-        let factors: Vec<f32> = (0..batch * width)
-            .map(|_| {
-                if random.uniform(0.0, 1.0) < self.dropout {
-                    0.0
-                } else {
-                    kept
-                }
-            })
-            .collect();
-        let factors = TensorData::new(factors, [batch, width]);
-        let factors = Tensor::from_data(factors, &features.device());
-        self.head.forward(features * factors)
+        let mut graph = Eager::training(seed, step);
+        let features = self.backbone.run(&mut graph, images);
+        let features = graph.dropout(features, self.dropout);
+        self.head.forward(features)
     }
 
     /// The task that the network stands for now: bits, batch-norm values, head.

@@ -79,3 +79,33 @@ fn resnet50() {
 fn resnet101() {
     check(Architecture::ResNet101);
 }
+
+#[test]
+fn vgg11() {
+    check(Architecture::Vgg11);
+}
+
+#[test]
+fn vgg16() {
+    check(Architecture::Vgg16);
+}
+
+#[test]
+fn vgg16_bn() {
+    check(Architecture::Vgg16Bn);
+}
+
+#[test]
+fn vgg19_bn() {
+    check(Architecture::Vgg19Bn);
+}
+
+#[test]
+fn densenet121() {
+    check(Architecture::DenseNet121);
+}
+
+#[test]
+fn densenet169() {
+    check(Architecture::DenseNet169);
+}

@@ -1,0 +1,223 @@
+//! What a network computes, step by step, apart from what computes it.
+//!
+//! Each family states its forward pass once, in terms of a [`Graph`]. [`Eager`] runs it on tensors;
+//! [`Cost`] counts its multiply-adds; an exporter writes it down. So an exported network cannot
+//! differ from the one that was trained.
+
+use burn::tensor::{Tensor, TensorData};
+
+use super::layers::{BatchNorm2d, Conv2d, ConvNorm, Linear};
+use crate::ops::{self, Activation, PoolOptions};
+use crate::random::{Purpose, Random};
+
+/// The steps that networks are made of.
+pub(crate) trait Graph {
+    /// Activations `[batch, channels, height, width]`.
+    type Maps: Clone;
+    /// Activations `[batch, features]`.
+    type Features;
+
+    /// A convolution, its bias if it has one, and an activation.
+    fn conv(&mut self, layer: &Conv2d, input: Self::Maps, activation: Activation) -> Self::Maps;
+    /// A batch norm and an activation.
+    fn norm(
+        &mut self,
+        layer: &BatchNorm2d,
+        input: Self::Maps,
+        activation: Activation,
+    ) -> Self::Maps;
+    /// The sum of two equal shapes, and an activation.
+    fn add(&mut self, left: Self::Maps, right: Self::Maps, activation: Activation) -> Self::Maps;
+    /// The channels of `parts` one after the other.
+    fn concat(&mut self, parts: Vec<Self::Maps>) -> Self::Maps;
+    /// The largest value of each window.
+    fn max_pool(&mut self, input: Self::Maps, options: PoolOptions) -> Self::Maps;
+    /// The mean of each window; no padding.
+    fn average_pool(&mut self, input: Self::Maps, options: PoolOptions) -> Self::Maps;
+    /// The mean over space: `[batch, channels]`.
+    fn global_average_pool(&mut self, input: Self::Maps) -> Self::Features;
+    /// The means of `side` times `side` windows that cover the maps, as
+    /// `[batch, channels * side * side]`.
+    fn adaptive_average_pool(&mut self, input: Self::Maps, side: usize) -> Self::Features;
+    /// A fully connected layer and an activation.
+    fn linear(
+        &mut self,
+        layer: &Linear,
+        input: Self::Features,
+        activation: Activation,
+    ) -> Self::Features;
+    /// In training, a random `share` of the features becomes 0 and the others grow to make up for it.
+    fn dropout(&mut self, input: Self::Features, share: f64) -> Self::Features;
+}
+
+/// A convolution, its batch norm and an activation.
+pub(super) fn conv_norm<G: Graph>(
+    graph: &mut G,
+    (conv, norm): &ConvNorm,
+    input: G::Maps,
+    activation: Activation,
+) -> G::Maps {
+    let maps = graph.conv(conv, input, Activation::None);
+    graph.norm(norm, maps, activation)
+}
+
+/// Runs a network on tensors.
+#[derive(Debug, Default)]
+pub(crate) struct Eager {
+    /// Where the randomness of dropout comes from; none outside training.
+    training: Option<(u64, u64)>,
+    /// Dropouts so far in this pass.
+    dropouts: u64,
+}
+
+impl Eager {
+    /// A pass of training step `step`, whose dropout is drawn from `seed` and the step.
+    pub(crate) fn training(seed: u64, step: usize) -> Self {
+        Self {
+            training: Some((seed, step as u64)),
+            dropouts: 0,
+        }
+    }
+}
+
+impl Graph for Eager {
+    type Maps = Tensor<4>;
+    type Features = Tensor<2>;
+
+    fn conv(&mut self, layer: &Conv2d, input: Tensor<4>, activation: Activation) -> Tensor<4> {
+        layer.forward(input, activation)
+    }
+
+    fn norm(&mut self, layer: &BatchNorm2d, input: Tensor<4>, activation: Activation) -> Tensor<4> {
+        layer.forward(input, activation)
+    }
+
+    fn add(&mut self, left: Tensor<4>, right: Tensor<4>, activation: Activation) -> Tensor<4> {
+        ops::activate(left + right, activation)
+    }
+
+    fn concat(&mut self, parts: Vec<Tensor<4>>) -> Tensor<4> {
+        ops::concat(parts)
+    }
+
+    fn max_pool(&mut self, input: Tensor<4>, options: PoolOptions) -> Tensor<4> {
+        ops::max_pool2d(input, options)
+    }
+
+    fn average_pool(&mut self, input: Tensor<4>, options: PoolOptions) -> Tensor<4> {
+        ops::average_pool2d(input, options)
+    }
+
+    fn global_average_pool(&mut self, input: Tensor<4>) -> Tensor<2> {
+        ops::global_average_pool(input)
+    }
+
+    fn adaptive_average_pool(&mut self, input: Tensor<4>, side: usize) -> Tensor<2> {
+        let pooled = ops::adaptive_average_pool2d(input, side);
+        let [batch, channels, _, _] = pooled.dims();
+        pooled.reshape([batch, channels * side * side])
+    }
+
+    fn linear(&mut self, layer: &Linear, input: Tensor<2>, activation: Activation) -> Tensor<2> {
+        ops::activate(layer.forward(input), activation)
+    }
+
+    fn dropout(&mut self, input: Tensor<2>, share: f64) -> Tensor<2> {
+        let index = self.dropouts;
+        self.dropouts += 1;
+        let Some((seed, step)) = self.training.filter(|_| share > 0.0) else {
+            return input;
+        };
+        let [batch, width] = input.dims();
+        let mut random = Random::new(Purpose::Dropout, seed, step, index);
+        let kept = (1.0 / (1.0 - share)) as f32;
+        let factors: Vec<f32> = (0..batch * width)
+            .map(|_| {
+                if random.uniform(0.0, 1.0) < share {
+                    0.0
+                } else {
+                    kept
+                }
+            })
+            .collect();
+        let factors = TensorData::new(factors, [batch, width]);
+        let factors = Tensor::from_data(factors, &input.device());
+        input * factors
+    }
+}
+
+/// Counts what one image costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cost {
+    /// Products that are added up in convolutions and fully connected layers.
+    pub(crate) multiply_adds: u64,
+}
+
+/// Channels, height and width.
+type Size = [usize; 3];
+
+fn pooled([channels, height, width]: Size, options: PoolOptions) -> Size {
+    let side = |axis: usize, size: usize| {
+        (size + 2 * options.padding[axis]).saturating_sub(options.kernel[axis])
+            / options.stride[axis]
+            + 1
+    };
+    [channels, side(0, height), side(1, width)]
+}
+
+impl Graph for Cost {
+    type Maps = Size;
+    type Features = usize;
+
+    fn conv(&mut self, layer: &Conv2d, input: Size, _: Activation) -> Size {
+        let [outputs, depth, kernel_height, kernel_width] = layer.weight.lazy_shape().dims();
+        let size = [input[1], input[2]];
+        let output = layer
+            .options(size)
+            .output_size(size, [kernel_height, kernel_width]);
+        let each = depth * kernel_height * kernel_width;
+        self.multiply_adds += (outputs * output[0] * output[1] * each) as u64;
+        [outputs, output[0], output[1]]
+    }
+
+    fn norm(&mut self, _: &BatchNorm2d, input: Size, _: Activation) -> Size {
+        input
+    }
+
+    fn add(&mut self, left: Size, _: Size, _: Activation) -> Size {
+        left
+    }
+
+    fn concat(&mut self, parts: Vec<Size>) -> Size {
+        let channels = parts.iter().map(|part| part[0]).sum();
+        parts
+            .first()
+            .map_or([0; 3], |[_, height, width]| [channels, *height, *width])
+    }
+
+    fn max_pool(&mut self, input: Size, options: PoolOptions) -> Size {
+        pooled(input, options)
+    }
+
+    fn average_pool(&mut self, input: Size, options: PoolOptions) -> Size {
+        pooled(input, options)
+    }
+
+    fn global_average_pool(&mut self, [channels, _, _]: Size) -> usize {
+        channels
+    }
+
+    fn adaptive_average_pool(&mut self, [channels, _, _]: Size, side: usize) -> usize {
+        channels * side * side
+    }
+
+    fn linear(&mut self, layer: &Linear, _: usize, _: Activation) -> usize {
+        let [outputs, inputs] = layer.weight.lazy_shape().dims();
+        self.multiply_adds += (outputs * inputs) as u64;
+        outputs
+    }
+
+    fn dropout(&mut self, input: usize, _: f64) -> usize {
+        input
+    }
+}
