@@ -49,6 +49,8 @@ struct InvertedResidual {
     adds_input: bool,
 }
 
+// Many of each in every network: a box would only add a step.
+#[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 enum Part {
     Activated(ConvNorm),
