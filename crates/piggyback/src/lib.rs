@@ -86,6 +86,7 @@ mod ops;
 pub mod plot;
 mod random;
 pub mod train;
+mod write;
 
 pub use backbone::Backbone;
 pub use engine::Engine;

@@ -150,7 +150,7 @@ pub(crate) struct Settings {
     #[arg(long, env = "PIGGYBACK_MASK", help_heading = "Masks")]
     #[arg(value_parser = ["binary", "ternary"])]
     pub(crate) mask: Option<String>,
-    /// Which convolutions are masked: all, dense (not the depthwise ones), none, or beginnings of
+    /// Which layers are masked: all, dense (no depthwise convolutions), none, or beginnings of
     /// names with commas between
     #[arg(
         long,

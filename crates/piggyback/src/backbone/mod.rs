@@ -3,6 +3,7 @@
 //! A [`Backbone`] is loaded once and never written. Its layers are Burn modules whose field names
 //! are torchvision's, so a tensor has one name in files, messages and reports.
 
+mod about;
 mod architecture;
 mod densenet;
 mod efficientnet;
@@ -14,19 +15,22 @@ mod names;
 mod resnet;
 mod state_dict;
 mod vgg;
+mod weights;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use piggyback_task::{BackboneId, Fingerprint};
+use piggyback_task::{BackboneId, Fingerprint, Preprocessing};
 
+pub use about::About;
 pub use architecture::{Architecture, Network};
 pub(crate) use graph::{Eager, Graph};
 pub(crate) use names::{FieldPath, Replace, map_tensors};
 pub use names::{NamedTensor, named_tensors};
 pub use state_dict::{StateDict, StoredTensor};
+pub use weights::{WeightInfo, write_weights};
 
 use crate::error::{Error, Result};
 use layers::Linear;
@@ -40,6 +44,8 @@ pub struct Backbone {
     architecture: Architecture,
     network: Network,
     head: Option<Linear>,
+    classes: Option<Vec<String>>,
+    preprocessing: Preprocessing,
     fingerprint: Fingerprint,
     device: Device,
     weights_bytes: usize,
@@ -90,6 +96,8 @@ impl Backbone {
             architecture,
             network,
             head,
+            classes: None,
+            preprocessing: architecture.preprocessing(),
             fingerprint,
             device,
             weights_bytes,
@@ -128,6 +136,21 @@ impl Backbone {
     /// `[batch, classes]`, or `None` if the checkpoint came without a head.
     pub fn classify(&self, images: Tensor<4>) -> Option<Tensor<2>> {
         Some(self.head.as_ref()?.forward(self.network.forward(images)))
+    }
+
+    /// How images become the network's input, unless a task says otherwise.
+    pub fn preprocessing(&self) -> &Preprocessing {
+        &self.preprocessing
+    }
+
+    /// The backbone's own head, if the checkpoint came with one.
+    pub fn head(&self) -> Option<&Linear> {
+        self.head.as_ref()
+    }
+
+    /// Names of the own head's classes, if the checkpoint says them.
+    pub fn classes(&self) -> Option<&[String]> {
+        self.classes.as_deref()
     }
 
     /// A copy of the layers that shares weights but no batch-norm state with this backbone, so that

@@ -4,7 +4,6 @@
 //! tensors, moments and counters are all there is to keep: a resumed run gives the same bits.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
@@ -20,6 +19,7 @@ use crate::backbone::FieldPath;
 use crate::error::{Error, Result};
 use crate::mask::values;
 use crate::ops::Moments;
+use crate::write;
 
 /// Version of the checkpoint's layout; another one is refused.
 const VERSION: u32 = 1;
@@ -120,30 +120,12 @@ pub(super) fn save<M: Module>(path: &Path, state: &State<M>, identity: &Identity
     let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
     let file = safetensors::serialize(views, Some(metadata))
         .map_err(|error| problem(error.to_string()))?;
-    write_atomically(path, &file)
+    write::atomically(path, &file)
 }
 
 fn view(dtype: Dtype, bytes: &[u8]) -> Result<TensorView<'_>, safetensors::SafeTensorError> {
     let size = if dtype == Dtype::F32 { 4 } else { 1 };
     TensorView::new(dtype, vec![bytes.len() / size], bytes)
-}
-
-/// Writes a file so that it is there whole or not at all.
-pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = |source| Error::write(path, source);
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    // Temporary files are private by default; this one becomes an ordinary file.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder).map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
 }
 
 /// Reads a checkpoint into a network as training starts with it.

@@ -13,18 +13,18 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum MaskLayers {
-    /// Every convolution: the paper's.
+    /// Every convolution, and VGG's two hidden fully connected layers: the paper's.
     All,
-    /// Every convolution that is not depthwise.
+    /// All but depthwise convolutions.
     Dense,
     /// None.
     None,
-    /// Convolutions whose name starts with one of these, such as `features.17` or `layer4`.
+    /// Layers whose name starts with one of these, such as `features.17` or `layer4`.
     Prefixes(Vec<String>),
 }
 
 impl MaskLayers {
-    /// Whether the convolution's weight `tensor` is to be masked.
+    /// Whether the weight `tensor` is to be masked.
     pub fn includes(&self, tensor: &NamedTensor) -> bool {
         match self {
             Self::All => true,
@@ -36,27 +36,20 @@ impl MaskLayers {
 }
 
 impl MaskLayers {
-    /// Fails on a prefix that fits none of the convolutions' weights.
-    pub(super) fn check(&self, convolutions: &[NamedTensor]) -> Result<()> {
+    /// Fails on a prefix that fits none of the weights.
+    pub(super) fn check(&self, weights: &[NamedTensor]) -> Result<()> {
         let Self::Prefixes(prefixes) = self else {
             return Ok(());
         };
-        let fits = |prefix: &str| {
-            convolutions
-                .iter()
-                .any(|tensor| starts(&tensor.name, prefix))
-        };
+        let fits = |prefix: &str| weights.iter().any(|tensor| starts(&tensor.name, prefix));
         let Some(unfit) = prefixes.iter().find(|prefix| !fits(prefix)) else {
             return Ok(());
         };
-        let names: Vec<&str> = convolutions
-            .iter()
-            .map(|tensor| tensor.name.as_str())
-            .collect();
+        let names: Vec<&str> = weights.iter().map(|tensor| tensor.name.as_str()).collect();
         Err(Error::setting(
             "mask-layers",
             format!(
-                "no convolution is called '{unfit}' or is part of it; they go from {} to {}",
+                "no layer that can be masked is called '{unfit}' or is part of it; they go from {} to {}",
                 names.first().unwrap_or(&"none"),
                 names.last().unwrap_or(&"none")
             ),

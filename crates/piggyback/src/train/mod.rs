@@ -199,7 +199,7 @@ impl<'a> Trainer<'a> {
                 .split_validation(config.val_share, config.seed)?,
         };
         let identity = Identity::new(&config, backbone, &train, &validation);
-        let preprocessing = config.preprocessing(&backbone.architecture().preprocessing());
+        let preprocessing = config.preprocessing(backbone.preprocessing());
         let loader_config = LoaderConfig {
             skip_bad: config.skip_bad,
             ..LoaderConfig::training(

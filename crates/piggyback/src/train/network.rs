@@ -26,7 +26,7 @@ impl TaskNetwork {
     ///
     /// # Errors
     ///
-    /// Names in `mask_layers` that fit no convolution.
+    /// Names in `mask_layers` that fit no layer that can be masked.
     pub(crate) fn new(backbone: &Backbone, classes: usize, config: &TrainConfig) -> Result<Self> {
         config.mask_layers.check(&backbone.maskable())?;
         let network = backbone.independent_network().train().freeze();

@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::EpochMetrics;
-use super::checkpoint::write_atomically;
 use super::config::TrainConfig;
 use crate::error::{Error, Result};
-use crate::plot;
+use crate::{plot, write};
 
 /// `config.toml`, `metrics.jsonl`, `curves.svg` and `checkpoint.safetensors` in one folder.
 pub(super) struct RunFolder {
@@ -35,7 +34,7 @@ impl RunFolder {
         }
         let settings = toml::to_string_pretty(config)
             .map_err(|error| Error::setting("config", error.to_string()))?;
-        write_atomically(&self.folder.join("config.toml"), settings.as_bytes())?;
+        write::atomically(&self.folder.join("config.toml"), settings.as_bytes())?;
         self.rewrite_metrics(history)
     }
 
@@ -50,7 +49,7 @@ impl RunFolder {
     /// Writes the metrics and curves of the epochs so far.
     pub(super) fn epoch_done(&self, history: &[EpochMetrics]) -> Result<()> {
         self.rewrite_metrics(history)?;
-        write_atomically(
+        write::atomically(
             &self.folder.join("curves.svg"),
             plot::curves(history).as_bytes(),
         )
@@ -67,6 +66,6 @@ impl RunFolder {
             .iter()
             .map(|line| format!("{line}\n"))
             .collect::<String>();
-        write_atomically(&self.folder.join("metrics.jsonl"), text.as_bytes())
+        write::atomically(&self.folder.join("metrics.jsonl"), text.as_bytes())
     }
 }

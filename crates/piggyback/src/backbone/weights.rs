@@ -1,0 +1,152 @@
+//! Writing a file of weights: safetensors, one tensor in memory at a time.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use piggyback_task::Dtype;
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Result};
+
+/// A tensor that is to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeightInfo {
+    /// Its name in the file.
+    pub name: String,
+    /// Type of its numbers.
+    pub dtype: Dtype,
+    /// Its shape.
+    pub shape: Vec<usize>,
+}
+
+impl WeightInfo {
+    fn size_bytes(&self) -> usize {
+        self.dtype.size_bytes() * self.shape.iter().product::<usize>()
+    }
+}
+
+/// Writes a safetensors file with the tensors of `weights` and `metadata`; `read` gives each
+/// tensor's row-major little-endian bytes when its turn comes, so that no two are in memory at once.
+///
+/// The file is there whole or not at all, and its bytes depend on its content alone.
+///
+/// # Errors
+///
+/// Those of `read`, a tensor whose bytes are not as many as its shape says, and the disk's.
+pub fn write_weights<'a>(
+    path: &Path,
+    weights: &[WeightInfo],
+    metadata: &BTreeMap<String, String>,
+    mut read: impl FnMut(&WeightInfo) -> Result<Cow<'a, [u8]>>,
+) -> Result<()> {
+    let failed = |source| Error::write(path, source);
+    let mut ordered: Vec<&WeightInfo> = weights.iter().collect();
+    // Wide numbers first: so every tensor starts at a multiple of its numbers' size.
+    ordered.sort_by(|a, b| {
+        let key = |weight: &WeightInfo| std::cmp::Reverse(weight.dtype.size_bytes());
+        (key(a), &a.name).cmp(&(key(b), &b.name))
+    });
+    let header = header(&ordered, metadata);
+    let mut file = crate::write::temporary(path)?;
+    let mut writer = BufWriter::new(file.as_file_mut());
+    let length = (header.len() as u64).to_le_bytes();
+    writer.write_all(&length).map_err(failed)?;
+    writer.write_all(header.as_bytes()).map_err(failed)?;
+    for weight in ordered {
+        let bytes = read(weight)?;
+        if bytes.len() != weight.size_bytes() {
+            return Err(Error::Checkpoint {
+                path: path.to_owned(),
+                reason: format!(
+                    "tensor '{}' would have {} bytes instead of {}",
+                    weight.name,
+                    bytes.len(),
+                    weight.size_bytes()
+                ),
+            });
+        }
+        writer.write_all(&bytes).map_err(failed)?;
+    }
+    writer.flush().map_err(failed)?;
+    drop(writer);
+    crate::write::persist(file, path)
+}
+
+/// The header's JSON, filled up with spaces so that the data starts at a multiple of eight.
+fn header(weights: &[&WeightInfo], metadata: &BTreeMap<String, String>) -> String {
+    let mut fields = Map::new();
+    if !metadata.is_empty() {
+        fields.insert("__metadata__".into(), json!(metadata));
+    }
+    let mut end = 0;
+    for weight in weights {
+        let start = end;
+        end += weight.size_bytes();
+        let field = json!({
+            "dtype": weight.dtype.as_str(),
+            "shape": weight.shape,
+            "data_offsets": [start, end],
+        });
+        fields.insert(weight.name.clone(), field);
+    }
+    let mut text = Value::Object(fields).to_string();
+    let padded = text.len().next_multiple_of(8);
+    text.extend(std::iter::repeat_n(' ', padded - text.len()));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use safetensors::SafeTensors;
+
+    use super::*;
+
+    fn info(name: &str, dtype: Dtype, shape: &[usize]) -> WeightInfo {
+        WeightInfo {
+            name: name.into(),
+            dtype,
+            shape: shape.to_vec(),
+        }
+    }
+
+    #[test]
+    fn the_safetensors_library_reads_what_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        let weights = [
+            info("half", Dtype::F16, &[3]),
+            info("b", Dtype::F32, &[2, 1]),
+            info("a", Dtype::F32, &[]),
+        ];
+        let bytes = |weight: &WeightInfo| vec![weight.name.len() as u8; weight.size_bytes()];
+        let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
+        write_weights(&path, &weights, &metadata, |weight| {
+            Ok(Cow::Owned(bytes(weight)))
+        })
+        .unwrap();
+        let file = std::fs::read(&path).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&file).unwrap();
+        assert_eq!(header.metadata().as_ref().unwrap()["format"], "pt");
+        let tensors = SafeTensors::deserialize(&file).unwrap();
+        assert_eq!(tensors.len(), 3);
+        for weight in &weights {
+            let tensor = tensors.tensor(&weight.name).unwrap();
+            assert_eq!(tensor.shape(), weight.shape);
+            assert_eq!(tensor.data(), bytes(weight));
+        }
+    }
+
+    #[test]
+    fn a_tensor_of_another_size_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        let weights = [info("a", Dtype::F32, &[2])];
+        let result = write_weights(&path, &weights, &BTreeMap::new(), |_| {
+            Ok(Cow::Borrowed(&[0; 4]))
+        });
+        assert!(result.unwrap_err().to_string().contains("'a'"));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
