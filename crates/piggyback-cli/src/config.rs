@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use piggyback::backbone::Architecture;
 use piggyback::train::{Recipe, TrainConfig};
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -14,6 +15,7 @@ use crate::args::{DEFAULT_DEVICE, Places, TrainArgs};
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) backbone: PathBuf,
+    pub(crate) arch: Option<Architecture>,
     pub(crate) data: PathBuf,
     pub(crate) out: PathBuf,
     pub(crate) run_dir: PathBuf,
@@ -26,13 +28,14 @@ pub(crate) struct Plan {
 #[serde(rename_all = "kebab-case")]
 struct PlacesInFile {
     backbone: Option<PathBuf>,
+    arch: Option<Architecture>,
     data: Option<PathBuf>,
     out: Option<PathBuf>,
     run_dir: Option<PathBuf>,
     device: Option<String>,
 }
 
-const PLACES: [&str; 5] = ["backbone", "data", "out", "run-dir", "device"];
+const PLACES: [&str; 6] = ["backbone", "arch", "data", "out", "run-dir", "device"];
 
 /// Decides everything from the command line and the config file it names.
 ///
@@ -117,6 +120,7 @@ fn decide(given: Table, file: Table, places: &Places) -> Result<Plan> {
     let out = required(places.out.as_ref(), in_file.out, "out")?;
     Ok(Plan {
         backbone: required(places.backbone.as_ref(), in_file.backbone, "backbone")?,
+        arch: places.arch.or(in_file.arch),
         data: required(places.data.as_ref(), in_file.data, "data")?,
         run_dir: places
             .run_dir
@@ -233,10 +237,12 @@ mod tests {
 
     #[test]
     fn places_may_stand_in_the_file() {
-        let file = "backbone = 'w'\ndata = 'd'\nout = 'o'\nrun-dir = 'r'\ndevice = 'cuda'";
+        let file =
+            "backbone = 'w'\narch = 'vgg16'\ndata = 'd'\nout = 'o'\nrun-dir = 'r'\ndevice = 'cuda'";
         let plan = merged(&["--data", "elsewhere"], file).unwrap();
         assert_eq!(plan.data, Path::new("elsewhere"));
         assert_eq!(plan.run_dir, Path::new("r"));
+        assert_eq!(plan.arch, Some(Architecture::Vgg16));
         assert_eq!(plan.device, "cuda");
         assert!(
             merged(&[], "")
@@ -267,6 +273,7 @@ mod tests {
     fn a_wrong_value_is_named_with_its_key_and_file() {
         assert!(message("epochs = 'many'").starts_with("flags.toml: epochs = \"many\": "));
         assert!(message("norm = 'batch'").contains("frozen"));
+        assert!(message("arch = 'vgg'").contains("vgg16"));
         assert!(message("data = 3").starts_with("flags.toml: data = 3: "));
         assert!(message("epochs = 3\nseed = = 4").starts_with("flags.toml: line 2: "));
     }

@@ -1,5 +1,7 @@
 //! Numbers and tables as people read them.
 
+use piggyback::task::{Interpolation, Preprocessing, Resize};
+
 /// Columns padded to one width: the first left-aligned, the others right-aligned; two spaces before
 /// each.
 pub(crate) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
@@ -76,6 +78,30 @@ pub(crate) fn zeros(count: u64, total: u64) -> String {
     let share = percent(count as f64, total as f64);
     let (count, total) = (thousands(count), thousands(total));
     format!("{share}, {count} of {total} masked weights")
+}
+
+/// How images become the network's input.
+pub(crate) fn images(preprocessing: &Preprocessing) -> String {
+    let Preprocessing {
+        image_size,
+        resize,
+        interpolation,
+        mean,
+        std,
+    } = preprocessing;
+    let interpolation = match interpolation {
+        Interpolation::Bilinear => "bilinear",
+        Interpolation::Bicubic => "bicubic",
+    };
+    let resize = match resize {
+        Resize::Squash => format!("both sides squashed ({interpolation})"),
+        Resize::ShortSide(side) => {
+            format!("short side to {side} ({interpolation}), centre cropped")
+        }
+    };
+    let numbers = |[r, g, b]: &[f32; 3]| format!("{r:.3},{g:.3},{b:.3}");
+    let (mean, std) = (numbers(mean), numbers(std));
+    format!("{image_size} x {image_size} pixels, {resize}, mean {mean}, std {std}")
 }
 
 #[cfg(test)]

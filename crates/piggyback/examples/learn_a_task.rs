@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let config = TrainConfig {
         epochs: 3,
-        image_size: 96,
+        image_size: 96.into(),
         ..TrainConfig::default()
     };
     let trained = Trainer::new(config)

@@ -10,8 +10,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::tensor::{Tensor, TensorData};
-use piggyback_task::TaskFile;
+use burn::tensor::{Device, Tensor, TensorData};
+use piggyback_task::{Preprocessing, TaskFile};
 use rayon::prelude::*;
 
 use crate::backbone::Backbone;
@@ -195,18 +195,17 @@ impl Engine {
     ///
     /// [`Error::UnknownTask`], and images that cannot be brought to the network's input.
     pub fn predict(&self, name: &str, images: &[Image]) -> Result<Vec<Prediction>> {
-        let preprocessing = &self.task(name)?.preprocessing;
-        let side = preprocessing.image_size as usize;
-        let mut predictions = Vec::with_capacity(images.len());
-        // By batches, so that memory does not grow with the number of images; no bit depends on it.
-        for images in images.chunks(BATCH) {
-            let prepared: Vec<Vec<f32>> = (images.par_iter())
-                .map(|image| image.prepare(preprocessing))
-                .collect::<Result<_, data::Error>>()?;
-            let shape = [images.len(), side, side, 3];
-            predictions.extend(self.predict_pixels(name, prepared.concat(), shape)?);
+        let task = self.task(name)?;
+        if images.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(predictions)
+        let network = self.network(name)?;
+        predict_batches(
+            images,
+            &task.preprocessing,
+            self.backbone.device(),
+            |images| network.forward(images),
+        )
     }
 
     /// Predicts from prepared pixels `[batch, height, width, 3]`.
@@ -216,17 +215,12 @@ impl Engine {
         pixels: Vec<f32>,
         shape: [usize; 4],
     ) -> Result<Vec<Prediction>> {
-        let classes = self.task(name)?.classes.len();
         if shape[0] == 0 {
             return Ok(Vec::new());
         }
         let network = self.network(name)?;
         let images = images_tensor(pixels, shape, self.backbone.device());
-        let logits = mask::values(network.forward(images));
-        Ok(logits
-            .chunks(classes)
-            .map(|logits| Prediction::from_logits(logits.to_vec()))
-            .collect())
+        Ok(predictions(network.forward(images)))
     }
 
     /// The effective network of a task, from the cache or made now.
@@ -269,12 +263,56 @@ impl Engine {
     }
 }
 
+impl Backbone {
+    /// Predicts the classes of the backbone's own head, of images in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoHead`], and images that cannot be brought to the network's input.
+    pub fn predict(
+        &self,
+        images: &[Image],
+        preprocessing: &Preprocessing,
+    ) -> Result<Vec<Prediction>> {
+        let head = self.head().ok_or(Error::NoHead)?;
+        predict_batches(images, preprocessing, self.device(), |images| {
+            head.forward(self.network().forward(images))
+        })
+    }
+}
+
+/// Takes images to logits by batches, so that memory does not grow with their number; no bit depends
+/// on it.
+fn predict_batches(
+    images: &[Image],
+    preprocessing: &Preprocessing,
+    device: &Device,
+    forward: impl Fn(Tensor<4>) -> Tensor<2>,
+) -> Result<Vec<Prediction>> {
+    let side = preprocessing.image_size as usize;
+    let mut all = Vec::with_capacity(images.len());
+    for images in images.chunks(BATCH) {
+        let prepared: Vec<Vec<f32>> = (images.par_iter())
+            .map(|image| image.prepare(preprocessing))
+            .collect::<Result<_, data::Error>>()?;
+        let shape = [images.len(), side, side, 3];
+        let images = images_tensor(prepared.concat(), shape, device);
+        all.extend(predictions(forward(images)));
+    }
+    Ok(all)
+}
+
+/// The rows of logits `[batch, classes]` as predictions.
+fn predictions(logits: Tensor<2>) -> Vec<Prediction> {
+    let [_, classes] = logits.dims();
+    mask::values(logits)
+        .chunks(classes)
+        .map(|logits| Prediction::from_logits(logits.to_vec()))
+        .collect()
+}
+
 /// Pixels `[batch, height, width, channels]` as a tensor `[batch, channels, height, width]`.
-pub(crate) fn images_tensor(
-    pixels: Vec<f32>,
-    shape: [usize; 4],
-    device: &burn::tensor::Device,
-) -> Tensor<4> {
+pub(crate) fn images_tensor(pixels: Vec<f32>, shape: [usize; 4], device: &Device) -> Tensor<4> {
     Tensor::<4>::from_data(TensorData::new(pixels, shape), device).permute([0, 3, 1, 2])
 }
 

@@ -84,6 +84,9 @@ pub enum Error {
         /// Steps done.
         steps: usize,
     },
+    /// The backbone's own classes were asked for.
+    #[error("the backbone's checkpoint has no classifier that fits it; use a task")]
+    NoHead,
     /// A task that is asked for but not loaded.
     #[error("no task is called '{name}'; loaded are: {}", loaded.join(", "))]
     UnknownTask {

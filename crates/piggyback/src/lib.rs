@@ -84,6 +84,7 @@ mod materialise;
 mod name;
 mod ops;
 pub mod plot;
+pub mod preprocessing;
 mod random;
 pub mod train;
 mod write;

@@ -1,10 +1,13 @@
 use std::path::PathBuf;
 
-use super::{BackboneArgs, count, switch};
+use super::{BackboneArgs, PreprocessingArgs, count, switch};
 
 const EXAMPLES: &str = "\
 The folder's test/ is used if it has one, else its val/, else the folder itself; below it is one
 sub-folder per class, with the names the task was trained with.
+
+The task file says how images are prepared. An option under Images that says something else is an
+error.
 
 Examples:
     piggyback eval --backbone mobilenet_v2.pth --task flags.task.safetensors --data flags
@@ -22,6 +25,8 @@ pub(crate) struct EvalArgs {
     /// The task file
     #[arg(long, value_name = "FILE", env = "PIGGYBACK_TASK")]
     pub(crate) task: PathBuf,
+    #[command(flatten)]
+    pub(crate) preprocessing: PreprocessingArgs,
     /// Folder of labelled images
     #[arg(long, value_name = "DIR", env = "PIGGYBACK_DATA")]
     pub(crate) data: PathBuf,

@@ -3,18 +3,22 @@
 mod eval;
 mod inspect;
 mod predict;
+mod preprocessing;
 mod train;
 mod verify;
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as _, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
+use piggyback::backbone::Architecture;
 use piggyback::train::TrainConfig;
 
 pub(crate) use eval::EvalArgs;
 pub(crate) use inspect::{InspectArgs, ShownClasses};
 pub(crate) use predict::{NamedTask, PredictArgs, task_name};
+pub(crate) use preprocessing::PreprocessingArgs;
 pub(crate) use train::{Places, Settings, TrainArgs};
 pub(crate) use verify::VerifyArgs;
 
@@ -39,6 +43,8 @@ Examples:
   Measure it on other images, then use it:
     piggyback eval --backbone mobilenet_v2.pth --task flags.task.safetensors --data flags
     piggyback predict --backbone mobilenet_v2.pth --task flags.task.safetensors photo.jpg
+  Try a checkpoint with the classes it was trained for:
+    piggyback predict --backbone mobilenet_v2.pth photo.jpg
   See what a task file holds:
     piggyback inspect flags.task.safetensors
 
@@ -102,6 +108,10 @@ pub(crate) struct BackboneArgs {
     /// Checkpoint of the pretrained network: .pth or .safetensors with torchvision's names
     #[arg(long, value_name = "FILE", env = "PIGGYBACK_BACKBONE")]
     pub(crate) backbone: PathBuf,
+    /// Architecture of the checkpoint, if it should not be recognised from its tensors (`piggyback
+    /// backbone list` has the names)
+    #[arg(long, env = "PIGGYBACK_ARCH", value_parser = architecture(), hide_possible_values = true)]
+    pub(crate) arch: Option<Architecture>,
     /// Where to compute: cpu, or a GPU that this program was built with
     #[arg(long, default_value = DEFAULT_DEVICE, env = "PIGGYBACK_DEVICE")]
     pub(crate) device: String,
@@ -151,6 +161,12 @@ fn plain(value: &toml::Value) -> String {
         toml::Value::Float(number) => (*number as f32).to_string(),
         other => other.to_string(),
     }
+}
+
+/// The name of an architecture.
+fn architecture() -> impl TypedValueParser<Value = Architecture> {
+    PossibleValuesParser::new(Architecture::ALL.map(Architecture::name))
+        .try_map(|name| name.parse::<Architecture>())
 }
 
 /// A number of 1 or more.

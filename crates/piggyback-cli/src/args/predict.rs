@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use super::{BackboneArgs, count, switch};
+use super::{BackboneArgs, PreprocessingArgs, count, switch};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -8,11 +8,17 @@ Examples:
   Several tasks at once, one under a name of its own, over a folder:
     piggyback predict --backbone mobilenet_v2.pth --task flags.task.safetensors \\
       --task animals=silhouettes.task.safetensors photos/
+  The backbone as it is, with the classes it was trained for:
+    piggyback predict --backbone mobilenet_v2.pth photo.jpg
   An image from a pipe, as JSON:
     cat photo.jpg | \\
       piggyback predict --backbone mobilenet_v2.pth --task flags.task.safetensors --json -
 
-JSON is one line per image and task:
+A task file says how its images are prepared; an option under Images that says something else is an
+error. The names of the backbone's own classes come from --classes, else from its file's metadata;
+a head of 1000 classes is taken for ImageNet's.
+
+JSON is one line per image and task (null without --task):
   {\"image\":\"photo.jpg\",\"task\":\"flags\",\"predictions\":[{\"class\":\"se\",\"probability\":0.97},...]}
 Exit codes: 0 done; 1 done, but some images were unreadable; 2 not done.";
 
@@ -21,15 +27,20 @@ Exit codes: 0 done; 1 done, but some images were unreadable; 2 not done.";
 pub(crate) struct PredictArgs {
     #[command(flatten)]
     pub(crate) backbone: BackboneArgs,
-    /// A task file, or NAME=FILE; repeat it for several tasks
-    #[arg(
-        long = "task",
-        value_name = "FILE",
-        required = true,
-        env = "PIGGYBACK_TASK"
-    )]
+    /// A task file, or NAME=FILE; repeat it for several tasks [default: the backbone's own classes]
+    #[arg(long = "task", value_name = "FILE", env = "PIGGYBACK_TASK")]
     #[arg(value_parser = NamedTask::parse)]
     pub(crate) tasks: Vec<NamedTask>,
+    /// Names of the backbone's own classes, one a line or as a JSON array
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PIGGYBACK_CLASSES",
+        conflicts_with = "tasks"
+    )]
+    pub(crate) classes: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) preprocessing: PreprocessingArgs,
     /// Images, folders to search for images (sorted), or - for an image on stdin
     #[arg(value_name = "IMAGE|DIR|-", required = true)]
     pub(crate) images: Vec<PathBuf>,

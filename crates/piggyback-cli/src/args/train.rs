@@ -6,7 +6,7 @@ use piggyback::data::Augment;
 use piggyback::train::MaskRate;
 use serde::Serialize;
 
-use super::{count, switch};
+use super::{PreprocessingArgs, architecture, count, switch};
 
 const EXAMPLES: &str = "\
 The image folder holds train/, and optionally val/ and test/, each with one sub-folder per class; or
@@ -49,25 +49,21 @@ pub(crate) struct TrainArgs {
     /// Replace an existing task file and run
     #[arg(long, env = "PIGGYBACK_FORCE", value_parser = switch(), help_heading = "Run")]
     pub(crate) force: bool,
-    /// Architecture of the checkpoint, if it should not be recognised from its tensors
-    #[arg(long, env = "PIGGYBACK_ARCH", value_parser = PossibleValuesParser::new(architectures()))]
-    pub(crate) arch: Option<String>,
     /// Print the summary as JSON
     #[arg(long, env = "PIGGYBACK_JSON", value_parser = switch())]
     pub(crate) json: bool,
 }
 
-fn architectures() -> impl Iterator<Item = &'static str> {
-    Architecture::ALL.into_iter().map(Architecture::name)
-}
-
 /// What a run reads and writes, and where it computes. The config file may name these too.
-#[derive(Debug, Default, clap::Args, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Places {
     /// Checkpoint of the pretrained network: .pth or .safetensors with torchvision's names
     #[arg(long, value_name = "FILE", env = "PIGGYBACK_BACKBONE")]
     pub(crate) backbone: Option<PathBuf>,
+    /// Architecture of the checkpoint, if it should not be recognised from its tensors (`piggyback
+    /// backbone list` has the names)
+    #[arg(long, env = "PIGGYBACK_ARCH", value_parser = architecture(), hide_possible_values = true)]
+    pub(crate) arch: Option<Architecture>,
     /// Folder of images, one sub-folder per class, or with train/, val/ and test/
     #[arg(long, value_name = "DIR", env = "PIGGYBACK_DATA")]
     pub(crate) data: Option<PathBuf>,
@@ -185,19 +181,9 @@ pub(crate) struct Settings {
     )]
     #[arg(allow_negative_numbers = true)]
     pub(crate) threshold: Option<f64>,
-    /// Side of the network's input, pixels
-    #[arg(
-        long,
-        value_name = "PIXELS",
-        env = "PIGGYBACK_IMAGE_SIZE",
-        help_heading = "Images"
-    )]
-    pub(crate) image_size: Option<u32>,
-    /// Bring images to that size: squash both sides; short side to 8/7 of it and crop the centre; or
-    /// short side to it and crop
-    #[arg(long, env = "PIGGYBACK_RESIZE", help_heading = "Images")]
-    #[arg(value_parser = ["squash", "crop", "fit"])]
-    pub(crate) resize: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) images: PreprocessingArgs,
     /// Random changes to training images; light does not mirror
     #[arg(long, env = "PIGGYBACK_AUGMENT", help_heading = "Images")]
     #[arg(value_parser = PossibleValuesParser::new(Augment::names()))]

@@ -31,6 +31,7 @@ pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Outcome> {
         write::check_target(path, &[&args.task, &args.backbone.backbone])?;
     }
     let task = open_task(&args.task)?;
+    args.preprocessing.settings()?.check(&task.preprocessing)?;
     let samples = Samples::for_classes(&args.data, &task.classes)?;
     let backbone = open_backbone(&args.backbone)?;
     let name = task_name(&args.task);

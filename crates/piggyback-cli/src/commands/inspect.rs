@@ -3,14 +3,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use piggyback::plot;
-use piggyback::task::{BackboneId, Mask, Preprocessing, Resize, TaskFile, TrainingRecord};
+use piggyback::task::{BackboneId, Mask, Preprocessing, TaskFile, TrainingRecord};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{Outcome, open_task};
 use crate::args::{InspectArgs, ShownClasses};
 use crate::printer::Printer;
-use crate::report::{pairs, percent, table, thousands, zeros};
+use crate::report::{images, pairs, percent, table, thousands, zeros};
 use crate::write;
 
 /// How many classes are listed unless all are asked for.
@@ -159,13 +159,6 @@ fn text(contents: &Contents<'_>, shown_classes: usize) -> String {
         0 => String::new(),
         rest => format!(" and {rest} more (--classes all)"),
     };
-    let Preprocessing {
-        image_size, resize, ..
-    } = contents.preprocessing;
-    let resize = match resize {
-        Resize::Squash => "both sides squashed".to_owned(),
-        Resize::ShortSide(side) => format!("short side to {side}, centre cropped"),
-    };
     let bytes = &contents.bytes;
     let [file, masks, norms, head, header] = [
         bytes.file,
@@ -183,10 +176,7 @@ fn text(contents: &Contents<'_>, shown_classes: usize) -> String {
             "classes",
             format!("{}: {}{more}", contents.classes.len(), names.join(", ")),
         ),
-        (
-            "images",
-            format!("{image_size} x {image_size} pixels, {resize}"),
-        ),
+        ("images", images(contents.preprocessing)),
         ("bytes", file),
         (
             "",

@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<Outcome> {
 }
 
 fn open_backbone(args: &BackboneArgs) -> Result<Backbone> {
-    load_backbone(&args.backbone, None, &args.device)
+    load_backbone(&args.backbone, args.arch, &args.device)
 }
 
 /// Loads a checkpoint, as `architecture` or as what it is recognised as.

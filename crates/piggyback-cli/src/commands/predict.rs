@@ -4,10 +4,12 @@ use std::fmt::Write;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use piggyback::Backbone;
+use piggyback::backbone::imagenet_classes;
 use piggyback::data::{self, Image, MAX_FILE_BYTES, Samples};
 use piggyback::engine::{Engine, Prediction};
-use piggyback::task::TaskFile;
+use piggyback::task::{Preprocessing, TaskFile};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -15,6 +17,7 @@ use super::{Outcome, open_backbone, open_task};
 use crate::args::{NamedTask, PredictArgs};
 use crate::printer::Printer;
 use crate::progress::images_bar;
+use crate::report;
 
 /// Most images computed at once.
 const BATCH: usize = 32;
@@ -25,7 +28,7 @@ const BATCH_PIXELS: u64 = 1 << 26;
 #[derive(Serialize)]
 struct Line<'a> {
     image: Cow<'a, str>,
-    task: &'a str,
+    task: Option<&'a str>,
     predictions: Vec<Likely<'a>>,
 }
 
@@ -36,15 +39,10 @@ struct Likely<'a> {
 }
 
 pub(super) fn run(args: &PredictArgs, printer: &Printer) -> Result<Outcome> {
-    let tasks = open_tasks(&args.tasks)?;
+    let tasks = open_tasks(args)?;
     let (images, mut unreadable) = list_images(&args.images, printer)?;
     let backbone = open_backbone(&args.backbone)?;
-    let mut engine = Engine::new(backbone);
-    for (named, task) in args.tasks.iter().zip(tasks) {
-        engine
-            .add_task(&named.name, task)
-            .with_context(|| named.path.display().to_string())?;
-    }
+    let answering = Answering::new(args, backbone, tasks, printer)?;
 
     let bar = images_bar(printer, "images", images.len());
     let mut batch = Batch::default();
@@ -62,11 +60,11 @@ pub(super) fn run(args: &PredictArgs, printer: &Printer) -> Result<Outcome> {
             }
         }
         if batch.is_full() {
-            predicted += batch.predict(args, &engine, printer)?;
+            predicted += batch.predict(args, &answering, printer)?;
             bar.set_position(predicted as u64);
         }
     }
-    predicted += batch.predict(args, &engine, printer)?;
+    predicted += batch.predict(args, &answering, printer)?;
     bar.finish_and_clear();
     Ok(match predicted {
         0 => Outcome::Failed,
@@ -75,16 +73,130 @@ pub(super) fn run(args: &PredictArgs, printer: &Printer) -> Result<Outcome> {
 }
 
 /// Opens the task files, whose names must differ.
-fn open_tasks(tasks: &[NamedTask]) -> Result<Vec<TaskFile>> {
+fn open_tasks(args: &PredictArgs) -> Result<Vec<TaskFile>> {
     let mut names = BTreeSet::new();
-    if let Some(twice) = tasks.iter().find(|task| !names.insert(&task.name)) {
+    if let Some(twice) = args.tasks.iter().find(|task| !names.insert(&task.name)) {
         bail!(
             "two tasks are called '{}'; name one of them with --task NAME={}",
             twice.name,
             twice.path.display()
         );
     }
-    tasks.iter().map(|task| open_task(&task.path)).collect()
+    let settings = args.preprocessing.settings()?;
+    let open = |named: &NamedTask| {
+        let task = open_task(&named.path)?;
+        let checked = settings.check(&task.preprocessing);
+        checked.with_context(|| named.path.display().to_string())?;
+        Ok(task)
+    };
+    args.tasks.iter().map(open).collect()
+}
+
+/// A task's name, none for the backbone's own head, and the likeliest classes of each image.
+type Answers<'a> = (Option<&'a str>, Vec<Vec<Likely<'a>>>);
+
+/// What answers: tasks, or the backbone's own head.
+enum Answering {
+    Tasks(Engine),
+    Backbone {
+        backbone: Backbone,
+        classes: Vec<String>,
+        preprocessing: Preprocessing,
+    },
+}
+
+impl Answering {
+    fn new(
+        args: &PredictArgs,
+        backbone: Backbone,
+        tasks: Vec<TaskFile>,
+        printer: &Printer,
+    ) -> Result<Self> {
+        if tasks.is_empty() {
+            let preprocessing = args.preprocessing.settings()?;
+            return Ok(Self::Backbone {
+                classes: own_classes(args, &backbone, printer)?,
+                preprocessing: preprocessing.apply(backbone.preprocessing())?,
+                backbone,
+            });
+        }
+        let mut engine = Engine::new(backbone);
+        for (named, task) in args.tasks.iter().zip(tasks) {
+            engine
+                .add_task(&named.name, task)
+                .with_context(|| named.path.display().to_string())?;
+        }
+        Ok(Self::Tasks(engine))
+    }
+
+    /// The likeliest classes of each image, by task; the backbone's own have no task's name.
+    fn predict<'a>(&'a self, args: &'a PredictArgs, images: &[Image]) -> Result<Vec<Answers<'a>>> {
+        let rank = |predictions: Vec<Prediction>, classes: &'a [String]| {
+            let likely = |prediction| likely(&prediction, classes, args.top_k);
+            predictions.into_iter().map(likely).collect()
+        };
+        match self {
+            Self::Tasks(engine) => (args.tasks.iter())
+                .map(|NamedTask { name, .. }| {
+                    let predictions = engine.predict(name, images)?;
+                    let classes = &engine.task(name)?.classes;
+                    Ok((Some(name.as_str()), rank(predictions, classes)))
+                })
+                .collect(),
+            Self::Backbone {
+                backbone,
+                classes,
+                preprocessing,
+            } => {
+                let predictions = backbone.predict(images, preprocessing)?;
+                Ok(vec![(None, rank(predictions, classes))])
+            }
+        }
+    }
+}
+
+/// Names for the classes of the backbone's own head.
+fn own_classes(args: &PredictArgs, backbone: &Backbone, printer: &Printer) -> Result<Vec<String>> {
+    let Some(head) = backbone.head() else {
+        bail!(
+            "{} has no classifier that fits it; give a task file with --task",
+            args.backbone.backbone.display()
+        );
+    };
+    let [count, _] = head.weight.shape().dims();
+    if let Some(path) = &args.classes {
+        let names = read_classes(path)?;
+        ensure!(
+            names.len() == count,
+            "{} names {}, and the backbone has {}",
+            path.display(),
+            report::count(names.len(), "class"),
+            report::count(count, "class")
+        );
+        return Ok(names);
+    }
+    if let Some(names) = backbone.classes() {
+        return Ok(names.to_vec());
+    }
+    if count == imagenet_classes().len() {
+        return Ok(imagenet_classes().map(str::to_owned).collect());
+    }
+    printer.note(&format!(
+        "nothing names the backbone's {}: they are numbered from 0; name them with --classes",
+        report::count(count, "class")
+    ));
+    Ok((0..count).map(|class| class.to_string()).collect())
+}
+
+/// Reads names of classes: a JSON array, or a name a line.
+fn read_classes(path: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the classes in {}", path.display()))?;
+    if text.trim_start().starts_with('[') {
+        return serde_json::from_str(&text)
+            .with_context(|| format!("{} is no JSON array of names", path.display()));
+    }
+    Ok(text.lines().map(|line| line.trim().to_owned()).collect())
 }
 
 /// The images that the arguments stand for, in order, and how many arguments stand for none; `-`
@@ -159,26 +271,24 @@ impl Batch {
     }
 
     /// Predicts and prints what is there, and empties the batch; returns the number of images.
-    fn predict(&mut self, args: &PredictArgs, engine: &Engine, printer: &Printer) -> Result<usize> {
+    fn predict(
+        &mut self,
+        args: &PredictArgs,
+        answering: &Answering,
+        printer: &Printer,
+    ) -> Result<usize> {
         let batch = std::mem::take(self);
         if batch.images.is_empty() {
             return Ok(0);
         }
-        let mut answers = Vec::new();
-        for task in &args.tasks {
-            answers.push((
-                task.name.as_str(),
-                engine.predict(&task.name, &batch.images)?,
-            ));
-        }
+        let mut answers = answering.predict(args, &batch.images)?;
         for (i, image) in batch.paths.iter().enumerate() {
             let mut lines = Vec::new();
-            for (task, predictions) in &answers {
-                let predictions = likely(&predictions[i], &engine.task(task)?.classes, args.top_k);
+            for (task, predictions) in &mut answers {
                 lines.push(Line {
                     image: image.to_string_lossy(),
-                    task,
-                    predictions,
+                    task: *task,
+                    predictions: std::mem::take(&mut predictions[i]),
                 });
             }
             if args.json {
@@ -200,14 +310,15 @@ fn likely<'a>(prediction: &Prediction, classes: &'a [String], count: usize) -> V
 }
 
 fn text(image: &Path, lines: &[Line<'_>]) -> String {
-    let names = lines.iter().map(|line| line.task.chars().count());
+    let name = |line: &Line<'_>| line.task.map_or(String::new(), |task| format!("{task}  "));
+    let names = lines.iter().map(|line| name(line).chars().count());
     let width = names.max().unwrap_or_default();
     let mut text = format!("{}\n", image.display());
     for line in lines {
         for (rank, Likely { class, probability }) in line.predictions.iter().enumerate() {
-            let task = if rank == 0 { line.task } else { "" };
+            let task = if rank == 0 { name(line) } else { String::new() };
             let percent = 100.0 * probability;
-            let _ = writeln!(text, "  {task:<width$}  {percent:>6.2} %  {class}");
+            let _ = writeln!(text, "  {task:<width$}{percent:>6.2} %  {class}");
         }
     }
     text

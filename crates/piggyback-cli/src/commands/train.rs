@@ -2,8 +2,7 @@ use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
-use piggyback::backbone::Architecture;
+use anyhow::{Context, Result, bail};
 use piggyback::data::ImageFolder;
 use piggyback::evaluate::Evaluation;
 use piggyback::task::Zeros;
@@ -49,14 +48,7 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
     check_out(&plan, args)?;
     check_run_dir(&plan, args)?;
     let images = ImageFolder::open(&plan.data)?;
-    let wanted = args
-        .arch
-        .as_deref()
-        .map(|name| name.parse::<Architecture>());
-    let architecture = wanted
-        .transpose()
-        .map_err(|reason| anyhow!("--arch: {reason}"))?;
-    let backbone = load_backbone(&plan.backbone, architecture, &plan.device)?;
+    let backbone = load_backbone(&plan.backbone, plan.arch, &plan.device)?;
     if args.resume && !plan.run_dir.join(CHECKPOINT).exists() {
         printer.note(&format!(
             "no checkpoint in {}: starting anew",

@@ -6,6 +6,7 @@ mod bad_training;
 mod common;
 mod help;
 mod journey;
+mod own_classes;
 #[cfg(unix)]
 mod resume;
 mod usage;

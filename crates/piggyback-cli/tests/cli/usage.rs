@@ -29,7 +29,25 @@ fn unknown_flags_and_values_are_refused() {
         (&["inspect"], "FILE"),
         (&["inspect", "--threads", "0", "file"], "--threads"),
         (&["inspect", "--quiet", "--verbose", "file"], "--verbose"),
-        (&["predict", "--backbone", "w", "image.png"], "--task"),
+        (&["predict", "--backbone", "w"], "IMAGE"),
+        (
+            &[
+                "predict",
+                "--backbone",
+                "w",
+                "--task",
+                "t",
+                "--classes",
+                "c",
+                "i.png",
+            ],
+            "--classes",
+        ),
+        (
+            &["predict", "--backbone", "w", "--arch", "vgg", "i.png"],
+            "--arch",
+        ),
+        (&["eval", "--mean", "1,2"], "0.485,0.456,0.406"),
     ] {
         let run = piggyback(arguments).ends_with(2);
         assert_eq!(run.stdout, "");

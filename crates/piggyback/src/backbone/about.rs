@@ -10,6 +10,13 @@ const CLASSES: &str = "piggyback.classes";
 /// Metadata key of the preprocessing: JSON, as in a task file.
 const PREPROCESSING: &str = "piggyback.preprocessing";
 
+/// The names of ImageNet's 1000 classes (ILSVRC 2012), in the order that PyTorch's checkpoints have
+/// them, as torchvision writes them.
+pub fn imagenet_classes() -> impl ExactSizeIterator<Item = &'static str> {
+    const NAMES: &str = include_str!("imagenet_classes.txt");
+    NAMES.lines().collect::<Vec<_>>().into_iter()
+}
+
 /// The classes of a network's own head and how its images are prepared, as far as they are known.
 ///
 /// They travel in the metadata of a safetensors file, beside the weights.
@@ -71,6 +78,13 @@ fn json(key: &str, value: &impl serde::Serialize) -> (String, String) {
 mod tests {
     use super::*;
     use crate::backbone::Architecture;
+
+    #[test]
+    fn imagenets_classes_are_told_apart() {
+        let names: std::collections::BTreeSet<&str> = imagenet_classes().collect();
+        assert_eq!((imagenet_classes().len(), names.len()), (1000, 1000));
+        assert_eq!(imagenet_classes().nth(285), Some("Egyptian cat"));
+    }
 
     #[test]
     fn what_is_written_is_read() {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use piggyback_task::{Interpolation, Preprocessing, Resize};
+use serde::{Deserialize, Serialize};
 
 use super::densenet::{self, DenseNet};
 use super::efficientnet::{self, EfficientNetLite};
@@ -17,7 +18,8 @@ use super::vgg::{self, Vgg};
 
 /// A network that checkpoints are recognised as, under torchvision's name (EfficientNet-Lite, which
 /// torchvision lacks, under timm's).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 #[allow(missing_docs)]
 pub enum Architecture {
     MobileNetV2,
@@ -240,6 +242,20 @@ impl Architecture {
 impl fmt::Display for Architecture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+impl TryFrom<String> for Architecture {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse()
+    }
+}
+
+impl From<Architecture> for String {
+    fn from(architecture: Architecture) -> Self {
+        architecture.name().to_owned()
     }
 }
 

@@ -24,7 +24,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use piggyback_task::{BackboneId, Fingerprint, Preprocessing};
 
-pub use about::About;
+pub use about::{About, imagenet_classes};
 pub use architecture::{Architecture, Network};
 pub(crate) use graph::{Eager, Graph};
 pub(crate) use names::{FieldPath, Replace, map_tensors};

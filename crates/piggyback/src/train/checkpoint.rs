@@ -8,7 +8,7 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use piggyback_task::TaskFile;
+use piggyback_task::{Preprocessing, TaskFile};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ use crate::ops::Moments;
 use crate::write;
 
 /// Version of the checkpoint's layout; another one is refused.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const METADATA_KEY: &str = "piggyback.checkpoint";
 const BEST_TASK: &str = "best";
 
@@ -31,6 +31,7 @@ const BEST_TASK: &str = "best";
 pub(super) struct Identity {
     pub(super) config: TrainConfig,
     pub(super) fingerprint: String,
+    pub(super) preprocessing: Preprocessing,
     pub(super) classes: Vec<String>,
     pub(super) train_images: usize,
     pub(super) validation_images: usize,
@@ -240,6 +241,10 @@ fn difference(saved: &Identity, ours: &Identity) -> Option<String> {
         (
             "the backbone's weights differ",
             saved.fingerprint == ours.fingerprint,
+        ),
+        (
+            "the backbone's preprocessing differs",
+            saved.preprocessing == ours.preprocessing,
         ),
         ("the classes differ", saved.classes == ours.classes),
         ("the lists of images differ", saved == ours),

@@ -1,16 +1,17 @@
 //! The settings of a training run.
 
-use piggyback_task::{MAX_IMAGE_SIZE, Preprocessing, Resize};
 use serde::{Deserialize, Serialize};
 
 use super::mask_layers::MaskLayers;
 use super::mask_rate::MaskRate;
-use crate::backbone::Architecture;
 use crate::data::Augment;
 use crate::error::{Error, Result};
 use crate::mask::{MaskConfig, MaskKind, ScoreInit};
 use crate::name::named;
 use crate::ops::GradientScaling;
+use crate::preprocessing::{
+    Channels, InterpolationMode, OrBackbone, PreprocessingSettings, ResizeMode,
+};
 
 /// A named set of settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,23 +49,10 @@ pub enum Schedule {
     Cosine,
 }
 
-/// How images are brought to the network's size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ResizeMode {
-    /// Both sides to the size; the aspect ratio is not kept.
-    Squash,
-    /// The short side to 8/7 of the size, then the centre: ImageNet's 256 to 224.
-    Crop,
-    /// The short side to the size, then the centre.
-    Fit,
-}
-
 named!(
     Recipe,
     NormMode,
     Schedule,
-    ResizeMode,
     MaskKind,
     ScoreInit,
     GradientScaling
@@ -107,9 +95,15 @@ pub struct TrainConfig {
     /// How a score's gradient is scaled.
     pub gradient_scaling: GradientScaling,
     /// Side of the network's input, pixels.
-    pub image_size: u32,
+    pub image_size: OrBackbone<u32>,
     /// How images are brought to that size.
     pub resize: ResizeMode,
+    /// How pixels are interpolated.
+    pub interpolation: InterpolationMode,
+    /// Mean of each channel, in units of the full range.
+    pub mean: OrBackbone<Channels>,
+    /// Standard deviation of each channel, in units of the full range.
+    pub std: OrBackbone<Channels>,
     /// Name of an augmentation preset, see [`Augment::preset`].
     pub augment: String,
     /// What every random choice comes from.
@@ -145,8 +139,11 @@ impl TrainConfig {
             score_start: 1e-2,
             threshold: 5e-3,
             gradient_scaling: masks.gradient_scaling,
-            image_size: 224,
-            resize: ResizeMode::Crop,
+            image_size: OrBackbone::BACKBONE,
+            resize: ResizeMode::Backbone,
+            interpolation: InterpolationMode::Backbone,
+            mean: OrBackbone::BACKBONE,
+            std: OrBackbone::BACKBONE,
             augment: "light".into(),
             seed: 0,
             val_share: 0.1,
@@ -170,8 +167,6 @@ impl TrainConfig {
                 score_start: 1e-2,
                 threshold: 5e-3,
                 gradient_scaling: GradientScaling::None,
-                image_size: 224,
-                resize: ResizeMode::Crop,
                 augment: "paper".into(),
                 ..default
             },
@@ -198,20 +193,14 @@ impl TrainConfig {
         }
     }
 
-    /// How images become the network's input, given what the backbone's weights expect.
-    pub fn preprocessing(&self, backbone: &Preprocessing) -> Preprocessing {
-        let size = self.image_size;
-        let resize = match self.resize {
-            ResizeMode::Squash => Resize::Squash,
-            ResizeMode::Crop => {
-                Resize::ShortSide((u64::from(size) * 8 / 7).min(u64::from(u32::MAX)) as u32)
-            }
-            ResizeMode::Fit => Resize::ShortSide(size),
-        };
-        Preprocessing {
-            image_size: size,
-            resize,
-            ..backbone.clone()
+    /// How images are prepared, as far as it is not left to the backbone.
+    pub fn preprocessing(&self) -> PreprocessingSettings {
+        PreprocessingSettings {
+            image_size: self.image_size,
+            resize: self.resize,
+            interpolation: self.interpolation,
+            mean: self.mean,
+            std: self.std,
         }
     }
 
@@ -235,7 +224,7 @@ impl TrainConfig {
         }
         // Batch statistics of one image would have no variance on a 1x1 map.
         at_least("batch-size", self.batch_size, 2)?;
-        at_least("image-size", self.image_size as usize, 32)?;
+        self.preprocessing().validate()?;
         let rates = [
             ("lr-mask", self.lr_mask.resolve(1)),
             ("lr-norm", self.lr_norm),
@@ -258,15 +247,6 @@ impl TrainConfig {
         if self.mask == MaskKind::Ternary && self.threshold < 0.0 {
             let reason = "a ternary mask negates weights below zero, so it cannot be negative";
             return Err(Error::setting("threshold", reason));
-        }
-        let preprocessing = self.preprocessing(&Architecture::MobileNetV2.preprocessing());
-        if preprocessing.validate().is_err() {
-            let most = match self.resize {
-                ResizeMode::Crop => MAX_IMAGE_SIZE / 8 * 7,
-                ResizeMode::Fit | ResizeMode::Squash => MAX_IMAGE_SIZE,
-            };
-            let reason = format!("{} is more than {most}", self.image_size);
-            return Err(Error::setting("image-size", reason));
         }
         if !(self.val_share > 0.0 && self.val_share < 1.0) {
             let reason = format!("{} is not a share between 0 and 1", self.val_share);
@@ -322,21 +302,7 @@ mod tests {
         refused(
             "image-size",
             TrainConfig {
-                image_size: 31,
-                ..good()
-            },
-        );
-        refused(
-            "image-size",
-            TrainConfig {
-                image_size: 4000,
-                ..good()
-            },
-        );
-        refused(
-            "image-size",
-            TrainConfig {
-                image_size: u32::MAX,
+                image_size: 31.into(),
                 ..good()
             },
         );

@@ -22,7 +22,7 @@ use std::sync::atomic::AtomicBool;
 use piggyback_task::TaskFile;
 use serde::{Deserialize, Serialize};
 
-pub use config::{NormMode, Recipe, ResizeMode, Schedule, TrainConfig};
+pub use config::{NormMode, Recipe, Schedule, TrainConfig};
 pub use mask_layers::MaskLayers;
 pub use mask_rate::{Auto, MaskRate};
 
@@ -127,7 +127,7 @@ pub struct Trained {
 /// use piggyback::train::{TrainConfig, Trainer};
 ///
 /// let backbone = Backbone::load("mobilenet_v2.pth", &Device::flex())?;
-/// let config = TrainConfig { image_size: 96, ..TrainConfig::default() };
+/// let config = TrainConfig { image_size: 96.into(), ..TrainConfig::default() };
 /// let trained = Trainer::new(config).train(&backbone, &ImageFolder::open("data/flags")?)?;
 /// trained.task.save("flags.task.safetensors")?;
 /// # Ok::<(), piggyback::Error>(())
@@ -198,8 +198,8 @@ impl<'a> Trainer<'a> {
                 .train()
                 .split_validation(config.val_share, config.seed)?,
         };
-        let identity = Identity::new(&config, backbone, &train, &validation);
-        let preprocessing = config.preprocessing(backbone.preprocessing());
+        let preprocessing = config.preprocessing().apply(backbone.preprocessing())?;
+        let identity = Identity::new(&config, backbone, &preprocessing, &train, &validation);
         let loader_config = LoaderConfig {
             skip_bad: config.skip_bad,
             ..LoaderConfig::training(

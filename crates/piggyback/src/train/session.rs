@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
-use piggyback_task::{TaskFile, TrainingRecord};
+use piggyback_task::{Preprocessing, TaskFile, TrainingRecord};
 
 use super::checkpoint::{self, Identity, Position, State, trained_tensors};
 use super::config::{NormMode, TrainConfig};
@@ -307,6 +307,7 @@ impl Identity {
     pub(super) fn new(
         config: &TrainConfig,
         backbone: &Backbone,
+        preprocessing: &Preprocessing,
         train: &Samples,
         validation: &Samples,
     ) -> Self {
@@ -326,6 +327,7 @@ impl Identity {
                 ..config.clone()
             },
             fingerprint: backbone.id().fingerprint.to_string(),
+            preprocessing: preprocessing.clone(),
             classes: train.classes().to_vec(),
             train_images: train.len(),
             validation_images: validation.len(),

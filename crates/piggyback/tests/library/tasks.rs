@@ -9,8 +9,9 @@ use burn::tensor::Device;
 use piggyback::backbone::Architecture;
 use piggyback::data::{Image, ImageFolder, Samples};
 use piggyback::evaluate::{EvaluateConfig, evaluate};
+use piggyback::preprocessing::ResizeMode;
 use piggyback::task::TaskFile;
-use piggyback::train::{Event, MaskLayers, NormMode, Recipe, ResizeMode, TrainConfig, Trained};
+use piggyback::train::{Event, MaskLayers, NormMode, Recipe, TrainConfig, Trained};
 use piggyback::{Backbone, Engine, Error, Trainer};
 
 const SIDE: u32 = 32;
@@ -62,7 +63,7 @@ fn config() -> TrainConfig {
         lr_mask: 3e-3.into(),
         lr_norm: 1e-2,
         lr_head: 1e-2,
-        image_size: SIDE,
+        image_size: SIDE.into(),
         resize: ResizeMode::Fit,
         augment: "none".into(),
         val_share: 0.25,

@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use piggyback::backbone::{Architecture, StateDict};
 use piggyback::data::{Image, ImageFolder};
+use piggyback::preprocessing::PreprocessingSettings;
 use piggyback::task::TaskFile;
 use piggyback::train::{Event, Recipe, TrainConfig, Trainer};
 use piggyback::{Backbone, Engine};
@@ -307,7 +308,7 @@ fn training(backbone: &Backbone, scratch: &Path) -> Result<Vec<Measurement>> {
         let config = TrainConfig {
             epochs: 1,
             batch_size: BATCH,
-            image_size: SIDE,
+            image_size: SIDE.into(),
             ..TrainConfig::recipe(recipe)
         };
         let mut ends: Vec<Instant> = Vec::new();
@@ -348,11 +349,11 @@ fn resident_bytes() -> Option<usize> {
 /// A task from its file, for inputs of `side` pixels whatever it was trained on.
 fn task_for(path: &Path, side: u32) -> Result<TaskFile> {
     let mut task = TaskFile::open(path)?;
-    task.preprocessing = TrainConfig {
-        image_size: side,
-        ..TrainConfig::default()
-    }
-    .preprocessing(&task.preprocessing);
+    let settings = PreprocessingSettings {
+        image_size: side.into(),
+        ..PreprocessingSettings::default()
+    };
+    task.preprocessing = settings.apply(&task.preprocessing)?;
     Ok(task)
 }
 

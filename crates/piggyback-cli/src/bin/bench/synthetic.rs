@@ -54,7 +54,7 @@ pub(crate) fn random_tasks(
     folder: &Path,
 ) -> Result<Vec<PathBuf>> {
     let config = TrainConfig {
-        image_size: SIDE,
+        image_size: SIDE.into(),
         ..TrainConfig::default()
     };
     let mut files = Vec::new();
@@ -85,7 +85,9 @@ pub(crate) fn random_tasks(
             backbone: backbone.id(),
             layout: Layout::Torch,
             classes: (0..CLASSES).map(class_name).collect(),
-            preprocessing: config.preprocessing(&architecture.preprocessing()),
+            preprocessing: config
+                .preprocessing()
+                .apply(&architecture.preprocessing())?,
             masks,
             norms,
             head: Head {
