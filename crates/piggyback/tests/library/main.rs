@@ -3,5 +3,6 @@
 
 mod checkpoints;
 mod parity;
+mod real_weights;
 mod support;
 mod tasks;

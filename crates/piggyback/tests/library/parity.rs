@@ -1,4 +1,5 @@
-//! The networks compute what torchvision computes.
+//! The networks compute what torchvision computes, and EfficientNet-Lite what a PyTorch definition of
+//! its own computes.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +8,8 @@ use burn::tensor::{Device, Tensor};
 use piggyback::Backbone;
 use piggyback::backbone::Architecture;
 
-fn check(architecture: Architecture) {
-    let golden = golden(architecture.name());
+fn check(folder: &str, architecture: Architecture) {
+    let golden = golden(folder, architecture.name());
     let state = filled(architecture, 1000);
 
     let shapes: BTreeMap<String, Vec<u64>> = golden["state_dict"]
@@ -57,55 +58,144 @@ fn check(architecture: Architecture) {
 
 #[test]
 fn mobilenet_v2() {
-    check(Architecture::MobileNetV2);
+    check("torchvision", Architecture::MobileNetV2);
 }
 
 #[test]
 fn resnet18() {
-    check(Architecture::ResNet18);
+    check("torchvision", Architecture::ResNet18);
 }
 
 #[test]
 fn resnet34() {
-    check(Architecture::ResNet34);
+    check("torchvision", Architecture::ResNet34);
 }
 
 #[test]
 fn resnet50() {
-    check(Architecture::ResNet50);
+    check("torchvision", Architecture::ResNet50);
 }
 
 #[test]
 fn resnet101() {
-    check(Architecture::ResNet101);
+    check("torchvision", Architecture::ResNet101);
+}
+
+#[test]
+fn resnet152() {
+    check("torchvision", Architecture::ResNet152);
 }
 
 #[test]
 fn vgg11() {
-    check(Architecture::Vgg11);
+    check("torchvision", Architecture::Vgg11);
+}
+
+#[test]
+fn vgg11_bn() {
+    check("torchvision", Architecture::Vgg11Bn);
+}
+
+#[test]
+fn vgg13() {
+    check("torchvision", Architecture::Vgg13);
+}
+
+#[test]
+fn vgg13_bn() {
+    check("torchvision", Architecture::Vgg13Bn);
 }
 
 #[test]
 fn vgg16() {
-    check(Architecture::Vgg16);
+    check("torchvision", Architecture::Vgg16);
 }
 
 #[test]
 fn vgg16_bn() {
-    check(Architecture::Vgg16Bn);
+    check("torchvision", Architecture::Vgg16Bn);
+}
+
+#[test]
+fn vgg19() {
+    check("torchvision", Architecture::Vgg19);
 }
 
 #[test]
 fn vgg19_bn() {
-    check(Architecture::Vgg19Bn);
+    check("torchvision", Architecture::Vgg19Bn);
 }
 
 #[test]
 fn densenet121() {
-    check(Architecture::DenseNet121);
+    check("torchvision", Architecture::DenseNet121);
+}
+
+#[test]
+fn densenet161() {
+    check("torchvision", Architecture::DenseNet161);
 }
 
 #[test]
 fn densenet169() {
-    check(Architecture::DenseNet169);
+    check("torchvision", Architecture::DenseNet169);
+}
+
+#[test]
+fn densenet201() {
+    check("torchvision", Architecture::DenseNet201);
+}
+
+#[test]
+fn efficientnet_lite0() {
+    check("efficientnet", Architecture::EfficientNetLite0);
+}
+
+#[test]
+fn efficientnet_lite1() {
+    check("efficientnet", Architecture::EfficientNetLite1);
+}
+
+#[test]
+fn efficientnet_lite2() {
+    check("efficientnet", Architecture::EfficientNetLite2);
+}
+
+#[test]
+fn efficientnet_lite3() {
+    check("efficientnet", Architecture::EfficientNetLite3);
+}
+
+#[test]
+fn efficientnet_lite4() {
+    check("efficientnet", Architecture::EfficientNetLite4);
+}
+
+/// The least input: one pixel is left after the last stage, or none but padding.
+#[test]
+fn images_of_32_pixels_are_enough() {
+    for architecture in [
+        Architecture::MobileNetV2,
+        Architecture::ResNet18,
+        Architecture::Vgg11,
+        Architecture::DenseNet121,
+        Architecture::EfficientNetLite0,
+    ] {
+        let device = Device::flex();
+        let state = filled(architecture, 3);
+        let backbone = Backbone::from_state_dict(&state, None, &device).unwrap();
+        for side in [32, 37] {
+            let pixels = uniform("images", 3 * side * side);
+            let images = Tensor::<1>::from_data(pixels.as_slice(), &device);
+            let logits = backbone
+                .classify(images.reshape([1, 3, side, side]))
+                .unwrap();
+            let logits = logits.into_data().try_to_vec::<f32>().unwrap();
+            assert_eq!(logits.len(), 3);
+            assert!(
+                logits.iter().all(|logit| logit.is_finite()),
+                "{architecture} {side}"
+            );
+        }
+    }
 }

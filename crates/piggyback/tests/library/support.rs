@@ -78,9 +78,9 @@ fn values(name: &str, shape: &[usize], norms: &[String]) -> Vec<f32> {
     u.into_iter().map(value).collect()
 }
 
-/// Golden file `name` of `tests/golden/torchvision`.
-pub(crate) fn golden(name: &str) -> serde_json::Value {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/torchvision");
-    let text = std::fs::read_to_string(format!("{folder}/{name}.json")).unwrap();
+/// Golden file `name` in a folder of `tests/golden`.
+pub(crate) fn golden(folder: &str, name: &str) -> serde_json::Value {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
+    let text = std::fs::read_to_string(format!("{golden}/{folder}/{name}.json")).unwrap();
     serde_json::from_str(&text).unwrap()
 }

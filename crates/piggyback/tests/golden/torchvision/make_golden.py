@@ -144,12 +144,14 @@ def trajectory(norm: str, lr: float, steps: int) -> dict:
             "eval_logits": final.tolist(), "norm_statistics": stats}
 
 
-ARCHS = {"resnet18": 64, "resnet34": 64, "resnet50": 64, "resnet101": 64, "mobilenet_v2": 64}
+ARCHS = ["mobilenet_v2", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
+         "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn",
+         "densenet121", "densenet161", "densenet169", "densenet201"]
 
 if __name__ == "__main__":
     torch.manual_seed(0)
-    for arch, side in ARCHS.items():
-        (HERE / f"{arch}.json").write_text(json.dumps(logits(arch, side)) + "\n")
+    for arch in ARCHS:
+        (HERE / f"{arch}.json").write_text(json.dumps(logits(arch, 64)) + "\n")
         print(arch)
     for norm in ("frozen", "task"):
         (HERE / f"trajectory_{norm}.json").write_text(json.dumps(trajectory(norm, 2e-4, 12)) + "\n")
