@@ -1,4 +1,5 @@
 //! Learns a mask over a network of your own: random weights that are never changed, only chosen from.
+//! Then saves it as a task file, and loads it into a fresh copy of the network.
 //!
 //! ```text
 //! cargo run --release --example mask_your_own_network
@@ -13,6 +14,8 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use piggyback::mask::{self, MaskConfig};
+use piggyback::own_network::OwnBackbone;
+use piggyback::task::{Interpolation, Preprocessing, Resize, TaskFile};
 
 /// Any Burn module will do.
 #[derive(Module, Debug)]
@@ -59,17 +62,18 @@ fn stripes(device: &Device) -> (Tensor<4>, Tensor<1, Int>) {
     )
 }
 
-fn main() {
+fn main() -> piggyback::Result<()> {
     let device = Device::flex().autodiff();
+    // In earnest the weights come from a file; here a seed stands for it.
     device.seed(7);
+    let pretrained = SmallNetwork::new(&device);
+    // What task files will be bound to: all weights but the head's.
+    let backbone = OwnBackbone::new("small-network", &pretrained, "head")?;
 
     // Freeze everything but the head, then let scores choose among the convolution's weights.
-    let network = SmallNetwork::new(&device)
-        .freeze()
-        .unfreeze_group(ParamGroup::from_predicate("head."));
+    let network = (pretrained.clone().freeze()).unfreeze_group(ParamGroup::from_predicate("head."));
     let config = MaskConfig::default();
     let mut network = mask::attach(network, &config, |tensor| tensor.name == "conv.weight");
-    let before = network.conv.weight.base().into_data();
 
     let (images, labels) = stripes(&device);
     let loss = CrossEntropyLossConfig::new().init(&device);
@@ -90,15 +94,31 @@ fn main() {
     }
 
     // The weights are what they were; what was learned is one bit for each, and the head.
-    network
-        .conv
-        .weight
-        .base()
-        .into_data()
-        .assert_eq(&before, true);
-    let masks = mask::masks(&network, &config);
-    println!(
-        "the mask takes {} bytes",
-        masks["conv.weight"].keep().as_bytes().len()
-    );
+    let after = network.conv.weight.base().into_data();
+    after.assert_eq(&pretrained.conv.weight.val().into_data(), true);
+
+    // A task file is made for images; this network's are 8 x 8.
+    let preprocessing = Preprocessing {
+        image_size: 8,
+        interpolation: Interpolation::Bilinear,
+        mean: [0.5; 3],
+        resize: Resize::Squash,
+        std: [0.5; 3],
+    };
+    let classes = ["across".to_owned(), "down".to_owned()];
+    let task = backbone.task(&network, &config, &classes, &preprocessing)?;
+    let path = std::env::temp_dir().join("stripes.task.safetensors");
+    task.save(&path)?;
+    let bytes = task.masks["conv.weight"].keep().as_bytes().len();
+    println!("{} holds a mask of {bytes} bytes", path.display());
+
+    // Elsewhere: the same weights and the file are the trained network.
+    let loaded = backbone.apply(pretrained, &TaskFile::open(&path)?)?;
+    let plain = Device::flex();
+    let images = Tensor::from_data(images.into_data(), &plain);
+    let classes = loaded.forward(images).argmax(1).flatten::<1>(0, 1);
+    let wrong = classes.not_equal(Tensor::from_data(labels.into_data(), &plain));
+    let wrong: i64 = wrong.int().sum().into_scalar();
+    println!("loaded again, it takes {wrong} of 16 images for the other class");
+    Ok(())
 }

@@ -46,6 +46,8 @@
 //! | [`backbone`] | networks, checkpoints, what a backbone is recognised and fingerprinted by |
 //! | [`data`] | image folders, decoding, augmentation, batches in an order that a seed decides |
 //! | [`mask`] | scores and masks, on any Burn module |
+//! | [`own_network`] | task files of any Burn module |
+//! | [`preprocessing`] | how images are prepared where it is not left to the backbone |
 //! | [`train`] | the training loop and its settings |
 //! | [`mod@evaluate`] | errors per class, confusion |
 //! | [`engine`] | one backbone, many tasks: prediction |
@@ -83,6 +85,7 @@ pub mod mask;
 mod materialise;
 mod name;
 mod ops;
+pub mod own_network;
 pub mod plot;
 pub mod preprocessing;
 mod random;

@@ -102,7 +102,7 @@ fn statistics(network: &TaskNetwork) -> BTreeMap<String, Vec<f32>> {
 }
 
 fn follow(norm: NormMode, name: &str) {
-    let golden = golden(name);
+    let golden = golden("torchvision", name);
     let mut start = Start::new(norm);
     let frozen = statistics(&start.network);
     let mut adam = Adam::default();
