@@ -40,6 +40,13 @@ fn verify() {
 }
 
 #[test]
+fn backbone() {
+    check("backbone", &["backbone", "--help"]);
+    check("backbone_list", &["backbone", "list", "--help"]);
+    check("backbone_fetch", &["backbone", "fetch", "--help"]);
+}
+
+#[test]
 fn completions() {
     check("completions", &["completions", "--help"]);
 }

@@ -193,6 +193,7 @@ impl Hub {
                 model,
                 format!("cannot be asked for ({error}); check the endpoint and the token"),
             ),
+            ureq::Error::Io(error) => self.no_answer(&error),
             error => self.no_answer(&error),
         })?;
         match answer.status().as_u16() {

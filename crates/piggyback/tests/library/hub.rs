@@ -282,6 +282,26 @@ fn an_index_cannot_lead_out_of_the_cache() {
 }
 
 #[test]
+fn two_at_once_take_turns() {
+    let (server, cache) = start(Behaviour::default());
+    let folder = cache.path().join("hub/timm--tiny.test");
+    fs::create_dir_all(&folder).unwrap();
+    let other = fs::File::create(folder.join(".lock")).unwrap();
+    other.lock().unwrap();
+    let hub = Hub::new(&server.address("127.0.0.1"), None, cache.path()).unwrap();
+    let mut waited = false;
+    let fetched = hub.fetch(MODEL, "main", None, |progress| {
+        if progress == Progress::Waiting {
+            waited = true;
+            assert!(server.requests().is_empty());
+            other.unlock().unwrap();
+        }
+    });
+    check_weights(&cache, &fetched.unwrap(), 300_000);
+    assert!(waited);
+}
+
+#[test]
 fn refusals_say_what_to_do() {
     let (server, cache) = start(Behaviour::default());
     for (status, part) in [
