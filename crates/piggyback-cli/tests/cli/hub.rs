@@ -95,6 +95,31 @@ fn a_copy_goes_where_it_is_wanted() {
 }
 
 #[test]
+fn a_checkpoint_in_parts_is_not_copied() {
+    let index = "model.safetensors.index.json";
+    let contents = [
+        (index, r#"{"weight_map": {"a": "m-1.safetensors"}}"#),
+        ("m-1.safetensors", "part"),
+    ];
+    let siblings = contents
+        .map(|(name, content)| serde_json::json!({"rfilename": name, "size": content.len()}));
+    let listing = serde_json::json!({"sha": COMMIT, "siblings": siblings});
+    let server = Server::start(Behaviour {
+        listing: Some(listing.to_string()),
+        files: (contents.iter())
+            .map(|(name, content)| (name.to_string(), content.as_bytes().to_vec()))
+            .collect(),
+        ..Behaviour::default()
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("w.safetensors");
+    fetch(&server, folder.path(), &["--out", text(&out)]).refused_with(&["2 files", index]);
+    assert!(!out.exists());
+    let run = fetch(&server, folder.path(), &["--json"]).ends_with(0);
+    assert_eq!(run.json()[0]["files"].as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn a_token_is_taken_from_the_environment() {
     let server = Server::start(Behaviour::default());
     let cache = tempfile::tempdir().unwrap();

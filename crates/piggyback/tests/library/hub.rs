@@ -324,6 +324,14 @@ fn refusals_say_what_to_do() {
     refused(hub.fetch("../x", "main", None, |_| {}), &["OWNER/NAME"]);
     refused(hub.fetch(MODEL, "..", None, |_| {}), &["no revision"]);
     refused(hub.fetch(MODEL, "gone", None, |_| {}), &["404"]);
+    let commit = "f".repeat(40);
+    let another = hub.fetch(MODEL, &commit, None, |_| {});
+    refused(another, &[&commit, "the hub sent", COMMIT]);
+    server.set(Behaviour {
+        listing: Some(listing().replace("\"size\"", "\"length\"")),
+        ..Behaviour::default()
+    });
+    refused(fetch(&server, &cache), &["without a size"]);
     let endpoint = Hub::new("huggingface.co", None, cache.path());
     assert!(endpoint.unwrap_err().to_string().contains("https://"));
 }

@@ -127,7 +127,10 @@ fn answer(
     if let Some(status) = behaviour.status {
         return reply(status, String::new(), b"", 0);
     }
-    if path == format!("/api/models/{MODEL}/revision/main?blobs=true") {
+    let asked = path.strip_prefix(&format!("/api/models/{MODEL}/revision/"));
+    let revision = asked.and_then(|asked| asked.strip_suffix("?blobs=true"));
+    // All commits are one here.
+    if revision.is_some_and(|revision| revision == "main" || revision.len() == 40) {
         let listing = behaviour.listing.unwrap_or_else(listing);
         return reply(200, String::new(), listing.as_bytes(), listing.len());
     }
