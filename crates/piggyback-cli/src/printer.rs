@@ -72,11 +72,22 @@ impl Printer {
 
     /// A bar over `total` things with time left and a message, drawn if stderr is a terminal.
     pub(crate) fn bar(&self, total: usize) -> ProgressBar {
-        let bar = ProgressBar::new(total as u64);
+        let template = "{prefix} {wide_bar} {pos}/{len} {msg} {eta} left";
+        self.styled_bar(total as u64, template)
+    }
+
+    /// A bar over bytes that come, with their speed.
+    #[cfg(feature = "hub")]
+    pub(crate) fn byte_bar(&self, total_bytes: u64) -> ProgressBar {
+        let template = "{prefix} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left";
+        self.styled_bar(total_bytes, template)
+    }
+
+    fn styled_bar(&self, total: u64, template: &str) -> ProgressBar {
+        let bar = ProgressBar::new(total);
         if self.quiet {
             return ProgressBar::hidden();
         }
-        let template = "{prefix} {wide_bar} {pos}/{len} {msg} {eta} left";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }

@@ -1,26 +1,39 @@
 //! Files the program writes besides task files: whole or not at all.
 
 use std::fs;
-use std::io::Write;
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
 /// Writes a file in place of one that is there; whatever happens, `path` holds the old or the new one.
 pub(crate) fn file(path: &Path, content: &str) -> Result<()> {
-    let attempt = || -> std::io::Result<()> {
-        match fs::metadata(path) {
-            // Renaming over a device or a pipe would replace it.
-            Ok(found) if !found.is_file() => fs::write(path, content),
-            _ => {
-                let mut file = temporary(folder(path))?;
-                file.write_all(content.as_bytes())?;
-                file.as_file().sync_all()?;
-                file.persist(path).map(drop).map_err(|error| error.error)
-            }
+    whole(path, content.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Copies the content of `source` to `path`, as [`file`] writes.
+#[cfg(feature = "hub")]
+pub(crate) fn copy(source: &Path, path: &Path) -> Result<()> {
+    let opened = fs::File::open(source);
+    let content = opened.with_context(|| format!("cannot read {}", source.display()))?;
+    whole(path, content)
+        .with_context(|| format!("cannot copy {} to {}", source.display(), path.display()))
+}
+
+fn whole(path: &Path, mut content: impl Read) -> std::io::Result<()> {
+    match fs::metadata(path) {
+        // Renaming over a device or a pipe would replace it.
+        Ok(found) if !found.is_file() => {
+            let mut file = fs::OpenOptions::new().write(true).open(path)?;
+            std::io::copy(&mut content, &mut file).map(drop)
         }
-    };
-    attempt().with_context(|| format!("cannot write {}", path.display()))
+        _ => {
+            let mut file = temporary(folder(path))?;
+            std::io::copy(&mut content, &mut file)?;
+            file.as_file().sync_all()?;
+            file.persist(path).map(drop).map_err(|error| error.error)
+        }
+    }
 }
 
 /// Fails where [`file`] could not write or would replace one of `inputs`, before there is anything

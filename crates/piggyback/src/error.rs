@@ -95,6 +95,24 @@ pub enum Error {
         /// The names there are.
         loaded: Vec<String>,
     },
+    /// A model that cannot be had from the hub.
+    #[error("hf:{model} {reason}")]
+    Hub {
+        /// The model, `owner/name`.
+        model: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A hub that does not answer.
+    #[error(
+        "cannot reach {endpoint}: {reason}; check the network, and HTTPS_PROXY if there is a proxy"
+    )]
+    Unreachable {
+        /// The hub's address.
+        endpoint: String,
+        /// What happened instead of an answer.
+        reason: String,
+    },
 }
 
 impl Error {

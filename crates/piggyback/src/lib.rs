@@ -52,6 +52,7 @@
 //! | [`mod@evaluate`] | errors per class, confusion |
 //! | [`engine`] | one backbone, many tasks: prediction |
 //! | [`task`] | the task file (the crate `piggyback-task`, which needs no tensor library) |
+//! | `hub` | model files from the Hugging Face hub (Cargo feature `hub`) |
 //! | [`plot`] | zeros per layer and learning curves as SVG |
 //!
 //! # What can be relied on
@@ -81,6 +82,8 @@ pub mod device;
 pub mod engine;
 pub mod error;
 pub mod evaluate;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod mask;
 mod materialise;
 mod name;

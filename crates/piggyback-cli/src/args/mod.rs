@@ -1,5 +1,6 @@
 //! What the command line may say. Nothing here reads a file or prints.
 
+mod backbone;
 mod eval;
 mod inspect;
 mod predict;
@@ -15,6 +16,9 @@ use clap_complete::Shell;
 use piggyback::backbone::Architecture;
 use piggyback::train::TrainConfig;
 
+#[cfg(feature = "hub")]
+pub(crate) use backbone::FetchArgs;
+pub(crate) use backbone::{BackboneCommand, BackboneVerb, ListArgs};
 pub(crate) use eval::EvalArgs;
 pub(crate) use inspect::{InspectArgs, ShownClasses};
 pub(crate) use predict::{NamedTask, PredictArgs, task_name};
@@ -92,6 +96,8 @@ pub(crate) enum Verb {
     Inspect(InspectArgs),
     /// Check that task files are intact, fit the backbone, and answer the same every time
     Verify(VerifyArgs),
+    /// List and get the networks that tasks are learned on
+    Backbone(BackboneCommand),
     /// Write a completion script for a shell to stdout
     #[command(after_help = "\
 Example:
@@ -128,11 +134,14 @@ pub(crate) fn parse() -> Args {
 
 /// The program's whole command line.
 pub(crate) fn command() -> Command {
-    // The twins follow one rule, which the help states once.
-    let quiet_about_twins = |command: Command| command.mut_args(|arg| arg.hide_env(true));
-    quiet_about_twins(Args::command())
+    quiet_about_twins(Args::command()).mut_subcommand("train", with_defaults)
+}
+
+/// Leaves the environment twins out of the help: they follow one rule, which is stated once.
+fn quiet_about_twins(command: Command) -> Command {
+    command
+        .mut_args(|arg| arg.hide_env(true))
         .mut_subcommands(quiet_about_twins)
-        .mut_subcommand("train", with_defaults)
 }
 
 /// Adds the default recipe's values to the help of train's settings.
@@ -206,27 +215,29 @@ mod tests {
                 command.get_name()
             );
         }
-    }
-
-    #[test]
-    fn every_option_has_its_environment_twin() {
-        let command = command();
-        check_twins(&command);
         command.get_subcommands().for_each(check_twins);
     }
 
     #[test]
-    fn every_option_and_verb_has_help() {
-        for verb in command().get_subcommands() {
-            assert!(verb.get_about().is_some(), "{}", verb.get_name());
-            for arg in verb.get_arguments() {
-                assert!(
-                    arg.get_help().is_some(),
-                    "{} {}",
-                    verb.get_name(),
-                    arg.get_id()
-                );
-            }
+    fn every_option_has_its_environment_twin() {
+        check_twins(&command());
+    }
+
+    fn check_help(command: &Command) {
+        assert!(command.get_about().is_some(), "{}", command.get_name());
+        for arg in command.get_arguments() {
+            assert!(
+                arg.get_help().is_some(),
+                "{} {}",
+                command.get_name(),
+                arg.get_id()
+            );
         }
+        command.get_subcommands().for_each(check_help);
+    }
+
+    #[test]
+    fn every_option_and_verb_has_help() {
+        check_help(&command());
     }
 }

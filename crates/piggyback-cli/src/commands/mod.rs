@@ -1,5 +1,6 @@
 //! One file per verb.
 
+mod backbone;
 mod completions;
 mod eval;
 mod inspect;
@@ -52,6 +53,7 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<Outcome> {
         Verb::Predict(args) => predict::run(args, printer),
         Verb::Inspect(args) => inspect::run(args, printer),
         Verb::Verify(args) => verify::run(args, printer),
+        Verb::Backbone(command) => backbone::run(command, printer),
         Verb::Completions { shell } => completions::run(*shell, printer),
     }
 }

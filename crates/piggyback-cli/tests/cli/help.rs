@@ -40,6 +40,18 @@ fn verify() {
 }
 
 #[test]
+fn backbone_list() {
+    check("backbone_list", &["backbone", "list", "--help"]);
+}
+
+#[test]
+#[cfg(feature = "hub")]
+fn backbone() {
+    check("backbone", &["backbone", "--help"]);
+    check("backbone_fetch", &["backbone", "fetch", "--help"]);
+}
+
+#[test]
 fn completions() {
     check("completions", &["completions", "--help"]);
 }

@@ -1,10 +1,17 @@
 //! The program from outside: what it prints, what it leaves on disk, and its exit codes.
 
+mod backbone;
 #[cfg(unix)]
 mod bad_files;
 mod bad_training;
 mod common;
 mod help;
+#[cfg(feature = "hub")]
+mod hub;
+// The library's tests have it.
+#[cfg(feature = "hub")]
+#[path = "../../../piggyback/tests/library/hub_server.rs"]
+mod hub_server;
 mod journey;
 mod own_classes;
 #[cfg(unix)]

@@ -27,6 +27,7 @@ fn unknown_flags_and_values_are_refused() {
         (&["train", "--mask", "octal"], "binary, ternary"),
         (&["train", "--epochs", "0"], "--epochs"),
         (&["inspect"], "FILE"),
+        (&["backbone"], "list"),
         (&["inspect", "--threads", "0", "file"], "--threads"),
         (&["inspect", "--quiet", "--verbose", "file"], "--verbose"),
         (&["predict", "--backbone", "w"], "IMAGE"),

@@ -230,6 +230,14 @@ impl Architecture {
             .sum()
     }
 
+    /// Number of weights that masks may cover, as in [`Backbone::maskable`](super::Backbone::maskable).
+    pub fn maskable_weights(self) -> usize {
+        (self.tensors().iter())
+            .filter(|tensor| tensor.is_maskable())
+            .map(|tensor| tensor.shape.iter().product::<usize>())
+            .sum()
+    }
+
     /// Products that are added up in convolutions and fully connected layers for one image with
     /// `side` pixels a side, without the head.
     pub fn multiply_adds(self, side: usize) -> u64 {

@@ -2,6 +2,10 @@
 #![allow(missing_docs)]
 
 mod checkpoints;
+#[cfg(feature = "hub")]
+mod hub;
+#[cfg(feature = "hub")]
+mod hub_server;
 mod parity;
 mod real_weights;
 mod support;

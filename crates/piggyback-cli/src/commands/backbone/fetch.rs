@@ -1,0 +1,170 @@
+use std::borrow::Cow;
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use indicatif::ProgressBar;
+use piggyback::hub::{ENDPOINT, FetchedFile, Hub, Progress};
+use serde::Serialize;
+
+use crate::args::FetchArgs;
+use crate::commands::Outcome;
+use crate::printer::Printer;
+use crate::report::{count, thousands};
+use crate::write;
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    path: Cow<'a, str>,
+    model: &'a str,
+    revision: &'a str,
+    commit: &'a str,
+    /// Of all files, as are the downloaded ones.
+    bytes: u64,
+    sha256: &'a str,
+    downloaded_bytes: u64,
+    files: &'a [FetchedFile],
+}
+
+pub(super) fn run(args: &FetchArgs, printer: &Printer) -> Result<Outcome> {
+    if let Some(out) = &args.out {
+        if out.exists() && !args.force {
+            bail!(
+                "{} already exists; choose another --out, or replace it with --force",
+                out.display()
+            );
+        }
+        write::check_target(out, &[])?;
+    }
+    let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned());
+    let token = variable("HF_TOKEN");
+    let hub = Hub::new(&endpoint, token.as_deref(), cache_folder(args)?)
+        .context("HF_ENDPOINT is the hub's address")?;
+
+    let mut bar = Bar::new(printer);
+    let fetched = hub.fetch(
+        &args.model,
+        &args.revision,
+        args.file.as_deref(),
+        |progress| bar.show(progress),
+    );
+    drop(bar);
+    let fetched = fetched?;
+
+    let Some(first) = fetched.files.first() else {
+        bail!("nothing was fetched");
+    };
+    let sum = |of: fn(&FetchedFile) -> u64| fetched.files.iter().map(of).sum();
+    let summary = Summary {
+        path: args.out.as_ref().unwrap_or(&first.path).to_string_lossy(),
+        model: &args.model,
+        revision: &args.revision,
+        commit: &fetched.commit,
+        bytes: sum(|file| file.bytes),
+        sha256: &first.sha256,
+        downloaded_bytes: sum(|file| file.downloaded_bytes),
+        files: &fetched.files,
+    };
+    if let Some(out) = &args.out {
+        copy(&fetched.files, &first.path, out)?;
+    }
+    printer.note(&format!(
+        "{}, {} bytes, {} of them downloaded now; commit {}",
+        count(fetched.files.len(), "file"),
+        thousands(summary.bytes),
+        thousands(summary.downloaded_bytes),
+        summary.commit
+    ));
+    if args.json {
+        printer.json(&summary)?;
+    } else {
+        printer.result(&summary.path)?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Copies a checkpoint out of the cache.
+fn copy(files: &[FetchedFile], path: &Path, out: &Path) -> Result<()> {
+    if files.len() > 1 {
+        bail!(
+            "the checkpoint is in {}, of which --out takes one; use its index {} instead",
+            count(files.len(), "file"),
+            path.display()
+        );
+    }
+    write::check_no_input(out, &[path])?;
+    write::copy(path, out)
+}
+
+/// Where fetched files are kept.
+fn cache_folder(args: &FetchArgs) -> Result<PathBuf> {
+    if let Some(folder) = &args.cache {
+        return Ok(folder.clone());
+    }
+    let named = |name| variable(name).map(PathBuf::from);
+    let windows = || named("LOCALAPPDATA").filter(|_| cfg!(windows));
+    // As the XDG rules want it, a relative folder does not count.
+    (named("XDG_CACHE_HOME").filter(|folder| folder.is_absolute()))
+        .or_else(windows)
+        .or_else(|| Some(env::home_dir()?.join(".cache")))
+        .map(|folder| folder.join("piggyback"))
+        .context("there is no home folder to keep the file in; say where with --cache")
+}
+
+/// A variable of the environment that is not empty.
+fn variable(name: &str) -> Option<String> {
+    let value = env::var(name).ok()?.trim().to_owned();
+    (!value.is_empty()).then_some(value)
+}
+
+/// Shows a download.
+struct Bar<'a> {
+    printer: &'a Printer,
+    /// The file that is coming.
+    file: String,
+    bytes: ProgressBar,
+}
+
+impl<'a> Bar<'a> {
+    fn new(printer: &'a Printer) -> Self {
+        Self {
+            printer,
+            file: String::new(),
+            bytes: ProgressBar::hidden(),
+        }
+    }
+
+    fn show(&mut self, progress: Progress<'_>) {
+        match progress {
+            Progress::Waiting => self
+                .printer
+                .note("waiting for another piggyback that fetches the same model"),
+            Progress::Offline { reason, commit } => self.printer.warn(&format!(
+                "{reason}; going on with commit {commit}, which it was last time"
+            )),
+            Progress::Downloading {
+                file,
+                bytes,
+                total_bytes,
+            } => {
+                if self.file != file {
+                    self.bytes.finish_and_clear();
+                    self.bytes = self.printer.byte_bar(total_bytes);
+                    self.bytes.set_prefix(file.to_owned());
+                    self.file = file.to_owned();
+                    self.bytes.set_position(bytes);
+                    // What an earlier run brought says nothing about the speed of this one.
+                    self.bytes.reset_eta();
+                }
+                self.bytes.set_position(bytes);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Bar<'_> {
+    fn drop(&mut self) {
+        self.bytes.finish_and_clear();
+    }
+}
