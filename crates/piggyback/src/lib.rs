@@ -51,6 +51,7 @@
 //! | [`train`] | the training loop and its settings |
 //! | [`mod@evaluate`] | errors per class, confusion |
 //! | [`engine`] | one backbone, many tasks: prediction |
+//! | [`mod@export`] | a task's own network as ONNX, safetensors or a PyTorch checkpoint |
 //! | [`task`] | the task file (the crate `piggyback-task`, which needs no tensor library) |
 //! | `hub` | model files from the Hugging Face hub (Cargo feature `hub`) |
 //! | [`plot`] | zeros per layer and learning curves as SVG |
@@ -82,6 +83,7 @@ pub mod device;
 pub mod engine;
 pub mod error;
 pub mod evaluate;
+pub mod export;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod mask;

@@ -62,6 +62,16 @@ impl Materialised {
         self.head.forward(self.network.forward(images))
     }
 
+    /// The layers up to the pooled features.
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The task's head.
+    pub(crate) fn head(&self) -> &Linear {
+        &self.head
+    }
+
     /// Memory of the effective weights.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

@@ -51,14 +51,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::tensor::Tensor;
 use piggyback_task::{
     BackboneId, Dtype, FingerprintBuilder, Head, Layout, Preprocessing, TaskFile, TrainingRecord,
     Values,
 };
 
-use crate::backbone::{FieldPath, Replace, map_tensors};
+use crate::backbone::{Replace, TensorValues, map_tensors, tensor_values};
 use crate::error::{Error, Result};
 use crate::mask::{self, MaskConfig};
 
@@ -292,7 +292,7 @@ fn owner(name: &str) -> &str {
 }
 
 /// The modules with running statistics of which a tensor learns.
-fn learned_norms(tensors: &[OwnTensor]) -> BTreeSet<String> {
+fn learned_norms(tensors: &[TensorValues]) -> BTreeSet<String> {
     let norms = (tensors.iter()).filter_map(|tensor| tensor.name.strip_suffix(".running_mean"));
     norms
         .filter(|norm| (tensors.iter()).any(|tensor| tensor.learns && owner(&tensor.name) == *norm))
@@ -300,57 +300,14 @@ fn learned_norms(tensors: &[OwnTensor]) -> BTreeSet<String> {
         .collect()
 }
 
-/// A tensor of a module.
-struct OwnTensor {
-    name: String,
-    shape: Vec<usize>,
-    learns: bool,
-    /// Flat.
-    values: Tensor<1>,
-}
-
 /// The tensors of `module` without scores.
-fn tensors<M: Module>(module: &M) -> Vec<OwnTensor> {
-    let read = |module: &M| {
-        let mut reader = Reader::default();
-        module.visit(&mut reader);
-        reader.tensors
-    };
-    let mut tensors = read(module);
+fn tensors<M: Module>(module: &M) -> Vec<TensorValues> {
+    let mut tensors = tensor_values(module);
     // Burn's batch norms hold back their last update until somebody needs it, as this copy does.
-    for (tensor, settled) in tensors.iter_mut().zip(read(&module.valid())) {
+    for (tensor, settled) in tensors.iter_mut().zip(tensor_values(&module.valid())) {
         tensor.values = settled.values;
     }
     tensors
-}
-
-#[derive(Default)]
-struct Reader {
-    path: FieldPath,
-    tensors: Vec<OwnTensor>,
-}
-
-impl ModuleVisitor for Reader {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, container: &str) {
-        self.path.exit(container);
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if self.path.in_reparameterization() {
-            return;
-        }
-        let shape = param.lazy_shape();
-        self.tensors.push(OwnTensor {
-            name: self.path.name(),
-            learns: param.is_require_grad(),
-            values: param.base().reshape([shape.num_elements() as i32]),
-            shape: shape.to_vec(),
-        });
-    }
 }
 
 /// Puts values into tensors by name.

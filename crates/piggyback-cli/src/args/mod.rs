@@ -2,6 +2,7 @@
 
 mod backbone;
 mod eval;
+mod export;
 mod inspect;
 mod predict;
 mod preprocessing;
@@ -20,6 +21,7 @@ use piggyback::train::TrainConfig;
 pub(crate) use backbone::FetchArgs;
 pub(crate) use backbone::{BackboneCommand, BackboneVerb, ListArgs};
 pub(crate) use eval::EvalArgs;
+pub(crate) use export::ExportArgs;
 pub(crate) use inspect::{InspectArgs, ShownClasses};
 pub(crate) use predict::{NamedTask, PredictArgs, task_name};
 pub(crate) use preprocessing::PreprocessingArgs;
@@ -92,6 +94,8 @@ pub(crate) enum Verb {
     Eval(EvalArgs),
     /// Classify images with one or several tasks
     Predict(PredictArgs),
+    /// Write a task's own network for other programs: ONNX, safetensors, PyTorch
+    Export(ExportArgs),
     /// Show what task files hold; needs no backbone
     Inspect(InspectArgs),
     /// Check that task files are intact, fit the backbone, and answer the same every time

@@ -3,6 +3,7 @@
 mod backbone;
 mod completions;
 mod eval;
+mod export;
 mod inspect;
 mod predict;
 mod train;
@@ -51,6 +52,7 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<Outcome> {
         Verb::Train(args) => train::run(args, printer),
         Verb::Eval(args) => eval::run(args, printer),
         Verb::Predict(args) => predict::run(args, printer),
+        Verb::Export(args) => export::run(args, printer),
         Verb::Inspect(args) => inspect::run(args, printer),
         Verb::Verify(args) => verify::run(args, printer),
         Verb::Backbone(command) => backbone::run(command, printer),

@@ -30,6 +30,11 @@ fn predict() {
 }
 
 #[test]
+fn export() {
+    check("export", &["export", "--help"]);
+}
+
+#[test]
 fn inspect() {
     check("inspect", &["inspect", "--help"]);
 }

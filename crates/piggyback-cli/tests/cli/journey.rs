@@ -313,3 +313,61 @@ fn names_that_are_no_unicode_are_shown_as_far_as_they_are() {
     let prediction = run(&[&predict[..], &places, &[image.as_os_str()]].concat());
     assert_eq!(prediction["image"], shown(&image));
 }
+
+#[test]
+fn a_task_is_exported_beside_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let task = folder.path().join("hues.task.safetensors");
+    fs::copy(shared().task(), &task).unwrap();
+    let backbone = shared().backbone();
+    let fixed = [
+        "export",
+        "--backbone",
+        text(&backbone),
+        "--task",
+        text(&task),
+    ];
+    let export = |more: &[&str]| piggyback(&[&fixed[..], more].concat());
+    for (format, name) in [
+        ("onnx", "hues.onnx"),
+        ("safetensors", "hues.safetensors"),
+        ("pth-names", "hues.pth"),
+    ] {
+        let run = export(&["--to", format, "--json"]).ends_with(0);
+        let report = &run.json()[0];
+        let path = folder.path().join(name);
+        assert_eq!(report["file"], text(&path));
+        assert_eq!(report["bytes"], fs::metadata(&path).unwrap().len());
+        assert_eq!(report["classes"], 2);
+        export(&["--to", format]).refused_with(&[name, "--force"]);
+    }
+    let run = export(&["--to", "onnx", "--force", "--softmax"]).ends_with(0);
+    assert!(run.stdout.contains("2,260,546 numbers"), "{}", run.stdout);
+    export(&["--to", "pth-names", "--softmax"]).refused_with(&["--softmax"]);
+    export(&["--to", "onnx", "--out", text(&backbone), "--force"])
+        .refused_with(&["read by this command"]);
+
+    // What was exported is a backbone like any other, and answers as the task does.
+    let image = shared().images().join("test/red/0.png");
+    let exported = folder.path().join("hues.pth");
+    let own = [
+        "predict",
+        "--backbone",
+        text(&exported),
+        "--image-size",
+        "32",
+        "--json",
+    ];
+    let own = piggyback(&[&own[..], &[text(&image)]].concat()).ends_with(0);
+    let asked = [
+        "predict",
+        "--backbone",
+        text(&backbone),
+        "--task",
+        text(&task),
+        "--json",
+    ];
+    let asked = piggyback(&[&asked[..], &[text(&image)]].concat()).ends_with(0);
+    let first = |line: &serde_json::Value| line["predictions"][0]["probability"].clone();
+    assert_eq!(first(&own.json()[0]), first(&asked.json()[0]));
+}

@@ -157,12 +157,8 @@ pub(crate) struct Cost {
 type Size = [usize; 3];
 
 fn pooled([channels, height, width]: Size, options: PoolOptions) -> Size {
-    let side = |axis: usize, size: usize| {
-        (size + 2 * options.padding[axis]).saturating_sub(options.kernel[axis])
-            / options.stride[axis]
-            + 1
-    };
-    [channels, side(0, height), side(1, width)]
+    let [height, width] = options.output_size([height, width]);
+    [channels, height, width]
 }
 
 impl Graph for Cost {

@@ -27,7 +27,7 @@ use piggyback_task::{BackboneId, Fingerprint, Preprocessing};
 pub use about::{About, imagenet_classes};
 pub use architecture::{Architecture, Network};
 pub(crate) use graph::{Eager, Graph};
-pub(crate) use names::{FieldPath, Replace, map_tensors};
+pub(crate) use names::{FieldPath, Replace, TensorValues, map_tensors, tensor_values};
 pub use names::{NamedTensor, named_tensors};
 pub use state_dict::{StateDict, StoredTensor};
 pub use weights::{WeightInfo, write_weights};

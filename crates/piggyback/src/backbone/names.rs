@@ -117,6 +117,52 @@ impl ModuleVisitor for Names {
     }
 }
 
+/// A tensor of a module with its values.
+pub(crate) struct TensorValues {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    /// Whether it has a gradient.
+    pub(crate) learns: bool,
+    /// Flat; shared with the module.
+    pub(crate) values: Tensor<1>,
+}
+
+/// The tensors of `module`, as [`named_tensors`] names them.
+pub(crate) fn tensor_values<M: Module>(module: &M) -> Vec<TensorValues> {
+    let mut visitor = Values::default();
+    module.visit(&mut visitor);
+    visitor.tensors
+}
+
+#[derive(Default)]
+struct Values {
+    path: FieldPath,
+    tensors: Vec<TensorValues>,
+}
+
+impl ModuleVisitor for Values {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.path.in_reparameterization() {
+            return;
+        }
+        let shape = param.lazy_shape();
+        self.tensors.push(TensorValues {
+            name: self.path.name(),
+            learns: param.is_require_grad(),
+            values: param.base().reshape([shape.num_elements() as i32]),
+            shape: shape.to_vec(),
+        });
+    }
+}
+
 /// Replaces tensors of a module by name; shapes stay.
 pub(crate) fn map_tensors<M: Module>(module: M, replace: &mut dyn Replace) -> M {
     module.map(&mut Replacing {

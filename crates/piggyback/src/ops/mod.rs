@@ -233,6 +233,16 @@ pub(crate) struct PoolOptions {
     pub padding: [usize; 2],
 }
 
+impl PoolOptions {
+    /// Height and width of the output of an input of `size`.
+    pub(crate) fn output_size(&self, size: [usize; 2]) -> [usize; 2] {
+        std::array::from_fn(|axis| {
+            let padded = size[axis] + 2 * self.padding[axis];
+            padded.saturating_sub(self.kernel[axis]) / self.stride[axis] + 1
+        })
+    }
+}
+
 /// The largest value of each window; padding never wins.
 pub(crate) fn max_pool2d(input: Tensor<4>, options: PoolOptions) -> Tensor<4> {
     if is_cpu(&input.device()) {

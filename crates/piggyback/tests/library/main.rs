@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod checkpoints;
+mod export;
 #[cfg(feature = "hub")]
 mod hub;
 #[cfg(feature = "hub")]

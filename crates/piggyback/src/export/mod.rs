@@ -1,0 +1,175 @@
+//! A task's own network for other programs: masks applied, batch norms and head in place.
+//!
+//! An exported network needs no Piggyback: it is an ordinary network of the backbone's architecture,
+//! as large as the backbone. The names of its classes and how its images are prepared go along as
+//! metadata.
+
+mod onnx;
+mod protobuf;
+mod pth;
+mod recorder;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::tensor::Tensor;
+use piggyback_task::{BackboneId, Dtype, TaskFile};
+use serde::{Deserialize, Serialize};
+
+use crate::backbone::{About, Architecture, Backbone, WeightInfo, tensor_values, write_weights};
+use crate::error::Result;
+use crate::mask;
+use crate::materialise::Materialised;
+use crate::name::named;
+
+/// Metadata key of the backbone that the network was made of: JSON, as in a task file.
+const BACKBONE: &str = "piggyback.backbone";
+
+/// What a network is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// ONNX, opset 18: input `images` `[batch, 3, size, size]`, output `logits` `[batch, classes]`,
+    /// any batch.
+    Onnx,
+    /// safetensors with torchvision's names (EfficientNet-Lite: timm's).
+    Safetensors,
+    /// A PyTorch checkpoint with the same names: a state dict that `torch.load` opens.
+    PthNames,
+}
+
+named!(Format);
+
+/// How a network is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExportOptions {
+    /// ONNX: end in a softmax, with output `probabilities`.
+    pub softmax: bool,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Exported {
+    /// Tensors of the network, head included.
+    pub tensors: usize,
+    /// Numbers in them.
+    pub values: usize,
+}
+
+/// Writes the network of `task` on `backbone` to `path`, whole or not at all. `name` is the task's, for
+/// messages.
+///
+/// # Errors
+///
+/// A task of another backbone, and the disk's.
+pub fn export(
+    backbone: &Backbone,
+    name: &str,
+    task: &TaskFile,
+    format: Format,
+    options: ExportOptions,
+    path: impl AsRef<Path>,
+) -> Result<Exported> {
+    let network = Export {
+        network: Materialised::new(backbone, name, task)?,
+        architecture: backbone.architecture(),
+        image_size: task.preprocessing.image_size as usize,
+        about: About {
+            classes: Some(task.classes.clone()),
+            preprocessing: Some(task.preprocessing.clone()),
+        },
+        backbone: backbone.id(),
+    };
+    let path = path.as_ref();
+    match format {
+        Format::Onnx => onnx::write(&network, options, path)?,
+        Format::Safetensors => network.write_safetensors(path)?,
+        Format::PthNames => pth::write(&network, path)?,
+    }
+    let tensors = network.tensors();
+    Ok(Exported {
+        tensors: tensors.len(),
+        values: tensors.iter().map(NamedValues::count).sum(),
+    })
+}
+
+/// A network on its way out.
+struct Export {
+    network: Materialised,
+    architecture: Architecture,
+    /// Side of the input, pixels.
+    image_size: usize,
+    about: About,
+    backbone: BackboneId,
+}
+
+/// A tensor by torchvision's name.
+struct NamedValues {
+    name: String,
+    shape: Vec<usize>,
+    /// Flat.
+    values: Tensor<1>,
+}
+
+impl NamedValues {
+    fn count(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Row-major little-endian 32-bit floats.
+    fn bytes(&self) -> Vec<u8> {
+        let values = mask::values(self.values.clone());
+        values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect()
+    }
+}
+
+impl Export {
+    /// Every tensor of the network, the head's last.
+    fn tensors(&self) -> Vec<NamedValues> {
+        let head = self.architecture.head_name();
+        let of_head = (tensor_values(self.network.head()).into_iter()).map(|mut tensor| {
+            tensor.name = format!("{head}.{}", tensor.name);
+            tensor
+        });
+        (tensor_values(self.network.network()).into_iter())
+            .chain(of_head)
+            .map(|tensor| NamedValues {
+                name: tensor.name,
+                shape: tensor.shape,
+                values: tensor.values,
+            })
+            .collect()
+    }
+
+    /// Classes, preprocessing and backbone.
+    fn metadata(&self) -> BTreeMap<String, String> {
+        let mut metadata = self.about.to_metadata();
+        // Two strings: there is nothing that JSON cannot say.
+        let backbone = serde_json::to_string(&self.backbone).unwrap_or_default();
+        metadata.insert(BACKBONE.into(), backbone);
+        metadata
+    }
+
+    fn write_safetensors(&self, path: &Path) -> Result<()> {
+        let tensors: BTreeMap<String, NamedValues> = (self.tensors().into_iter())
+            .map(|tensor| (tensor.name.clone(), tensor))
+            .collect();
+        let weights: Vec<WeightInfo> = (tensors.values())
+            .map(|tensor| WeightInfo {
+                name: tensor.name.clone(),
+                dtype: Dtype::F32,
+                shape: tensor.shape.clone(),
+            })
+            .collect();
+        let mut metadata = self.metadata();
+        // Some loaders ask which framework's layout it is.
+        metadata.insert("format".into(), "pt".into());
+        write_weights(path, &weights, &metadata, |weight| {
+            Ok(Cow::Owned(tensors[&weight.name].bytes()))
+        })
+    }
+}
