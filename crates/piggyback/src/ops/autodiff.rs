@@ -30,6 +30,22 @@ impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
         }
     }
 
+    fn linear(input: Tracked<C>, weight: Tracked<C>, bias: Tracked<C>) -> Tracked<C> {
+        let ((input, input_node), (weight, weight_node)) =
+            (input.into_parts(), weight.into_parts());
+        let (bias, bias_node) = bias.into_parts();
+        let output = cpu::linear_forward(&input, &weight, &bias);
+        let nodes = [input_node, weight_node, bias_node];
+        match LinearBackward
+            .prepare::<C>(nodes)
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prep) => prep.finish((input, weight), output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+
     fn statistics(input: Tracked<C>) -> (Tracked<C>, Tracked<C>) {
         let (mean, variance) = Flex::statistics(input.into_primitive());
         (constant::<C>(mean), constant::<C>(variance))
@@ -138,6 +154,28 @@ impl Backward<Flex, 2> for Conv2dBackward {
             let shape = weight.layout().shape().dims::<4>();
             let gradient = cpu::conv2d_weight_gradient(&input, shape, &grad, options);
             grads.register::<Flex>(node.id, gradient);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct LinearBackward;
+
+impl Backward<Flex, 3> for LinearBackward {
+    type State = (FlexTensor, FlexTensor);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<Flex>(&ops.node);
+        let (input, weight) = ops.state;
+        let [input_node, weight_node, bias_node] = ops.parents;
+        if let Some(node) = input_node {
+            grads.register::<Flex>(node.id, cpu::linear_input_gradient(&weight, &grad));
+        }
+        if let Some(node) = weight_node {
+            grads.register::<Flex>(node.id, cpu::linear_weight_gradient(&input, &grad));
+        }
+        if let Some(node) = bias_node {
+            grads.register::<Flex>(node.id, cpu::linear_bias_gradient(&grad));
         }
     }
 }

@@ -8,6 +8,7 @@ use burn::backend::{Backend, backend_extension};
 use burn::tensor::{Bytes, DType, Shape, Tensor};
 use burn_flex::{Flex, FlexTensor, Layout};
 
+use super::kernels::linear::{self, LinearShape};
 use super::kernels::{adam, batch_norm, conv2d, conv2d::Conv2dShape, mask, pool, pool::PoolShape};
 use super::{
     Activation, AdamRates, Bits, Conv2dOptions, GradientScaling, Moments, PoolOptions, Statistics,
@@ -21,6 +22,11 @@ pub(crate) trait CpuOps: Backend {
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         options: Conv2dOptions,
+    ) -> FloatTensor<Self>;
+    fn linear(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
     fn statistics(input: FloatTensor<Self>) -> (FloatTensor<Self>, FloatTensor<Self>);
     #[allow(clippy::too_many_arguments)]
@@ -46,6 +52,10 @@ pub(crate) trait CpuOps: Backend {
 impl CpuOps for Flex {
     fn conv2d(input: FlexTensor, weight: FlexTensor, options: Conv2dOptions) -> FlexTensor {
         conv2d_forward(&input, &weight, options)
+    }
+
+    fn linear(input: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        linear_forward(&input, &weight, &bias)
     }
 
     fn statistics(input: FlexTensor) -> (FlexTensor, FlexTensor) {
@@ -110,7 +120,7 @@ fn conv2d_shape(input: [usize; 4], weight: [usize; 4], options: Conv2dOptions) -
         out_channels,
         kernel,
         stride,
-        padding: padding.map(|side| side[0]),
+        padding,
         dilation,
         groups,
     }
@@ -161,6 +171,57 @@ pub(super) fn conv2d_weight_gradient(
         conv2d::weight_gradient(x.values(), grad.values(), &shape),
         &weight,
     )
+}
+
+fn linear_shape(input: [usize; 2], weight: [usize; 2]) -> LinearShape {
+    LinearShape {
+        batch: input[0],
+        inputs: input[1],
+        outputs: weight[0],
+    }
+}
+
+/// Output of a fully connected layer.
+pub(super) fn linear_forward(
+    input: &FlexTensor,
+    weight: &FlexTensor,
+    bias: &FlexTensor,
+) -> FlexTensor {
+    let shape = linear_shape(matrix_dims(input), matrix_dims(weight));
+    let [input, weight, bias] = [input, weight, bias].map(FlexTensor::to_contiguous);
+    let output = linear::forward(slice(&input), slice(&weight), slice(&bias), shape);
+    tensor(output, &[shape.batch, shape.outputs])
+}
+
+/// Gradient of a fully connected layer's input, `[batch, inputs]`.
+pub(super) fn linear_input_gradient(weight: &FlexTensor, grad: &FlexTensor) -> FlexTensor {
+    let ([batch, _], [outputs, inputs]) = (matrix_dims(grad), matrix_dims(weight));
+    let shape = linear_shape([batch, inputs], [outputs, inputs]);
+    let (weight, grad) = (weight.to_contiguous(), grad.to_contiguous());
+    let gradient = linear::input_gradient(slice(&grad), slice(&weight), shape);
+    tensor(gradient, &[batch, inputs])
+}
+
+/// Gradient of a fully connected layer's weight, `[outputs, inputs]`.
+pub(super) fn linear_weight_gradient(input: &FlexTensor, grad: &FlexTensor) -> FlexTensor {
+    let ([batch, inputs], [_, outputs]) = (matrix_dims(input), matrix_dims(grad));
+    let shape = linear_shape([batch, inputs], [outputs, inputs]);
+    let (input, grad) = (input.to_contiguous(), grad.to_contiguous());
+    let gradient = linear::weight_gradient(slice(&input), slice(&grad), shape);
+    tensor(gradient, &[outputs, inputs])
+}
+
+/// Gradient of a fully connected layer's bias: the sum over the batch, in order.
+pub(super) fn linear_bias_gradient(grad: &FlexTensor) -> FlexTensor {
+    let [_, outputs] = matrix_dims(grad);
+    let grad = grad.to_contiguous();
+    let mut sums = vec![0.0; outputs];
+    for row in slice(&grad).chunks_exact(outputs.max(1)) {
+        for (sum, value) in sums.iter_mut().zip(row) {
+            *sum += value;
+        }
+    }
+    vector(sums)
 }
 
 /// What a batch norm's gradients are computed from.
@@ -428,6 +489,10 @@ fn whole(tensor: FlexTensor) -> FlexTensor {
     }
     let shape = tensor.layout().shape().clone();
     self::tensor(slice(&tensor.to_contiguous()).to_vec(), &shape)
+}
+
+fn matrix_dims(tensor: &FlexTensor) -> [usize; 2] {
+    tensor.layout().shape().dims::<2>()
 }
 
 fn dims(tensor: &FlexTensor) -> [usize; 4] {

@@ -11,17 +11,15 @@
 mod autodiff;
 mod cpu;
 pub(crate) mod kernels;
-mod pending;
 #[cfg(test)]
 mod tests;
 
 use burn::backend::Dispatch;
-use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
-use burn::tensor::{Device, Tensor, activation, module};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
+use burn::tensor::{DType, Device, FloatDType, Tensor, activation, module};
 use std::sync::Arc;
 
 use cpu::CpuOps;
-pub(crate) use pending::{adaptive_average_pool2d, average_pool2d, bias, concat, linear};
 
 pub(crate) use kernels::adam::AdamRates;
 pub use kernels::batch_norm::Activation;
@@ -88,13 +86,22 @@ fn is_cpu(device: &Device) -> bool {
     *device == Device::flex()
 }
 
+/// The weight in the precision that is computed in: half-precision ones are cast where they are used.
+fn computed<const D: usize>(weight: Tensor<D>) -> Tensor<D> {
+    match weight.dtype() {
+        DType::F32 => weight,
+        _ => weight.cast(FloatDType::F32),
+    }
+}
+
 /// Cross-correlation as PyTorch's `conv2d`, without bias.
 ///
 /// # Shapes
 ///
-/// `input` `[batch, in, height, width]`, `weight` `[out, in / groups, kernel height, kernel width]`.
+/// `input` `[batch, in, height, width]`, `weight` `[out, in / groups, kernel height, kernel width]`,
+/// the latter of any precision.
 pub(crate) fn conv2d(input: Tensor<4>, weight: Tensor<4>, options: Conv2dOptions) -> Tensor<4> {
-    let (input, options) = pending::padded(input, options);
+    let weight = computed(weight);
     if is_cpu(&input.device()) {
         return Tensor::from_dispatch(<Dispatch as CpuOps>::conv2d(
             input.into_dispatch(),
@@ -112,12 +119,71 @@ fn conv2d_reference(input: Tensor<4>, weight: Tensor<4>, options: Conv2dOptions)
         dilation,
         groups,
     } = options;
-    module::conv2d(
-        input,
-        weight,
-        None,
-        ConvOptions::new(stride, padding.map(|side| side[0]), dilation, groups),
-    )
+    let [[top, bottom], [left, right]] = padding;
+    let (input, padding) = match top == bottom && left == right {
+        true => (input, [top, left]),
+        false => {
+            let sides = (left, right, top, bottom);
+            (input.pad(sides, PadMode::Constant(0.0)), [0; 2])
+        }
+    };
+    let options = ConvOptions::new(stride, padding, dilation, groups);
+    module::conv2d(input, weight, None, options)
+}
+
+/// `activation(input + bias)`, channel by channel: a batch norm that has nothing to normalise.
+pub(crate) fn bias(input: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
+    let values = NormValues {
+        weight: bias.ones_like().detach(),
+        mean: bias.zeros_like().detach(),
+        variance: bias.ones_like().detach(),
+        epsilon: 0.0,
+        bias,
+    };
+    batch_norm(input, values, Statistics::Running, activation)
+}
+
+/// The channels of `parts` one after the other.
+pub(crate) fn concat(parts: Vec<Tensor<4>>) -> Tensor<4> {
+    // Channels last, as the kernels leave them: so whole pixels are copied.
+    let parts = parts.into_iter().map(|part| part.permute([0, 2, 3, 1]));
+    Tensor::cat(parts.collect(), 3).permute([0, 3, 1, 2])
+}
+
+/// The mean of each window; no padding.
+pub(crate) fn average_pool2d(input: Tensor<4>, options: PoolOptions) -> Tensor<4> {
+    let options = AvgPoolOptions::new(options.kernel).with_stride(options.stride);
+    module::avg_pool2d(input, options)
+}
+
+/// The means of `side` times `side` windows that cover the maps, as PyTorch places them.
+pub(crate) fn adaptive_average_pool2d(input: Tensor<4>, side: usize) -> Tensor<4> {
+    let [_, _, height, width] = input.dims();
+    if [height, width] == [side; 2] {
+        return input;
+    }
+    module::adaptive_avg_pool2d(input, [side; 2])
+}
+
+/// `input * weight^T + bias`.
+///
+/// # Shapes
+///
+/// `input` `[batch, in]`, `weight` `[out, in]` of any precision, `bias` `[out]`.
+pub(crate) fn linear(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+    let weight = computed(weight);
+    if is_cpu(&input.device()) {
+        return Tensor::from_dispatch(<Dispatch as CpuOps>::linear(
+            input.into_dispatch(),
+            weight.into_dispatch(),
+            bias.into_dispatch(),
+        ));
+    }
+    linear_reference(input, weight, bias)
+}
+
+fn linear_reference(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+    input.matmul(weight.transpose()) + bias.unsqueeze()
 }
 
 /// An activation by itself.
@@ -274,14 +340,14 @@ fn max_pool2d_reference(input: Tensor<4>, options: PoolOptions) -> Tensor<4> {
 ///
 /// # Shapes
 ///
-/// `weight` of any rank, `scores` one per weight in the weight's row-major order.
+/// `weight` of any rank and precision, `scores` one per weight in the weight's row-major order.
 pub(crate) fn threshold_mask<const D: usize>(
     weight: Tensor<D>,
     scores: Tensor<1>,
     thresholding: Thresholding,
 ) -> Tensor<D> {
     // A mask chooses among weights that stay: they get no gradient, on any device.
-    let weight = weight.detach();
+    let weight = computed(weight.detach());
     if is_cpu(&weight.device()) {
         return Tensor::from_dispatch(<Dispatch as CpuOps>::threshold(
             weight.into_dispatch(),
@@ -319,8 +385,14 @@ fn threshold_mask_reference<const D: usize>(
     masked + (scores.clone() - scores.detach()) * slope.detach()
 }
 
-/// The weight with packed mask bits applied: kept, negated, or +0.0. Carries no gradient.
+/// The weight with packed mask bits applied, in its own precision: kept, negated, or +0.0. Carries no
+/// gradient.
 pub(crate) fn apply_bits<const D: usize>(weight: Tensor<D>, bits: &Bits) -> Tensor<D> {
+    let stored: FloatDType = weight.dtype().into();
+    if stored != FloatDType::F32 {
+        // Every half-precision number is a 32-bit one, so that there and back changes no bit.
+        return apply_bits(computed(weight), bits).cast(stored);
+    }
     let weight = weight.without_autodiff();
     let device = weight.device();
     if is_cpu(&device) {

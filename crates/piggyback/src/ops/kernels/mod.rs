@@ -10,6 +10,7 @@ pub(crate) mod batch_norm;
 mod buffer;
 pub(crate) mod conv2d;
 pub(crate) mod gemm;
+pub(crate) mod linear;
 pub(crate) mod mask;
 pub(crate) mod pool;
 #[cfg(test)]

@@ -14,13 +14,13 @@ fn products(shape: &Conv2dShape, mut visit: impl FnMut(usize, usize, usize)) {
                     let out = ((b * oh + oy) * ow + ox) * shape.out_channels + o;
                     for ky in 0..kh {
                         let y = (oy * shape.stride[0] + ky * shape.dilation[0])
-                            .wrapping_sub(shape.padding[0]);
+                            .wrapping_sub(shape.padding[0][0]);
                         if y >= shape.height {
                             continue;
                         }
                         for kx in 0..kw {
                             let x = (ox * shape.stride[1] + kx * shape.dilation[1])
-                                .wrapping_sub(shape.padding[1]);
+                                .wrapping_sub(shape.padding[1][0]);
                             if x >= shape.width {
                                 continue;
                             }

@@ -20,8 +20,8 @@ pub(crate) struct Conv2dShape {
     pub(crate) kernel: [usize; 2],
     /// Step between output positions.
     pub(crate) stride: [usize; 2],
-    /// Zeros added on each side of the input.
-    pub(crate) padding: [usize; 2],
+    /// Zeros added before and after the input.
+    pub(crate) padding: [[usize; 2]; 2],
     /// Step between kernel positions.
     pub(crate) dilation: [usize; 2],
     /// Groups of channels convolved apart from each other.
@@ -164,14 +164,16 @@ impl Conv2dShape {
             span[axis] = self.dilation[axis]
                 .checked_mul(self.kernel[axis] - 1)?
                 .checked_add(1)?;
-            padded[axis] = self.padding[axis].checked_mul(2)?.checked_add(size[axis])?;
+            let [before, after] = self.padding[axis];
+            padded[axis] = before.checked_add(after)?.checked_add(size[axis])?;
         }
         Some((span, padded))
     }
 
     fn out_size(&self, axis: usize, size: usize) -> usize {
         let span = self.dilation[axis] * (self.kernel[axis] - 1) + 1;
-        (size + 2 * self.padding[axis] - span) / self.stride[axis] + 1
+        let [before, after] = self.padding[axis];
+        (size + before + after - span) / self.stride[axis] + 1
     }
 
     /// Rows of an output image.
@@ -222,7 +224,7 @@ mod tests {
         out_channels: 6,
         kernel: [3, 3],
         stride: [2, 1],
-        padding: [1, 0],
+        padding: [[1, 1], [0, 0]],
         dilation: [1, 2],
         groups: 2,
     };
@@ -271,7 +273,7 @@ mod tests {
         ));
         assert!(matches!(
             refused(Conv2dShape {
-                padding: [usize::MAX, 0],
+                padding: [[usize::MAX, 1], [0, 0]],
                 ..SHAPE
             }),
             ShapeError::Overflow { .. }

@@ -14,7 +14,7 @@ pub(super) fn forward_taps(shape: &Conv2dShape) -> Vec<[isize; 2]> {
 }
 
 fn offset(shape: &Conv2dShape, axis: usize, tap: usize) -> isize {
-    (tap * shape.dilation[axis]) as isize - shape.padding[axis] as isize
+    (tap * shape.dilation[axis]) as isize - shape.padding[axis][0] as isize
 }
 
 /// The input pixels `phase + stride * position`, which all read the same taps of the output's gradient, at

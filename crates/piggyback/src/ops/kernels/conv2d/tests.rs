@@ -13,7 +13,7 @@ prop_compose! {
         size in [1_usize..13, 1_usize..13],
         kernel in [1_usize..6, 1_usize..6],
         stride in [1_usize..4, 1_usize..4],
-        padding in [0_usize..4, 0_usize..4],
+        padding in [[0_usize..4, 0_usize..4], [0_usize..4, 0_usize..4]],
         dilation in [1_usize..3, 1_usize..3],
         groups in 1_usize..4,
         channels in [1_usize..40, 1_usize..40],
@@ -22,7 +22,7 @@ prop_compose! {
     ) -> Conv2dShape {
         let kernel = if pointwise { [1, 1] } else { kernel };
         let [in_channels, out_channels] = channels.map(|c| c * groups);
-        let fits = |axis: usize| dilation[axis] * (kernel[axis] - 1) < size[axis] + 2 * padding[axis];
+        let fits = |axis: usize| dilation[axis] * (kernel[axis] - 1) < size[axis] + padding[axis][0] + padding[axis][1];
         Conv2dShape {
             batch,
             height: if fits(0) { size[0] } else { 11 },
@@ -81,7 +81,7 @@ const BASE: Conv2dShape = Conv2dShape {
     out_channels: 40,
     kernel: [3, 3],
     stride: [1, 1],
-    padding: [1, 1],
+    padding: [[1; 2]; 2],
     dilation: [1, 1],
     groups: 1,
 };
@@ -96,12 +96,12 @@ fn routes() -> Vec<Conv2dShape> {
         },
         Conv2dShape {
             kernel: [1, 1],
-            padding: [0, 0],
+            padding: [[0; 2]; 2],
             ..BASE
         },
         Conv2dShape {
             kernel: [1, 1],
-            padding: [0, 0],
+            padding: [[0; 2]; 2],
             stride: [2, 2],
             ..BASE
         },
@@ -115,7 +115,7 @@ fn routes() -> Vec<Conv2dShape> {
             groups: 24,
             stride: [2, 2],
             kernel: [5, 5],
-            padding: [2, 2],
+            padding: [[2; 2]; 2],
             ..BASE
         },
         Conv2dShape { groups: 4, ..BASE },
@@ -132,7 +132,7 @@ fn routes() -> Vec<Conv2dShape> {
             height: 4,
             width: 3,
             kernel: [1, 1],
-            padding: [0, 0],
+            padding: [[0; 2]; 2],
             ..BASE
         },
     ]
