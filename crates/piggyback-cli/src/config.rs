@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use piggyback::backbone::Architecture;
+use piggyback::backbone::{Architecture, LoadOptions, Precision};
 use piggyback::train::{Recipe, TrainConfig};
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -15,7 +15,7 @@ use crate::args::{DEFAULT_DEVICE, Places, TrainArgs};
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) backbone: PathBuf,
-    pub(crate) arch: Option<Architecture>,
+    pub(crate) load: LoadOptions,
     pub(crate) data: PathBuf,
     pub(crate) out: PathBuf,
     pub(crate) run_dir: PathBuf,
@@ -29,13 +29,22 @@ pub(crate) struct Plan {
 struct PlacesInFile {
     backbone: Option<PathBuf>,
     arch: Option<Architecture>,
+    precision: Option<Precision>,
     data: Option<PathBuf>,
     out: Option<PathBuf>,
     run_dir: Option<PathBuf>,
     device: Option<String>,
 }
 
-const PLACES: [&str; 6] = ["backbone", "arch", "data", "out", "run-dir", "device"];
+const PLACES: [&str; 7] = [
+    "backbone",
+    "arch",
+    "precision",
+    "data",
+    "out",
+    "run-dir",
+    "device",
+];
 
 /// Decides everything from the command line and the config file it names.
 ///
@@ -120,7 +129,10 @@ fn decide(given: Table, file: Table, places: &Places) -> Result<Plan> {
     let out = required(places.out.as_ref(), in_file.out, "out")?;
     Ok(Plan {
         backbone: required(places.backbone.as_ref(), in_file.backbone, "backbone")?,
-        arch: places.arch.or(in_file.arch),
+        load: LoadOptions {
+            architecture: places.arch.or(in_file.arch),
+            precision: places.precision.or(in_file.precision),
+        },
         data: required(places.data.as_ref(), in_file.data, "data")?,
         run_dir: places
             .run_dir
@@ -237,12 +249,12 @@ mod tests {
 
     #[test]
     fn places_may_stand_in_the_file() {
-        let file =
-            "backbone = 'w'\narch = 'vgg16'\ndata = 'd'\nout = 'o'\nrun-dir = 'r'\ndevice = 'cuda'";
+        let file = "backbone = 'w'\narch = 'vgg16'\nprecision = 'bf16'\ndata = 'd'\nout = 'o'\nrun-dir = 'r'\ndevice = 'cuda'";
         let plan = merged(&["--data", "elsewhere"], file).unwrap();
         assert_eq!(plan.data, Path::new("elsewhere"));
         assert_eq!(plan.run_dir, Path::new("r"));
-        assert_eq!(plan.arch, Some(Architecture::Vgg16));
+        assert_eq!(plan.load.architecture, Some(Architecture::Vgg16));
+        assert_eq!(plan.load.precision, Some(Precision::Bf16));
         assert_eq!(plan.device, "cuda");
         assert!(
             merged(&[], "")

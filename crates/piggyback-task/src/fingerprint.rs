@@ -206,6 +206,9 @@ impl FingerprintBuilder {
             return Err(Error::invalid(name, "more bytes than its shape needs"));
         };
         self.missing_bytes = missing_bytes;
+        #[cfg(feature = "parallel")]
+        self.hasher.update_rayon(bytes);
+        #[cfg(not(feature = "parallel"))]
         self.hasher.update(bytes);
         Ok(())
     }

@@ -86,19 +86,8 @@ pub(crate) fn check(backbone: &Backbone, name: &str, task: &TaskFile) -> Result<
             reason,
         })
     };
-    let id = backbone.id();
-    if task.backbone.architecture != id.architecture {
-        return misfit(format!(
-            "it was trained on {} and the backbone is {}; give the checkpoint it was trained on",
-            task.backbone.architecture, id.architecture
-        ));
-    }
-    if task.backbone.fingerprint != id.fingerprint {
-        return misfit(format!(
-            "it was trained on other {} weights (fingerprint {} and not {}); \
-             give the checkpoint it was trained on",
-            id.architecture, task.backbone.fingerprint, id.fingerprint
-        ));
+    if let Err(reason) = backbone.check_origin(task) {
+        return misfit(reason);
     }
     if task.layout != Layout::Torch {
         return misfit("it belongs to a module of somebody's own, not to a known network".into());

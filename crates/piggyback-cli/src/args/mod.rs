@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as _, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use piggyback::backbone::Architecture;
+use piggyback::backbone::{Architecture, Precision};
 use piggyback::train::TrainConfig;
 
 #[cfg(feature = "hub")]
@@ -115,13 +115,20 @@ Example:
 /// The network that tasks are used with.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BackboneArgs {
-    /// Checkpoint of the pretrained network: .pth or .safetensors with torchvision's names
+    /// Checkpoint of the pretrained network: .pth, .safetensors, or the index of one in parts
     #[arg(long, value_name = "FILE", env = "PIGGYBACK_BACKBONE")]
     pub(crate) backbone: PathBuf,
     /// Architecture of the checkpoint, if it should not be recognised from its tensors (`piggyback
     /// backbone list` has the names)
     #[arg(long, env = "PIGGYBACK_ARCH", value_parser = architecture(), hide_possible_values = true)]
     pub(crate) arch: Option<Architecture>,
+    /// Keep the weights in this precision instead of the one they are stored in; networks compute in
+    /// 32 bits all the same. A task belongs to one precision
+    #[arg(long, env = "PIGGYBACK_PRECISION", value_parser = precision())]
+    pub(crate) precision: Option<Precision>,
+    /// Accept tasks that were learned on the same weights in another precision
+    #[arg(long, env = "PIGGYBACK_ALLOW_PRECISION", value_parser = switch())]
+    pub(crate) allow_precision: bool,
     /// Where to compute: cpu, or a GPU that this program was built with
     #[arg(long, default_value = DEFAULT_DEVICE, env = "PIGGYBACK_DEVICE")]
     pub(crate) device: String,
@@ -180,6 +187,12 @@ fn plain(value: &toml::Value) -> String {
 fn architecture() -> impl TypedValueParser<Value = Architecture> {
     PossibleValuesParser::new(Architecture::ALL.map(Architecture::name))
         .try_map(|name| name.parse::<Architecture>())
+}
+
+/// The name of a precision.
+fn precision() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(Precision::ALL.map(Precision::name))
+        .try_map(|name| name.parse::<Precision>())
 }
 
 /// A number of 1 or more.

@@ -1,12 +1,12 @@
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
-use piggyback::backbone::Architecture;
+use piggyback::backbone::{Architecture, Precision};
 use piggyback::data::Augment;
 use piggyback::train::MaskRate;
 use serde::Serialize;
 
-use super::{PreprocessingArgs, architecture, count, switch};
+use super::{PreprocessingArgs, architecture, count, precision, switch};
 
 const EXAMPLES: &str = "\
 The image folder holds train/, and optionally val/ and test/, each with one sub-folder per class; or
@@ -57,13 +57,17 @@ pub(crate) struct TrainArgs {
 /// What a run reads and writes, and where it computes. The config file may name these too.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Places {
-    /// Checkpoint of the pretrained network: .pth or .safetensors with torchvision's names
+    /// Checkpoint of the pretrained network: .pth, .safetensors, or the index of one in parts
     #[arg(long, value_name = "FILE", env = "PIGGYBACK_BACKBONE")]
     pub(crate) backbone: Option<PathBuf>,
     /// Architecture of the checkpoint, if it should not be recognised from its tensors (`piggyback
     /// backbone list` has the names)
     #[arg(long, env = "PIGGYBACK_ARCH", value_parser = architecture(), hide_possible_values = true)]
     pub(crate) arch: Option<Architecture>,
+    /// Keep the weights in this precision instead of the one they are stored in; networks compute in
+    /// 32 bits all the same, and the task belongs to this precision
+    #[arg(long, env = "PIGGYBACK_PRECISION", value_parser = precision())]
+    pub(crate) precision: Option<Precision>,
     /// Folder of images, one sub-folder per class, or with train/, val/ and test/
     #[arg(long, value_name = "DIR", env = "PIGGYBACK_DATA")]
     pub(crate) data: Option<PathBuf>,

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use piggyback::Backbone;
-use piggyback::backbone::{Architecture, StateDict};
+use piggyback::backbone::{LoadOptions, StateDict};
 use piggyback::task::TaskFile;
 
 use crate::args::{Args, BackboneArgs, Verb};
@@ -61,21 +61,21 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<Outcome> {
 }
 
 fn open_backbone(args: &BackboneArgs) -> Result<Backbone> {
-    load_backbone(&args.backbone, args.arch, &args.device)
+    let options = LoadOptions {
+        architecture: args.arch,
+        precision: args.precision,
+    };
+    let backbone = load_backbone(&args.backbone, options, &args.device)?;
+    Ok(backbone.with_other_precisions(args.allow_precision))
 }
 
-/// Loads a checkpoint, as `architecture` or as what it is recognised as.
-fn load_backbone(
-    path: &Path,
-    architecture: Option<Architecture>,
-    device: &str,
-) -> Result<Backbone> {
+/// Loads a checkpoint as `options` say.
+fn load_backbone(path: &Path, options: LoadOptions, device: &str) -> Result<Backbone> {
     let device = piggyback::device::open(device)?;
     let started = Instant::now();
-    let backbone = Backbone::from_state_dict(&StateDict::open(path)?, architecture, &device)?;
+    let backbone = Backbone::from_state_dict(StateDict::open(path)?, options, &device)?;
     tracing::info!(
         architecture = %backbone.architecture(),
-        fingerprint = %backbone.id().fingerprint,
         weights_bytes = backbone.weights_bytes(),
         seconds = started.elapsed().as_secs_f64(),
         "loaded {}",

@@ -48,7 +48,7 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
     check_out(&plan, args)?;
     check_run_dir(&plan, args)?;
     let images = ImageFolder::open(&plan.data)?;
-    let backbone = load_backbone(&plan.backbone, plan.arch, &plan.device)?;
+    let backbone = load_backbone(&plan.backbone, plan.load, &plan.device)?;
     if args.resume && !plan.run_dir.join(CHECKPOINT).exists() {
         printer.note(&format!(
             "no checkpoint in {}: starting anew",

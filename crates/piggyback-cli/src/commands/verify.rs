@@ -93,16 +93,7 @@ fn checks(backbone: &Backbone, path: &Path) -> Vec<Check> {
 }
 
 fn check_fingerprint(backbone: &Backbone, task: &TaskFile) -> Result<()> {
-    let (expected, found) = (&task.backbone, backbone.id());
-    anyhow::ensure!(
-        *expected == found,
-        "trained on {} {}, the backbone is {} {}",
-        expected.architecture,
-        expected.fingerprint,
-        found.architecture,
-        found.fingerprint
-    );
-    Ok(())
+    backbone.check_origin(task).map_err(anyhow::Error::msg)
 }
 
 fn check_fit(backbone: &Backbone, task: &TaskFile) -> Result<()> {

@@ -150,7 +150,7 @@ pub(crate) fn mobilenet() -> Tensors {
             .into_iter()
             .map(scale)
             .collect();
-        (tensor.name.clone(), (tensor.shape, values))
+        (tensor.name.clone(), (tensor.shape.clone(), values))
     });
     filled.collect()
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -217,14 +218,18 @@ impl Architecture {
     }
 
     /// The tensors of the network without its head: names and shapes of torchvision.
-    pub fn tensors(self) -> Vec<NamedTensor> {
-        named_tensors(&Network::new(self, &Device::flex()))
+    pub fn tensors(self) -> &'static [NamedTensor] {
+        static TENSORS: [OnceLock<Vec<NamedTensor>>; Architecture::ALL.len()] =
+            [const { OnceLock::new() }; Architecture::ALL.len()];
+        // A checkpoint is held against all of them, which would be slow to build each time.
+        TENSORS[self as usize].get_or_init(|| named_tensors(&Network::new(self, &Device::flex())))
     }
 
     /// Values that are trained, without the head: weights, biases, and the scales and shifts of
     /// batch norms, but not their running statistics.
     pub fn parameters(self) -> usize {
-        (self.tensors().iter())
+        self.tensors()
+            .iter()
             .filter(|tensor| !tensor.is_statistic())
             .map(|tensor| tensor.shape.iter().product::<usize>())
             .sum()
@@ -232,7 +237,8 @@ impl Architecture {
 
     /// Number of weights that masks may cover, as in [`Backbone::maskable`](super::Backbone::maskable).
     pub fn maskable_weights(self) -> usize {
-        (self.tensors().iter())
+        self.tensors()
+            .iter()
             .filter(|tensor| tensor.is_maskable())
             .map(|tensor| tensor.shape.iter().product::<usize>())
             .sum()

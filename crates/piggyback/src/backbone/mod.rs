@@ -5,6 +5,7 @@
 
 mod about;
 mod architecture;
+mod convert;
 mod densenet;
 mod efficientnet;
 mod graph;
@@ -13,23 +14,25 @@ mod mmap;
 mod mobilenet;
 mod names;
 mod resnet;
-mod state_dict;
+mod state;
 mod vgg;
 mod weights;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use piggyback_task::{BackboneId, Fingerprint, Preprocessing};
+use piggyback_task::{BackboneId, Fingerprint, Preprocessing, TaskFile, TrainingRecord};
 
 pub use about::{About, imagenet_classes};
 pub use architecture::{Architecture, Network};
+pub use convert::{Converted, convert};
 pub(crate) use graph::{Eager, Graph};
 pub(crate) use names::{FieldPath, Replace, TensorValues, map_tensors, tensor_values};
 pub use names::{NamedTensor, named_tensors};
-pub use state_dict::{StateDict, StoredTensor};
+pub use state::{Precision, StateDict, StoredTensor};
 pub use weights::{WeightInfo, write_weights};
 
 use crate::error::{Error, Result};
@@ -37,6 +40,15 @@ use layers::Linear;
 
 /// How many names an error lists.
 const LISTED: usize = 10;
+
+/// How a checkpoint is loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// The architecture that it is; without one it is recognised from names and shapes.
+    pub architecture: Option<Architecture>,
+    /// The precision that its weights are kept in; without one they stay as they are stored.
+    pub precision: Option<Precision>,
+}
 
 /// A pretrained network, frozen.
 #[derive(Clone, Debug)]
@@ -46,13 +58,33 @@ pub struct Backbone {
     head: Option<Linear>,
     classes: Option<Vec<String>>,
     preprocessing: Preprocessing,
-    fingerprint: Fingerprint,
+    identity: Arc<Identity>,
     device: Device,
     weights_bytes: usize,
+    other_precisions: bool,
+}
+
+/// What fingerprints are made from, when one is asked for.
+#[derive(Debug)]
+struct Identity {
+    architecture: Architecture,
+    state: StateDict,
+    precision: Option<Precision>,
+    fingerprint: OnceLock<Fingerprint>,
+    in_precisions: OnceLock<BTreeMap<Precision, Fingerprint>>,
+}
+
+impl Identity {
+    fn fingerprint_in(&self, precision: Option<Precision>) -> Fingerprint {
+        let names = self.architecture.tensors().iter();
+        let names = names.map(|tensor| tensor.name.as_str());
+        self.state.fingerprint(names, precision)
+    }
 }
 
 impl Backbone {
-    /// Loads a checkpoint onto `device`; the architecture is recognised from names and shapes.
+    /// Loads a checkpoint onto `device` as it is stored; the architecture is recognised from names
+    /// and shapes.
     ///
     /// The head of the checkpoint may have any number of classes.
     ///
@@ -61,46 +93,67 @@ impl Backbone {
     /// Besides those of [`StateDict::open`]: tensors that are missing, left over or of another
     /// shape than the closest known architecture has, and numbers that are not finite.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        Self::from_state_dict(&StateDict::open(path)?, None, device)
+        Self::from_state_dict(StateDict::open(path)?, LoadOptions::default(), device)
     }
 
-    /// Loads a checkpoint as a given architecture, or the recognised one.
+    /// Loads a checkpoint as `options` say.
+    ///
+    /// On the CPU, 32-bit weights that lie in a file as they are needed are used there: only one copy
+    /// of them is in memory, which other processes share.
     ///
     /// # Errors
     ///
-    /// As [`Backbone::load`].
+    /// As [`Backbone::load`], and weights beyond the range of a precision that is asked for.
     pub fn from_state_dict(
-        state: &StateDict,
-        architecture: Option<Architecture>,
+        state: StateDict,
+        options: LoadOptions,
         device: &Device,
     ) -> Result<Self> {
-        let architecture = recognise(state, architecture)?;
+        let LoadOptions {
+            architecture,
+            precision,
+        } = options;
+        let architecture = recognise(&state, architecture)?;
         state.check_numbers()?;
         let device = device.clone().without_autodiff();
-        let expected = architecture.tensors();
         let mut filling = Filling {
-            state,
+            state: &state,
+            precision,
             device: &device,
+            failed: None,
         };
         let network = map_tensors(Network::new(architecture, &device), &mut filling);
-        let fingerprint = state.fingerprint(expected.iter().map(|tensor| tensor.name.as_str()))?;
-        let weights_bytes = expected
-            .iter()
-            .filter_map(|tensor| state.tensors.get(&tensor.name))
-            .map(|tensor| tensor.bytes.len())
+        if let Some(error) = filling.failed {
+            return Err(error);
+        }
+        let weights_bytes = (architecture.tensors().iter())
+            .map(|tensor| {
+                let dtype = state.tensors[&tensor.name].dtype();
+                let dtype = precision.map_or(dtype, |p| p.dtype_of(dtype, &tensor.shape));
+                dtype.size_bytes() * tensor.shape.iter().product::<usize>()
+            })
             .sum();
-        let head = read_head(state, architecture, &device)?;
+        let head = read_head(&state, architecture, &device)?;
+        let classes = own_classes(&state, head.as_ref())?;
+        let own_preprocessing = state.about.preprocessing.clone();
         // Burn counts a fresh parameter as trainable; a backbone is frozen.
         let network = network.freeze();
         Ok(Self {
             architecture,
             network,
             head,
-            classes: None,
-            preprocessing: architecture.preprocessing(),
-            fingerprint,
+            classes,
+            preprocessing: own_preprocessing.unwrap_or_else(|| architecture.preprocessing()),
+            identity: Arc::new(Identity {
+                architecture,
+                state,
+                precision,
+                fingerprint: OnceLock::new(),
+                in_precisions: OnceLock::new(),
+            }),
             device,
             weights_bytes,
+            other_precisions: false,
         })
     }
 
@@ -113,7 +166,69 @@ impl Backbone {
     pub fn id(&self) -> BackboneId {
         BackboneId {
             architecture: self.architecture.name().to_owned(),
-            fingerprint: self.fingerprint,
+            fingerprint: self.fingerprint(),
+        }
+    }
+
+    /// The fingerprint of the weights as they are kept. The first call hashes all of them.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let identity = &self.identity;
+        *(identity.fingerprint).get_or_init(|| identity.fingerprint_in(identity.precision))
+    }
+
+    /// The fingerprints that the same checkpoint has in every precision. The first call hashes all
+    /// weights for each.
+    pub fn fingerprints(&self) -> &BTreeMap<Precision, Fingerprint> {
+        let identity = &self.identity;
+        (identity.in_precisions).get_or_init(|| {
+            (Precision::ALL.into_iter())
+                .map(|precision| (precision, identity.fingerprint_in(Some(precision))))
+                .collect()
+        })
+    }
+
+    /// Accepts tasks that were learned on the same weights in another precision, which it refuses
+    /// otherwise: their outputs differ a little from those that they were tested with.
+    #[must_use]
+    pub fn with_other_precisions(mut self, accepted: bool) -> Self {
+        self.other_precisions = accepted;
+        self
+    }
+
+    /// Whether `task` was learned on this backbone, or, where those are accepted, on the same weights
+    /// in another precision.
+    ///
+    /// # Errors
+    ///
+    /// What it was learned on instead, and what to do.
+    pub fn check_origin(&self, task: &TaskFile) -> Result<(), String> {
+        let (id, own) = (&task.backbone, self.id());
+        if id.architecture != own.architecture {
+            return Err(format!(
+                "it was trained on {} and the backbone is {}; give the checkpoint it was trained on",
+                id.architecture, own.architecture
+            ));
+        }
+        if id.fingerprint == own.fingerprint {
+            return Ok(());
+        }
+        let related = |fingerprint: &Fingerprint| {
+            *fingerprint == own.fingerprint
+                || self.fingerprints().values().any(|f| f == fingerprint)
+        };
+        let recorded = recorded_fingerprints(&task.training);
+        match related(&id.fingerprint) || recorded.iter().any(related) {
+            true if self.other_precisions => Ok(()),
+            true => Err(format!(
+                "it was trained on the same {} weights in another precision (fingerprint {} and not \
+                 {}); give those, or --allow-precision to accept outputs that differ a little",
+                id.architecture, id.fingerprint, own.fingerprint
+            )),
+            false => Err(format!(
+                "it was trained on other {} weights (fingerprint {} and not {}); \
+                 give the checkpoint it was trained on",
+                id.architecture, id.fingerprint, own.fingerprint
+            )),
         }
     }
 
@@ -122,7 +237,7 @@ impl Backbone {
         &self.device
     }
 
-    /// Size of the weights as stored, without the head, bytes.
+    /// Size of the weights in the precision they are kept in, without the head, bytes.
     pub fn weights_bytes(&self) -> usize {
         self.weights_bytes
     }
@@ -169,6 +284,19 @@ impl Backbone {
     }
 }
 
+/// Key of a training record: the fingerprints of the backbone in every precision, by its name.
+pub(crate) const PRECISIONS: &str = "backbone-precisions";
+
+/// The fingerprints of a task's backbone in other precisions than its own.
+fn recorded_fingerprints(training: &TrainingRecord) -> Vec<Fingerprint> {
+    let recorded = training.get(PRECISIONS).and_then(|value| value.as_object());
+    recorded
+        .into_iter()
+        .flat_map(|object| object.values())
+        .filter_map(|value| value.as_str()?.parse().ok())
+        .collect()
+}
+
 /// Whether a convolution's weight filters every channel by itself.
 pub(crate) fn is_depthwise(shape: &[usize]) -> bool {
     matches!(shape, [outputs, 1, ..] if *outputs > 1)
@@ -176,14 +304,39 @@ pub(crate) fn is_depthwise(shape: &[usize]) -> bool {
 
 struct Filling<'a> {
     state: &'a StateDict,
+    precision: Option<Precision>,
     device: &'a Device,
+    failed: Option<Error>,
 }
 
 impl Replace for Filling<'_> {
     fn replace(&mut self, name: &str, _current: &dyn Fn() -> Tensor<1>) -> Option<Tensor<1>> {
-        let values = self.state.tensors.get(name)?.to_f32();
-        Some(Tensor::from_data(values.as_slice(), self.device))
+        match self.state.tensor(name, self.precision) {
+            Ok(tensor) => Some(tensor?.to_tensor(self.device)),
+            Err(error) => {
+                self.failed.get_or_insert(error);
+                None
+            }
+        }
     }
+}
+
+/// Names of the head's classes, if the file says them.
+fn own_classes(state: &StateDict, head: Option<&Linear>) -> Result<Option<Vec<String>>> {
+    let (Some(classes), Some(head)) = (&state.about.classes, head) else {
+        return Ok(None);
+    };
+    let [rows, _] = head.weight.dims();
+    if classes.len() != rows {
+        return Err(Error::Checkpoint {
+            path: state.path.clone(),
+            reason: format!(
+                "its metadata names {} classes and its head has {rows}; write it again",
+                classes.len()
+            ),
+        });
+    }
+    Ok(Some(classes.clone()))
 }
 
 /// What keeps a checkpoint from being an architecture.
@@ -202,13 +355,12 @@ impl Misfit {
         let names: BTreeSet<&str> = expected.iter().map(|tensor| tensor.name.as_str()).collect();
         let head = format!("{}.", architecture.head_name());
         let (mut common, mut missing, mut shapes) = (0, Vec::new(), Vec::new());
-        for tensor in &expected {
+        for tensor in expected {
             match state.tensors.get(&tensor.name) {
                 None => missing.push(tensor.name.clone()),
-                Some(stored) if stored.shape != tensor.shape => shapes.push(format!(
-                    "{} is {:?} instead of {:?}",
-                    tensor.name, stored.shape, tensor.shape
-                )),
+                Some(stored) if stored.shape() != tensor.shape => {
+                    shapes.push(wrong_shape(tensor, stored));
+                }
                 Some(_) => common += 1,
             }
         }
@@ -255,6 +407,26 @@ impl Misfit {
             })
             .collect();
         lists.join("; ")
+    }
+}
+
+fn wrong_shape(expected: &NamedTensor, stored: &StoredTensor) -> String {
+    let text = format!(
+        "{} is {:?} instead of {:?}",
+        expected.name,
+        stored.shape(),
+        expected.shape
+    );
+    match (stored.shape(), expected.shape.as_slice()) {
+        ([o, found, k @ ..], [outputs, 3, kernel @ ..])
+            if (o, k) == (outputs, kernel) && !kernel.is_empty() && *found != 3 =>
+        {
+            let channels = if *found == 1 { "channel" } else { "channels" };
+            format!(
+                "{text}, for images of {found} {channels} where 3 are needed: red, green and blue"
+            )
+        }
+        _ => text,
     }
 }
 
@@ -313,16 +485,18 @@ fn read_head(
     let (Some(weight), Some(bias)) = (tensor("weight"), tensor("bias")) else {
         return Ok(None);
     };
-    let [classes, features] = weight.shape[..] else {
-        return Err(head_error(state, architecture, &weight.shape));
+    let &[classes, features] = weight.shape() else {
+        return Err(head_error(state, architecture, weight.shape()));
     };
-    if features != architecture.features() || bias.shape != [classes] {
-        return Err(head_error(state, architecture, &weight.shape));
+    if features != architecture.features() || bias.shape() != [classes] {
+        return Err(head_error(state, architecture, weight.shape()));
     }
-    let weight = Tensor::<1>::from_data(weight.to_f32().as_slice(), device);
-    let bias = Tensor::<1>::from_data(bias.to_f32().as_slice(), device);
     Ok(Some(
-        Linear::from_values(weight.reshape([classes, features]), bias).freeze(),
+        Linear::from_values(
+            weight.to_tensor(device).reshape([classes, features]),
+            bias.to_tensor(device),
+        )
+        .freeze(),
     ))
 }
 

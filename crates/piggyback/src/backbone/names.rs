@@ -199,10 +199,13 @@ impl ModuleMapper for Replacing<'_> {
         let shape = param.lazy_shape();
         let current = || param.base().reshape([shape.num_elements() as i32]);
         match self.replace.replace(&self.path.name(), &current) {
-            Some(values) => param.map(|old| {
-                let values = values.reshape(shape.clone());
-                values.set_require_grad(old.is_require_grad())
-            }),
+            // What was there is not looked at: it may not even have been made yet.
+            Some(values) => Param::initialized(
+                param.id,
+                values
+                    .reshape(shape)
+                    .set_require_grad(param.is_require_grad()),
+            ),
             None => param,
         }
     }

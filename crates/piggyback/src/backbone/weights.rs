@@ -22,7 +22,8 @@ pub struct WeightInfo {
 }
 
 impl WeightInfo {
-    fn size_bytes(&self) -> usize {
+    /// Size of its numbers, bytes.
+    pub fn size_bytes(&self) -> usize {
         self.dtype.size_bytes() * self.shape.iter().product::<usize>()
     }
 }

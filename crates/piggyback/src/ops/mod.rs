@@ -82,7 +82,7 @@ pub(crate) struct Bits {
 }
 
 /// Whether `device` is the CPU backend that [`cpu`] has kernels for.
-fn is_cpu(device: &Device) -> bool {
+pub(crate) fn is_cpu(device: &Device) -> bool {
     *device == Device::flex()
 }
 

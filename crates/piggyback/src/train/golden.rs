@@ -31,7 +31,12 @@ impl Start {
     fn new(norm: NormMode) -> Self {
         let device = Device::flex();
         let state = filled(Architecture::ResNet18, 1000);
-        let backbone = Backbone::from_state_dict(&state, None, &device).unwrap();
+        let backbone = Backbone::from_state_dict(
+            state.clone(),
+            crate::backbone::LoadOptions::default(),
+            &device,
+        )
+        .unwrap();
         let config = TrainConfig {
             lr_mask: RATE.into(),
             lr_norm: RATE,

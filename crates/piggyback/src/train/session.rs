@@ -11,7 +11,7 @@ use super::config::{NormMode, TrainConfig};
 use super::network::{TaskDescription, TaskNetwork};
 use super::run::RunFolder;
 use super::{EpochMetrics, Event, Trained, Trainer};
-use crate::backbone::Backbone;
+use crate::backbone::{Backbone, PRECISIONS};
 use crate::data::{Batch, Loader, Samples};
 use crate::engine::{Engine, images_tensor};
 use crate::error::{Error, Result};
@@ -239,6 +239,10 @@ impl Session<'_, '_> {
                 .clone(),
         );
         record.insert("program", concat!("piggyback ", env!("CARGO_PKG_VERSION")));
+        let precisions = (self.backbone.fingerprints().iter())
+            .map(|(precision, fingerprint)| (precision.to_string(), fingerprint.to_string().into()))
+            .collect::<serde_json::Map<_, _>>();
+        record.insert(PRECISIONS, precisions);
         record.insert("lr-mask", self.config.lr_mask.resolve(self.steps()));
         record.insert("train-images", self.identity.train_images);
         record.insert("validation-images", self.identity.validation_images);

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use burn::tensor::Device;
-use piggyback::backbone::Architecture;
+use piggyback::backbone::{Architecture, LoadOptions};
 use piggyback::data::Image;
 use piggyback::export::{ExportOptions, Format, export};
 use piggyback::task::{
@@ -103,7 +103,8 @@ fn logits(engine: &Engine, images: &[Image]) -> Vec<Vec<f32>> {
 fn weights_read_back_give_the_same_bits() {
     let side = 32;
     let state = filled(Architecture::MobileNetV2, 10);
-    let backbone = Backbone::from_state_dict(&state, None, &Device::flex()).unwrap();
+    let backbone =
+        Backbone::from_state_dict(state.clone(), LoadOptions::default(), &Device::flex()).unwrap();
     let task = random_task(&backbone, side, true);
     let images = [picture(side, 0), picture(side, 1)];
     let engine = Engine::new(backbone.clone())
@@ -135,10 +136,11 @@ fn a_task_of_another_backbone_is_not_exported() {
         let mut state = filled(Architecture::MobileNetV2, classes);
         let bias = state.tensors.get_mut("features.0.1.bias").unwrap();
         *bias = filled(Architecture::MobileNetV2, 2).tensors["features.0.1.weight"].clone();
-        Backbone::from_state_dict(&state, None, &Device::flex()).unwrap()
+        Backbone::from_state_dict(state.clone(), LoadOptions::default(), &Device::flex()).unwrap()
     };
     let state = filled(Architecture::MobileNetV2, 3);
-    let backbone = Backbone::from_state_dict(&state, None, &Device::flex()).unwrap();
+    let backbone =
+        Backbone::from_state_dict(state.clone(), LoadOptions::default(), &Device::flex()).unwrap();
     let task = random_task(&backbone, 32, false);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("w.onnx");
@@ -182,7 +184,8 @@ fn close(ours: &[Vec<f32>], theirs: &serde_json::Value, what: &str) {
 fn check_with_peers(architecture: Architecture, side: u32, ternary: bool) {
     let Some(python) = peer() else { return };
     let state = filled(architecture, 3);
-    let backbone = Backbone::from_state_dict(&state, None, &Device::flex()).unwrap();
+    let backbone =
+        Backbone::from_state_dict(state.clone(), LoadOptions::default(), &Device::flex()).unwrap();
     drop(state);
     let task = random_task(&backbone, side, ternary);
     let folder = tempfile::tempdir().unwrap();
@@ -268,7 +271,8 @@ fn peers_run_efficientnet_lite0() {
 fn numpy_applies_the_mask_of_vggs_fc6() {
     let side = 32;
     let state = filled(Architecture::Vgg11, 3);
-    let backbone = Backbone::from_state_dict(&state, None, &Device::flex()).unwrap();
+    let backbone =
+        Backbone::from_state_dict(state.clone(), LoadOptions::default(), &Device::flex()).unwrap();
     drop(state);
     let mut task = random_task(&backbone, side, false);
     task.masks.retain(|name, _| name == "classifier.0.weight");

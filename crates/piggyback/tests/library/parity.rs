@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::support::{filled, golden, uniform};
 use burn::tensor::{Device, Tensor};
 use piggyback::Backbone;
-use piggyback::backbone::Architecture;
+use piggyback::backbone::{Architecture, LoadOptions};
 
 fn check(folder: &str, architecture: Architecture) {
     let golden = golden(folder, architecture.name());
@@ -25,14 +25,15 @@ fn check(folder: &str, architecture: Architecture) {
         .map(|(name, tensor)| {
             (
                 name.clone(),
-                tensor.shape.iter().map(|&n| n as u64).collect(),
+                tensor.shape().iter().map(|&n| n as u64).collect(),
             )
         })
         .collect();
     assert_eq!(ours, shapes);
 
     let device = Device::flex();
-    let backbone = Backbone::from_state_dict(&state, None, &device).unwrap();
+    let backbone =
+        Backbone::from_state_dict(state.clone(), LoadOptions::default(), &device).unwrap();
     assert_eq!(backbone.architecture(), architecture);
     let pixels = uniform("images", 2 * 3 * 64 * 64);
     let images = Tensor::<1>::from_data(pixels.as_slice(), &device).reshape([2, 3, 64, 64]);
@@ -183,7 +184,8 @@ fn images_of_32_pixels_are_enough() {
     ] {
         let device = Device::flex();
         let state = filled(architecture, 3);
-        let backbone = Backbone::from_state_dict(&state, None, &device).unwrap();
+        let backbone =
+            Backbone::from_state_dict(state.clone(), LoadOptions::default(), &device).unwrap();
         for side in [32, 37] {
             let pixels = uniform("images", 3 * side * side);
             let images = Tensor::<1>::from_data(pixels.as_slice(), &device);

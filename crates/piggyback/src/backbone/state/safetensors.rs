@@ -1,0 +1,110 @@
+//! Safetensors files, whole or in parts with an index.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::path::{Component, Path};
+
+use bytes::Bytes;
+use piggyback_task::Dtype;
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+use super::Content;
+use super::tensor::StoredTensor;
+use crate::error::{Error, Result};
+
+type Tensors = BTreeMap<String, StoredTensor>;
+
+/// Whether `file` is a safetensors file: it starts with the length of its header, and the header
+/// with a brace. The name is believed too, so that a damaged file is called by what it should be.
+pub(super) fn is_safetensors(path: &Path, file: &[u8]) -> bool {
+    let named = path.extension() == Some(OsStr::new("safetensors"));
+    let starts_so = file.split_first_chunk::<8>().is_some_and(|(length, rest)| {
+        rest.first() == Some(&b'{') && u64::from_le_bytes(*length) < file.len() as u64
+    });
+    named || starts_so
+}
+
+/// Reads the floating-point tensors and the metadata of a file.
+///
+/// # Errors
+///
+/// What is wrong with the file, as the rest of a sentence about it.
+pub(super) fn read(file: &Bytes) -> Result<(Tensors, BTreeMap<String, String>), String> {
+    let problem = |error: &dyn std::fmt::Display| {
+        format!("is not a whole safetensors file ({error}); fetch it again")
+    };
+    let (length, header) = SafeTensors::read_metadata(file).map_err(|error| problem(&error))?;
+    let data = file.slice((length + size_of::<u64>()).min(file.len())..);
+    let mut tensors = BTreeMap::new();
+    for (name, info) in header.tensors() {
+        let dtype = match info.dtype {
+            safetensors::Dtype::F64 => Dtype::F64,
+            safetensors::Dtype::F32 => Dtype::F32,
+            safetensors::Dtype::F16 => Dtype::F16,
+            safetensors::Dtype::BF16 => Dtype::Bf16,
+            _ => continue,
+        };
+        let (start, end) = info.data_offsets;
+        if start > end || end > data.len() {
+            return Err(problem(&format!("tensor '{name}' reaches beyond its end")));
+        }
+        let tensor = StoredTensor::new(dtype, info.shape.clone(), data.slice(start..end));
+        let tensor = tensor.map_err(|reason| problem(&format!("tensor '{name}': {reason}")))?;
+        tensors.insert(name, tensor);
+    }
+    let metadata = header.metadata().clone().unwrap_or_default();
+    Ok((tensors, metadata.into_iter().collect()))
+}
+
+/// The index of a checkpoint in parts: which file holds which tensor, as Hugging Face's libraries
+/// write it.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+/// Reads a checkpoint in parts by its index; `open` reads one part.
+///
+/// # Errors
+///
+/// An index that is none, names a file outside its folder, or a tensor that is not where it says;
+/// and those of `open`.
+pub(super) fn read_index(
+    path: &Path,
+    text: &[u8],
+    open: impl Fn(&Path) -> Result<Content>,
+) -> Result<Content> {
+    let problem = |reason: String| Error::Checkpoint {
+        path: path.to_owned(),
+        reason,
+    };
+    let index: Index = serde_json::from_slice(text).map_err(|error| {
+        problem(format!(
+            "is no index of a checkpoint in parts ({error}); give model.safetensors.index.json \
+             or the checkpoint itself"
+        ))
+    })?;
+    let mut content = Content::default();
+    let files: BTreeSet<&String> = index.weight_map.values().collect();
+    for file in files {
+        let mut components = Path::new(file).components();
+        let plain = matches!(components.next(), Some(Component::Normal(_)));
+        if !plain || components.next().is_some() {
+            return Err(problem(format!(
+                "names the part '{file}', which is not a file beside it; fetch it again"
+            )));
+        }
+        let part = path.with_file_name(file);
+        let mut found = open(&part)?;
+        for (name, _) in index.weight_map.iter().filter(|(_, of)| *of == file) {
+            // What is missing may be a counter, which is no float; the network tells what it lacks.
+            if let Some(tensor) = found.tensors.remove(name) {
+                content.tensors.insert(name.clone(), tensor);
+            }
+        }
+        content.metadata.extend(found.metadata);
+        content.files.extend(found.files);
+    }
+    Ok(content)
+}

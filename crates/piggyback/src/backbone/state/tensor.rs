@@ -1,0 +1,435 @@
+//! A tensor of a checkpoint, read from the file when it is asked for.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use burn::tensor::{AllocationProperty, DType, Device, Tensor, TensorData, bf16, f16};
+use bytes::Bytes;
+use piggyback_task::Dtype;
+
+/// How many numbers are looked at by one thread at a time.
+const BLOCK: usize = 1 << 16;
+
+/// A tensor of a checkpoint, in the precision it was stored in.
+///
+/// Its numbers may lie in a memory-mapped file: nothing is read before it is asked for, and a clone
+/// shares them.
+#[derive(Clone, PartialEq)]
+pub struct StoredTensor {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// Little-endian numbers, beginning with the tensor's first.
+    data: Bytes,
+    /// Distance of neighbours along each axis, in numbers, where it is not that of row-major order.
+    strides: Option<Vec<usize>>,
+}
+
+impl fmt::Debug for StoredTensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.dtype.as_str(), self.shape)
+    }
+}
+
+/// Number of elements of a shape, if a computer can count them.
+fn elements(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1_usize, |n, dim| n.checked_mul(*dim))
+}
+
+impl StoredTensor {
+    /// A tensor of row-major little-endian numbers.
+    ///
+    /// # Errors
+    ///
+    /// How many bytes the shape needs, if `data` has another number of them.
+    pub fn new(dtype: Dtype, shape: Vec<usize>, data: impl Into<Bytes>) -> Result<Self, String> {
+        let data = data.into();
+        let expected = elements(&shape).and_then(|n| n.checked_mul(dtype.size_bytes()));
+        if expected != Some(data.len()) {
+            return Err(format!(
+                "{} bytes cannot be {} numbers of shape {shape:?}",
+                data.len(),
+                dtype.as_str()
+            ));
+        }
+        Ok(Self {
+            dtype,
+            shape,
+            data,
+            strides: None,
+        })
+    }
+
+    /// A tensor of 32-bit floats.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn from_f32(shape: Vec<usize>, values: &[f32]) -> Result<Self, String> {
+        let data: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        Self::new(Dtype::F32, shape, data)
+    }
+
+    /// A tensor as PyTorch describes one: `shape` and `strides` (in numbers) over a storage,
+    /// beginning at its number `offset`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with a tensor that reaches beyond its storage or repeats parts of it.
+    pub(super) fn view(
+        dtype: Dtype,
+        shape: Vec<usize>,
+        strides: Vec<usize>,
+        storage: &Bytes,
+        offset: usize,
+    ) -> Result<Self, String> {
+        let size = dtype.size_bytes();
+        let beyond = || format!("its shape {shape:?} reaches beyond its storage");
+        if strides.len() != shape.len() {
+            return Err(format!("it has shape {shape:?} and strides {strides:?}"));
+        }
+        let count = elements(&shape).ok_or_else(beyond)?;
+        let start = offset.checked_mul(size).ok_or_else(beyond)?;
+        let available = storage.len().checked_sub(start).ok_or_else(beyond)? / size;
+        // Row-major order may have any stride along an axis that has one place.
+        let mut expected = 1_usize;
+        let mut row_major = true;
+        let mut last = 0_usize;
+        for (dim, stride) in shape.iter().zip(&strides).rev() {
+            row_major &= *dim == 1 || *stride == expected;
+            expected = expected.saturating_mul(*dim);
+            let reach = dim.saturating_sub(1).checked_mul(*stride);
+            last = reach
+                .and_then(|reach| last.checked_add(reach))
+                .ok_or_else(beyond)?;
+        }
+        if count > 0 && last >= available {
+            return Err(beyond());
+        }
+        // A stride of zero makes a large tensor of a few bytes.
+        if count > available {
+            return Err(format!("its shape {shape:?} repeats its storage"));
+        }
+        let (end, strides) = match count == 0 || row_major {
+            true => (start + count * size, None),
+            false => (start + (last + 1) * size, Some(strides)),
+        };
+        Ok(Self {
+            dtype,
+            shape,
+            data: storage.slice(start..end),
+            strides,
+        })
+    }
+
+    /// Type of the numbers.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// Shape in PyTorch's layout.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        // The constructors have counted them.
+        self.shape.iter().product()
+    }
+
+    /// Size of the numbers, bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.elements() * self.dtype.size_bytes()
+    }
+
+    /// Row-major little-endian numbers.
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
+        match &self.strides {
+            None => Cow::Borrowed(&self.data),
+            Some(strides) => Cow::Owned(self.gather(strides)),
+        }
+    }
+
+    /// [`bytes`](Self::bytes), given away.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        match &self.strides {
+            None => self.data.into(),
+            Some(strides) => self.gather(strides),
+        }
+    }
+
+    fn gather(&self, strides: &[usize]) -> Vec<u8> {
+        let size = self.dtype.size_bytes();
+        let mut bytes = Vec::with_capacity(self.size_bytes());
+        let mut index = vec![0_usize; self.shape.len()];
+        for _ in 0..self.elements() {
+            let place: usize = index
+                .iter()
+                .zip(strides)
+                .map(|(i, stride)| i * stride)
+                .sum();
+            bytes.extend_from_slice(&self.data[place * size..(place + 1) * size]);
+            for (i, dim) in index.iter_mut().zip(&self.shape).rev() {
+                *i += 1;
+                if *i < *dim {
+                    break;
+                }
+                *i = 0;
+            }
+        }
+        bytes
+    }
+
+    /// The numbers as 32-bit floats.
+    pub fn to_f32(&self) -> Vec<f32> {
+        let bytes = self.bytes();
+        let mut values = Vec::with_capacity(self.elements());
+        self.dtype.decode(&bytes, &mut values);
+        values
+    }
+
+    /// The same numbers in another precision: each rounded to the nearest 32-bit float and that to the
+    /// nearest of `dtype`, ties to even.
+    pub fn to_dtype(&self, dtype: Dtype) -> Self {
+        if dtype == self.dtype {
+            return self.clone();
+        }
+        let source = self.bytes();
+        let size = self.dtype.size_bytes();
+        let mut data = Vec::with_capacity(self.elements() * dtype.size_bytes());
+        let mut values = Vec::with_capacity(BLOCK);
+        for block in source.chunks(BLOCK * size) {
+            values.clear();
+            self.dtype.decode(block, &mut values);
+            match dtype {
+                Dtype::F32 => extend(&mut data, &values, f32::to_le_bytes),
+                Dtype::F64 => extend(&mut data, &values, |value| f64::from(value).to_le_bytes()),
+                Dtype::F16 => extend(&mut data, &values, |value| {
+                    f16::from_f32(value).to_le_bytes()
+                }),
+                Dtype::Bf16 => extend(&mut data, &values, |value| {
+                    bf16::from_f32(value).to_le_bytes()
+                }),
+            }
+        }
+        Self {
+            dtype,
+            shape: self.shape.clone(),
+            data: data.into(),
+            strides: None,
+        }
+    }
+
+    /// The same numbers under another shape, or `None` if that has another number of them.
+    pub(super) fn reshaped(&self, shape: &[usize]) -> Option<Self> {
+        (elements(shape) == Some(self.elements()) && self.strides.is_none()).then(|| Self {
+            shape: shape.to_vec(),
+            ..self.clone()
+        })
+    }
+
+    /// How many of the numbers are not finite, or below zero where `negative` says to count those.
+    pub(super) fn count_wrong(&self, negative: bool) -> usize {
+        use rayon::prelude::*;
+        let size = self.dtype.size_bytes();
+        let wrong = |value: &f32| !value.is_finite() || (negative && *value < 0.0);
+        let count = |block: &[u8]| match self.dtype {
+            // The exponents alone tell, which is much faster than looking at floats.
+            Dtype::F32 if !negative => (block.as_chunks::<4>().0.iter())
+                .filter(|word| u32::from_le_bytes(**word) & 0x7F80_0000 == 0x7F80_0000)
+                .count(),
+            dtype => {
+                let mut values = Vec::with_capacity(BLOCK);
+                dtype.decode(block, &mut values);
+                values.iter().filter(|value| wrong(value)).count()
+            }
+        };
+        let bytes = self.bytes();
+        bytes.par_chunks(BLOCK * size).map(count).sum()
+    }
+
+    /// The numbers as a flat tensor on `device`. On the CPU weights may stay in half precision, which
+    /// its kernels read; elsewhere they become 32-bit floats.
+    pub(crate) fn to_tensor(&self, device: &Device) -> Tensor<1> {
+        let half = crate::ops::is_cpu(device);
+        let data = self.to_tensor_data(half);
+        let dtype = data.dtype();
+        Tensor::from_data(data, (device, dtype))
+    }
+
+    /// The numbers as a flat tensor's data: in the file's memory itself where they can be used as they
+    /// lie there, else as 32-bit floats. `half` says whether weights may stay in half precision.
+    fn to_tensor_data(&self, half: bool) -> TensorData {
+        let dtype = match self.dtype {
+            Dtype::F32 => Some(DType::F32),
+            Dtype::F16 if half && self.shape.len() > 1 => Some(DType::F16),
+            Dtype::Bf16 if half && self.shape.len() > 1 => Some(DType::BF16),
+            _ => None,
+        };
+        let shape = [self.elements()];
+        let Some(dtype) = dtype.filter(|_| cfg!(target_endian = "little")) else {
+            return TensorData::new(self.to_f32(), shape);
+        };
+        let aligned = (self.data.as_ptr() as usize).is_multiple_of(self.dtype.size_bytes());
+        match &self.strides {
+            None if aligned => TensorData::from_bytes(shared(self.data.clone()), shape, dtype),
+            // An allocation of its own is aligned for any number.
+            _ => TensorData::from_bytes_vec(self.bytes().into_owned(), shape, dtype),
+        }
+    }
+}
+
+fn shared(data: Bytes) -> burn::tensor::Bytes {
+    burn::tensor::Bytes::from_shared(data, AllocationProperty::File)
+}
+
+fn extend<const N: usize>(data: &mut Vec<u8>, values: &[f32], encode: impl Fn(f32) -> [u8; N]) {
+    data.extend(values.iter().flat_map(|value| encode(*value)));
+}
+
+/// Numbers out of bytes.
+trait Decode {
+    /// Appends the little-endian numbers of `bytes` as 32-bit floats.
+    fn decode(self, bytes: &[u8], values: &mut Vec<f32>);
+}
+
+impl Decode for Dtype {
+    fn decode(self, bytes: &[u8], values: &mut Vec<f32>) {
+        match self {
+            Self::F32 => {
+                let words = bytes.as_chunks().0.iter();
+                values.extend(words.map(|word| f32::from_le_bytes(*word)));
+            }
+            Self::F64 => {
+                let words = bytes.as_chunks().0.iter();
+                values.extend(words.map(|word| f64::from_le_bytes(*word) as f32));
+            }
+            Self::F16 => {
+                let words = bytes.as_chunks().0.iter();
+                values.extend(words.map(|word| f16::from_le_bytes(*word).to_f32()));
+            }
+            Self::Bf16 => {
+                let words = bytes.as_chunks().0.iter();
+                values.extend(words.map(|word| bf16::from_le_bytes(*word).to_f32()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn storage(count: usize) -> Bytes {
+        let values = (0..count).map(|i| i as f32);
+        values
+            .flat_map(f32::to_le_bytes)
+            .collect::<Vec<u8>>()
+            .into()
+    }
+
+    fn view(shape: &[usize], strides: &[usize], offset: usize) -> Result<StoredTensor, String> {
+        StoredTensor::view(
+            Dtype::F32,
+            shape.to_vec(),
+            strides.to_vec(),
+            &storage(12),
+            offset,
+        )
+    }
+
+    #[test]
+    fn views_are_read_in_row_major_order() {
+        let plain = view(&[2, 3], &[3, 1], 4).unwrap();
+        assert_eq!(plain.to_f32(), [4., 5., 6., 7., 8., 9.]);
+        assert!(matches!(plain.bytes(), Cow::Borrowed(_)));
+        let transposed = view(&[2, 3], &[1, 4], 1).unwrap();
+        assert_eq!(transposed.to_f32(), [1., 5., 9., 2., 6., 10.]);
+        let data = transposed.to_tensor_data(false);
+        assert_eq!(data.try_to_vec::<f32>().unwrap(), transposed.to_f32());
+        assert!(
+            view(&[1, 0, 5], &[9, 9, 9], 12)
+                .unwrap()
+                .to_f32()
+                .is_empty()
+        );
+        assert_eq!(view(&[], &[], 11).unwrap().to_f32(), [11.0]);
+        assert_eq!(view(&[1, 2], &[77, 1], 10).unwrap().to_f32(), [10., 11.]);
+    }
+
+    #[test]
+    fn views_beyond_their_storage_are_refused() {
+        let huge = usize::MAX;
+        for (shape, strides, offset) in [
+            (vec![13], vec![1], 0),
+            (vec![2], vec![1], 11),
+            (vec![2], vec![1], huge),
+            (vec![2, 2], vec![11, 1], 0),
+            (vec![huge, 2], vec![1, 1], 0),
+            (vec![2], vec![huge], 0),
+            (vec![1000, 1000], vec![0, 0], 0),
+            (vec![2], vec![], 0),
+        ] {
+            assert!(view(&shape, &strides, offset).is_err(), "{shape:?}");
+        }
+    }
+
+    #[test]
+    fn an_unaligned_tensor_is_copied_and_an_aligned_one_is_not() {
+        let values: Vec<f32> = (0..6).map(|i| i as f32).collect();
+        let mut bytes = vec![0; 4];
+        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        let bytes = Bytes::from(bytes);
+        for start in [4, 3, 2, 1] {
+            let mut moved = vec![0; start];
+            moved.extend_from_slice(&bytes[4..]);
+            let moved = Bytes::from(moved).slice(start..);
+            let aligned = (moved.as_ptr() as usize).is_multiple_of(4);
+            let tensor = StoredTensor::new(Dtype::F32, vec![2, 3], moved.clone()).unwrap();
+            let data = tensor.to_tensor_data(false);
+            assert_eq!(data.as_bytes().as_ptr() == moved.as_ptr(), aligned);
+            assert_eq!(data.try_to_vec::<f32>().unwrap(), values);
+        }
+    }
+
+    #[test]
+    fn numbers_are_rounded_to_the_nearest() {
+        let values = [1.0, -0.0, 1.0 + f32::powi(2.0, -11), 70000.0, 1e-9];
+        let tensor = StoredTensor::from_f32(vec![5, 1], &values).unwrap();
+        let half = tensor.to_dtype(Dtype::F16);
+        assert_eq!(half.to_f32(), [1.0, 0.0, 1.0, f32::INFINITY, 0.0]);
+        assert_eq!((half.count_wrong(false), half.size_bytes()), (1, 10));
+        let brain = tensor.to_dtype(Dtype::Bf16);
+        assert_eq!(brain.to_f32()[3], 70144.0);
+        assert_eq!(tensor.to_dtype(Dtype::F64).to_dtype(Dtype::F32), tensor);
+        let data = half.to_tensor_data(true);
+        assert_eq!(data.dtype(), DType::F16);
+        assert_eq!(
+            half.to_tensor_data(false).try_to_vec::<f32>().unwrap(),
+            half.to_f32()
+        );
+    }
+
+    #[test]
+    fn what_no_network_holds_is_counted() {
+        let values = [1.0, f32::NAN, f32::NEG_INFINITY, -1.0];
+        for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::F64] {
+            let tensor = StoredTensor::from_f32(vec![4], &values).unwrap();
+            let tensor = tensor.to_dtype(dtype);
+            assert_eq!(
+                (tensor.count_wrong(false), tensor.count_wrong(true)),
+                (2, 3)
+            );
+        }
+    }
+
+    #[test]
+    fn a_tensor_has_the_bytes_of_its_shape() {
+        for shape in [vec![2], vec![usize::MAX, 4], vec![]] {
+            assert!(StoredTensor::new(Dtype::F32, shape, vec![0; 9]).is_err());
+        }
+    }
+}
