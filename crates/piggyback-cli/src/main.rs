@@ -7,6 +7,7 @@ mod args;
 mod commands;
 mod config;
 mod interrupt;
+mod memory;
 mod printer;
 mod progress;
 mod report;

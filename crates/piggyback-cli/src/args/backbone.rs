@@ -1,9 +1,9 @@
-#[cfg(feature = "hub")]
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use piggyback::backbone::{Architecture, Precision};
 
-use super::switch;
+use super::{architecture, precision, switch};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct BackboneCommand {
@@ -15,6 +15,10 @@ pub(crate) struct BackboneCommand {
 pub(crate) enum BackboneVerb {
     /// List the networks that can be backbones
     List(ListArgs),
+    /// Show what a checkpoint is: its network, tensors and fingerprint
+    Inspect(BackboneInspectArgs),
+    /// Write a checkpoint as safetensors with torchvision's names, in a precision of choice
+    Convert(ConvertArgs),
     /// Download a pretrained network from the Hugging Face hub
     #[cfg(feature = "hub")]
     Fetch(FetchArgs),
@@ -43,6 +47,67 @@ Exit codes: 0 done; 2 not done.";
 #[command(after_help = LIST)]
 pub(crate) struct ListArgs {
     /// Print a JSON object per network
+    #[arg(long, env = "PIGGYBACK_JSON", value_parser = switch())]
+    pub(crate) json: bool,
+}
+
+const INSPECT: &str = "\
+The network is recognised from the names and shapes of the tensors. The fingerprint is that of the
+weights as they are stored, without the head: a task file names it.
+
+Examples:
+    piggyback backbone inspect resnet50.pth
+  How many classes the head has:
+    piggyback backbone inspect --json resnet50.pth | jq .head_classes
+
+Exit codes: 0 done; 2 not done.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = INSPECT)]
+pub(crate) struct BackboneInspectArgs {
+    /// The checkpoint: .pth, .safetensors, or the index of one in parts
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Architecture of the checkpoint, if it should not be recognised from its tensors
+    #[arg(long, env = "PIGGYBACK_ARCH", value_parser = architecture(), hide_possible_values = true)]
+    pub(crate) arch: Option<Architecture>,
+    /// Print a JSON object
+    #[arg(long, env = "PIGGYBACK_JSON", value_parser = switch())]
+    pub(crate) json: bool,
+}
+
+const CONVERT: &str = "\
+One tensor is in memory at a time: what was needed at most is shown. Half precision is for the
+weights of convolutions and fully connected layers; biases and batch norms, which are few, are not
+narrowed. Networks compute in 32 bits all the same, but the fingerprint is that of the weights as
+written, and a task belongs to one precision.
+
+Examples:
+    piggyback backbone convert resnet50-0676ba61.pth resnet50.safetensors
+  Half the size:
+    piggyback backbone convert resnet50-0676ba61.pth resnet50-f16.safetensors --precision f16
+
+Exit codes: 0 done; 2 not done.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = CONVERT)]
+pub(crate) struct ConvertArgs {
+    /// The checkpoint: .pth, .safetensors, or the index of one in parts
+    #[arg(value_name = "IN")]
+    pub(crate) input: PathBuf,
+    /// The file to write
+    #[arg(value_name = "OUT.safetensors")]
+    pub(crate) out: PathBuf,
+    /// Precision of the weights in the file [default: as they are stored]
+    #[arg(long, env = "PIGGYBACK_PRECISION", value_parser = precision())]
+    pub(crate) precision: Option<Precision>,
+    /// Architecture of the checkpoint, if it should not be recognised from its tensors
+    #[arg(long, env = "PIGGYBACK_ARCH", value_parser = architecture(), hide_possible_values = true)]
+    pub(crate) arch: Option<Architecture>,
+    /// Replace an existing file
+    #[arg(long, env = "PIGGYBACK_FORCE", value_parser = switch())]
+    pub(crate) force: bool,
+    /// Print what was written as JSON
     #[arg(long, env = "PIGGYBACK_JSON", value_parser = switch())]
     pub(crate) json: bool,
 }

@@ -19,7 +19,9 @@ use piggyback::train::TrainConfig;
 
 #[cfg(feature = "hub")]
 pub(crate) use backbone::FetchArgs;
-pub(crate) use backbone::{BackboneCommand, BackboneVerb, ListArgs};
+pub(crate) use backbone::{
+    BackboneCommand, BackboneInspectArgs, BackboneVerb, ConvertArgs, ListArgs,
+};
 pub(crate) use eval::EvalArgs;
 pub(crate) use export::ExportArgs;
 pub(crate) use inspect::{InspectArgs, ShownClasses};

@@ -136,7 +136,7 @@ pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 /// A MobileNetV2 with weights of about the size that training starts from.
 pub(crate) fn mobilenet() -> Tensors {
     let tensors = Architecture::MobileNetV2.tensors();
-    let filled = tensors.into_iter().map(|tensor| {
+    let filled = tensors.iter().map(|tensor| {
         let count = tensor.shape.iter().product();
         let fan_in: usize = tensor.shape.iter().skip(1).product();
         let is_matrix = tensor.shape.len() > 1;

@@ -1,7 +1,9 @@
 //! `piggyback backbone`: one file per verb.
 
+mod convert;
 #[cfg(feature = "hub")]
 mod fetch;
+mod inspect;
 mod list;
 
 use anyhow::Result;
@@ -13,6 +15,8 @@ use crate::printer::Printer;
 pub(super) fn run(command: &BackboneCommand, printer: &Printer) -> Result<Outcome> {
     match &command.verb {
         BackboneVerb::List(args) => list::run(args, printer),
+        BackboneVerb::Inspect(args) => inspect::run(args, printer),
+        BackboneVerb::Convert(args) => convert::run(args, printer),
         #[cfg(feature = "hub")]
         BackboneVerb::Fetch(args) => fetch::run(args, printer),
     }

@@ -1,0 +1,97 @@
+use std::borrow::Cow;
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+use piggyback::backbone::{LoadOptions, StateDict, WeightInfo, convert};
+use piggyback::task::Fingerprint;
+use serde::Serialize;
+
+use crate::args::ConvertArgs;
+use crate::commands::Outcome;
+use crate::memory::Memory;
+use crate::printer::Printer;
+use crate::report::{pairs, thousands};
+use crate::write;
+
+#[derive(Serialize)]
+struct Report<'a> {
+    file: Cow<'a, str>,
+    architecture: &'static str,
+    fingerprint: Fingerprint,
+    tensors: usize,
+    bytes: u64,
+    largest_tensor_bytes: usize,
+    /// What converting took beyond what the program had before.
+    peak_memory_bytes: Option<u64>,
+}
+
+pub(super) fn run(args: &ConvertArgs, printer: &Printer) -> Result<Outcome> {
+    let out = &args.out;
+    if out
+        .extension()
+        .is_none_or(|extension| extension != "safetensors")
+    {
+        bail!(
+            "{} would be a safetensors file; give it a name that ends in .safetensors",
+            out.display()
+        );
+    }
+    if out.exists() && !args.force {
+        bail!(
+            "{} already exists; choose another name, or replace it with --force",
+            out.display()
+        );
+    }
+    write::check_target(out, &[&args.input])?;
+    let before = Memory::now();
+    let state = StateDict::open(&args.input)?;
+    let options = LoadOptions {
+        architecture: args.arch,
+        precision: args.precision,
+    };
+    let converted = convert(&state, options, out)?;
+    let peak = Memory::now().zip(before).map(|(after, before)| {
+        // A peak from before the work was not its own.
+        after.peak_bytes.saturating_sub(before.resident_bytes)
+    });
+    let report = Report {
+        file: out.to_string_lossy(),
+        architecture: converted.architecture.name(),
+        fingerprint: converted.fingerprint,
+        tensors: converted.tensors.len(),
+        bytes: fs::metadata(out)
+            .with_context(|| format!("cannot read {}", out.display()))?
+            .len(),
+        largest_tensor_bytes: (converted.tensors.iter())
+            .map(WeightInfo::size_bytes)
+            .max()
+            .unwrap_or_default(),
+        peak_memory_bytes: peak,
+    };
+    if args.json {
+        printer.json(&report)?;
+    } else {
+        printer.result(&text(&report))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn text(report: &Report<'_>) -> String {
+    let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+    let mut lines = vec![
+        ("file", report.file.to_string()),
+        ("network", report.architecture.to_owned()),
+        ("fingerprint", report.fingerprint.to_string()),
+        ("tensors", report.tensors.to_string()),
+        ("size", format!("{} bytes", thousands(report.bytes))),
+    ];
+    if let Some(peak) = report.peak_memory_bytes {
+        let memory = format!(
+            "{} at most, for a largest tensor of {}",
+            megabytes(peak),
+            megabytes(report.largest_tensor_bytes as u64)
+        );
+        lines.push(("memory", memory));
+    }
+    pairs(0, &lines)
+}

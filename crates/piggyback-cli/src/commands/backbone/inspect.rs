@@ -1,0 +1,133 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use piggyback::Backbone;
+use piggyback::backbone::{LoadOptions, StateDict};
+use piggyback::task::{Fingerprint, Preprocessing};
+use serde::Serialize;
+
+use crate::args::BackboneInspectArgs;
+use crate::commands::Outcome;
+use crate::printer::Printer;
+use crate::report::{images, pairs, table, thousands};
+
+#[derive(Serialize)]
+struct Contents<'a> {
+    file: Cow<'a, str>,
+    architecture: &'static str,
+    fingerprint: Fingerprint,
+    /// Classes of its own head, if it has one.
+    head_classes: Option<usize>,
+    classes: Option<&'a [String]>,
+    preprocessing: &'a Preprocessing,
+    parameters: usize,
+    maskable_weights: usize,
+    /// Without the head.
+    weights_bytes: usize,
+    tensors: Vec<Tensor<'a>>,
+}
+
+#[derive(Serialize)]
+struct Tensor<'a> {
+    name: &'a str,
+    dtype: &'static str,
+    shape: &'a [usize],
+}
+
+pub(super) fn run(args: &BackboneInspectArgs, printer: &Printer) -> Result<Outcome> {
+    let options = LoadOptions {
+        architecture: args.arch,
+        ..LoadOptions::default()
+    };
+    let state = StateDict::open(&args.file)?;
+    let device = piggyback::device::open(crate::args::DEFAULT_DEVICE)?;
+    let backbone = Backbone::from_state_dict(state.clone(), options, &device)?;
+    let architecture = backbone.architecture();
+    let contents = Contents {
+        file: args.file.to_string_lossy(),
+        architecture: architecture.name(),
+        fingerprint: backbone.fingerprint(),
+        head_classes: backbone.head().map(|head| head.weight.dims()[0]),
+        classes: backbone.classes(),
+        preprocessing: backbone.preprocessing(),
+        parameters: architecture.parameters(),
+        maskable_weights: architecture.maskable_weights(),
+        weights_bytes: backbone.weights_bytes(),
+        tensors: (state.tensors.iter())
+            .map(|(name, tensor)| Tensor {
+                name,
+                dtype: tensor.dtype().as_str(),
+                shape: tensor.shape(),
+            })
+            .collect(),
+    };
+    if args.json {
+        printer.json(&contents)?;
+    } else {
+        printer.result(&text(&contents))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn text(contents: &Contents<'_>) -> String {
+    let head = match (contents.head_classes, contents.classes) {
+        (None, _) => "none".to_owned(),
+        (Some(count), None) => format!("{} classes", thousands(count as u64)),
+        (Some(count), Some(names)) => format!(
+            "{} classes: {}{}",
+            thousands(count as u64),
+            names.iter().take(3).cloned().collect::<Vec<_>>().join(", "),
+            if names.len() > 3 { ", ..." } else { "" }
+        ),
+    };
+    let megabytes = contents.weights_bytes as f64 / 1e6;
+    let summary = pairs(
+        0,
+        &[
+            ("network", contents.architecture.to_owned()),
+            ("fingerprint", contents.fingerprint.to_string()),
+            ("head", head),
+            ("images", images(contents.preprocessing)),
+            (
+                "weights",
+                format!(
+                    "{megabytes:.1} MB without the head, {}",
+                    precisions(&contents.tensors)
+                ),
+            ),
+            (
+                "maskable",
+                format!("{} weights", thousands(contents.maskable_weights as u64)),
+            ),
+        ],
+    );
+    let titles = ["tensor", "type", "shape"].map(str::to_owned);
+    let rows = (contents.tensors.iter()).map(|tensor| {
+        [
+            tensor.name.to_owned(),
+            tensor.dtype.to_lowercase(),
+            dimensions(tensor.shape),
+        ]
+    });
+    let rows: Vec<[String; 3]> = std::iter::once(titles).chain(rows).collect();
+    format!("{summary}\n{}", table(&rows))
+}
+
+/// `64 x 3 x 7 x 7`.
+fn dimensions(shape: &[usize]) -> String {
+    let sizes: Vec<String> = shape.iter().map(ToString::to_string).collect();
+    sizes.join(" x ")
+}
+
+/// How many tensors are stored in which precision.
+fn precisions(tensors: &[Tensor<'_>]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for tensor in tensors {
+        *counts.entry(tensor.dtype).or_default() += 1;
+    }
+    let parts: Vec<String> = (counts.iter())
+        .map(|(dtype, count)| format!("{count} tensors of {}", dtype.to_lowercase()))
+        .collect();
+    parts.join(", ")
+}
