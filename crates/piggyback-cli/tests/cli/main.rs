@@ -4,6 +4,7 @@ mod backbone;
 #[cfg(unix)]
 mod bad_files;
 mod bad_training;
+mod checkpoints;
 mod common;
 mod help;
 #[cfg(feature = "hub")]

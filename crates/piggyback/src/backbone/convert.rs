@@ -5,7 +5,9 @@ use std::path::Path;
 
 use piggyback_task::{Fingerprint, FingerprintBuilder};
 
-use super::{Architecture, LoadOptions, StateDict, WeightInfo, recognise, write_weights};
+use super::{
+    Architecture, LoadOptions, Precision, StateDict, WeightInfo, recognise, write_weights,
+};
 use crate::error::Result;
 
 /// What [`convert`] wrote.
@@ -22,7 +24,7 @@ pub struct Converted {
 /// Writes `state` as a safetensors file with torchvision's names, its classes and preprocessing along,
 /// in the precision that `options` ask for or the one it is stored in.
 ///
-/// One tensor is in memory at a time. The file is there whole or not at all.
+/// A piece of one tensor is in memory at a time. The file is there whole or not at all.
 ///
 /// # Errors
 ///
@@ -33,39 +35,41 @@ pub fn convert(state: &StateDict, options: LoadOptions, path: &Path) -> Result<C
     let mut fingerprint = FingerprintBuilder::new();
     let mut tensors = Vec::new();
     let head = format!("{}.", architecture.head_name());
-    for name in state.tensors.keys() {
-        state.check_tensor(name)?;
-        if let Some(tensor) = state.tensor(name, options.precision)? {
-            if !name.starts_with(&head) {
-                fingerprint.add(name, tensor.dtype(), tensor.shape(), &tensor.bytes())?;
-            }
-            tensors.push(WeightInfo {
-                name: name.clone(),
-                dtype: tensor.dtype(),
-                shape: tensor.shape().to_vec(),
-            });
+    for (name, stored) in &state.tensors {
+        let dtype = Precision::dtype_in(options.precision, stored);
+        let of_backbone = !name.starts_with(&head);
+        if of_backbone {
+            fingerprint.begin(name, dtype, stored.shape())?;
         }
-        state.release();
+        let (mut wrong, mut beyond) = (0, 0);
+        for piece in stored.pieces() {
+            let narrowed = piece.to_dtype(dtype);
+            wrong += piece.count_wrong(name);
+            beyond += piece.count_beyond(&narrowed);
+            if of_backbone {
+                fingerprint.write(&narrowed.bytes())?;
+            }
+            state.release();
+        }
+        state.refuse_wrong(name, wrong)?;
+        state.refuse_beyond(name, beyond)?;
+        tensors.push(WeightInfo {
+            name: name.clone(),
+            dtype,
+            shape: stored.shape().to_vec(),
+        });
     }
     let metadata = state.about.to_metadata();
     write_weights(path, &tensors, &metadata, |weight| {
-        state.release();
-        let stored = &state.tensors[&weight.name];
-        if stored.dtype() == weight.dtype {
-            return Ok(stored.bytes());
-        }
-        Ok(Cow::Owned(stored.to_dtype(weight.dtype).into_bytes()))
+        let dtype = weight.dtype;
+        Ok(state.tensors[&weight.name].pieces().map(move |piece| {
+            state.release();
+            Cow::Owned(piece.to_dtype(dtype).into_bytes())
+        }))
     })?;
     Ok(Converted {
         architecture,
         fingerprint: fingerprint.finish()?,
         tensors,
     })
-}
-
-impl Converted {
-    /// Size of the tensors, bytes.
-    pub fn weights_bytes(&self) -> usize {
-        self.tensors.iter().map(WeightInfo::size_bytes).sum()
-    }
 }

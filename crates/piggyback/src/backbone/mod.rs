@@ -133,7 +133,7 @@ impl Backbone {
                 dtype.size_bytes() * tensor.shape.iter().product::<usize>()
             })
             .sum();
-        let head = read_head(&state, architecture, &device)?;
+        let head = read_head(&state, architecture, precision, &device)?;
         let classes = own_classes(&state, head.as_ref())?;
         let own_preprocessing = state.about.preprocessing.clone();
         // Burn counts a fresh parameter as trainable; a backbone is frozen.
@@ -212,17 +212,28 @@ impl Backbone {
         if id.fingerprint == own.fingerprint {
             return Ok(());
         }
+        let same = |fingerprint: &Fingerprint| {
+            (self.fingerprints().iter())
+                .find(|(_, known)| *known == fingerprint)
+                .map(|(precision, _)| *precision)
+        };
+        let of_task = same(&id.fingerprint);
         let related = |fingerprint: &Fingerprint| {
-            *fingerprint == own.fingerprint
-                || self.fingerprints().values().any(|f| f == fingerprint)
+            *fingerprint == own.fingerprint || same(fingerprint).is_some()
         };
         let recorded = recorded_fingerprints(&task.training);
-        match related(&id.fingerprint) || recorded.iter().any(related) {
+        match of_task.is_some() || recorded.iter().any(related) {
             true if self.other_precisions => Ok(()),
             true => Err(format!(
                 "it was trained on the same {} weights in another precision (fingerprint {} and not \
-                 {}); give those, or --allow-precision to accept outputs that differ a little",
-                id.architecture, id.fingerprint, own.fingerprint
+                 {}); {}, or --allow-precision to accept outputs that differ a little",
+                id.architecture,
+                id.fingerprint,
+                own.fingerprint,
+                match of_task {
+                    Some(precision) => format!("give --precision {precision}"),
+                    None => "give those".to_owned(),
+                }
             )),
             false => Err(format!(
                 "it was trained on other {} weights (fingerprint {} and not {}); \
@@ -475,14 +486,14 @@ fn recognise(state: &StateDict, wanted: Option<Architecture>) -> Result<Architec
 fn read_head(
     state: &StateDict,
     architecture: Architecture,
+    precision: Option<Precision>,
     device: &Device,
 ) -> Result<Option<Linear>> {
     let tensor = |field| {
-        state
-            .tensors
-            .get(&format!("{}.{field}", architecture.head_name()))
+        let name = format!("{}.{field}", architecture.head_name());
+        state.tensor(&name, precision)
     };
-    let (Some(weight), Some(bias)) = (tensor("weight"), tensor("bias")) else {
+    let (Some(weight), Some(bias)) = (tensor("weight")?, tensor("bias")?) else {
         return Ok(None);
     };
     let &[classes, features] = weight.shape() else {

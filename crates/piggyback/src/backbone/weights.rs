@@ -1,4 +1,4 @@
-//! Writing a file of weights: safetensors, one tensor in memory at a time.
+//! Writing a file of weights: safetensors, a piece of a tensor in memory at a time.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -29,19 +29,23 @@ impl WeightInfo {
 }
 
 /// Writes a safetensors file with the tensors of `weights` and `metadata`; `read` gives each
-/// tensor's row-major little-endian bytes when its turn comes, so that no two are in memory at once.
+/// tensor's row-major little-endian bytes when its turn comes, in pieces of any size, so that no two
+/// tensors need be in memory at once, nor the whole of one.
 ///
 /// The file is there whole or not at all, and its bytes depend on its content alone.
 ///
 /// # Errors
 ///
 /// Those of `read`, a tensor whose bytes are not as many as its shape says, and the disk's.
-pub fn write_weights<'a>(
+pub fn write_weights<'a, Pieces>(
     path: &Path,
     weights: &[WeightInfo],
     metadata: &BTreeMap<String, String>,
-    mut read: impl FnMut(&WeightInfo) -> Result<Cow<'a, [u8]>>,
-) -> Result<()> {
+    mut read: impl FnMut(&WeightInfo) -> Result<Pieces>,
+) -> Result<()>
+where
+    Pieces: IntoIterator<Item = Cow<'a, [u8]>>,
+{
     let failed = |source| Error::write(path, source);
     let mut ordered: Vec<&WeightInfo> = weights.iter().collect();
     // Wide numbers first: so every tensor starts at a multiple of its numbers' size.
@@ -56,19 +60,21 @@ pub fn write_weights<'a>(
     writer.write_all(&length).map_err(failed)?;
     writer.write_all(header.as_bytes()).map_err(failed)?;
     for weight in ordered {
-        let bytes = read(weight)?;
-        if bytes.len() != weight.size_bytes() {
+        let mut written_bytes = 0;
+        for piece in read(weight)? {
+            writer.write_all(&piece).map_err(failed)?;
+            written_bytes += piece.len();
+        }
+        if written_bytes != weight.size_bytes() {
             return Err(Error::Checkpoint {
                 path: path.to_owned(),
                 reason: format!(
-                    "tensor '{}' would have {} bytes instead of {}",
+                    "tensor '{}' would have {written_bytes} bytes instead of {}",
                     weight.name,
-                    bytes.len(),
                     weight.size_bytes()
                 ),
             });
         }
-        writer.write_all(&bytes).map_err(failed)?;
     }
     writer.flush().map_err(failed)?;
     drop(writer);
@@ -124,7 +130,7 @@ mod tests {
         let bytes = |weight: &WeightInfo| vec![weight.name.len() as u8; weight.size_bytes()];
         let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
         write_weights(&path, &weights, &metadata, |weight| {
-            Ok(Cow::Owned(bytes(weight)))
+            Ok(bytes(weight).into_iter().map(|byte| vec![byte].into()))
         })
         .unwrap();
         let file = std::fs::read(&path).unwrap();
@@ -145,7 +151,7 @@ mod tests {
         let path = folder.path().join("w.safetensors");
         let weights = [info("a", Dtype::F32, &[2])];
         let result = write_weights(&path, &weights, &BTreeMap::new(), |_| {
-            Ok(Cow::Borrowed(&[0; 4]))
+            Ok([Cow::Borrowed(&[0; 4][..])])
         });
         assert!(result.unwrap_err().to_string().contains("'a'"));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -169,7 +169,7 @@ impl Export {
         // Some loaders ask which framework's layout it is.
         metadata.insert("format".into(), "pt".into());
         write_weights(path, &weights, &metadata, |weight| {
-            Ok(Cow::Owned(tensors[&weight.name].bytes()))
+            Ok([Cow::Owned(tensors[&weight.name].bytes())])
         })
     }
 }

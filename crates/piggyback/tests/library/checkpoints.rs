@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::support::filled;
 use burn::tensor::Device;
 use piggyback::Backbone;
-use piggyback::backbone::{Architecture, LoadOptions, Precision, StateDict, StoredTensor};
+use piggyback::backbone::{Architecture, LoadOptions, Precision, StateDict, StoredTensor, convert};
 use piggyback::task::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -235,6 +235,53 @@ fn half_precision_weights_load_as_the_floats_they_stand_for() {
         files.state.tensors["conv1.weight"]
     );
     assert_eq!(backbone.weights_bytes(), 2 * 11_186_112);
+}
+
+#[test]
+fn counters_are_left_out_whatever_their_type() {
+    let mut files = Files::new();
+    write(&files.state, &files.path(), str::to_owned);
+    let plain = load(&files.path()).unwrap();
+    let counter = StoredTensor::from_f32(vec![], &[7.0]).unwrap();
+    for norm in ["bn1", "layer3.1.bn2"] {
+        let name = format!("{norm}.num_batches_tracked");
+        files.state.tensors.insert(name, counter.clone());
+    }
+    write(&files.state, &files.path(), str::to_owned);
+    assert_eq!(load(&files.path()).unwrap().id(), plain.id());
+}
+
+#[test]
+fn a_converted_checkpoint_is_what_loading_in_that_precision_gives() {
+    let mut files = Files::new();
+    write(&files.state, &files.path(), |name| format!("module.{name}"));
+    let out = files.folder.path().join("out.safetensors");
+    for precision in [None, Some(Precision::F16), Some(Precision::Bf16)] {
+        let options = LoadOptions {
+            precision,
+            ..LoadOptions::default()
+        };
+        let state = StateDict::open(files.path()).unwrap();
+        let converted = convert(&state, options, &out).unwrap();
+        let loaded = Backbone::from_state_dict(state, options, &Device::flex()).unwrap();
+        assert_eq!(converted.fingerprint, loaded.fingerprint());
+        let read = load(&out).unwrap();
+        assert_eq!(read.id(), loaded.id());
+        assert_eq!(logits(&read), logits(&loaded));
+        assert_eq!(converted.tensors.len(), files.state.tensors.len());
+    }
+
+    poke(&mut files.state, "layer4.1.conv2.weight", 1e6);
+    write(&files.state, &files.path(), str::to_owned);
+    std::fs::remove_file(&out).unwrap();
+    let options = LoadOptions {
+        precision: Some(Precision::F16),
+        ..LoadOptions::default()
+    };
+    let state = StateDict::open(files.path()).unwrap();
+    let error = convert(&state, options, &out).unwrap_err().to_string();
+    assert!(error.contains("1 of the numbers of tensor 'layer4.1.conv2.weight'"));
+    assert!(!out.exists());
 }
 
 fn load_in(path: &Path, precision: Precision) -> piggyback::Result<Backbone> {

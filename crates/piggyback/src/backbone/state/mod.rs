@@ -10,7 +10,7 @@ mod tensor;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use piggyback_task::{Dtype, Fingerprint, FingerprintBuilder};
+use piggyback_task::{Fingerprint, FingerprintBuilder};
 
 pub use precision::Precision;
 pub use tensor::StoredTensor;
@@ -73,7 +73,10 @@ impl StateDict {
             reason,
         };
         let about = About::from_metadata(&content.metadata).map_err(problem)?;
-        let tensors = dialects::translate(content.tensors);
+        let mut tensors = content.tensors;
+        // Some cast everything when they narrow a checkpoint, its counters of batches too.
+        tensors.retain(|name, _| !name.ends_with("num_batches_tracked"));
+        let tensors = dialects::translate(tensors);
         if tensors.is_empty() {
             return Err(problem(
                 "holds no floating-point tensors; give a file of weights".into(),
@@ -95,13 +98,17 @@ impl StateDict {
     }
 
     /// [`check_numbers`](Self::check_numbers) for one tensor.
-    pub(super) fn check_tensor(&self, name: &str) -> Result<()> {
-        let variance = name.ends_with(".running_var");
-        let bad = (self.tensors.get(name)).map_or(0, |tensor| tensor.count_wrong(variance));
-        if bad == 0 {
+    fn check_tensor(&self, name: &str) -> Result<()> {
+        let wrong = (self.tensors.get(name)).map_or(0, |tensor| tensor.count_wrong(name));
+        self.refuse_wrong(name, wrong)
+    }
+
+    /// Fails if a tensor has `wrong` numbers that no trained network holds.
+    pub(super) fn refuse_wrong(&self, name: &str, wrong: usize) -> Result<()> {
+        if wrong == 0 {
             return Ok(());
         }
-        let what = if variance {
+        let what = if tensor::is_variance(name) {
             "NaN, infinite or negative"
         } else {
             "NaN or infinite"
@@ -109,7 +116,7 @@ impl StateDict {
         Err(Error::Checkpoint {
             path: self.path.clone(),
             reason: format!(
-                "{bad} of the numbers of tensor '{name}' are {what}; \
+                "{wrong} of the numbers of tensor '{name}' are {what}; \
                  the file is damaged or the network was not trained to its end"
             ),
         })
@@ -128,20 +135,24 @@ impl StateDict {
         let Some(stored) = self.tensors.get(name) else {
             return Ok(None);
         };
-        let tensor = Precision::apply(precision, stored);
-        if tensor.dtype() == Dtype::F16 && stored.dtype() != Dtype::F16 {
-            let beyond = tensor.count_wrong(false);
-            if beyond > 0 {
-                return Err(Error::Checkpoint {
-                    path: self.path.clone(),
-                    reason: format!(
-                        "{beyond} of the numbers of tensor '{name}' are beyond the range of f16; \
-                         use bf16 or f32"
-                    ),
-                });
-            }
-        }
+        let tensor = stored.to_dtype(Precision::dtype_in(precision, stored));
+        let beyond = stored.count_beyond(&tensor);
+        self.refuse_beyond(name, beyond)?;
         Ok(Some(tensor))
+    }
+
+    /// Fails if a tensor has numbers `beyond` the range of f16.
+    pub(super) fn refuse_beyond(&self, name: &str, beyond: usize) -> Result<()> {
+        if beyond == 0 {
+            return Ok(());
+        }
+        Err(Error::Checkpoint {
+            path: self.path.clone(),
+            reason: format!(
+                "{beyond} of the numbers of tensor '{name}' are beyond the range of f16; \
+                 use bf16 or f32"
+            ),
+        })
     }
 
     /// Gives the memory of what was read of the file back to the system.
@@ -161,7 +172,7 @@ impl StateDict {
         let hash = || {
             for name in names {
                 if let Some(tensor) = self.tensors.get(name) {
-                    let tensor = Precision::apply(precision, tensor);
+                    let tensor = tensor.to_dtype(Precision::dtype_in(precision, tensor));
                     builder.add(name, tensor.dtype(), tensor.shape(), &tensor.bytes())?;
                 }
             }

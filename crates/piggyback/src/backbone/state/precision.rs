@@ -47,12 +47,11 @@ impl Precision {
         }
     }
 
-    /// A tensor in `precision`, or as it is stored.
-    pub(super) fn apply(precision: Option<Self>, tensor: &StoredTensor) -> StoredTensor {
-        match precision {
-            Some(precision) => tensor.to_dtype(precision.dtype_of(tensor.dtype(), tensor.shape())),
-            None => tensor.clone(),
-        }
+    /// What `tensor` becomes in `precision`, or what it is stored as.
+    pub(crate) fn dtype_in(precision: Option<Self>, tensor: &StoredTensor) -> Dtype {
+        precision.map_or(tensor.dtype(), |precision| {
+            precision.dtype_of(tensor.dtype(), tensor.shape())
+        })
     }
 }
 

@@ -10,6 +10,9 @@ use piggyback_task::Dtype;
 /// How many numbers are looked at by one thread at a time.
 const BLOCK: usize = 1 << 16;
 
+/// How many numbers [`StoredTensor::pieces`] gives at a time.
+const PIECE: usize = 1 << 19;
+
 /// A tensor of a checkpoint, in the precision it was stored in.
 ///
 /// Its numbers may lie in a memory-mapped file: nothing is read before it is asked for, and a clone
@@ -153,6 +156,30 @@ impl StoredTensor {
         }
     }
 
+    /// The numbers one part after the other, as flat tensors of the same precision. A tensor that is
+    /// not row-major comes whole.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Self> + '_ {
+        let piece = match self.strides {
+            None => PIECE,
+            Some(_) => usize::MAX,
+        };
+        let elements = self.elements();
+        let starts = (0..elements).step_by(piece);
+        starts.map(move |start| {
+            let count = piece.min(elements - start);
+            if count == elements {
+                return self.clone();
+            }
+            let size = self.dtype.size_bytes();
+            Self {
+                dtype: self.dtype,
+                shape: vec![count],
+                data: self.data.slice(start * size..(start + count) * size),
+                strides: None,
+            }
+        })
+    }
+
     /// [`bytes`](Self::bytes), given away.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         match &self.strides {
@@ -231,8 +258,22 @@ impl StoredTensor {
         })
     }
 
-    /// How many of the numbers are not finite, or below zero where `negative` says to count those.
-    pub(super) fn count_wrong(&self, negative: bool) -> usize {
+    /// How many of the numbers are none that a trained network has in a tensor called `name`: not
+    /// finite, or a variance below zero.
+    pub(crate) fn count_wrong(&self, name: &str) -> usize {
+        self.count_odd(is_variance(name))
+    }
+
+    /// How many of the numbers were finite and are not any more in `narrowed`, the same in another
+    /// precision.
+    pub(crate) fn count_beyond(&self, narrowed: &Self) -> usize {
+        if narrowed.dtype != Dtype::F16 || self.dtype == Dtype::F16 {
+            return 0;
+        }
+        narrowed.count_odd(false) - self.count_odd(false)
+    }
+
+    fn count_odd(&self, negative: bool) -> usize {
         use rayon::prelude::*;
         let size = self.dtype.size_bytes();
         let wrong = |value: &f32| !value.is_finite() || (negative && *value < 0.0);
@@ -280,6 +321,11 @@ impl StoredTensor {
             _ => TensorData::from_bytes_vec(self.bytes().into_owned(), shape, dtype),
         }
     }
+}
+
+/// Whether a tensor of this name holds variances, by torchvision's names.
+pub(super) fn is_variance(name: &str) -> bool {
+    name.ends_with(".running_var")
 }
 
 fn shared(data: Bytes) -> burn::tensor::Bytes {
@@ -378,6 +424,19 @@ mod tests {
     }
 
     #[test]
+    fn pieces_are_the_whole() {
+        let long: Vec<f32> = (0..PIECE + 3).map(|i| i as f32).collect();
+        let long = StoredTensor::from_f32(vec![1, long.len()], &long).unwrap();
+        let transposed = view(&[2, 3], &[1, 4], 1).unwrap();
+        for (tensor, count) in [(long, 2), (transposed, 1)] {
+            let pieces: Vec<StoredTensor> = tensor.pieces().collect();
+            assert_eq!(pieces.len(), count);
+            let values: Vec<f32> = pieces.iter().flat_map(StoredTensor::to_f32).collect();
+            assert_eq!(values, tensor.to_f32());
+        }
+    }
+
+    #[test]
     fn an_unaligned_tensor_is_copied_and_an_aligned_one_is_not() {
         let values: Vec<f32> = (0..6).map(|i| i as f32).collect();
         let mut bytes = vec![0; 4];
@@ -401,7 +460,7 @@ mod tests {
         let tensor = StoredTensor::from_f32(vec![5, 1], &values).unwrap();
         let half = tensor.to_dtype(Dtype::F16);
         assert_eq!(half.to_f32(), [1.0, 0.0, 1.0, f32::INFINITY, 0.0]);
-        assert_eq!((half.count_wrong(false), half.size_bytes()), (1, 10));
+        assert_eq!((tensor.count_beyond(&half), half.size_bytes()), (1, 10));
         let brain = tensor.to_dtype(Dtype::Bf16);
         assert_eq!(brain.to_f32()[3], 70144.0);
         assert_eq!(tensor.to_dtype(Dtype::F64).to_dtype(Dtype::F32), tensor);
@@ -420,7 +479,10 @@ mod tests {
             let tensor = StoredTensor::from_f32(vec![4], &values).unwrap();
             let tensor = tensor.to_dtype(dtype);
             assert_eq!(
-                (tensor.count_wrong(false), tensor.count_wrong(true)),
+                (
+                    tensor.count_wrong("a.weight"),
+                    tensor.count_wrong("a.running_var")
+                ),
                 (2, 3)
             );
         }
