@@ -68,7 +68,10 @@ pub(crate) fn random_tasks(
             let field = tensor.name.rsplit('.').next().unwrap_or_default();
             if tensor.shape.len() == 1 && NORM_FIELDS.contains(&field) {
                 let stored = &state.tensors[&tensor.name];
-                norms.insert(tensor.name, Values::new(tensor.shape, stored.to_f32())?);
+                norms.insert(
+                    tensor.name.clone(),
+                    Values::new(tensor.shape.clone(), stored.to_f32())?,
+                );
             }
         }
         let features = architecture.features();
