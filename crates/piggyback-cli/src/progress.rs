@@ -95,15 +95,17 @@ impl Drop for TrainingProgress<'_> {
 }
 
 fn epoch_line(metrics: &EpochMetrics, epochs: usize) -> String {
+    let zeros = (metrics.zeros).map_or_else(String::new, |share| {
+        format!("zeros {:.2} %  ", 100.0 * share)
+    });
     format!(
         "epoch {:>3}/{epochs}  train loss {:.3} error {:.1} %  validation loss {:.3} error {:.1} %  \
-         zeros {:.2} %  {:.1} s",
+         {zeros}{:.1} s",
         metrics.epoch,
         metrics.train_loss,
         metrics.train_error,
         metrics.validation_loss,
         metrics.validation_error,
-        100.0 * metrics.zeros,
         metrics.seconds,
     )
 }
@@ -129,7 +131,7 @@ mod tests {
             train_error: 40.0,
             validation_loss: 1.5,
             validation_error: 50.0,
-            zeros: 0.0125,
+            zeros: Some(0.0125),
             seconds: 2.0,
         };
         assert_eq!(

@@ -49,6 +49,7 @@
 //! | [`own_network`] | task files of any Burn module |
 //! | [`preprocessing`] | how images are prepared where it is not left to the backbone |
 //! | [`train`] | the training loop and its settings |
+//! | [`pretrain`] | networks trained from scratch, to be backbones |
 //! | [`mod@evaluate`] | errors per class, confusion |
 //! | [`engine`] | one backbone, many tasks: prediction |
 //! | [`mod@export`] | a task's own network as ONNX, safetensors or a PyTorch checkpoint |
@@ -76,6 +77,10 @@
 
 #[cfg(test)]
 extern crate self as piggyback;
+/// The golden networks of the integration tests, for unit tests too.
+#[cfg(test)]
+#[path = "../tests/library/support.rs"]
+mod golden;
 
 pub mod backbone;
 pub mod data;
@@ -93,6 +98,7 @@ mod ops;
 pub mod own_network;
 pub mod plot;
 pub mod preprocessing;
+pub mod pretrain;
 mod random;
 pub mod train;
 mod write;

@@ -306,7 +306,7 @@ mod tests {
             train_error: 50.0,
             validation_loss: loss / 2.0,
             validation_error: 25.0,
-            zeros: 0.0,
+            zeros: None,
             seconds: 1.0,
         }
     }

@@ -48,6 +48,14 @@ impl Random {
         low + (high - low) * unit
     }
 
+    /// Two independent numbers of the standard normal distribution, by Box and Muller's method.
+    pub(crate) fn normals(&mut self) -> [f64; 2] {
+        // In (0, 1], whose logarithm is finite.
+        let radius = (-2.0 * (1.0 - self.uniform(0.0, 1.0)).ln()).sqrt();
+        let (sine, cosine) = (std::f64::consts::TAU * self.uniform(0.0, 1.0)).sin_cos();
+        [radius * cosine, radius * sine]
+    }
+
     /// Fisher and Yates's shuffle: every order is equally likely.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
@@ -83,6 +91,18 @@ mod tests {
         }
         assert!(seen.iter().all(|&n| (150..250).contains(&n)), "{seen:?}");
         assert_eq!(random.below(0), 0);
+    }
+
+    #[test]
+    fn normals_have_mean_zero_and_variance_one() {
+        let mut random = Random::new(Purpose::Init, 3, 0, 0);
+        let numbers: Vec<f64> = (0..10_000).flat_map(|_| random.normals()).collect();
+        let count = numbers.len() as f64;
+        let mean = numbers.iter().sum::<f64>() / count;
+        let variance = numbers.iter().map(|x| x * x).sum::<f64>() / count;
+        let beyond_two = numbers.iter().filter(|x| x.abs() > 2.0).count() as f64 / count;
+        assert!(mean.abs() < 0.03 && (variance - 1.0).abs() < 0.05);
+        assert!((beyond_two - 0.0455).abs() < 0.006, "{beyond_two}");
     }
 
     #[test]

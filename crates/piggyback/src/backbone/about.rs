@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use piggyback_task::Preprocessing;
+use piggyback_task::{Preprocessing, TrainingRecord};
 use serde::de::DeserializeOwned;
 
 /// Metadata key of the classes: a JSON array of names, in the order of the head's rows.
 const CLASSES: &str = "piggyback.classes";
 /// Metadata key of the preprocessing: JSON, as in a task file.
 const PREPROCESSING: &str = "piggyback.preprocessing";
+
+/// Metadata key of how the network was trained: JSON, as in a task file.
+const TRAINING: &str = "piggyback.training";
 
 /// The names of ImageNet's 1000 classes (ILSVRC 2012), in the order that PyTorch's checkpoints have
 /// them, as torchvision writes them.
@@ -26,6 +29,8 @@ pub struct About {
     pub classes: Option<Vec<String>>,
     /// How an image becomes the network's input.
     pub preprocessing: Option<Preprocessing>,
+    /// How the network was trained.
+    pub training: Option<TrainingRecord>,
 }
 
 impl About {
@@ -44,6 +49,7 @@ impl About {
         Ok(Self {
             classes: parse(metadata, CLASSES)?,
             preprocessing,
+            training: parse(metadata, TRAINING)?,
         })
     }
 
@@ -54,7 +60,12 @@ impl About {
             .preprocessing
             .as_ref()
             .map(|preprocessing| json(PREPROCESSING, preprocessing));
-        classes.into_iter().chain(preprocessing).collect()
+        let training = self.training.as_ref().map(|record| json(TRAINING, record));
+        classes
+            .into_iter()
+            .chain(preprocessing)
+            .chain(training)
+            .collect()
     }
 }
 
@@ -88,9 +99,12 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
+        let mut training = TrainingRecord::default();
+        training.insert("seed", 7);
         let about = About {
             classes: Some(vec!["a \"cat\"".into(), "hiç".into()]),
             preprocessing: Some(Architecture::EfficientNetLite0.preprocessing()),
+            training: Some(training),
         };
         assert_eq!(About::from_metadata(&about.to_metadata()), Ok(about));
         assert_eq!(About::from_metadata(&BTreeMap::new()), Ok(About::default()));

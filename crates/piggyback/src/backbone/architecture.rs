@@ -58,6 +58,16 @@ enum Plan {
     EfficientNetLite(efficientnet::Plan),
 }
 
+/// Architectures that differ in size alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    MobileNetV2,
+    ResNet,
+    Vgg,
+    DenseNet,
+    EfficientNetLite,
+}
+
 impl Architecture {
     /// Every architecture.
     pub const ALL: [Self; 23] = [
@@ -112,6 +122,16 @@ impl Architecture {
             Self::EfficientNetLite2 => "efficientnet_lite2",
             Self::EfficientNetLite3 => "efficientnet_lite3",
             Self::EfficientNetLite4 => "efficientnet_lite4",
+        }
+    }
+
+    pub(crate) fn family(self) -> Family {
+        match self.plan() {
+            Plan::MobileNetV2 => Family::MobileNetV2,
+            Plan::ResNet(_) => Family::ResNet,
+            Plan::Vgg(_) => Family::Vgg,
+            Plan::DenseNet(_) => Family::DenseNet,
+            Plan::EfficientNetLite(_) => Family::EfficientNetLite,
         }
     }
 

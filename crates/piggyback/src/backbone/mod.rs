@@ -27,6 +27,7 @@ use burn::tensor::{Device, Tensor};
 use piggyback_task::{BackboneId, Fingerprint, Preprocessing, TaskFile, TrainingRecord};
 
 pub use about::{About, imagenet_classes};
+pub(crate) use architecture::Family;
 pub use architecture::{Architecture, Network};
 pub use convert::{Converted, convert};
 pub(crate) use graph::{Eager, Graph};

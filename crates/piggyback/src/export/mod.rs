@@ -78,6 +78,7 @@ pub fn export(
         about: About {
             classes: Some(task.classes.clone()),
             preprocessing: Some(task.preprocessing.clone()),
+            training: None,
         },
         backbone: backbone.id(),
     };

@@ -8,29 +8,29 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use piggyback_task::{Preprocessing, TaskFile};
+use piggyback_task::Preprocessing;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::EpochMetrics;
-use super::config::TrainConfig;
-use super::optimizer::Adam;
+use super::method::{Method, Optimizer, Product};
 use crate::backbone::FieldPath;
 use crate::error::{Error, Result};
 use crate::mask::values;
-use crate::ops::Moments;
 use crate::write;
 
 /// Version of the checkpoint's layout; another one is refused.
-const VERSION: u32 = 2;
-const METADATA_KEY: &str = "piggyback.checkpoint";
-const BEST_TASK: &str = "best";
+const VERSION: u32 = 3;
+const KIND_KEY: &str = "piggyback.checkpoint";
+const METADATA_KEY: &str = "piggyback.run";
+const BEST: &str = "best";
 
 /// What a run is a run of: a checkpoint continues no other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Identity {
-    pub(super) config: TrainConfig,
-    pub(super) fingerprint: String,
+pub(super) struct Identity<S> {
+    pub(super) settings: S,
+    /// What the network started from.
+    pub(super) origin: String,
     pub(super) preprocessing: Preprocessing,
     pub(super) classes: Vec<String>,
     pub(super) train_images: usize,
@@ -58,30 +58,41 @@ pub(super) struct Position {
     pub(super) seconds: f64,
     /// The finished epochs.
     pub(super) history: Vec<EpochMetrics>,
-    /// The epoch, counted from 1, whose task is kept.
+    /// The epoch, counted from 1, whose product is kept.
     pub(super) best_epoch: usize,
     /// Images left out so far.
     pub(super) skipped: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Metadata {
-    version: u32,
-    identity: Identity,
+struct Metadata<S> {
+    identity: Identity<S>,
     position: Position,
-    adam_steps: u32,
+    optimizer_steps: u32,
+}
+
+/// What is looked at before the rest is understood.
+#[derive(Serialize, Deserialize)]
+struct Kind {
+    version: u32,
+    /// [`Method::NAME`].
+    method: String,
 }
 
 /// The state of a run between two steps.
-pub(super) struct State<M> {
-    pub(super) network: M,
-    pub(super) adam: Adam,
+pub(super) struct State<M: Method> {
+    pub(super) network: M::Network,
+    pub(super) optimizer: M::Optimizer,
     pub(super) position: Position,
-    pub(super) best: Option<TaskFile>,
+    pub(super) best: Option<M::Product>,
 }
 
 /// Writes the state atomically.
-pub(super) fn save<M: Module>(path: &Path, state: &State<M>, identity: &Identity) -> Result<()> {
+pub(super) fn save<M: Method>(
+    path: &Path,
+    state: &State<M>,
+    identity: &Identity<M::Settings>,
+) -> Result<()> {
     let problem = |reason: String| Error::Checkpoint {
         path: path.to_owned(),
         reason,
@@ -89,11 +100,12 @@ pub(super) fn save<M: Module>(path: &Path, state: &State<M>, identity: &Identity
     let mut tensors: BTreeMap<String, Vec<f32>> = (trained_tensors(&state.network).into_iter())
         .map(|(name, data)| (format!("tensor.{name}"), data))
         .collect();
-    for (name, moments) in &state.adam.moments {
-        tensors.insert(format!("first.{name}"), values(moments.first.clone()));
-        tensors.insert(format!("second.{name}"), values(moments.second.clone()));
+    for (name, kept) in state.optimizer.tensors() {
+        for (kind, tensor) in M::Optimizer::KINDS.iter().zip(kept) {
+            tensors.insert(format!("{kind}.{name}"), values(tensor));
+        }
     }
-    let best = state.best.as_ref().map(TaskFile::to_bytes).transpose()?;
+    let best = state.best.as_ref().map(Product::to_bytes).transpose()?;
     let bytes: BTreeMap<String, Vec<u8>> = (tensors.into_iter())
         .map(|(name, data)| {
             (
@@ -105,20 +117,21 @@ pub(super) fn save<M: Module>(path: &Path, state: &State<M>, identity: &Identity
     let views = bytes
         .iter()
         .map(|(name, bytes)| Ok((name.as_str(), view(Dtype::F32, bytes)?)))
-        .chain(
-            best.iter()
-                .map(|bytes| Ok((BEST_TASK, view(Dtype::U8, bytes)?))),
-        )
+        .chain(best.iter().map(|bytes| Ok((BEST, view(Dtype::U8, bytes)?))))
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(|error| problem(error.to_string()))?;
-    let metadata = Metadata {
+    let kind = Kind {
         version: VERSION,
+        method: M::NAME.to_owned(),
+    };
+    let metadata = Metadata {
         identity: identity.clone(),
         position: state.position.clone(),
-        adam_steps: state.adam.steps,
+        optimizer_steps: state.optimizer.steps(),
     };
+    let kind = serde_json::to_string(&kind).map_err(|error| problem(error.to_string()))?;
     let json = serde_json::to_string(&metadata).map_err(|error| problem(error.to_string()))?;
-    let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
+    let metadata = HashMap::from([(KIND_KEY.to_owned(), kind), (METADATA_KEY.to_owned(), json)]);
     let file = safetensors::serialize(views, Some(metadata))
         .map_err(|error| problem(error.to_string()))?;
     write::atomically(path, &file)
@@ -135,10 +148,10 @@ fn view(dtype: Dtype, bytes: &[u8]) -> Result<TensorView<'_>, safetensors::SafeT
 ///
 /// A file that is not a checkpoint of this run: damaged, of another version, or of other settings,
 /// weights or images.
-pub(super) fn load<M: Module>(
+pub(super) fn load<M: Method>(
     path: &Path,
-    network: M,
-    identity: &Identity,
+    network: M::Network,
+    identity: &Identity<M::Settings>,
     device: &Device,
 ) -> Result<State<M>> {
     let problem = |reason: String| Error::Checkpoint {
@@ -150,16 +163,26 @@ pub(super) fn load<M: Module>(
     let bytes = std::fs::read(path).map_err(|source| Error::read(path, source))?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(&error))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(&error))?;
-    let json = (header.metadata().as_ref())
-        .and_then(|metadata| metadata.get(METADATA_KEY))
-        .ok_or_else(|| problem("is not a checkpoint of a run; start again with --force".into()))?;
-    let metadata: Metadata = serde_json::from_str(json).map_err(|error| damaged(&error))?;
-    if metadata.version != VERSION {
-        let version = metadata.version;
+    let value = |key: &str| {
+        (header.metadata().as_ref())
+            .and_then(|metadata| metadata.get(key))
+            .ok_or_else(|| problem("is not a checkpoint of a run; start again with --force".into()))
+    };
+    let kind: Kind = serde_json::from_str(value(KIND_KEY)?).map_err(|error| damaged(&error))?;
+    if kind.version != VERSION {
+        let version = kind.version;
         return Err(problem(format!(
-            "has version {version}, this program reads {VERSION}"
+            "has version {version}, this program reads {VERSION}; start again with --force"
         )));
     }
+    if kind.method != M::NAME {
+        return Err(problem(format!(
+            "belongs to a run of '{}'; choose another run folder, or start again with --force",
+            kind.method
+        )));
+    }
+    let metadata: Metadata<M::Settings> =
+        serde_json::from_str(value(METADATA_KEY)?).map_err(|error| damaged(&error))?;
     if let Some(difference) = difference(&metadata.identity, identity) {
         return Err(problem(format!(
             "belongs to another run: {difference}; \
@@ -170,7 +193,7 @@ pub(super) fn load<M: Module>(
     let mut best = None;
     for (name, view) in file.tensors() {
         match name.as_str() {
-            BEST_TASK => best = Some(TaskFile::from_bytes(view.data())?),
+            BEST => best = Some(M::Product::from_bytes(view.data())?),
             _ => {
                 let numbers = view.data().chunks_exact(4);
                 let numbers =
@@ -179,53 +202,46 @@ pub(super) fn load<M: Module>(
             }
         }
     }
-    let mut moments = BTreeMap::new();
-    for name in tensors
-        .keys()
-        .filter_map(|name| name.strip_prefix("first."))
-    {
-        let moment = |kind: &str| {
-            let data = tensors.get(&format!("{kind}.{name}"))?;
-            let of = tensors.get(&format!("tensor.{name}"))?;
-            if data.len() != of.len() {
-                return None;
+    let mut kept: BTreeMap<String, Vec<Tensor<1>>> = BTreeMap::new();
+    for kind in M::Optimizer::KINDS {
+        let of_kind = tensors
+            .iter()
+            .filter_map(|(name, data)| Some((name.strip_prefix(kind)?.strip_prefix('.')?, data)));
+        for (name, data) in of_kind {
+            let of = tensors.get(&format!("tensor.{name}"));
+            if of.is_none_or(|of| of.len() != data.len()) {
+                return Err(damaged(&format!(
+                    "the optimizer's '{kind}.{name}' fits no tensor"
+                )));
             }
-            Some(Tensor::<1>::from_data(data.as_slice(), device))
-        };
-        if let (Some(first), Some(second)) = (moment("first"), moment("second")) {
-            moments.insert(name.to_owned(), Moments { first, second });
+            let tensor = Tensor::from_data(data.as_slice(), device);
+            kept.entry(name.to_owned()).or_default().push(tensor);
         }
     }
-    if moments.len()
-        != tensors
-            .keys()
-            .filter(|name| name.starts_with("first."))
-            .count()
+    if kept
+        .values()
+        .any(|list| list.len() != M::Optimizer::KINDS.len())
     {
-        return Err(damaged(&"moments of the optimizer are missing"));
+        return Err(damaged(&"numbers of the optimizer are missing"));
     }
     let trained = (tensors.into_iter())
         .filter_map(|(name, data)| Some((name.strip_prefix("tensor.")?.to_owned(), data)))
         .collect();
     let network = with_trained_tensors(network, &trained)
         .map_err(|name| damaged(&format!("tensor '{name}' is missing")))?;
-    let adam = Adam {
-        steps: metadata.adam_steps,
-        moments,
-    };
     Ok(State {
         network,
-        adam,
+        optimizer: M::Optimizer::restore(metadata.optimizer_steps, kept),
         position: metadata.position,
         best,
     })
 }
 
 /// The first thing in which the run of a checkpoint differs from this one.
-fn difference(saved: &Identity, ours: &Identity) -> Option<String> {
-    if saved.config != ours.config {
-        let table = |config: &TrainConfig| toml::Table::try_from(config).unwrap_or_default();
-        let (saved, ours) = (table(&saved.config), table(&ours.config));
+fn difference<S: Serialize + PartialEq>(saved: &Identity<S>, ours: &Identity<S>) -> Option<String> {
+    if saved.settings != ours.settings {
+        let table = |settings: &S| toml::Table::try_from(settings).unwrap_or_default();
+        let (saved, ours) = (table(&saved.settings), table(&ours.settings));
         let keys = saved
             .iter()
             .filter(|(key, value)| ours.get(*key) != Some(value));
@@ -239,11 +255,11 @@ fn difference(saved: &Identity, ours: &Identity) -> Option<String> {
     }
     let checks = [
         (
-            "the backbone's weights differ",
-            saved.fingerprint == ours.fingerprint,
+            "the network that it started from differs",
+            saved.origin == ours.origin,
         ),
         (
-            "the backbone's preprocessing differs",
+            "the preprocessing differs",
             saved.preprocessing == ours.preprocessing,
         ),
         ("the classes differ", saved.classes == ours.classes),

@@ -59,7 +59,7 @@ named!(
 );
 
 /// Epochs beyond which a number is a slip of the pen, and steps could not be counted.
-const MOST_EPOCHS: usize = 1_000_000;
+pub(crate) const MOST_EPOCHS: usize = 1_000_000;
 
 /// The settings of a training run. [`TrainConfig::recipe`] gives whole sets; `default()` is
 /// [`Recipe::Default`].

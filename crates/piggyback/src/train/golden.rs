@@ -1,17 +1,15 @@
 //! Mask learning follows the trajectories that PyTorch takes on the same numbers.
 
-#[path = "../../tests/library/support.rs"]
-mod support;
-
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use support::{filled, golden, uniform};
 
 use super::checkpoint::{trained_tensors, with_trained_tensors};
-use super::session::{cross_entropy, rate};
+use super::masks::rate;
+use super::optimizer::Adam;
 use super::*;
 use crate::backbone::Architecture;
+use crate::golden::{filled, golden, uniform};
 use crate::mask::values;
 use crate::materialise::Materialised;
 
@@ -80,7 +78,7 @@ impl Start {
     fn step(&mut self, adam: &mut Adam) -> f64 {
         let device = self.backbone.device().clone().autodiff();
         let logits = self.network.forward_training(Self::images(&device), 0, 0);
-        let loss = cross_entropy(logits, &self.labels);
+        let loss = cross_entropy(logits, &self.labels, 0.0);
         let value = f64::from(values(loss.clone())[0]);
         let config = self.config.clone();
         let rate_of = |name: &str| rate(&config, 12, name);

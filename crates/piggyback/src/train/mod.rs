@@ -10,6 +10,8 @@ mod config;
 mod golden;
 mod mask_layers;
 mod mask_rate;
+mod masks;
+mod method;
 mod network;
 mod optimizer;
 mod run;
@@ -26,15 +28,17 @@ pub use config::{NormMode, Recipe, Schedule, TrainConfig};
 pub use mask_layers::MaskLayers;
 pub use mask_rate::{Auto, MaskRate};
 
+pub(crate) use config::MOST_EPOCHS;
+pub(crate) use method::{Learned, Method, Product, RunSettings};
+pub(crate) use network::{TaskDescription, TaskNetwork};
+pub(crate) use optimizer::{Sgd, SgdRates};
+pub(crate) use session::{cross_entropy, learn};
+
 use crate::backbone::Backbone;
-use crate::data::{Augment, ImageFolder, Loader, LoaderConfig};
+use crate::data::ImageFolder;
 use crate::error::Result;
 use crate::evaluate::Evaluation;
-use checkpoint::{Identity, Position, State};
-use network::{TaskDescription, TaskNetwork};
-use optimizer::Adam;
-use run::RunFolder;
-use session::Session;
+use masks::Masks;
 
 /// What an epoch came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,8 +53,9 @@ pub struct EpochMetrics {
     pub validation_loss: f64,
     /// Share of the validation images taken for another class after the epoch, %.
     pub validation_error: f64,
-    /// Share of the masked layers' weights that are zeroed after the epoch.
-    pub zeros: f64,
+    /// Share of the masked layers' weights that are zeroed after the epoch; `None` without masks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zeros: Option<f64>,
     /// Duration, validation included, seconds.
     pub seconds: f64,
 }
@@ -134,10 +139,26 @@ pub struct Trained {
 /// ```
 pub struct Trainer<'a> {
     config: TrainConfig,
-    run_dir: Option<PathBuf>,
-    resume: bool,
-    stop: Arc<AtomicBool>,
-    observe: Box<dyn FnMut(&Event) + 'a>,
+    options: RunOptions<'a>,
+}
+
+/// Where a run keeps what it needs, who may stop it and who is told how it goes.
+pub(crate) struct RunOptions<'a> {
+    pub(crate) run_dir: Option<PathBuf>,
+    pub(crate) resume: bool,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) observe: Box<dyn FnMut(&Event) + 'a>,
+}
+
+impl Default for RunOptions<'_> {
+    fn default() -> Self {
+        Self {
+            run_dir: None,
+            resume: false,
+            stop: Arc::default(),
+            observe: Box::new(|_| {}),
+        }
+    }
 }
 
 impl<'a> Trainer<'a> {
@@ -145,17 +166,14 @@ impl<'a> Trainer<'a> {
     pub fn new(config: TrainConfig) -> Self {
         Self {
             config,
-            run_dir: None,
-            resume: false,
-            stop: Arc::default(),
-            observe: Box::new(|_| {}),
+            options: RunOptions::default(),
         }
     }
 
     /// Keeps settings, metrics, curves and checkpoints in this folder, which is made if needed.
     #[must_use]
     pub fn run_dir(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.run_dir = Some(folder.into());
+        self.options.run_dir = Some(folder.into());
         self
     }
 
@@ -163,21 +181,21 @@ impl<'a> Trainer<'a> {
     /// removed as soon as the settings and images have been checked.
     #[must_use]
     pub fn resume(mut self, resume: bool) -> Self {
-        self.resume = resume;
+        self.options.resume = resume;
         self
     }
 
     /// Stops after the step during which this becomes true, and leaves a checkpoint.
     #[must_use]
     pub fn stop_when(mut self, stop: Arc<AtomicBool>) -> Self {
-        self.stop = stop;
+        self.options.stop = stop;
         self
     }
 
     /// Is told how it goes.
     #[must_use]
     pub fn observe(mut self, observe: impl FnMut(&Event) + 'a) -> Self {
-        self.observe = Box::new(observe);
+        self.options.observe = Box::new(observe);
         self
     }
 
@@ -192,61 +210,32 @@ impl<'a> Trainer<'a> {
     pub fn train(mut self, backbone: &Backbone, data: &ImageFolder) -> Result<Trained> {
         self.config.validate()?;
         let config = self.config.clone();
-        let (train, validation) = match data.val() {
-            Some(validation) => (data.train().clone(), validation.clone()),
-            None => data
-                .train()
-                .split_validation(config.val_share, config.seed)?,
-        };
         let preprocessing = config.preprocessing().apply(backbone.preprocessing())?;
-        let identity = Identity::new(&config, backbone, &preprocessing, &train, &validation);
-        let loader_config = LoaderConfig {
-            skip_bad: config.skip_bad,
-            ..LoaderConfig::training(
-                config.batch_size,
-                config.seed,
-                Some(Augment::preset(&config.augment)?),
-            )
-        };
-        let loader = Loader::new(train, preprocessing.clone(), loader_config)?;
-        let run = self.run_dir.clone().map(RunFolder::open).transpose()?;
-
-        let device = backbone.device().clone();
-        let network = TaskNetwork::new(backbone, data.classes().len(), &config)?;
-        let saved = run
-            .as_ref()
-            .map(RunFolder::checkpoint)
-            .filter(|path| path.exists());
-        let mut state = match saved.filter(|_| self.resume) {
-            Some(path) => checkpoint::load(&path, network, &identity, &device)?,
-            None => State {
-                network,
-                adam: Adam::default(),
-                position: Position::default(),
-                best: None,
-            },
-        };
-        if let Some(run) = &run {
-            run.begin(&config, &state.position.history, self.resume)?;
-        }
-        let mut session = Session {
+        let method = Masks {
             backbone,
             about: TaskDescription {
                 backbone: backbone.id(),
                 classes: data.classes().to_vec(),
                 preprocessing,
             },
-            config: &config,
-            loader,
-            validation,
-            identity,
-            run,
-            trainer: &mut self,
+            config: config.clone(),
         };
-        session.start(&state.position);
-        while state.position.epoch < config.epochs {
-            state = session.epoch(state)?;
-        }
-        session.finish(state, data.test())
+        let start = || TaskNetwork::new(backbone, data.classes().len(), &config);
+        let options = &mut self.options;
+        let learned = learn(&method, &config, options, data, backbone.device(), start)?;
+        let Learned {
+            product: task,
+            epochs,
+            best_epoch,
+            test,
+            skipped,
+        } = learned;
+        Ok(Trained {
+            task,
+            epochs,
+            best_epoch,
+            test,
+            skipped,
+        })
     }
 }

@@ -33,9 +33,9 @@ impl TaskNetwork {
         let network = match config.norm {
             NormMode::Task => {
                 let norms = norm_modules(&network);
-                network.map(&mut UnfreezeNorms {
+                network.map(&mut Unfreeze {
                     path: FieldPath::default(),
-                    norms,
+                    learns: &|name| norms.contains(owner(name)),
                 })
             }
             NormMode::Frozen => network,
@@ -50,6 +50,19 @@ impl TaskNetwork {
             backbone: network,
             head,
             dropout: architecture.head_dropout(),
+        })
+    }
+
+    /// A network of which every tensor learns.
+    pub(crate) fn whole(network: Network, head: Linear, dropout: f64) -> Self {
+        let network = Self {
+            backbone: network,
+            head,
+            dropout,
+        };
+        network.map(&mut Unfreeze {
+            path: FieldPath::default(),
+            learns: &|_| true,
         })
     }
 
@@ -134,13 +147,14 @@ fn owner(name: &str) -> &str {
     name.rsplit_once('.').map_or("", |(owner, _)| owner)
 }
 
-/// Switches batch norms to learning: affine and statistics.
-struct UnfreezeNorms {
+/// Switches the tensors that `learns` names to learning, and batch norms with them to the batch's own
+/// statistics.
+struct Unfreeze<'a> {
     path: FieldPath,
-    norms: BTreeSet<String>,
+    learns: &'a dyn Fn(&str) -> bool,
 }
 
-impl ModuleMapper for UnfreezeNorms {
+impl ModuleMapper for Unfreeze<'_> {
     fn enter_module(&mut self, name: &str, container: &str) {
         self.path.enter(name, container);
     }
@@ -150,8 +164,7 @@ impl ModuleMapper for UnfreezeNorms {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let learns = self.norms.contains(owner(&self.path.name()));
-        if learns {
+        if (self.learns)(&self.path.name()) {
             param.set_require_grad(true)
         } else {
             param
@@ -159,8 +172,11 @@ impl ModuleMapper for UnfreezeNorms {
     }
 
     fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
-        let learns = self.norms.contains(owner(&self.path.name()));
-        if learns { flag.with_value(true) } else { flag }
+        if (self.learns)(&self.path.name()) {
+            flag.with_value(true)
+        } else {
+            flag
+        }
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use super::EpochMetrics;
-use super::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::{plot, write};
 
@@ -23,7 +24,7 @@ impl RunFolder {
     /// resume removes the checkpoint of the one before.
     pub(super) fn begin(
         &self,
-        config: &TrainConfig,
+        config: &impl Serialize,
         history: &[EpochMetrics],
         resume: bool,
     ) -> Result<()> {

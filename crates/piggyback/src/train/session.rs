@@ -3,59 +3,123 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use burn::tensor::{Int, Tensor, TensorData, activation};
-use piggyback_task::{Preprocessing, TaskFile, TrainingRecord};
+use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use piggyback_task::TrainingRecord;
 
 use super::checkpoint::{self, Identity, Position, State, trained_tensors};
-use super::config::{NormMode, TrainConfig};
-use super::network::{TaskDescription, TaskNetwork};
+use super::method::{Learned, Method, Product, RunSettings};
 use super::run::RunFolder;
-use super::{EpochMetrics, Event, Trained, Trainer};
-use crate::backbone::{Backbone, PRECISIONS};
-use crate::data::{Batch, Loader, Samples};
-use crate::engine::{Engine, images_tensor};
+use super::{EpochMetrics, Event, RunOptions};
+use crate::data::{Augment, Batch, ImageFolder, Loader, LoaderConfig, Samples};
+use crate::engine::images_tensor;
 use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateConfig, Evaluation, evaluate_until};
 use crate::mask;
 
-/// The name under which a task is evaluated while it is trained.
+/// The name under which a product is evaluated while it is trained.
 const TASK: &str = "task";
 
-/// Everything that a run needs besides its state.
-pub(super) struct Session<'a, 'b> {
-    pub(super) backbone: &'a Backbone,
-    pub(super) about: TaskDescription,
-    pub(super) config: &'a TrainConfig,
-    pub(super) loader: Loader,
-    pub(super) validation: Samples,
-    pub(super) identity: Identity,
-    pub(super) run: Option<RunFolder>,
-    pub(super) trainer: &'a mut Trainer<'b>,
+/// Runs `method` on `data`, from where a checkpoint left it or from the network that `start` gives.
+///
+/// # Errors
+///
+/// Images or checkpoints that cannot be used, a loss that stops being a number, those of the method,
+/// and [`Error::Interrupted`] when it was asked to stop.
+pub(crate) fn learn<M: Method>(
+    method: &M,
+    config: &impl serde::Serialize,
+    options: &mut RunOptions<'_>,
+    data: &ImageFolder,
+    device: &Device,
+    start: impl FnOnce() -> Result<M::Network>,
+) -> Result<Learned<M::Product>> {
+    let settings = method.run();
+    let (train, validation) = match data.val() {
+        Some(validation) => (data.train().clone(), validation.clone()),
+        None => data
+            .train()
+            .split_validation(settings.val_share, settings.seed)?,
+    };
+    let identity = Identity::new(method, &train, &validation);
+    let loader_config = LoaderConfig {
+        skip_bad: settings.skip_bad,
+        ..LoaderConfig::training(
+            settings.batch_size,
+            settings.seed,
+            Some(Augment::preset(settings.augment)?),
+        )
+    };
+    let loader = Loader::new(train, settings.preprocessing.clone(), loader_config)?;
+    let run = options.run_dir.clone().map(RunFolder::open).transpose()?;
+    let network = start()?;
+    let saved = run
+        .as_ref()
+        .map(RunFolder::checkpoint)
+        .filter(|path| path.exists());
+    let mut state = match saved.filter(|_| options.resume) {
+        Some(path) => checkpoint::load::<M>(&path, network, &identity, device)?,
+        None => State {
+            network,
+            optimizer: M::Optimizer::default(),
+            position: Position::default(),
+            best: None,
+        },
+    };
+    if let Some(run) = &run {
+        run.begin(config, &state.position.history, options.resume)?;
+    }
+    let mut session = Session {
+        method,
+        settings,
+        device: device.clone(),
+        loader,
+        validation,
+        identity,
+        run,
+        options,
+    };
+    session.start(&state.position);
+    while state.position.epoch < settings.epochs {
+        state = session.epoch(state)?;
+    }
+    session.finish(state, data.test())
 }
 
-impl Session<'_, '_> {
+/// Everything that a run needs besides its state.
+struct Session<'a, 'b, M: Method> {
+    method: &'a M,
+    settings: RunSettings<'a>,
+    device: Device,
+    loader: Loader,
+    validation: Samples,
+    identity: Identity<M::Settings>,
+    run: Option<RunFolder>,
+    options: &'a mut RunOptions<'b>,
+}
+
+impl<M: Method> Session<'_, '_, M> {
     fn tell(&mut self, event: &Event) {
-        (self.trainer.observe)(event);
+        (self.options.observe)(event);
     }
 
     /// Steps of the whole run.
     fn steps(&self) -> usize {
-        self.config.epochs * self.loader.batches()
+        self.settings.epochs * self.loader.batches()
     }
 
-    pub(super) fn start(&mut self, position: &Position) {
+    fn start(&mut self, position: &Position) {
         self.tell(&Event::Start {
-            epochs: self.config.epochs,
+            epochs: self.settings.epochs,
             steps_per_epoch: self.loader.batches(),
             first_step: position.step,
             train_images: self.loader.samples().len(),
             validation_images: self.validation.len(),
-            classes: self.about.classes.len(),
+            classes: self.loader.samples().classes().len(),
         });
     }
 
-    /// Trains to the end of the epoch under way, validates, and keeps the task if it is the best.
-    pub(super) fn epoch(&mut self, mut state: State<TaskNetwork>) -> Result<State<TaskNetwork>> {
+    /// Trains to the end of the epoch under way, validates, and keeps what there is if it is the best.
+    fn epoch(&mut self, mut state: State<M>) -> Result<State<M>> {
         let started = Instant::now();
         let steps = self.steps();
         let epoch = state.position.epoch;
@@ -65,17 +129,12 @@ impl Session<'_, '_> {
             let reasons = batch.skipped.iter().map(|image| image.error.to_string());
             self.note_skipped(&mut state.position, reasons);
             // Skipped images can leave a batch too small to have a variance, or none at all.
-            let least = if self.config.norm == NormMode::Task {
-                2
-            } else {
-                1
-            };
-            if batch.len() >= least {
+            if batch.len() >= self.settings.least_images {
                 state = self.step(state, batch, steps)?;
             }
             state.position.step += 1;
             state.position.batch += 1;
-            if self.trainer.stop.load(Ordering::Relaxed) {
+            if self.options.stop.load(Ordering::Relaxed) {
                 state.position.seconds += started.elapsed().as_secs_f64();
                 return Err(self.interrupt(&state));
             }
@@ -95,32 +154,31 @@ impl Session<'_, '_> {
     }
 
     /// One step of learning.
-    fn step(
-        &mut self,
-        state: State<TaskNetwork>,
-        batch: Batch,
-        steps: usize,
-    ) -> Result<State<TaskNetwork>> {
+    fn step(&mut self, state: State<M>, batch: Batch, steps: usize) -> Result<State<M>> {
         let State {
             network,
-            mut adam,
+            mut optimizer,
             mut position,
             best,
         } = state;
         let (count, shape) = (batch.len(), batch.shape());
-        let device = self.backbone.device().clone().autodiff();
+        let device = self.device.clone().autodiff();
         let images = images_tensor(batch.images, shape, &device);
-        let logits = network.forward_training(images, self.config.seed, position.step);
+        let logits = self.method.logits(&network, images, position.step);
         let wrong = count_wrong(&logits, &batch.labels);
-        let loss = cross_entropy(logits, &batch.labels);
+        let loss = self.method.loss(logits, &batch.labels);
         let loss_value = f64::from(mask::values(loss.clone())[0]);
         if !loss_value.is_finite() {
             return Err(self.diverged(format!("the loss became {loss_value}"), &position));
         }
-        let share = self.config.rate_share(position.step, steps);
-        let config = self.config;
-        let rate_of = |name: &str| share * rate(config, steps, name);
-        let network = adam.step(network, &mut loss.backward(), &rate_of);
+        let mut gradients = loss.backward();
+        let network = (self.method).update(
+            network,
+            &mut optimizer,
+            &mut gradients,
+            position.step,
+            steps,
+        );
 
         position.loss_sum += loss_value * count as f64;
         position.wrong += wrong;
@@ -134,26 +192,22 @@ impl Session<'_, '_> {
         });
         Ok(State {
             network,
-            adam,
+            optimizer,
             position,
             best,
         })
     }
 
     fn diverged(&self, what: String, position: &Position) -> Error {
-        let TrainConfig {
-            lr_norm, lr_head, ..
-        } = self.config;
-        let lr_mask = self.config.lr_mask.resolve(self.steps());
         Error::Diverged {
             what,
             epoch: position.epoch + 1,
             step: (position.batch + 1).min(self.loader.batches()),
-            rates: format!("now lr-mask {lr_mask}, lr-norm {lr_norm}, lr-head {lr_head}"),
+            rates: self.method.rates(self.steps()),
         }
     }
 
-    fn interrupt(&self, state: &State<TaskNetwork>) -> Error {
+    fn interrupt(&self, state: &State<M>) -> Error {
         let steps = state.position.step;
         let Some(run) = &self.run else {
             return Error::Stopped { steps };
@@ -167,7 +221,7 @@ impl Session<'_, '_> {
         }
     }
 
-    fn end_epoch(&mut self, state: &mut State<TaskNetwork>, started: Instant) -> Result<()> {
+    fn end_epoch(&mut self, state: &mut State<M>, started: Instant) -> Result<()> {
         if state.position.images == 0 {
             return Err(Error::setting(
                 "data",
@@ -182,8 +236,8 @@ impl Session<'_, '_> {
             let what = format!("'{name}' became infinite or NaN");
             return Err(self.diverged(what, &state.position));
         }
-        let mut task = state.network.to_task(&self.about, self.config)?;
-        let validation = self.evaluate(&task, "validation", self.validation.clone())?;
+        let mut product = self.method.product(&state.network)?;
+        let validation = self.evaluate(&product, "validation", self.validation.clone())?;
         let Some(validation) = validation else {
             state.position.seconds += started.elapsed().as_secs_f64();
             return Err(self.interrupt(state));
@@ -196,7 +250,7 @@ impl Session<'_, '_> {
             train_error: 100.0 * position.wrong as f64 / position.images as f64,
             validation_loss: validation.loss,
             validation_error: validation.top1_error,
-            zeros: task.zeros().share(),
+            zeros: product.zeros(),
             seconds: position.seconds + started.elapsed().as_secs_f64(),
         };
         let better = position
@@ -208,8 +262,8 @@ impl Session<'_, '_> {
                     < (best.validation_error, best.validation_loss)
             });
         if better {
-            task.training = self.record(&metrics)?;
-            state.best = Some(task);
+            product.set_record(self.record(&metrics)?);
+            state.best = Some(product);
             position.best_epoch = metrics.epoch;
         }
         *position = Position {
@@ -229,21 +283,17 @@ impl Session<'_, '_> {
         Ok(())
     }
 
-    /// How the task was trained; nothing in it depends on time or machine.
+    /// How the product was trained; nothing in it depends on time or machine.
     fn record(&self, metrics: &EpochMetrics) -> Result<TrainingRecord> {
         let mut record = TrainingRecord::default();
         record.insert(
             "settings",
-            TrainingRecord::from_serialize(self.config)?
+            TrainingRecord::from_serialize(&self.method.settings())?
                 .as_map()
                 .clone(),
         );
         record.insert("program", concat!("piggyback ", env!("CARGO_PKG_VERSION")));
-        let precisions = (self.backbone.fingerprints().iter())
-            .map(|(precision, fingerprint)| (precision.to_string(), fingerprint.to_string().into()))
-            .collect::<serde_json::Map<_, _>>();
-        record.insert(PRECISIONS, precisions);
-        record.insert("lr-mask", self.config.lr_mask.resolve(self.steps()));
+        self.method.describe(&mut record, self.steps());
         record.insert("train-images", self.identity.train_images);
         record.insert("validation-images", self.identity.validation_images);
         record.insert("best-epoch", metrics.epoch);
@@ -254,21 +304,21 @@ impl Session<'_, '_> {
         Ok(record)
     }
 
-    /// Evaluates a task as the engine will answer for it; `None` if it was asked to stop.
+    /// Evaluates a product as the engine will answer for it; `None` if it was asked to stop.
     fn evaluate(
         &mut self,
-        task: &TaskFile,
+        product: &M::Product,
         split: &'static str,
         samples: Samples,
     ) -> Result<Option<Evaluation>> {
-        let engine = Engine::new(self.backbone.clone()).with_task(TASK, task.clone())?;
+        let engine = self.method.engine(product, TASK)?;
         let config = EvaluateConfig {
-            skip_bad: self.config.skip_bad,
+            skip_bad: self.settings.skip_bad,
             ..EvaluateConfig::default()
         };
-        let stop = self.trainer.stop.clone();
+        let stop = self.options.stop.clone();
         let mut observe = |images, total| {
-            (self.trainer.observe)(&Event::Evaluating {
+            (self.options.observe)(&Event::Evaluating {
                 split,
                 images,
                 total,
@@ -279,26 +329,24 @@ impl Session<'_, '_> {
     }
 
     /// Looks at the test images, once, and hands over what was learned.
-    pub(super) fn finish(
-        mut self,
-        state: State<TaskNetwork>,
-        test: Option<&Samples>,
-    ) -> Result<Trained> {
+    fn finish(mut self, state: State<M>, test: Option<&Samples>) -> Result<Learned<M::Product>> {
         let State {
             mut position, best, ..
         } = state;
-        let task = best.ok_or_else(|| Error::setting("epochs", "no epoch was trained"))?;
-        let test = test.map(|test| match self.evaluate(&task, "test", test.clone())? {
-            Some(evaluation) => Ok(evaluation),
-            None => Err(Error::Stopped {
-                steps: position.step,
-            }),
-        });
+        let product = best.ok_or_else(|| Error::setting("epochs", "no epoch was trained"))?;
+        let test = test.map(
+            |test| match self.evaluate(&product, "test", test.clone())? {
+                Some(evaluation) => Ok(evaluation),
+                None => Err(Error::Stopped {
+                    steps: position.step,
+                }),
+            },
+        );
         if let Some(Ok(evaluation)) = &test {
             self.note_skipped(&mut position, evaluation.skipped.iter().cloned());
         }
-        Ok(Trained {
-            task,
+        Ok(Learned {
+            product,
             epochs: position.history,
             best_epoch: position.best_epoch,
             test,
@@ -307,14 +355,8 @@ impl Session<'_, '_> {
     }
 }
 
-impl Identity {
-    pub(super) fn new(
-        config: &TrainConfig,
-        backbone: &Backbone,
-        preprocessing: &Preprocessing,
-        train: &Samples,
-        validation: &Samples,
-    ) -> Self {
+impl<S> Identity<S> {
+    fn new<M: Method<Settings = S>>(method: &M, train: &Samples, validation: &Samples) -> Self {
         let mut files = blake3::Hasher::new();
         for samples in [train, validation] {
             for (path, class) in samples.iter() {
@@ -326,12 +368,9 @@ impl Identity {
         }
         Self {
             // Whether unreadable images stop a run does not change what it learns from the others.
-            config: TrainConfig {
-                skip_bad: false,
-                ..config.clone()
-            },
-            fingerprint: backbone.id().fingerprint.to_string(),
-            preprocessing: preprocessing.clone(),
+            settings: method.settings(),
+            origin: method.origin(),
+            preprocessing: method.run().preprocessing.clone(),
             classes: train.classes().to_vec(),
             train_images: train.len(),
             validation_images: validation.len(),
@@ -340,27 +379,19 @@ impl Identity {
     }
 }
 
-/// The full learning rate of a tensor of [`TaskNetwork`] in a run of `steps`.
-pub(super) fn rate(config: &TrainConfig, steps: usize, name: &str) -> f64 {
-    if name.ends_with(".mask.scores") {
-        config.lr_mask.resolve(steps)
-    } else if name.starts_with("head.") {
-        config.lr_head
-    } else {
-        config.lr_norm
-    }
-}
-
-/// Mean cross-entropy of logits `[batch, classes]`, `[1]`.
-pub(super) fn cross_entropy(logits: Tensor<2>, labels: &[u32]) -> Tensor<1> {
+/// Mean cross-entropy of logits `[batch, classes]`, `[1]`: of the labels, and for the share
+/// `smoothing` of all classes alike, as PyTorch's `label_smoothing` (Szegedy et al., CVPR 2016).
+pub(crate) fn cross_entropy(logits: Tensor<2>, labels: &[u32], smoothing: f64) -> Tensor<1> {
     let [batch, _] = logits.dims();
     let labels: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
     let labels = TensorData::new(labels, [batch, 1]);
     let labels = Tensor::<2, Int>::from_data(labels, &logits.device());
-    activation::log_softmax(logits, 1)
-        .gather(1, labels)
-        .mean()
-        .neg()
+    let logarithms = activation::log_softmax(logits, 1);
+    let of_labels = logarithms.clone().gather(1, labels).mean().neg();
+    if smoothing == 0.0 {
+        return of_labels;
+    }
+    of_labels * (1.0 - smoothing) + logarithms.mean().neg() * smoothing
 }
 
 /// How many images are taken for another class.

@@ -8,6 +8,7 @@ mod hub;
 #[cfg(feature = "hub")]
 mod hub_server;
 mod parity;
+mod pretraining;
 mod pytorch_files;
 mod real_weights;
 mod support;

@@ -10,7 +10,8 @@ mod tensor;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use piggyback_task::{Fingerprint, FingerprintBuilder};
+use ::safetensors::tensor::TensorView;
+use piggyback_task::{Dtype, Fingerprint, FingerprintBuilder};
 
 pub use precision::Precision;
 pub use tensor::StoredTensor;
@@ -87,6 +88,41 @@ impl StateDict {
             tensors,
             about,
             files: content.files,
+        })
+    }
+
+    /// A safetensors file of tensors of 32-bit floats, in memory.
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
+        let problem = |error: ::safetensors::SafeTensorError| Error::Checkpoint {
+            path: self.path.clone(),
+            reason: format!("cannot be written: {error}"),
+        };
+        let numbers: Vec<_> = (self.tensors.iter())
+            .map(|(name, tensor)| (name, tensor, tensor.to_dtype(Dtype::F32).into_bytes()))
+            .collect();
+        let views = (numbers.iter())
+            .map(|(name, tensor, bytes)| {
+                let shape = tensor.shape().to_vec();
+                let view = TensorView::new(::safetensors::Dtype::F32, shape, bytes)?;
+                Ok((name.as_str(), view))
+            })
+            .collect::<std::result::Result<Vec<_>, _>>()
+            .map_err(problem)?;
+        let metadata = self.about.to_metadata().into_iter().collect();
+        ::safetensors::serialize(views, Some(metadata)).map_err(problem)
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) gave; `path` stands for it in messages.
+    pub(crate) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let problem = |reason: String| Error::Checkpoint {
+            path: path.to_owned(),
+            reason,
+        };
+        let bytes = bytes::Bytes::copy_from_slice(bytes);
+        let (tensors, metadata) = safetensors::read(&bytes).map_err(problem)?;
+        Ok(Self {
+            about: About::from_metadata(&metadata).map_err(problem)?,
+            ..Self::new(path, tensors)
         })
     }
 

@@ -1,0 +1,201 @@
+//! Learning all of a network: every weight, batch norm and bias, and the head.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::{Device, Gradients, Tensor};
+use piggyback_task::{Head, Layout, Preprocessing, TaskFile, TrainingRecord, Values};
+
+use super::config::PretrainConfig;
+use super::init::initial_tensors;
+use crate::backbone::{
+    About, Architecture, Backbone, LoadOptions, StateDict, StoredTensor, tensor_values,
+};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::mask::values;
+use crate::train::{Method, Product, RunSettings, Sgd, SgdRates, TaskNetwork, cross_entropy};
+
+/// The method of training from scratch.
+pub(super) struct Whole {
+    pub(super) architecture: Architecture,
+    pub(super) about: About,
+    pub(super) preprocessing: Preprocessing,
+    pub(super) config: PretrainConfig,
+    /// Without gradients.
+    pub(super) device: Device,
+}
+
+impl Whole {
+    fn state(&self, tensors: BTreeMap<String, StoredTensor>) -> StateDict {
+        let mut state = StateDict::new(self.architecture.name(), tensors);
+        state.about = self.about.clone();
+        state
+    }
+
+    /// The network at random.
+    pub(super) fn initial(&self, classes: usize) -> Result<StateDict> {
+        let tensors = initial_tensors(self.architecture, classes, self.config.seed)?;
+        Ok(self.state(tensors))
+    }
+
+    fn backbone(&self, state: StateDict) -> Result<Backbone> {
+        let options = LoadOptions {
+            architecture: Some(self.architecture),
+            ..LoadOptions::default()
+        };
+        Backbone::from_state_dict(state, options, &self.device)
+    }
+
+    /// The network at random, ready to learn.
+    pub(super) fn start(&self, classes: usize) -> Result<TaskNetwork> {
+        self.network(self.initial(classes)?)
+    }
+
+    /// The network of `state`, ready to learn.
+    pub(super) fn network(&self, state: StateDict) -> Result<TaskNetwork> {
+        let backbone = self.backbone(state)?;
+        let head = backbone.head().ok_or(Error::NoHead)?.clone();
+        let network = backbone.independent_network().train();
+        let dropout = self.architecture.head_dropout();
+        Ok(TaskNetwork::whole(network, head.train(), dropout))
+    }
+
+    /// How a step with this learning rate moves tensors.
+    pub(super) fn rates_of(&self, learning_rate: f64) -> SgdRates {
+        SgdRates {
+            learning_rate,
+            momentum: self.config.momentum,
+            weight_decay: self.config.weight_decay,
+        }
+    }
+}
+
+impl Method for Whole {
+    type Network = TaskNetwork;
+    type Optimizer = Sgd;
+    type Settings = PretrainConfig;
+    type Product = StateDict;
+
+    const NAME: &'static str = "pretrain";
+
+    fn settings(&self) -> PretrainConfig {
+        PretrainConfig {
+            skip_bad: false,
+            ..self.config.clone()
+        }
+    }
+
+    fn run(&self) -> RunSettings<'_> {
+        let config = &self.config;
+        RunSettings {
+            epochs: config.epochs,
+            batch_size: config.batch_size,
+            least_images: 2,
+            seed: config.seed,
+            augment: &config.augment,
+            val_share: config.val_share,
+            skip_bad: config.skip_bad,
+            preprocessing: &self.preprocessing,
+        }
+    }
+
+    fn origin(&self) -> String {
+        self.architecture.name().to_owned()
+    }
+
+    fn logits(&self, network: &TaskNetwork, images: Tensor<4>, step: usize) -> Tensor<2> {
+        network.forward_training(images, self.config.seed, step)
+    }
+
+    fn loss(&self, logits: Tensor<2>, labels: &[u32]) -> Tensor<1> {
+        cross_entropy(logits, labels, self.config.label_smoothing)
+    }
+
+    fn update(
+        &self,
+        network: TaskNetwork,
+        sgd: &mut Sgd,
+        gradients: &mut Gradients,
+        step: usize,
+        steps: usize,
+    ) -> TaskNetwork {
+        sgd.step(
+            network,
+            gradients,
+            self.rates_of(self.config.rate(step, steps)),
+        )
+    }
+
+    fn product(&self, network: &TaskNetwork) -> Result<StateDict> {
+        let stored = |name: String, shape: Vec<usize>, numbers: Vec<f32>| {
+            let tensor =
+                StoredTensor::from_f32(shape, &numbers).map_err(|reason| Error::Checkpoint {
+                    path: self.architecture.name().into(),
+                    reason,
+                })?;
+            Ok((name, tensor))
+        };
+        let head = self.architecture.head_name();
+        let of_head = tensor_values(&network.head)
+            .into_iter()
+            .map(|tensor| (format!("{head}.{}", tensor.name), tensor));
+        let tensors = tensor_values(&network.backbone)
+            .into_iter()
+            .map(|tensor| (tensor.name.clone(), tensor))
+            .chain(of_head)
+            .map(|(name, tensor)| stored(name, tensor.shape, values(tensor.values)))
+            .collect::<Result<BTreeMap<_, _>>>()?;
+        Ok(self.state(tensors))
+    }
+
+    /// A task that adds nothing to the network.
+    fn engine(&self, network: &StateDict, task: &str) -> Result<Engine> {
+        let backbone = self.backbone(network.clone())?;
+        let head = backbone.head().ok_or(Error::NoHead)?;
+        let [classes, features] = head.weight.dims();
+        let weight = values(head.weight.val());
+        let bias = values(head.bias.val());
+        let itself = TaskFile {
+            backbone: backbone.id(),
+            layout: Layout::Torch,
+            classes: self.about.classes.clone().unwrap_or_default(),
+            preprocessing: self.preprocessing.clone(),
+            masks: BTreeMap::new(),
+            norms: BTreeMap::new(),
+            head: Head {
+                weight: Values::new([classes, features], weight)?,
+                bias: Values::new([classes], bias)?,
+            },
+            training: TrainingRecord::default(),
+        };
+        Engine::new(backbone).with_task(task, itself)
+    }
+
+    fn describe(&self, record: &mut TrainingRecord, _steps: usize) {
+        record.insert("architecture", self.architecture.name());
+    }
+
+    fn rates(&self, _steps: usize) -> String {
+        format!("now lr {}", self.config.lr)
+    }
+}
+
+impl Product for StateDict {
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        Self::to_bytes(self)
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        Self::from_bytes(Path::new("checkpoint"), bytes)
+    }
+
+    fn set_record(&mut self, record: TrainingRecord) {
+        self.about.training = Some(record);
+    }
+
+    fn zeros(&self) -> Option<f64> {
+        None
+    }
+}

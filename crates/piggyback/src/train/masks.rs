@@ -1,0 +1,133 @@
+//! Learning a task by masks: frozen backbone, scores, batch norms, head.
+
+use burn::tensor::{Gradients, Tensor};
+use piggyback_task::{TaskFile, TrainingRecord};
+
+use super::config::{NormMode, TrainConfig};
+use super::method::{Method, Product, RunSettings};
+use super::network::{TaskDescription, TaskNetwork};
+use super::optimizer::Adam;
+use super::session::cross_entropy;
+use crate::backbone::{Backbone, PRECISIONS};
+use crate::engine::Engine;
+use crate::error::Result;
+
+/// The method of the paper, and what remains of it without masks or without batch norms.
+pub(super) struct Masks<'a> {
+    pub(super) backbone: &'a Backbone,
+    pub(super) about: TaskDescription,
+    pub(super) config: TrainConfig,
+}
+
+impl Method for Masks<'_> {
+    type Network = TaskNetwork;
+    type Optimizer = Adam;
+    type Settings = TrainConfig;
+    type Product = TaskFile;
+
+    const NAME: &'static str = "train";
+
+    fn settings(&self) -> TrainConfig {
+        TrainConfig {
+            skip_bad: false,
+            ..self.config.clone()
+        }
+    }
+
+    fn run(&self) -> RunSettings<'_> {
+        let config = &self.config;
+        RunSettings {
+            epochs: config.epochs,
+            batch_size: config.batch_size,
+            // One image has no variance where the last maps are of one pixel.
+            least_images: match config.norm {
+                NormMode::Task => 2,
+                NormMode::Frozen => 1,
+            },
+            seed: config.seed,
+            augment: &config.augment,
+            val_share: config.val_share,
+            skip_bad: config.skip_bad,
+            preprocessing: &self.about.preprocessing,
+        }
+    }
+
+    fn origin(&self) -> String {
+        self.about.backbone.fingerprint.to_string()
+    }
+
+    fn logits(&self, network: &TaskNetwork, images: Tensor<4>, step: usize) -> Tensor<2> {
+        network.forward_training(images, self.config.seed, step)
+    }
+
+    fn loss(&self, logits: Tensor<2>, labels: &[u32]) -> Tensor<1> {
+        cross_entropy(logits, labels, 0.0)
+    }
+
+    fn update(
+        &self,
+        network: TaskNetwork,
+        adam: &mut Adam,
+        gradients: &mut Gradients,
+        step: usize,
+        steps: usize,
+    ) -> TaskNetwork {
+        let share = self.config.rate_share(step, steps);
+        adam.step(network, gradients, &|name| {
+            share * rate(&self.config, steps, name)
+        })
+    }
+
+    fn product(&self, network: &TaskNetwork) -> Result<TaskFile> {
+        network.to_task(&self.about, &self.config)
+    }
+
+    fn engine(&self, task: &TaskFile, name: &str) -> Result<Engine> {
+        Engine::new(self.backbone.clone()).with_task(name, task.clone())
+    }
+
+    fn describe(&self, record: &mut TrainingRecord, steps: usize) {
+        let precisions = (self.backbone.fingerprints().iter())
+            .map(|(precision, fingerprint)| (precision.to_string(), fingerprint.to_string().into()))
+            .collect::<serde_json::Map<_, _>>();
+        record.insert(PRECISIONS, precisions);
+        record.insert("lr-mask", self.config.lr_mask.resolve(steps));
+    }
+
+    fn rates(&self, steps: usize) -> String {
+        let TrainConfig {
+            lr_norm, lr_head, ..
+        } = self.config;
+        let lr_mask = self.config.lr_mask.resolve(steps);
+        format!("now lr-mask {lr_mask}, lr-norm {lr_norm}, lr-head {lr_head}")
+    }
+}
+
+impl Product for TaskFile {
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        Ok(Self::to_bytes(self)?)
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        Ok(Self::from_bytes(bytes)?)
+    }
+
+    fn set_record(&mut self, record: TrainingRecord) {
+        self.training = record;
+    }
+
+    fn zeros(&self) -> Option<f64> {
+        Some(Self::zeros(self).share())
+    }
+}
+
+/// The full learning rate of a tensor of [`TaskNetwork`] in a run of `steps`.
+pub(super) fn rate(config: &TrainConfig, steps: usize, name: &str) -> f64 {
+    if name.ends_with(".mask.scores") {
+        config.lr_mask.resolve(steps)
+    } else if name.starts_with("head.") {
+        config.lr_head
+    } else {
+        config.lr_norm
+    }
+}

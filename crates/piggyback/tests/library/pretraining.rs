@@ -1,0 +1,158 @@
+//! Networks trained from scratch, and used as backbones.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::tensor::Device;
+use piggyback::backbone::{Architecture, LoadOptions, StateDict, convert};
+use piggyback::data::{Image, ImageFolder};
+use piggyback::preprocessing::ResizeMode;
+use piggyback::pretrain::{PretrainConfig, Pretrained, Pretrainer};
+use piggyback::train::{Event, TrainConfig};
+use piggyback::{Backbone, Error, Trainer};
+
+use crate::tasks::{SIDE, folder, image};
+
+fn config() -> PretrainConfig {
+    PretrainConfig {
+        epochs: 3,
+        batch_size: 4,
+        lr: 0.02,
+        warmup_epochs: Some(1),
+        image_size: SIDE.into(),
+        resize: ResizeMode::Fit,
+        augment: "none".into(),
+        val_share: 0.25,
+        ..PretrainConfig::default()
+    }
+}
+
+fn pretrain(data: &Path, config: PretrainConfig) -> Pretrained {
+    Pretrainer::new(config)
+        .pretrain(
+            Architecture::ResNet18,
+            &ImageFolder::open(data).unwrap(),
+            &Device::flex(),
+        )
+        .unwrap()
+}
+
+fn written(network: &StateDict, folder: &Path) -> Backbone {
+    let path = folder.join("own.safetensors");
+    convert(network, LoadOptions::default(), &path).unwrap();
+    Backbone::load(&path, &Device::flex()).unwrap()
+}
+
+#[test]
+fn a_network_is_learned_and_is_a_backbone_like_others() {
+    let data = folder(&[("train", 32), ("test", 4)]);
+    let learned = pretrain(
+        data.path(),
+        PretrainConfig {
+            epochs: 8,
+            batch_size: 8,
+            ..config()
+        },
+    );
+    assert_eq!(learned.epochs.len(), 8);
+    let (first, last) = (&learned.epochs[0], &learned.epochs[7]);
+    assert!(last.train_loss < first.train_loss, "{first:?} {last:?}");
+    let best = &learned.epochs[learned.best_epoch - 1];
+    assert_eq!(best.validation_error, 0.0);
+    assert_eq!(best.zeros, None);
+    let test = learned.test.as_ref().unwrap().as_ref().unwrap();
+
+    let backbone = written(&learned.network, data.path());
+    assert_eq!(backbone.architecture(), Architecture::ResNet18);
+    assert_eq!(backbone.classes().unwrap(), ["across", "down"]);
+    assert_eq!(backbone.preprocessing().image_size, SIDE);
+    let images: Vec<Image> = (0..8).map(|index| image(index % 2, index / 2)).collect();
+    let predictions = backbone.predict(&images, backbone.preprocessing()).unwrap();
+    let wrong = (predictions.iter().enumerate())
+        .filter(|(index, prediction)| prediction.top(1)[0].0 != index % 2)
+        .count();
+    assert_eq!(100.0 * wrong as f64 / 8.0, test.top1_error);
+    let record = StateDict::open(data.path().join("own.safetensors")).unwrap();
+    let record = record.about.training.unwrap();
+    assert_eq!(record.get("best-epoch").unwrap(), learned.best_epoch);
+    assert_eq!(record.get("settings").unwrap()["epochs"], 8);
+
+    let task = Trainer::new(TrainConfig {
+        epochs: 1,
+        batch_size: 4,
+        ..TrainConfig::default()
+    })
+    .train(&backbone, &ImageFolder::open(data.path()).unwrap())
+    .unwrap()
+    .task;
+    assert_eq!(task.backbone, backbone.id());
+    assert_eq!(task.preprocessing.image_size, SIDE);
+}
+
+#[test]
+fn a_run_stopped_in_an_epoch_and_resumed_gives_the_same_network() {
+    let data = folder(&[("train", 8)]);
+    let run = data.path().join("run");
+    let whole = pretrain(data.path(), config());
+    let images = ImageFolder::open(data.path()).unwrap();
+    let (architecture, device) = (Architecture::ResNet18, Device::flex());
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let signal = stop.clone();
+    let stopped = Pretrainer::new(config())
+        .run_dir(&run)
+        .stop_when(stop)
+        .observe(move |event| {
+            if matches!(event, Event::Step { step: 5, .. }) {
+                signal.store(true, Ordering::Relaxed);
+            }
+        })
+        .pretrain(architecture, &images, &device);
+    assert!(matches!(stopped, Err(Error::Interrupted { steps: 5, .. })));
+
+    let again = |architecture, config| {
+        Pretrainer::new(config)
+            .run_dir(&run)
+            .resume(true)
+            .pretrain(architecture, &images, &device)
+    };
+    let refusal = |result: Result<Pretrained, Error>| result.unwrap_err().to_string();
+    let other = PretrainConfig {
+        momentum: 0.5,
+        ..config()
+    };
+    assert!(refusal(again(architecture, other)).contains("momentum was 0.9 and is 0.5"));
+    let error = refusal(again(Architecture::EfficientNetLite0, config()));
+    assert!(error.contains("another run"), "{error}");
+    // A task's run is another thing.
+    let backbone = written(&whole.network, data.path());
+    let task = Trainer::new(TrainConfig::default())
+        .run_dir(&run)
+        .resume(true)
+        .train(&backbone, &images);
+    assert!(task.unwrap_err().to_string().contains("'pretrain'"));
+
+    let resumed = again(architecture, config()).unwrap();
+    assert!(resumed.network.tensors == whole.network.tensors);
+    assert_eq!(resumed.best_epoch, whole.best_epoch);
+}
+
+#[test]
+fn a_network_at_random_is_a_backbone_too() {
+    let data = folder(&[("train", 2)]);
+    let random = |seed| {
+        let config = PretrainConfig {
+            epochs: 0,
+            seed,
+            ..config()
+        };
+        pretrain(data.path(), config)
+    };
+    let first = random(1);
+    assert_eq!((first.best_epoch, first.epochs.len()), (0, 0));
+    let backbone = written(&first.network, data.path());
+    assert_eq!(backbone.classes().unwrap(), ["across", "down"]);
+    assert!(first.network.tensors == random(1).network.tensors);
+    assert!(first.network.tensors != random(2).network.tensors);
+}
