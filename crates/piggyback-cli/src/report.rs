@@ -1,6 +1,7 @@
 //! Numbers and tables as people read them.
 
-use piggyback::task::{Interpolation, Preprocessing, Resize};
+use piggyback::task::{Interpolation, Preprocessing, Resize, TrainingRecord};
+use serde_json::Value;
 
 /// Columns padded to one width: the first left-aligned, the others right-aligned; two spaces before
 /// each.
@@ -104,6 +105,39 @@ pub(crate) fn images(preprocessing: &Preprocessing) -> String {
     format!("{image_size} x {image_size} pixels, {resize}, mean {mean}, std {std}")
 }
 
+/// The training record, settings and all, a value per line: a setting that the record has a value of
+/// its own for, such as a rate that was `auto`, is shown as that.
+pub(crate) fn training_lines(record: &TrainingRecord) -> Vec<(String, String)> {
+    let mut lines = Vec::new();
+    for (key, value) in record.as_map() {
+        match value.as_object() {
+            Some(nested) => {
+                lines.extend(
+                    nested
+                        .iter()
+                        .filter(|(key, _)| !record.as_map().contains_key(*key))
+                        .map(|(key, value)| (key.clone(), plain(value))),
+                );
+            }
+            None => lines.push((key.clone(), plain(value))),
+        }
+    }
+    lines
+}
+
+/// Text without its quotes, numbers with six digits, everything else as JSON.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_f64() => {
+            let rounded = number.as_f64().map(|number| format!("{number:.5e}"));
+            let number = rounded.and_then(|text| text.parse::<f64>().ok());
+            number.map_or_else(|| value.to_string(), |number| number.to_string())
+        }
+        other => other.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{count, pairs, percent, table, thousands, zeros};
@@ -130,5 +164,18 @@ mod tests {
         );
         let cells = [("a", "10".to_owned()), ("été", "2".to_owned())];
         assert_eq!(pairs(1, &cells), " a    10\n été  2\n");
+    }
+
+    #[test]
+    fn values_are_short() {
+        let values = [
+            serde_json::json!(0.009999999776482582),
+            serde_json::json!(1e-7),
+            serde_json::json!(15),
+            serde_json::json!("step"),
+            serde_json::json!(true),
+        ];
+        let shown = values.map(|value| super::plain(&value));
+        assert_eq!(shown, ["0.01", "0.0000001", "15", "step", "true"]);
     }
 }

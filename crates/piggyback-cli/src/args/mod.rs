@@ -6,16 +6,20 @@ mod export;
 mod inspect;
 mod predict;
 mod preprocessing;
+mod pretrain;
+mod run;
 mod train;
 mod verify;
 
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args as _, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use piggyback::backbone::{Architecture, Precision};
+use piggyback::pretrain::PretrainConfig;
 use piggyback::train::TrainConfig;
+use serde::Serialize;
 
 #[cfg(feature = "hub")]
 pub(crate) use backbone::FetchArgs;
@@ -27,7 +31,9 @@ pub(crate) use export::ExportArgs;
 pub(crate) use inspect::{InspectArgs, ShownClasses};
 pub(crate) use predict::{NamedTask, PredictArgs, task_name};
 pub(crate) use preprocessing::PreprocessingArgs;
-pub(crate) use train::{Places, Settings, TrainArgs};
+pub(crate) use pretrain::{PretrainArgs, PretrainSettings};
+pub(crate) use run::{ImageSettings, RunPlaces, RunSwitches};
+pub(crate) use train::{Settings, TrainArgs};
 pub(crate) use verify::VerifyArgs;
 
 /// Teach one pretrained vision network many tasks, each kept in a small file.
@@ -102,7 +108,9 @@ pub(crate) enum Verb {
     Inspect(InspectArgs),
     /// Check that task files are intact, fit the backbone, and answer the same every time
     Verify(VerifyArgs),
-    /// List and get the networks that tasks are learned on
+    /// Train a network from scratch, to learn tasks on
+    Pretrain(Box<PretrainArgs>),
+    /// List, look into, convert and get the networks that tasks are learned on
     Backbone(BackboneCommand),
     /// Write a completion script for a shell to stdout
     #[command(after_help = "\
@@ -147,7 +155,21 @@ pub(crate) fn parse() -> Args {
 
 /// The program's whole command line.
 pub(crate) fn command() -> Command {
-    quiet_about_twins(Args::command()).mut_subcommand("train", with_defaults)
+    quiet_about_twins(Args::command())
+        .mut_subcommand("train", |command| {
+            with_defaults::<Settings>(command, &TrainConfig::default())
+        })
+        .mut_subcommand("pretrain", |command| {
+            with_defaults::<PretrainSettings>(command, &PretrainConfig::default())
+        })
+}
+
+/// The long names of the options that `F` defines.
+pub(crate) fn long_names<F: clap::Args>() -> Vec<String> {
+    F::augment_args(Command::new("options"))
+        .get_arguments()
+        .filter_map(|option| option.get_long().map(str::to_owned))
+        .collect()
 }
 
 /// Leaves the environment twins out of the help: they follow one rule, which is stated once.
@@ -157,12 +179,12 @@ fn quiet_about_twins(command: Command) -> Command {
         .mut_subcommands(quiet_about_twins)
 }
 
-/// Adds the default recipe's values to the help of train's settings.
-fn with_defaults(command: Command) -> Command {
-    let Ok(defaults) = toml::Table::try_from(TrainConfig::default()) else {
+/// Adds default values to the help of settings.
+fn with_defaults<S: clap::Args>(command: Command, defaults: &impl Serialize) -> Command {
+    let Ok(defaults) = toml::Table::try_from(defaults) else {
         return command;
     };
-    let settings = Settings::augment_args(Command::new("settings"));
+    let settings = S::augment_args(Command::new("settings"));
     settings.get_arguments().fold(command, |command, setting| {
         let default = setting.get_long().and_then(|name| defaults.get(name));
         match default {
@@ -200,6 +222,11 @@ fn precision() -> impl TypedValueParser<Value = Precision> {
 /// A number of 1 or more.
 fn count() -> clap::builder::RangedU64ValueParser<usize> {
     clap::builder::RangedU64ValueParser::new().range(1..)
+}
+
+/// A seed, as large as TOML's integers go.
+fn seed() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(..=i64::MAX as u64)
 }
 
 /// An on/off switch whose environment twin may say 0, false, off or no.

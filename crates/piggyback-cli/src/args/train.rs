@@ -1,12 +1,10 @@
 use std::path::PathBuf;
 
-use clap::builder::PossibleValuesParser;
 use piggyback::backbone::{Architecture, Precision};
-use piggyback::data::Augment;
 use piggyback::train::MaskRate;
 use serde::Serialize;
 
-use super::{PreprocessingArgs, architecture, count, precision, switch};
+use super::{ImageSettings, RunPlaces, RunSwitches, architecture, count, precision, seed};
 
 const EXAMPLES: &str = "\
 The image folder holds train/, and optionally val/ and test/, each with one sub-folder per class; or
@@ -40,18 +38,8 @@ pub(crate) struct TrainArgs {
     pub(crate) places: Places,
     #[command(flatten)]
     pub(crate) settings: Settings,
-    /// Settings in a TOML file: keys are the long options without dashes in front
-    #[arg(long, value_name = "FILE.toml", env = "PIGGYBACK_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
-    /// Continue the interrupted run in the run folder
-    #[arg(long, env = "PIGGYBACK_RESUME", value_parser = switch(), help_heading = "Run")]
-    pub(crate) resume: bool,
-    /// Replace an existing task file and run
-    #[arg(long, env = "PIGGYBACK_FORCE", value_parser = switch(), help_heading = "Run")]
-    pub(crate) force: bool,
-    /// Print the summary as JSON
-    #[arg(long, env = "PIGGYBACK_JSON", value_parser = switch())]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) switches: RunSwitches,
 }
 
 /// What a run reads and writes, and where it computes. The config file may name these too.
@@ -68,24 +56,11 @@ pub(crate) struct Places {
     /// 32 bits all the same, and the task belongs to this precision
     #[arg(long, env = "PIGGYBACK_PRECISION", value_parser = precision())]
     pub(crate) precision: Option<Precision>,
-    /// Folder of images, one sub-folder per class, or with train/, val/ and test/
-    #[arg(long, value_name = "DIR", env = "PIGGYBACK_DATA")]
-    pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) run: RunPlaces,
     /// The task file to write
     #[arg(long, value_name = "FILE.task.safetensors", env = "PIGGYBACK_OUT")]
     pub(crate) out: Option<PathBuf>,
-    /// Folder for configuration, metrics, checkpoint and curves [default: the task file's name with
-    /// .run]
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "PIGGYBACK_RUN_DIR",
-        help_heading = "Run"
-    )]
-    pub(crate) run_dir: Option<PathBuf>,
-    /// Where to compute: cpu, or a GPU that this program was built with [default: cpu]
-    #[arg(long, env = "PIGGYBACK_DEVICE", help_heading = "Run")]
-    pub(crate) device: Option<String>,
 }
 
 /// The settings that a recipe gives and a config file may change, under the library's names.
@@ -143,8 +118,7 @@ pub(crate) struct Settings {
         env = "PIGGYBACK_SEED",
         help_heading = "Learning"
     )]
-    // TOML's integers end here.
-    #[arg(value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    #[arg(value_parser = seed())]
     pub(crate) seed: Option<u64>,
     /// Weights are kept or zeroed (binary), or also negated (ternary)
     #[arg(long, env = "PIGGYBACK_MASK", help_heading = "Masks")]
@@ -187,29 +161,7 @@ pub(crate) struct Settings {
     pub(crate) threshold: Option<f64>,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) images: PreprocessingArgs,
-    /// Random changes to training images; light does not mirror
-    #[arg(long, env = "PIGGYBACK_AUGMENT", help_heading = "Images")]
-    #[arg(value_parser = PossibleValuesParser::new(Augment::names()))]
-    pub(crate) augment: Option<String>,
-    /// Share of the training images held out for validation where there is no val/
-    #[arg(
-        long,
-        value_name = "SHARE",
-        env = "PIGGYBACK_VAL_SHARE",
-        help_heading = "Images"
-    )]
-    pub(crate) val_share: Option<f64>,
-    /// Leave out images that cannot be read instead of stopping
-    #[arg(
-        long,
-        value_name = "BOOL",
-        env = "PIGGYBACK_SKIP_BAD",
-        help_heading = "Images"
-    )]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    #[arg(value_parser = clap::builder::BoolishValueParser::new())]
-    pub(crate) skip_bad: Option<bool>,
+    pub(crate) images: ImageSettings,
 }
 
 #[cfg(test)]

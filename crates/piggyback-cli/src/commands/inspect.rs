@@ -5,12 +5,11 @@ use anyhow::{Context, Result, bail};
 use piggyback::plot;
 use piggyback::task::{BackboneId, Mask, Preprocessing, TaskFile, TrainingRecord};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{Outcome, open_task};
 use crate::args::{InspectArgs, ShownClasses};
 use crate::printer::Printer;
-use crate::report::{images, pairs, percent, table, thousands, zeros};
+use crate::report::{images, pairs, percent, table, thousands, training_lines, zeros};
 use crate::write;
 
 /// How many classes are listed unless all are asked for.
@@ -207,44 +206,9 @@ fn layer_row(layer: &Layer<'_>) -> [String; 3] {
     ]
 }
 
-/// The training record, settings and all, a value per line: a setting that the record has a value of
-/// its own for, such as a rate that was `auto`, is shown as that.
-fn training_lines(record: &TrainingRecord) -> Vec<(String, String)> {
-    let mut lines = Vec::new();
-    for (key, value) in record.as_map() {
-        match value.as_object() {
-            Some(nested) => {
-                lines.extend(
-                    nested
-                        .iter()
-                        .filter(|(key, _)| !record.as_map().contains_key(*key))
-                        .map(|(key, value)| (key.clone(), plain(value))),
-                );
-            }
-            None => lines.push((key.clone(), plain(value))),
-        }
-    }
-    lines
-}
-
-/// Text without its quotes, numbers with six digits, everything else as JSON.
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Number(number) if number.is_f64() => {
-            let rounded = number.as_f64().map(|number| format!("{number:.5e}"));
-            let number = rounded.and_then(|text| text.parse::<f64>().ok());
-            number.map_or_else(|| value.to_string(), |number| number.to_string())
-        }
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
-    use super::{natural, plain};
+    use super::natural;
 
     #[test]
     fn layers_are_in_the_order_of_the_network() {
@@ -262,18 +226,5 @@ mod tests {
                 "features.10.weight"
             ]
         );
-    }
-
-    #[test]
-    fn values_are_short() {
-        let values = [
-            json!(0.009999999776482582),
-            json!(1e-7),
-            json!(15),
-            json!("step"),
-            json!(true),
-        ];
-        let shown = values.map(|value| plain(&value));
-        assert_eq!(shown, ["0.01", "0.0000001", "15", "step", "true"]);
     }
 }

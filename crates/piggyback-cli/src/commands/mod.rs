@@ -6,6 +6,8 @@ mod eval;
 mod export;
 mod inspect;
 mod predict;
+mod pretrain;
+mod run;
 mod train;
 mod verify;
 
@@ -50,6 +52,7 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<Outcome> {
     tracing::info!("computing with {} threads", rayon::current_num_threads());
     match &args.verb {
         Verb::Train(args) => train::run(args, printer),
+        Verb::Pretrain(args) => pretrain::run(args, printer),
         Verb::Eval(args) => eval::run(args, printer),
         Verb::Predict(args) => predict::run(args, printer),
         Verb::Export(args) => export::run(args, printer),

@@ -1,29 +1,22 @@
 use std::borrow::Cow;
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use piggyback::Backbone;
 use piggyback::data::ImageFolder;
 use piggyback::evaluate::Evaluation;
 use piggyback::task::Zeros;
-use piggyback::train::{EpochMetrics, Trained, Trainer};
-use piggyback::{Backbone, Error};
+use piggyback::train::{Trained, Trainer};
 use serde::Serialize;
 
+use super::run::{best_error, check_places, ended, note_new_start, seconds, unless_interrupted};
 use super::{Outcome, load_backbone};
 use crate::args::TrainArgs;
-use crate::config::{self, Plan};
+use crate::config::{self, RunPlan, TrainPlan};
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::progress::TrainingProgress;
 use crate::report::{pairs, percent, thousands, zeros};
-use crate::write;
-
-/// What a run folder keeps the state of its run in.
-const CHECKPOINT: &str = "checkpoint.safetensors";
-
-/// What tells that a folder holds a run.
-const RUN_FILES: [&str; 4] = [CHECKPOINT, "config.toml", "metrics.jsonl", "curves.svg"];
 
 /// What a finished training came to.
 #[derive(Serialize)]
@@ -43,118 +36,60 @@ struct Summary<'a> {
 }
 
 pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
-    let plan = config::plan(args)?;
-    // Nobody should train for an hour to learn that the result cannot be kept.
-    check_out(&plan, args)?;
-    check_run_dir(&plan, args)?;
-    let images = ImageFolder::open(&plan.data)?;
-    let backbone = load_backbone(&plan.backbone, plan.load, &plan.device)?;
-    if args.resume && !plan.run_dir.join(CHECKPOINT).exists() {
-        printer.note(&format!(
-            "no checkpoint in {}: starting anew",
-            plan.run_dir.display()
-        ));
-    }
+    let plan = config::train_plan(args)?;
+    let TrainPlan { run, settings, .. } = &plan;
+    check_places(run, &args.switches, &[&plan.backbone])?;
+    let images = ImageFolder::open(&run.data)?;
+    let backbone = load_backbone(&plan.backbone, plan.load, &run.device)?;
+    note_new_start(run, &args.switches, printer);
 
     let stop = interrupt::listen(printer)?;
     let mut progress = TrainingProgress::new(printer);
-    let outcome = Trainer::new(plan.settings.clone())
-        .run_dir(&plan.run_dir)
-        .resume(args.resume)
+    let outcome = Trainer::new(settings.clone())
+        .run_dir(&run.run_dir)
+        .resume(args.switches.resume)
         .stop_when(stop)
         .observe(|event| progress.show(event))
         .train(&backbone, &images);
     drop(progress);
-    let trained = match outcome {
-        Err(Error::Interrupted { steps, run_dir }) => {
-            let run_dir = run_dir.display();
-            printer.warn(&format!(
-                "stopped after {steps} steps, with a checkpoint in {run_dir}; \
-                 the same command with --resume continues"
-            ));
-            return Ok(Outcome::Interrupted);
-        }
-        outcome => outcome?,
+    let Some(trained) = unless_interrupted(outcome, printer)? else {
+        return Ok(Outcome::Interrupted);
     };
 
-    let saved = match args.force {
-        true => trained.task.save(&plan.out),
-        false => trained.task.save_new(&plan.out),
+    let saved = match args.switches.force {
+        true => trained.task.save(&run.out),
+        false => trained.task.save_new(&run.out),
     };
     saved.context("nothing is lost, the same command with --resume saves it without training")?;
-    summarise(args, &plan, &backbone, &trained, printer)?;
-    let untested = match trained.test {
-        Some(Err(error)) => {
-            let error = anyhow::Error::from(error);
-            printer.error(&error.context("the task is saved, but its test error is not known"));
-            true
-        }
-        _ => false,
-    };
-    Ok(Outcome::found(untested || !trained.skipped.is_empty()))
-}
-
-fn check_out(plan: &Plan, args: &TrainArgs) -> Result<()> {
-    let out = &plan.out;
-    if out.exists() && !args.force {
-        bail!(
-            "{} already exists; choose another --out, or replace it with --force",
-            out.display()
-        );
-    }
-    let inputs = [Some(&plan.backbone), args.config.as_ref()];
-    let inputs: Vec<&Path> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
-    write::check_target(out, &inputs)
-}
-
-fn check_run_dir(plan: &Plan, args: &TrainArgs) -> Result<()> {
-    let run_dir = &plan.run_dir;
-    if run_dir.exists() && !run_dir.is_dir() {
-        bail!(
-            "{} is no folder; choose another --run-dir",
-            run_dir.display()
-        );
-    }
-    let holds_run = RUN_FILES.iter().any(|name| run_dir.join(name).exists());
-    if holds_run && !args.resume && !args.force {
-        bail!(
-            "{} holds a run already; continue it with --resume, replace it with --force, \
-             or choose another --run-dir",
-            run_dir.display()
-        );
-    }
-    write::check_no_input(&run_dir.join(CHECKPOINT), &[&plan.backbone])
+    summarise(args, run, &backbone, &trained, printer)?;
+    Ok(ended("task", trained.test, &trained.skipped, printer))
 }
 
 fn summarise(
     args: &TrainArgs,
-    plan: &Plan,
+    run: &RunPlan,
     backbone: &Backbone,
     trained: &Trained,
     printer: &Printer,
 ) -> Result<()> {
-    let file_bytes = fs::metadata(&plan.out)
-        .with_context(|| format!("cannot read {}", plan.out.display()))?
+    let file_bytes = fs::metadata(&run.out)
+        .with_context(|| format!("cannot read {}", run.out.display()))?
         .len();
-    let best = trained
-        .epochs
-        .iter()
-        .find(|epoch| epoch.epoch == trained.best_epoch);
     let summary = Summary {
-        task: plan.out.to_string_lossy(),
-        run_dir: plan.run_dir.to_string_lossy(),
+        task: run.out.to_string_lossy(),
+        run_dir: run.run_dir.to_string_lossy(),
         classes: trained.task.classes.len(),
         epochs: trained.epochs.len(),
         best_epoch: trained.best_epoch,
-        validation_error: best.map(|epoch: &EpochMetrics| epoch.validation_error),
+        validation_error: best_error(&trained.epochs, trained.best_epoch),
         test: trained.test.as_ref().and_then(|test| test.as_ref().ok()),
         zeros: trained.task.zeros(),
         file_bytes,
         backbone_bytes: backbone.weights_bytes() as u64,
-        seconds: trained.epochs.iter().map(|epoch| epoch.seconds).sum(),
+        seconds: seconds(&trained.epochs),
         skipped: &trained.skipped,
     };
-    if args.json {
+    if args.switches.json {
         printer.json(&summary)
     } else {
         printer.result(&text(&summary))

@@ -20,6 +20,11 @@ fn train() {
 }
 
 #[test]
+fn pretrain() {
+    check("pretrain", &["pretrain", "--help"]);
+}
+
+#[test]
 fn eval() {
     check("eval", &["eval", "--help"]);
 }
@@ -45,8 +50,10 @@ fn verify() {
 }
 
 #[test]
-fn backbone_list() {
+fn backbone_verbs() {
     check("backbone_list", &["backbone", "list", "--help"]);
+    check("backbone_inspect", &["backbone", "inspect", "--help"]);
+    check("backbone_convert", &["backbone", "convert", "--help"]);
 }
 
 #[test]

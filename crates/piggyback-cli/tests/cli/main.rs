@@ -15,6 +15,7 @@ mod hub;
 mod hub_server;
 mod journey;
 mod own_classes;
+mod pretraining;
 #[cfg(unix)]
 mod resume;
 mod usage;

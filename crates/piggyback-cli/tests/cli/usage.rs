@@ -58,8 +58,11 @@ fn unknown_flags_and_values_are_refused() {
 
 #[test]
 fn training_needs_its_three_places() {
-    piggyback(&["train"]).refused_with(&["--out is missing", "--config"]);
-    piggyback(&["train", "--out", "x"]).refused_with(&["--backbone is missing"]);
+    piggyback(&["train"]).refused_with(&["--backbone is missing", "--config"]);
+    let mut arguments = vec!["train", "--backbone", "x"];
+    piggyback(&arguments).refused_with(&["--data is missing"]);
+    arguments.extend(["--data", "x"]);
+    piggyback(&arguments).refused_with(&["--out is missing"]);
 }
 
 #[test]

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use piggyback::Backbone;
 use piggyback::backbone::{LoadOptions, StateDict};
-use piggyback::task::{Fingerprint, Preprocessing};
+use piggyback::task::{Fingerprint, Preprocessing, TrainingRecord};
 use serde::Serialize;
 
 use crate::args::BackboneInspectArgs;
 use crate::commands::Outcome;
 use crate::printer::Printer;
-use crate::report::{images, pairs, table, thousands};
+use crate::report::{images, pairs, table, thousands, training_lines};
 
 #[derive(Serialize)]
 struct Contents<'a> {
@@ -21,6 +21,8 @@ struct Contents<'a> {
     head_classes: Option<usize>,
     classes: Option<&'a [String]>,
     preprocessing: &'a Preprocessing,
+    /// How it was trained, if it says so.
+    training: Option<&'a TrainingRecord>,
     parameters: usize,
     maskable_weights: usize,
     /// Without the head.
@@ -51,6 +53,7 @@ pub(super) fn run(args: &BackboneInspectArgs, printer: &Printer) -> Result<Outco
         head_classes: backbone.head().map(|head| head.weight.dims()[0]),
         classes: backbone.classes(),
         preprocessing: backbone.preprocessing(),
+        training: state.about.training.as_ref(),
         parameters: architecture.parameters(),
         maskable_weights: architecture.maskable_weights(),
         weights_bytes: backbone.weights_bytes(),
@@ -111,7 +114,10 @@ fn text(contents: &Contents<'_>) -> String {
         ]
     });
     let rows: Vec<[String; 3]> = std::iter::once(titles).chain(rows).collect();
-    format!("{summary}\n{}", table(&rows))
+    let training = (contents.training).map_or_else(String::new, |record| {
+        format!("\ntraining\n{}", pairs(2, &training_lines(record)))
+    });
+    format!("{summary}{training}\n{}", table(&rows))
 }
 
 /// `64 x 3 x 7 x 7`.

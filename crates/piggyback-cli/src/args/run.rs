@@ -1,0 +1,78 @@
+//! What the verbs that train have in common.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use piggyback::data::Augment;
+use serde::Serialize;
+
+use super::{PreprocessingArgs, switch};
+
+/// What a run reads, where it keeps its state and where it computes. The config file may name these
+/// too.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct RunPlaces {
+    /// Folder of images, one sub-folder per class, or with train/, val/ and test/
+    #[arg(long, value_name = "DIR", env = "PIGGYBACK_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// Folder for configuration, metrics, checkpoint and curves [default: the name of --out with
+    /// .run]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "PIGGYBACK_RUN_DIR",
+        help_heading = "Run"
+    )]
+    pub(crate) run_dir: Option<PathBuf>,
+    /// Where to compute: cpu, or a GPU that this program was built with [default: cpu]
+    #[arg(long, env = "PIGGYBACK_DEVICE", help_heading = "Run")]
+    pub(crate) device: Option<String>,
+}
+
+/// How a run begins and reports.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunSwitches {
+    /// Settings in a TOML file: keys are the long options without dashes in front
+    #[arg(long, value_name = "FILE.toml", env = "PIGGYBACK_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Continue the interrupted run in the run folder
+    #[arg(long, env = "PIGGYBACK_RESUME", value_parser = switch(), help_heading = "Run")]
+    pub(crate) resume: bool,
+    /// Replace what an earlier run wrote: the file and the run folder
+    #[arg(long, env = "PIGGYBACK_FORCE", value_parser = switch(), help_heading = "Run")]
+    pub(crate) force: bool,
+    /// Print the summary as JSON
+    #[arg(long, env = "PIGGYBACK_JSON", value_parser = switch())]
+    pub(crate) json: bool,
+}
+
+/// Which images are learned from and how they are varied, under the library's names.
+#[derive(Debug, Default, clap::Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ImageSettings {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) preprocessing: PreprocessingArgs,
+    /// Random changes to training images; light does not mirror
+    #[arg(long, env = "PIGGYBACK_AUGMENT", help_heading = "Images")]
+    #[arg(value_parser = PossibleValuesParser::new(Augment::names()))]
+    pub(crate) augment: Option<String>,
+    /// Share of the training images held out for validation where there is no val/
+    #[arg(
+        long,
+        value_name = "SHARE",
+        env = "PIGGYBACK_VAL_SHARE",
+        help_heading = "Images"
+    )]
+    pub(crate) val_share: Option<f64>,
+    /// Leave out images that cannot be read instead of stopping
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "PIGGYBACK_SKIP_BAD",
+        help_heading = "Images"
+    )]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = clap::builder::BoolishValueParser::new())]
+    pub(crate) skip_bad: Option<bool>,
+}

@@ -1,0 +1,141 @@
+use std::borrow::Cow;
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+use piggyback::backbone::{LoadOptions, convert};
+use piggyback::data::ImageFolder;
+use piggyback::evaluate::Evaluation;
+use piggyback::pretrain::{Pretrained, Pretrainer};
+use piggyback::task::Fingerprint;
+use serde::Serialize;
+
+use super::Outcome;
+use super::run::{best_error, check_places, ended, note_new_start, seconds, unless_interrupted};
+use crate::args::PretrainArgs;
+use crate::config::{self, PretrainPlan};
+use crate::interrupt;
+use crate::printer::Printer;
+use crate::progress::TrainingProgress;
+use crate::report::{pairs, thousands};
+
+/// What a finished training came to.
+#[derive(Serialize)]
+struct Summary<'a> {
+    file: Cow<'a, str>,
+    /// None if nothing was trained.
+    run_dir: Option<Cow<'a, str>>,
+    architecture: &'static str,
+    fingerprint: Fingerprint,
+    classes: usize,
+    epochs: usize,
+    best_epoch: usize,
+    validation_error: Option<f64>,
+    test: Option<&'a Evaluation>,
+    file_bytes: u64,
+    seconds: f64,
+    skipped: &'a [String],
+}
+
+pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
+    let plan = config::pretrain_plan(args)?;
+    let PretrainPlan { run, settings, .. } = &plan;
+    let is_safetensors = |extension| extension == "safetensors";
+    if !run.out.extension().is_some_and(is_safetensors) {
+        bail!(
+            "{} would be a safetensors file; give it a name that ends in .safetensors",
+            run.out.display()
+        );
+    }
+    check_places(run, &args.switches, &[])?;
+    let images = ImageFolder::open(&run.data)?;
+    let device = piggyback::device::open(&run.device)?;
+    if settings.epochs > 0 {
+        note_new_start(run, &args.switches, printer);
+    }
+
+    let stop = interrupt::listen(printer)?;
+    let mut progress = TrainingProgress::new(printer);
+    let outcome = Pretrainer::new(settings.clone())
+        .run_dir(&run.run_dir)
+        .resume(args.switches.resume)
+        .stop_when(stop)
+        .observe(|event| progress.show(event))
+        .pretrain(plan.architecture, &images, &device);
+    drop(progress);
+    let Some(pretrained) = unless_interrupted(outcome, printer)? else {
+        return Ok(Outcome::Interrupted);
+    };
+
+    let written = convert(&pretrained.network, LoadOptions::default(), &run.out)
+        .context("nothing is lost, the same command with --resume saves it without training")?;
+    let summary = summary(&plan, &pretrained, written.fingerprint)?;
+    if args.switches.json {
+        printer.json(&summary)?;
+    } else {
+        printer.result(&text(&summary))?;
+    }
+    Ok(ended(
+        "network",
+        pretrained.test,
+        &pretrained.skipped,
+        printer,
+    ))
+}
+
+fn summary<'a>(
+    plan: &'a PretrainPlan,
+    pretrained: &'a Pretrained,
+    fingerprint: Fingerprint,
+) -> Result<Summary<'a>> {
+    let out = &plan.run.out;
+    let about = &pretrained.network.about;
+    Ok(Summary {
+        file: out.to_string_lossy(),
+        run_dir: (plan.settings.epochs > 0).then(|| plan.run.run_dir.to_string_lossy()),
+        architecture: plan.architecture.name(),
+        fingerprint,
+        classes: about.classes.as_ref().map_or(0, Vec::len),
+        epochs: pretrained.epochs.len(),
+        best_epoch: pretrained.best_epoch,
+        validation_error: best_error(&pretrained.epochs, pretrained.best_epoch),
+        test: pretrained.test.as_ref().and_then(|test| test.as_ref().ok()),
+        file_bytes: fs::metadata(out)
+            .with_context(|| format!("cannot read {}", out.display()))?
+            .len(),
+        seconds: seconds(&pretrained.epochs),
+        skipped: &pretrained.skipped,
+    })
+}
+
+fn text(summary: &Summary<'_>) -> String {
+    let mut lines = vec![("file", summary.file.to_string())];
+    if let Some(run_dir) = &summary.run_dir {
+        lines.push(("run folder", run_dir.to_string()));
+    }
+    lines.extend([
+        ("network", summary.architecture.to_owned()),
+        ("fingerprint", summary.fingerprint.to_string()),
+        ("classes", summary.classes.to_string()),
+        (
+            "best epoch",
+            match summary.epochs {
+                0 => "none, all weights are random".to_owned(),
+                epochs => format!("{} of {epochs}", summary.best_epoch),
+            },
+        ),
+    ]);
+    if let Some(error) = summary.validation_error {
+        lines.push(("validation error", format!("{error:.2} %")));
+    }
+    if let Some(test) = summary.test {
+        lines.push(("test error", format!("{:.2} %", test.top1_error)));
+    }
+    lines.push(("size", format!("{} bytes", thousands(summary.file_bytes))));
+    if summary.epochs > 0 {
+        lines.push(("time", format!("{:.1} s", summary.seconds)));
+    }
+    if !summary.skipped.is_empty() {
+        lines.push(("images left out", summary.skipped.len().to_string()));
+    }
+    pairs(0, &lines)
+}
