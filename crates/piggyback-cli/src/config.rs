@@ -404,7 +404,7 @@ mod tests {
         assert_eq!(plan.architecture, Architecture::Vgg11);
         assert_eq!(plan.run.run_dir, Path::new("a/places.run"));
         let expected = PretrainConfig {
-            lr: 0.25,
+            lr: Some(0.25),
             step_epochs: Some(7),
             schedule: piggyback::train::Schedule::Step,
             ..PretrainConfig::default()

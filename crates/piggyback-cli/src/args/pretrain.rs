@@ -73,7 +73,8 @@ pub(crate) struct PretrainSettings {
     #[arg(long, value_name = "N", env = "PIGGYBACK_BATCH_SIZE", value_parser = count())]
     #[arg(help_heading = "Learning")]
     pub(crate) batch_size: Option<usize>,
-    /// The highest learning rate; give more for larger batches
+    /// The highest learning rate [default: 0.1 for batches of 256, VGG 0.01, in proportion to the
+    /// batch]
     #[arg(
         long,
         value_name = "RATE",

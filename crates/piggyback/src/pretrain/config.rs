@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::backbone::{Architecture, Family};
 use crate::data::Augment;
 use crate::error::{Error, Result};
 use crate::preprocessing::{
@@ -11,9 +12,9 @@ use crate::train::{MOST_EPOCHS, Schedule};
 
 /// The settings of training a network from scratch.
 ///
-/// The defaults are those of torchvision's reference training of ResNets (momentum 0.9, weight decay
-/// 1e-4, 90 epochs, a rate of 0.1 for 256 images), with the rate scaled to the batch (Goyal et al.
-/// 2017), a cosine for its steps, and label smoothing and a warm-up, which its later recipes added.
+/// The defaults are those of torchvision's reference training (momentum 0.9, weight decay 1e-4, 90
+/// epochs, and its rates, see [`rate_for`](Self::rate_for)), with a cosine for its steps, and label
+/// smoothing and a warm-up, which its later recipes added.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct PretrainConfig {
@@ -21,8 +22,9 @@ pub struct PretrainConfig {
     pub epochs: usize,
     /// Images per step.
     pub batch_size: usize,
-    /// The highest learning rate.
-    pub lr: f64,
+    /// The highest learning rate; if not given, see [`rate_for`](Self::rate_for).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr: Option<f64>,
     /// Share of the last step's direction that a step keeps.
     pub momentum: f64,
     /// Share of a weight, in units of the rate, that a step takes off it; biases and batch norms do
@@ -64,7 +66,7 @@ impl Default for PretrainConfig {
         Self {
             epochs: 90,
             batch_size: 64,
-            lr: 0.025,
+            lr: None,
             momentum: 0.9,
             weight_decay: 1e-4,
             schedule: Schedule::Cosine,
@@ -114,7 +116,11 @@ impl PretrainConfig {
             return refuse("batch-size", format!("{} is less than 2", self.batch_size));
         }
         self.preprocessing().validate()?;
-        for (setting, value) in [("lr", self.lr), ("weight-decay", self.weight_decay)] {
+        let rates = [
+            ("lr", self.lr.unwrap_or_default()),
+            ("weight-decay", self.weight_decay),
+        ];
+        for (setting, value) in rates {
             if !(value.is_finite() && value >= 0.0) {
                 return refuse(setting, format!("{value} is not a number of 0 or more"));
             }
@@ -154,26 +160,37 @@ impl PretrainConfig {
         Ok(())
     }
 
-    /// The learning rate at `step` of `steps`, counted from 0.
+    /// The highest learning rate for this architecture: [`lr`](Self::lr), or what torchvision's
+    /// reference training has for batches of 256, in proportion to the batch (Goyal et al. 2017): 0.01
+    /// for VGG, 0.1 for the others.
+    pub fn rate_for(&self, architecture: Architecture) -> f64 {
+        let for_256 = match architecture.family() {
+            Family::Vgg => 0.01,
+            _ => 0.1,
+        };
+        self.lr.unwrap_or(for_256 * self.batch_size as f64 / 256.0)
+    }
+
+    /// The share of the highest learning rate at `step` of `steps`, counted from 0.
     ///
     /// It rises evenly through the warm-up; what follows it falls by a cosine to nothing, or to a
     /// tenth after every so many epochs, counted from the start.
-    pub(crate) fn rate(&self, step: usize, steps: usize) -> f64 {
+    pub(crate) fn rate_share(&self, step: usize, steps: usize) -> f64 {
         let epoch_steps = steps as f64 / self.epochs.max(1) as f64;
         let epoch = step as f64 / epoch_steps;
         // 5 of the default 90.
         let warmup = (self.warmup_epochs).map_or(self.epochs as f64 / 18.0, |epochs| epochs as f64);
         if epoch < warmup {
-            return self.lr * (step + 1) as f64 / (warmup * epoch_steps);
+            return (step + 1) as f64 / (warmup * epoch_steps);
         }
         match self.schedule {
             Schedule::Cosine => {
                 let progress = (epoch - warmup) / (self.epochs as f64 - warmup);
-                self.lr * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())
+                0.5 * (1.0 + (std::f64::consts::PI * progress).cos())
             }
             Schedule::Step => {
                 let every = self.step_epochs.unwrap_or(self.epochs.div_ceil(3)).max(1);
-                self.lr * 0.1_f64.powi((epoch / every as f64) as i32)
+                0.1_f64.powi((epoch / every as f64) as i32)
             }
         }
     }
@@ -212,36 +229,47 @@ mod tests {
     }
 
     #[test]
+    fn rates_go_by_family_and_batch() {
+        let config = PretrainConfig::default();
+        assert_eq!(config.rate_for(Architecture::ResNet50), 0.025);
+        assert_eq!(config.rate_for(Architecture::Vgg16Bn), 0.0025);
+        let config = PretrainConfig {
+            lr: Some(0.5),
+            ..config
+        };
+        assert_eq!(config.rate_for(Architecture::Vgg16), 0.5);
+    }
+
+    #[test]
     fn rates_rise_and_fall_as_the_schedule_says() {
         let config = PretrainConfig {
             epochs: 9,
-            lr: 1.0,
             warmup_epochs: Some(1),
             ..PretrainConfig::default()
         };
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} {b}");
         // Ten steps an epoch.
         for (step, rate) in [(0, 0.1), (9, 1.0), (10, 1.0), (50, 0.5)] {
-            close(config.rate(step, 90), rate);
+            close(config.rate_share(step, 90), rate);
         }
-        assert!(config.rate(89, 90) < 1e-3);
+        assert!(config.rate_share(89, 90) < 1e-3);
         let steps = PretrainConfig {
             schedule: Schedule::Step,
             ..config
         };
         for (step, rate) in [(4, 0.5), (29, 1.0), (30, 0.1), (59, 0.1), (60, 0.01)] {
-            close(steps.rate(step, 90), rate);
+            close(steps.rate_share(step, 90), rate);
         }
         let short = PretrainConfig {
             warmup_epochs: None,
             ..steps.clone()
         };
-        close(short.rate(4, 90), 1.0);
+        close(short.rate_share(4, 90), 1.0);
         let every_four = PretrainConfig {
             step_epochs: Some(4),
             ..steps
         };
-        close(every_four.rate(39, 90), 1.0);
-        close(every_four.rate(40, 90), 0.1);
+        close(every_four.rate_share(39, 90), 1.0);
+        close(every_four.rate_share(40, 90), 0.1);
     }
 }

@@ -24,7 +24,7 @@ use crate::backbone::{About, Architecture, StateDict};
 use crate::data::ImageFolder;
 use crate::error::Result;
 use crate::evaluate::Evaluation;
-use crate::train::{EpochMetrics, Event, Learned, RunOptions, learn};
+use crate::train::{EpochMetrics, Event, Learned, Method, RunOptions, learn};
 use whole::Whole;
 
 /// What pretraining gives.
@@ -142,10 +142,12 @@ impl<'a> Pretrainer<'a> {
             let mut record = TrainingRecord::default();
             record.insert(
                 "settings",
-                TrainingRecord::from_serialize(&self.config)?
+                TrainingRecord::from_serialize(&method.settings())?
                     .as_map()
                     .clone(),
             );
+            record.insert("program", concat!("piggyback ", env!("CARGO_PKG_VERSION")));
+            method.describe(&mut record, 0);
             network.about.training = Some(record);
             return Ok(Pretrained {
                 network,

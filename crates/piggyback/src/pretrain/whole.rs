@@ -62,6 +62,11 @@ impl Whole {
         Ok(TaskNetwork::whole(network, head.train(), dropout))
     }
 
+    /// The highest learning rate.
+    fn learning_rate(&self) -> f64 {
+        self.config.rate_for(self.architecture)
+    }
+
     /// How a step with this learning rate moves tensors.
     pub(super) fn rates_of(&self, learning_rate: f64) -> SgdRates {
         SgdRates {
@@ -82,6 +87,7 @@ impl Method for Whole {
 
     fn settings(&self) -> PretrainConfig {
         PretrainConfig {
+            lr: Some(self.learning_rate()),
             skip_bad: false,
             ..self.config.clone()
         }
@@ -124,7 +130,7 @@ impl Method for Whole {
         sgd.step(
             network,
             gradients,
-            self.rates_of(self.config.rate(step, steps)),
+            self.rates_of(self.learning_rate() * self.config.rate_share(step, steps)),
         )
     }
 
@@ -178,7 +184,7 @@ impl Method for Whole {
     }
 
     fn rates(&self, _steps: usize) -> String {
-        format!("now lr {}", self.config.lr)
+        format!("now lr {}", self.learning_rate())
     }
 }
 

@@ -18,7 +18,7 @@ fn config() -> PretrainConfig {
     PretrainConfig {
         epochs: 3,
         batch_size: 4,
-        lr: 0.02,
+        lr: Some(0.02),
         warmup_epochs: Some(1),
         image_size: SIDE.into(),
         resize: ResizeMode::Fit,
