@@ -1,29 +1,37 @@
 //! `cargo xtask bench`: what the library costs in time and memory.
 //!
 //! `piggyback-bench` measures; this builds it, gives it what the demo left, and prints what it says.
+//! Beside other programs, the programs themselves are measured.
+
+mod first_prediction;
 
 use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
+use first_prediction::FirstPredictions;
+use serde::{Deserialize, Serialize};
 
 use crate::child::Children;
 use crate::fetch;
+use crate::peers;
 use crate::program::Program;
 use crate::table::{markdown, thousands};
 
-/// What `piggyback-bench` prints.
-#[derive(Debug, Deserialize)]
+/// What `piggyback-bench` prints, and what is measured beside other programs.
+#[derive(Debug, Deserialize, Serialize)]
 struct Report {
     backbone: String,
     tasks: String,
     threads: usize,
     measurements: Vec<Measurement>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first_prediction: Option<FirstPredictions>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 struct Measurement {
+    name: String,
     what: String,
     unit: Unit,
     samples: usize,
@@ -32,23 +40,33 @@ struct Measurement {
     max: f64,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Unit {
     Seconds,
     Bytes,
 }
 
-/// Builds, measures, prints.
+/// Builds, measures, prints; `peers` are other programs to measure in turn with ours.
 ///
 /// # Errors
 /// The program cannot be built or fails; or it was interrupted.
-pub(crate) fn run(root: &Path, json: bool) -> Result<()> {
+pub(crate) fn run(root: &Path, json: bool, peers: bool) -> Result<()> {
     let children = Children::new()?;
-    let program = Program::build(root, "piggyback-bench", &children)?;
+    let bench = Program::build(root, "piggyback-bench", &children)?;
+    let first_prediction = match peers {
+        true => {
+            let program = Program::build(root, "piggyback", &children)?;
+            let python = peers::python(root)?;
+            let measured = FirstPredictions::measure(root, &python, &program, &children)?;
+            Some(measured)
+        }
+        false => None,
+    };
+
     let mut arguments = Vec::new();
     if root.join(fetch::BACKBONE).exists() {
-        arguments.extend(["--backbone", fetch::BACKBONE]);
+        arguments.extend(["--backbone".into(), fetch::BACKBONE.into()]);
     }
     let files: Vec<String> = fetch::task_names()
         .map(|task| format!("runs/demo/{task}.task.safetensors"))
@@ -56,14 +74,20 @@ pub(crate) fn run(root: &Path, json: bool) -> Result<()> {
         .collect();
     // Task files belong to the demo's backbone.
     if !arguments.is_empty() {
-        arguments.extend(files.iter().flat_map(|file| ["--task", file.as_str()]));
+        arguments.extend(files.into_iter().flat_map(|file| ["--task".into(), file]));
     }
-    let stdout = children.output(&mut program.command(&arguments))?;
+    let checkpoints = first_prediction.iter().flat_map(FirstPredictions::files);
+    arguments.extend(
+        checkpoints.flat_map(|file| ["--load".into(), file.to_string_lossy().into_owned()]),
+    );
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let stdout = children.output(&mut bench.command(&arguments))?;
+    let mut report: Report =
+        serde_json::from_slice(&stdout).context("piggyback-bench printed no report")?;
+    report.first_prediction = first_prediction;
     let text = if json {
-        String::from_utf8_lossy(&stdout).into_owned()
+        format!("{}\n", serde_json::to_string(&report)?)
     } else {
-        let report: Report =
-            serde_json::from_slice(&stdout).context("piggyback-bench printed no report")?;
         report.text()
     };
     io::stdout()
@@ -81,6 +105,7 @@ impl Report {
                 min,
                 median,
                 max,
+                ..
             } = measurement;
             // A single number has no spread.
             let spread = |value| match samples {
@@ -96,10 +121,12 @@ impl Report {
             ]
         };
         let rows: Vec<_> = self.measurements.iter().map(cells).collect();
+        let beside = (self.first_prediction.as_ref())
+            .map_or_else(String::new, |measured| format!("\n{}", measured.text()));
         format!(
             "backbone: {}\ntasks: {}\nthreads: {}\n\n{}\n\
              A task switch is a prediction right after a switch less the median of one without; a training step\n\
-             includes loading its images; min and max show the noise of this machine.\n",
+             includes loading its images; min and max show the noise of this machine.\n{beside}",
             self.backbone,
             self.tasks,
             self.threads,

@@ -4,6 +4,7 @@ mod bench;
 mod child;
 mod demo;
 mod fetch;
+mod peers;
 mod program;
 mod table;
 mod test;
@@ -37,8 +38,13 @@ enum Verb {
     },
     /// Measure time per training step and image, time to switch tasks, and memory of 1000 tasks.
     ///
-    /// Measures the demo's backbone and tasks where they are; random ones else. Needs no network.
+    /// Measures the demo's backbone and tasks where they are; random ones else. Needs no network
+    /// without --peers.
     Bench {
+        /// Also measure PyTorch in turn with us: from the start to the first prediction. It is
+        /// installed with pip into a virtual environment under target/peers.
+        #[arg(long)]
+        peers: bool,
         /// Print the measurements as one JSON object.
         #[arg(long)]
         json: bool,
@@ -61,7 +67,7 @@ fn main() -> ExitCode {
     let root = workspace_root();
     let outcome = match Args::parse().verb {
         Verb::Demo { epochs } => demo::run(&root, epochs),
-        Verb::Bench { json } => bench::run(&root, json).map(|()| ExitCode::SUCCESS),
+        Verb::Bench { json, peers } => bench::run(&root, json, peers).map(|()| ExitCode::SUCCESS),
         Verb::Fetch => fetch::run(&root).map(|()| ExitCode::SUCCESS),
         Verb::Test { peers } => test::run(&root, peers),
     };

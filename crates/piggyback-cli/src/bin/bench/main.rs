@@ -45,6 +45,9 @@ struct Args {
     /// Task files of that backbone; random tasks else.
     #[arg(long = "task")]
     tasks: Vec<PathBuf>,
+    /// Checkpoint to load and fingerprint as well; may be given several times.
+    #[arg(long = "load")]
+    loads: Vec<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -120,6 +123,7 @@ fn main() -> Result<()> {
 
     // Memory comes first: what training leaves to the allocator would hide what tasks take.
     let mut measurements = memory(&backbone, &files)?;
+    measurements.extend(loading(&args.loads)?);
     measurements.extend(switching(&backbone, &files)?);
     measurements.extend(inference(&backbone, &files)?);
     measurements.extend(training(&backbone, scratch.path())?);
@@ -216,6 +220,31 @@ fn memory(backbone: &Backbone, files: &[PathBuf]) -> Result<Vec<Measurement>> {
         ] {
             measurements.push(Measurement::bytes(name, what, bytes));
         }
+    }
+    Ok(measurements)
+}
+
+/// From a checkpoint's file to a network, and the fingerprint that tasks of it are bound to.
+fn loading(files: &[PathBuf]) -> Result<Vec<Measurement>> {
+    let device = piggyback::device::open("cpu")?;
+    let mut measurements = Vec::new();
+    for file in files {
+        note(&format!("loading {}", file.display()));
+        let (mut loads, mut fingerprints) = (Vec::new(), Vec::new());
+        let mut architecture = None;
+        for _ in 0..7 {
+            let started = Instant::now();
+            let backbone = Backbone::load(file, &device)?;
+            loads.push(started.elapsed().as_secs_f64());
+            fingerprints.push(timed(|| Ok(backbone.fingerprint()))?);
+            architecture = Some(backbone.architecture());
+        }
+        let network = architecture.map_or("", Architecture::name);
+        let what = format!("loading {network}, without fingerprint");
+        measurements.push(Measurement::new("load", what, Unit::Seconds, loads));
+        let what = format!("fingerprint of {network}");
+        let measurement = Measurement::new("fingerprint", what, Unit::Seconds, fingerprints);
+        measurements.push(measurement);
     }
     Ok(measurements)
 }
