@@ -77,7 +77,7 @@ pub(crate) struct BackboneInspectArgs {
 }
 
 const CONVERT: &str = "\
-One tensor is in memory at a time: what was needed at most is shown. Half precision is for the
+Tensors pass through memory in pieces: what was needed at most is shown. Half precision is for the
 weights of convolutions and fully connected layers; biases and batch norms, which are few, are not
 narrowed. Networks compute in 32 bits all the same, but the fingerprint is that of the weights as
 written, and a task belongs to one precision.

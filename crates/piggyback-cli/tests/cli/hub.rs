@@ -147,7 +147,8 @@ fn an_interrupted_download_is_continued() {
         std::thread::sleep(Duration::from_millis(10));
     }
     let id = child.id().to_string();
-    let killed = Command::new("kill").args(["-INT", &id]).status().unwrap();
+    // Where tests run in the background, shells have them ignore SIGINT.
+    let killed = Command::new("kill").args(["-TERM", &id]).status().unwrap();
     assert!(killed.success() && !child.wait().unwrap().success());
 
     server.set(Behaviour::default());
