@@ -126,6 +126,119 @@ fn grouped_and_depthwise_convolutions_agree() {
     compare_conv2d([3, 8, 7, 6], [8, 1, 3, 3], strided);
 }
 
+#[test]
+fn paddings_of_unequal_sides_agree() {
+    // As TensorFlow's "same" pads at stride 2.
+    let dense = Conv2dOptions {
+        stride: [2, 2],
+        padding: [[0, 1], [0, 1]],
+        ..PLAIN
+    };
+    compare_conv2d([2, 3, 8, 10], [5, 3, 3, 3], dense);
+    let depthwise = Conv2dOptions {
+        padding: [[1, 2], [2, 1]],
+        groups: 19,
+        ..dense
+    };
+    compare_conv2d([2, 19, 8, 7], [19, 1, 5, 5], depthwise);
+    let unit_stride = Conv2dOptions {
+        stride: [1, 1],
+        ..depthwise
+    };
+    compare_conv2d([1, 19, 5, 6], [19, 1, 5, 5], unit_stride);
+    let only_after = Conv2dOptions {
+        padding: [[0, 2], [0, 0]],
+        ..PLAIN
+    };
+    compare_conv2d([2, 4, 6, 5], [3, 4, 3, 3], only_after);
+}
+
+#[test]
+fn fully_connected_layers_agree() {
+    for [batch, inputs, outputs] in [[1, 7, 5], [3, 130, 33], [17, 64, 1]] {
+        let bias = random([outputs], 3);
+        compare(
+            [random([batch, inputs], 1), random([outputs, inputs], 2)],
+            |[input, weight]| linear(input, weight, bias.clone()),
+            |[input, weight]| linear_reference(input, weight, bias.clone()),
+        );
+        let (input, weight) = (random([batch, inputs], 1), random([outputs, inputs], 2));
+        compare(
+            [bias],
+            |[bias]| linear(input.clone(), weight.clone(), bias),
+            |[bias]| linear_reference(input.clone(), weight.clone(), bias),
+        );
+    }
+}
+
+#[test]
+fn biases_are_added_channel_by_channel() {
+    for activation in [Activation::None, Activation::Relu] {
+        let bias_values = random([19], 2);
+        let per_channel = |bias: Tensor<1>| bias.reshape([1, 19, 1, 1]);
+        compare(
+            [random([2, 19, 3, 5], 1)],
+            |[input]| bias(input, bias_values.clone(), activation),
+            |[input]| activate(input + per_channel(bias_values.clone()), activation),
+        );
+        let input = random([2, 19, 3, 5], 1);
+        compare(
+            [bias_values.clone()],
+            |[values]| bias(input.clone(), values, activation),
+            |[values]| activate(input.clone() + per_channel(values), activation),
+        );
+    }
+}
+
+#[test]
+fn channels_are_joined_in_order() {
+    compare(
+        [random([2, 3, 4, 5], 1), random([2, 2, 4, 5], 2)],
+        |parts| concat(parts.to_vec()),
+        |parts| Tensor::cat(parts.to_vec(), 1),
+    );
+}
+
+#[test]
+fn half_precision_weights_count_as_the_floats_they_stand_for() {
+    for half in [FloatDType::F16, FloatDType::BF16] {
+        let stored = random([6, 3, 3, 3], 2).detach().cast(half);
+        let widened = stored.clone().cast(FloatDType::F32);
+        let images = random([2, 3, 6, 5], 1).detach();
+        let of_stored = conv2d(images.clone(), stored.clone(), PLAIN);
+        let of_widened = conv2d(images, widened.clone(), PLAIN);
+        assert_eq!(values(of_stored), values(of_widened));
+
+        let scores = random([162], 3);
+        let thresholding = Thresholding {
+            threshold: 0.1,
+            ternary: true,
+            scaling: GradientScaling::None,
+        };
+        let masked = |weight| threshold_mask(weight, scores.clone(), thresholding);
+        let of_stored = masked(stored.clone());
+        assert_eq!(values(of_stored), values(masked(widened.clone())));
+
+        let bits = Bits {
+            keep: (0..21_u8).map(|i| i.wrapping_mul(37)).collect(),
+            sign: Some((0..21_u8).map(|i| i.wrapping_mul(91)).collect()),
+        };
+        let applied = apply_bits(stored, &bits);
+        assert_eq!(FloatDType::from(applied.dtype()), half);
+        let exact = |tensor: Tensor<4>| -> Vec<u32> {
+            let numbers = values(tensor.cast(FloatDType::F32));
+            numbers.into_iter().map(f32::to_bits).collect()
+        };
+        assert_eq!(exact(applied), exact(apply_bits(widened, &bits)));
+
+        let matrix = random([5, 7], 4).detach().cast(half);
+        let (input, bias) = (random([3, 7], 5).detach(), random([5], 6).detach());
+        let of_stored = linear(input.clone(), matrix.clone(), bias.clone());
+        let of_widened = linear(input, matrix.cast(FloatDType::F32), bias);
+        assert_eq!(values(of_stored), values(of_widened));
+    }
+}
+
 fn norm_values(
     [weight, bias]: [Tensor<1>; 2],
     input: &Tensor<4>,

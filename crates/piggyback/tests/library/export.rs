@@ -127,6 +127,11 @@ fn weights_read_back_give_the_same_bits() {
             .map(|prediction| prediction.logits)
             .collect();
         assert_eq!(own, expected, "{format}");
+        // The metadata make a backbone of a safetensors file that knows what its head is for.
+        if format == Format::Safetensors {
+            assert_eq!(network.classes(), Some(&task.classes[..]));
+            assert_eq!(network.preprocessing(), &task.preprocessing);
+        }
     }
 }
 

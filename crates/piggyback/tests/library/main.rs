@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod export;
+mod fuzz_corpus;
 #[cfg(feature = "hub")]
 mod hub;
 #[cfg(feature = "hub")]
