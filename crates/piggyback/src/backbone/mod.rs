@@ -369,7 +369,13 @@ impl Misfit {
         let (mut common, mut missing, mut shapes) = (0, Vec::new(), Vec::new());
         for tensor in expected {
             match state.tensors.get(&tensor.name) {
-                None => missing.push(tensor.name.clone()),
+                None => missing.push(match state.other_type(&tensor.name) {
+                    None => tensor.name.clone(),
+                    Some(dtype) => format!(
+                        "{} ({dtype}, where f32, f16, bf16 or f64 is needed)",
+                        tensor.name
+                    ),
+                }),
                 Some(stored) if stored.shape() != tensor.shape => {
                     shapes.push(wrong_shape(tensor, stored));
                 }

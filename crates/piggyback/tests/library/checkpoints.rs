@@ -222,6 +222,22 @@ fn files_that_are_no_checkpoints_are_refused_by_name() {
 }
 
 #[test]
+fn weights_that_are_integers_are_told_with_their_type() {
+    let files = Files::new();
+    write(&files.state, &files.path(), |name| format!("module.{name}"));
+    let mut bytes = std::fs::read(files.path()).unwrap();
+    let before = b"\"module.conv1.weight\":{\"dtype\":\"F";
+    let at = bytes
+        .windows(before.len())
+        .position(|found| found == before);
+    bytes[at.unwrap() + before.len() - 1] = b'I';
+    let path = files.folder.path().join("integers.safetensors");
+    std::fs::write(&path, bytes).unwrap();
+    let error = load(&path).unwrap_err().to_string();
+    assert!(error.contains("missing: conv1.weight (I32"), "{error}");
+}
+
+#[test]
 fn half_precision_weights_load_as_the_floats_they_stand_for() {
     let mut files = Files::new();
     for tensor in files.state.tensors.values_mut() {

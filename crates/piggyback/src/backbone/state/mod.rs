@@ -29,6 +29,8 @@ pub struct StateDict {
     pub tensors: BTreeMap<String, StoredTensor>,
     /// What the file says of the network besides.
     pub about: About,
+    /// Types of what else is there, by the names in the file, for messages.
+    other: BTreeMap<String, String>,
     /// The files that tensors lie in.
     files: Vec<MappedFile>,
 }
@@ -37,6 +39,8 @@ pub struct StateDict {
 #[derive(Debug, Default)]
 struct Content {
     tensors: BTreeMap<String, StoredTensor>,
+    /// Types of tensors that are not of floating-point numbers.
+    other: BTreeMap<String, String>,
     metadata: BTreeMap<String, String>,
     files: Vec<MappedFile>,
 }
@@ -48,6 +52,7 @@ impl StateDict {
             path: path.into(),
             tensors,
             about: About::default(),
+            other: BTreeMap::new(),
             files: Vec::new(),
         }
     }
@@ -87,6 +92,7 @@ impl StateDict {
             path: path.to_owned(),
             tensors,
             about,
+            other: content.other,
             files: content.files,
         })
     }
@@ -119,11 +125,22 @@ impl StateDict {
             reason,
         };
         let bytes = bytes::Bytes::copy_from_slice(bytes);
-        let (tensors, metadata) = safetensors::read(&bytes).map_err(problem)?;
+        let content = safetensors::read(&bytes).map_err(problem)?;
         Ok(Self {
-            about: About::from_metadata(&metadata).map_err(problem)?,
-            ..Self::new(path, tensors)
+            about: About::from_metadata(&content.metadata).map_err(problem)?,
+            ..Self::new(path, content.tensors)
         })
+    }
+
+    /// The type of the tensor `name`, if it is there as something else than floating-point numbers.
+    pub(super) fn other_type(&self, name: &str) -> Option<&str> {
+        // Under the file's own names: there may be a prefix of whatever it was nested in.
+        let is_it = |own: &str| {
+            let prefix = own.strip_suffix(name);
+            prefix.is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('.'))
+        };
+        let found = self.other.iter().find(|(own, _)| is_it(own));
+        found.map(|(_, dtype)| dtype.as_str())
     }
 
     /// Fails on numbers that no trained network holds: not finite, or a negative variance.
@@ -243,20 +260,12 @@ fn read(path: &Path, may_be_index: bool) -> Result<Content> {
     let file = map.bytes();
     let files = vec![map];
     if safetensors::is_safetensors(path, &file) {
-        let (tensors, metadata) = safetensors::read(&file).map_err(problem)?;
-        return Ok(Content {
-            tensors,
-            metadata,
-            files,
-        });
+        let content = safetensors::read(&file).map_err(problem)?;
+        return Ok(Content { files, ..content });
     }
     if may_be_index && file.starts_with(b"{") {
         return safetensors::read_index(path, &file, |part| read(part, false));
     }
-    let tensors = pytorch::read(&file).map_err(problem)?;
-    Ok(Content {
-        tensors,
-        metadata: BTreeMap::new(),
-        files,
-    })
+    let content = pytorch::read(&file).map_err(problem)?;
+    Ok(Content { files, ..content })
 }

@@ -3,13 +3,14 @@
 //! Both hold a pickle that describes tensors over storages, and the storages' numbers, which are
 //! used where they lie in the file.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::Cursor;
 
 use bytes::Bytes;
 use piggyback_task::Dtype;
 use zip::{CompressionMethod, ZipArchive};
 
+use super::Content;
 use super::pickle::{Global, Id, Pickle, Value};
 use super::tensor::StoredTensor;
 
@@ -24,14 +25,12 @@ const MAX_VALUES: usize = 1 << 20;
 /// How long a tensor's name may be.
 const MAX_NAME_BYTES: usize = 1 << 10;
 
-type Tensors = BTreeMap<String, StoredTensor>;
-
-/// Reads the floating-point tensors of a checkpoint; names of nested dictionaries are joined by dots.
+/// Reads the tensors of a checkpoint; names of nested dictionaries are joined by dots.
 ///
 /// # Errors
 ///
 /// What is wrong with the file, as the rest of a sentence about it.
-pub(super) fn read(file: &Bytes) -> Result<Tensors, String> {
+pub(super) fn read(file: &Bytes) -> Result<Content, String> {
     match file.get(..4) {
         Some(b"PK\x03\x04" | b"PK\x05\x06") => read_zip(file),
         _ if file.starts_with(LEGACY_MAGIC) => read_legacy(file),
@@ -47,7 +46,7 @@ pub(super) fn read(file: &Bytes) -> Result<Tensors, String> {
     }
 }
 
-fn read_zip(file: &Bytes) -> Result<Tensors, String> {
+fn read_zip(file: &Bytes) -> Result<Content, String> {
     let damaged = |error: &dyn std::fmt::Display| {
         format!("is not a whole PyTorch checkpoint ({error}); fetch it again")
     };
@@ -105,7 +104,7 @@ fn read_zip(file: &Bytes) -> Result<Tensors, String> {
     Collector::new(&pickle, &find).collect()
 }
 
-fn read_legacy(file: &Bytes) -> Result<Tensors, String> {
+fn read_legacy(file: &Bytes) -> Result<Content, String> {
     let cut = || "is cut short; fetch it again".to_owned();
     let mut position = LEGACY_MAGIC.len();
     let mut next = || -> Result<Pickle<'_>, String> {
@@ -205,6 +204,8 @@ impl Kind {
 /// What a persistent id says: the tuple `("storage", type, key, device, count[, view])`.
 struct Storage {
     kind: Kind,
+    /// The kind as PyTorch calls it.
+    kind_name: String,
     key: String,
     /// Where a view into another storage begins, in numbers.
     offset: usize,
@@ -234,17 +235,25 @@ impl Storage {
         Ok(Self {
             kind: Kind::of(name)
                 .ok_or_else(|| format!("has tensors of the unknown type {name}"))?,
+            kind_name: (*name).to_owned(),
             key: pickle.text(*key).ok_or_else(strange)?,
             offset,
         })
     }
 }
 
+/// What a tensor turned out to be.
+enum Found {
+    Floats(StoredTensor),
+    /// Of another type of numbers: its storage's name.
+    Other(String),
+}
+
 /// Gathers the tensors out of nested dictionaries.
 struct Collector<'a> {
     pickle: &'a Pickle<'a>,
     find: &'a dyn Fn(&Storage) -> Result<Bytes, String>,
-    tensors: Tensors,
+    content: Content,
     looked_at: usize,
 }
 
@@ -253,14 +262,14 @@ impl<'a> Collector<'a> {
         Self {
             pickle,
             find,
-            tensors: Tensors::new(),
+            content: Content::default(),
             looked_at: 0,
         }
     }
 
-    fn collect(mut self) -> Result<Tensors, String> {
+    fn collect(mut self) -> Result<Content, String> {
         self.visit(String::new(), self.pickle.root, 0)?;
-        Ok(self.tensors)
+        Ok(self.content)
     }
 
     fn visit(&mut self, name: String, id: Id, depth: usize) -> Result<(), String> {
@@ -290,8 +299,9 @@ impl<'a> Collector<'a> {
             Value::Tensor(arguments) => {
                 let tensor = self.tensor(arguments);
                 let tensor = tensor.map_err(|reason| format!("tensor '{name}': {reason}"))?;
-                if let Some(tensor) = tensor {
-                    self.tensors.insert(name, tensor);
+                match tensor {
+                    Found::Floats(tensor) => drop(self.content.tensors.insert(name, tensor)),
+                    Found::Other(kind) => drop(self.content.other.insert(name, kind)),
                 }
             }
             _ => {}
@@ -299,8 +309,8 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    /// The tensor made from `(storage, offset, shape, strides, ...)`, if it is one of floats.
-    fn tensor(&self, arguments: &[Id]) -> Result<Option<StoredTensor>, String> {
+    /// The tensor made from `(storage, offset, shape, strides, ...)`.
+    fn tensor(&self, arguments: &[Id]) -> Result<Found, String> {
         let strange = || "the pickle describes it in an unknown way".to_owned();
         let [storage, offset, shape, strides, ..] = arguments else {
             return Err(strange());
@@ -310,7 +320,7 @@ impl<'a> Collector<'a> {
         };
         let storage = Storage::of(self.pickle, *storage)?;
         let Kind::Float(dtype) = storage.kind else {
-            return Ok(None);
+            return Ok(Found::Other(storage.kind_name));
         };
         let (Some(offset), Some(shape), Some(strides)) = (
             self.pickle.count(*offset),
@@ -321,6 +331,6 @@ impl<'a> Collector<'a> {
         };
         let offset = offset.checked_add(storage.offset).ok_or_else(strange)?;
         let numbers = (self.find)(&storage)?;
-        StoredTensor::view(dtype, shape, strides, &numbers, offset).map(Some)
+        StoredTensor::view(dtype, shape, strides, &numbers, offset).map(Found::Floats)
     }
 }

@@ -13,8 +13,6 @@ use super::Content;
 use super::tensor::StoredTensor;
 use crate::error::{Error, Result};
 
-type Tensors = BTreeMap<String, StoredTensor>;
-
 /// Whether `file` is a safetensors file: it starts with the length of its header, and the header
 /// with a brace. The name is believed too, so that a damaged file is called by what it should be.
 pub(super) fn is_safetensors(path: &Path, file: &[u8]) -> bool {
@@ -25,18 +23,18 @@ pub(super) fn is_safetensors(path: &Path, file: &[u8]) -> bool {
     named || starts_so
 }
 
-/// Reads the floating-point tensors and the metadata of a file.
+/// Reads the tensors and the metadata of a file.
 ///
 /// # Errors
 ///
 /// What is wrong with the file, as the rest of a sentence about it.
-pub(super) fn read(file: &Bytes) -> Result<(Tensors, BTreeMap<String, String>), String> {
+pub(super) fn read(file: &Bytes) -> Result<Content, String> {
     let problem = |error: &dyn std::fmt::Display| {
         format!("is not a whole safetensors file ({error}); fetch it again")
     };
     let (length, header) = SafeTensors::read_metadata(file).map_err(|error| problem(&error))?;
     let data = file.slice((length + size_of::<u64>()).min(file.len())..);
-    let mut tensors = BTreeMap::new();
+    let mut content = Content::default();
     // In an order of ours, so that of two mistakes the same one is always told.
     for (name, info) in header.tensors().into_iter().collect::<BTreeMap<_, _>>() {
         let dtype = match info.dtype {
@@ -44,7 +42,10 @@ pub(super) fn read(file: &Bytes) -> Result<(Tensors, BTreeMap<String, String>), 
             safetensors::Dtype::F32 => Dtype::F32,
             safetensors::Dtype::F16 => Dtype::F16,
             safetensors::Dtype::BF16 => Dtype::Bf16,
-            _ => continue,
+            other => {
+                content.other.insert(name, other.to_string());
+                continue;
+            }
         };
         let (start, end) = info.data_offsets;
         if start > end || end > data.len() {
@@ -52,10 +53,11 @@ pub(super) fn read(file: &Bytes) -> Result<(Tensors, BTreeMap<String, String>), 
         }
         let tensor = StoredTensor::new(dtype, info.shape.clone(), data.slice(start..end));
         let tensor = tensor.map_err(|reason| problem(&format!("tensor '{name}': {reason}")))?;
-        tensors.insert(name, tensor);
+        content.tensors.insert(name, tensor);
     }
     let metadata = header.metadata().clone().unwrap_or_default();
-    Ok((tensors, metadata.into_iter().collect()))
+    content.metadata = metadata.into_iter().collect();
+    Ok(content)
 }
 
 /// The index of a checkpoint in parts: which file holds which tensor, as Hugging Face's libraries
@@ -104,6 +106,7 @@ pub(super) fn read_index(
                 content.tensors.insert(name.clone(), tensor);
             }
         }
+        content.other.extend(found.other);
         content.metadata.extend(found.metadata);
         content.files.extend(found.files);
     }
