@@ -231,13 +231,11 @@ fn understood<S: DeserializeOwned>(settings: Table) -> Result<S> {
     (settings.try_into()).map_err(|error: toml::de::Error| anyhow!("{}", error.message()))
 }
 
-/// The run folder beside a file that a run writes: `flags.run` for `flags.task.safetensors`.
+/// The run folder beside a file that a run writes: `flags.run` for `flags.task.safetensors`, and
+/// `flags.safetensors.run` for a network, so that tasks and networks of one name keep apart.
 fn run_dir(out: &Path) -> PathBuf {
     let name = out.file_name().unwrap_or_default().to_string_lossy();
-    let stem = [".task.safetensors", ".safetensors"]
-        .into_iter()
-        .find_map(|ending| name.strip_suffix(ending))
-        .unwrap_or(&name);
+    let stem = name.strip_suffix(".task.safetensors").unwrap_or(&name);
     out.with_file_name(format!("{stem}.run"))
 }
 
@@ -402,7 +400,7 @@ mod tests {
                     step-epochs = 7\nschedule = 'step'";
         let plan = merged_pretrain(&["--lr", "0.25", "--arch", "vgg11"], file).unwrap();
         assert_eq!(plan.architecture, Architecture::Vgg11);
-        assert_eq!(plan.run.run_dir, Path::new("a/places.run"));
+        assert_eq!(plan.run.run_dir, Path::new("a/places.safetensors.run"));
         let expected = PretrainConfig {
             lr: Some(0.25),
             step_epochs: Some(7),

@@ -42,7 +42,10 @@ fn a_network_of_ones_own_is_a_backbone() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("own.safetensors");
     let run = pretrain(&out, &["--json", "--seed", "4"]).ends_with(0);
-    assert_eq!(names(folder.path()), ["own.run", "own.safetensors"]);
+    assert_eq!(
+        names(folder.path()),
+        ["own.safetensors", "own.safetensors.run"]
+    );
     assert!(run.stderr.contains("epoch   2/2"), "{}", run.stderr);
     assert!(!run.stderr.contains("zeros"), "{}", run.stderr);
     let [summary] = &run.json()[..] else {
@@ -74,7 +77,7 @@ fn a_network_of_ones_own_is_a_backbone() {
 
     // The same settings give the same file, from the run folder's as well.
     let again = folder.path().join("again.safetensors");
-    let settings = folder.path().join("own.run/config.toml");
+    let settings = folder.path().join("own.safetensors.run/config.toml");
     let images = shared().images();
     let line = ["pretrain", "--config", text(&settings), "--arch"];
     let places = ["mobilenet_v2", "--data", text(&images), "--out"];
@@ -104,7 +107,7 @@ fn a_finished_run_is_not_replaced_but_continued() {
     pretrain(&out, &[]).ends_with(0);
     let first = fs::read(&out).unwrap();
     fs::remove_file(&out).unwrap();
-    pretrain(&out, &[]).refused_with(&["own.run", "--resume", "--force"]);
+    pretrain(&out, &[]).refused_with(&["own.safetensors.run", "--resume", "--force"]);
     pretrain(&out, &["--resume", "--lr", "0.5"]).refused_with(&["settings"]);
     pretrain(&out, &["--resume", "--arch", "resnet18"]).refused_with(&["checkpoint.safetensors"]);
     pretrain(&out, &["--resume"]).ends_with(0);
