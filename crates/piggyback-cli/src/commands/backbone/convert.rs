@@ -20,6 +20,7 @@ struct Report<'a> {
     fingerprint: Fingerprint,
     tensors: usize,
     bytes: u64,
+    /// As it was read or written, whichever is more.
     largest_tensor_bytes: usize,
     /// What converting took beyond what the program had before.
     peak_memory_bytes: Option<u64>,
@@ -62,8 +63,9 @@ pub(super) fn run(args: &ConvertArgs, printer: &Printer) -> Result<Outcome> {
         bytes: fs::metadata(out)
             .with_context(|| format!("cannot read {}", out.display()))?
             .len(),
-        largest_tensor_bytes: (converted.tensors.iter())
-            .map(WeightInfo::size_bytes)
+        largest_tensor_bytes: (state.tensors.values())
+            .map(|tensor| tensor.elements() * tensor.dtype().size_bytes())
+            .chain(converted.tensors.iter().map(WeightInfo::size_bytes))
             .max()
             .unwrap_or_default(),
         peak_memory_bytes: peak,

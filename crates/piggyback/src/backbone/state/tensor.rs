@@ -11,7 +11,7 @@ use piggyback_task::Dtype;
 const BLOCK: usize = 1 << 16;
 
 /// How many numbers [`StoredTensor::pieces`] gives at a time.
-const PIECE: usize = 1 << 19;
+const PIECE: usize = 1 << 16;
 
 /// A tensor of a checkpoint, in the precision it was stored in.
 ///
