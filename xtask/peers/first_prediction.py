@@ -13,11 +13,12 @@ process, and from the end of its imports.
 """
 
 import json
-import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import peer
 
 ARCHITECTURES = ["mobilenet_v2", "resnet50", "vgg16"]
 
@@ -53,67 +54,26 @@ def predict(arch, file, picture, threads):
 
 
 def make(folder):
-    """Random networks with torchvision's names, and a picture."""
+    """Random networks and a picture."""
     import torch
     from PIL import Image
-    from safetensors.torch import save_file
-    from torchvision import models
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for arch in ARCHITECTURES:
-        file = folder / f"{arch}.safetensors"
-        if not file.exists():
-            print(f"making {file}", file=sys.stderr)
-            torch.manual_seed(0)
-            model = getattr(models, arch)(weights=None)
-            give_it_opinions(model)
-            temporary = folder / "temporary.safetensors"
-            save_file(model.state_dict(), temporary)
-            temporary.replace(file)
-    picture = folder / "picture.png"
+    peer.make_networks(folder, ARCHITECTURES)
     torch.manual_seed(0)
     pixels = torch.randint(0, 256, (12, 16, 3), dtype=torch.uint8).numpy()
-    Image.fromarray(pixels).resize((640, 480), Image.Resampling.BICUBIC).save(picture)
-    return picture
-
-
-def give_it_opinions(model):
-    """Statistics and a head with which an untrained network does not find all classes alike."""
-    import torch
-
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None
-    with torch.no_grad():
-        model.train()(torch.randn(8, 3, 224, 224))
-        head = [module for module in model.modules() if isinstance(module, torch.nn.Linear)][-1]
-        head.weight.normal_(0, 5 / head.in_features**0.5)
-
-
-def run(command):
-    """Seconds, peak memory and stdout of a program."""
-    started = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
-    output = child.stdout.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    seconds = time.perf_counter() - started
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode != 0:
-        sys.exit(f"{command} failed with {child.returncode}")
-    # macOS counts bytes, Linux kibibytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return seconds, usage.ru_maxrss * unit, json.loads(output)
+    image = Image.fromarray(pixels).resize((640, 480), Image.Resampling.BICUBIC)
+    image.save(folder / "picture.png")
 
 
 def ours(piggyback, file, picture, threads):
     arguments = ["predict", "--backbone", file, picture, "--top-k", "5", "--json", "--quiet"]
-    seconds, memory, answer = run([piggyback, *arguments, "--threads", threads])
+    seconds, memory, answer = peer.run([piggyback, *arguments, "--threads", threads])
     return {"seconds": seconds, "memory_bytes": memory}, answer
 
 
 def theirs(arch, file, picture, threads):
     command = [sys.executable, __file__, "predict", arch, file, picture, threads]
-    seconds, memory, told = run(command)
+    seconds, memory, told = peer.run(command)
     measured = {"seconds": seconds, "memory_bytes": memory, "after_imports_seconds": told["seconds"]}
     return measured, told["answer"]
 

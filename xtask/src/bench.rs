@@ -4,19 +4,28 @@
 //! Beside other programs, the programs themselves are measured.
 
 mod first_prediction;
+mod training_step;
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use first_prediction::FirstPredictions;
 use serde::{Deserialize, Serialize};
+use training_step::TrainingSteps;
 
 use crate::child::Children;
 use crate::fetch;
 use crate::peers;
 use crate::program::Program;
 use crate::table::{markdown, thousands};
+
+/// Where checkpoints to measure with are kept, from the root.
+const FOLDER: &str = "target/bench";
+
+/// How often each program is measured beside another.
+const ROUNDS: usize = 5;
 
 /// What `piggyback-bench` prints, and what is measured beside other programs.
 #[derive(Debug, Deserialize, Serialize)]
@@ -26,7 +35,14 @@ struct Report {
     threads: usize,
     measurements: Vec<Measurement>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    first_prediction: Option<FirstPredictions>,
+    peers: Option<Peers>,
+}
+
+/// What is measured beside other programs.
+#[derive(Debug, Deserialize, Serialize)]
+struct Peers {
+    first_prediction: FirstPredictions,
+    training_step: TrainingSteps,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -54,13 +70,8 @@ enum Unit {
 pub(crate) fn run(root: &Path, json: bool, peers: bool) -> Result<()> {
     let children = Children::new()?;
     let bench = Program::build(root, "piggyback-bench", &children)?;
-    let first_prediction = match peers {
-        true => {
-            let program = Program::build(root, "piggyback", &children)?;
-            let python = peers::python(root)?;
-            let measured = FirstPredictions::measure(root, &python, &program, &children)?;
-            Some(measured)
-        }
+    let beside = match peers {
+        true => Some(Peers::measure(root, &bench, &children)?),
         false => None,
     };
 
@@ -76,7 +87,7 @@ pub(crate) fn run(root: &Path, json: bool, peers: bool) -> Result<()> {
     if !arguments.is_empty() {
         arguments.extend(files.into_iter().flat_map(|file| ["--task".into(), file]));
     }
-    let checkpoints = first_prediction.iter().flat_map(FirstPredictions::files);
+    let checkpoints = (beside.iter()).flat_map(|peers| peers.first_prediction.files());
     arguments.extend(
         checkpoints.flat_map(|file| ["--load".into(), file.to_string_lossy().into_owned()]),
     );
@@ -84,7 +95,7 @@ pub(crate) fn run(root: &Path, json: bool, peers: bool) -> Result<()> {
     let stdout = children.output(&mut bench.command(&arguments))?;
     let mut report: Report =
         serde_json::from_slice(&stdout).context("piggyback-bench printed no report")?;
-    report.first_prediction = first_prediction;
+    report.peers = beside;
     let text = if json {
         format!("{}\n", serde_json::to_string(&report)?)
     } else {
@@ -93,6 +104,43 @@ pub(crate) fn run(root: &Path, json: bool, peers: bool) -> Result<()> {
     io::stdout()
         .write_all(text.as_bytes())
         .context("cannot write to stdout")
+}
+
+impl Peers {
+    /// Measures with PyTorch in turn.
+    ///
+    /// # Errors
+    /// PyTorch cannot be installed, a program fails, or two do not agree.
+    fn measure(root: &Path, bench: &Program, children: &Children) -> Result<Self> {
+        let program = Program::build(root, "piggyback", children)?;
+        let python = peers::python(root)?;
+        let threads = std::thread::available_parallelism()
+            .context("cannot tell how many threads there are")?
+            .to_string();
+        let told = |script: &str, program: &Program| {
+            let mut command = Command::new(&python);
+            command
+                .arg(format!("xtask/peers/{script}.py"))
+                .arg(program.path())
+                .args([FOLDER, &ROUNDS.to_string(), &threads])
+                .current_dir(root);
+            children.output(&mut command)
+        };
+        let first_prediction = told("first_prediction", &program)?;
+        let training_step = told("training_step", bench)?;
+        let strange = "the script printed no measurements";
+        Ok(Self {
+            first_prediction: serde_json::from_slice(&first_prediction).context(strange)?,
+            training_step: serde_json::from_slice(&training_step).context(strange)?,
+        })
+    }
+}
+
+/// The median; NaN of nothing.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 impl Report {
@@ -121,8 +169,10 @@ impl Report {
             ]
         };
         let rows: Vec<_> = self.measurements.iter().map(cells).collect();
-        let beside = (self.first_prediction.as_ref())
-            .map_or_else(String::new, |measured| format!("\n{}", measured.text()));
+        let beside = self.peers.as_ref().map_or_else(String::new, |peers| {
+            let (first, step) = (&peers.first_prediction, &peers.training_step);
+            format!("\n{}\n{}", first.text(), step.text())
+        });
         format!(
             "backbone: {}\ntasks: {}\nthreads: {}\n\n{}\n\
              A task switch is a prediction right after a switch less the median of one without; a training step\n\

@@ -41,8 +41,8 @@ enum Verb {
     /// Measures the demo's backbone and tasks where they are; random ones else. Needs no network
     /// without --peers.
     Bench {
-        /// Also measure PyTorch in turn with us: from the start to the first prediction. It is
-        /// installed with pip into a virtual environment under target/peers.
+        /// Also measure PyTorch in turn with us: from the start to the first prediction, and training
+        /// steps. It is installed with pip into a virtual environment under target/peers.
         #[arg(long)]
         peers: bool,
         /// Print the measurements as one JSON object.

@@ -1,24 +1,13 @@
 //! From the start of the program to its first prediction, in turn with PyTorch.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
-use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::child::Children;
-use crate::program::Program;
+use super::{FOLDER, median};
 use crate::table::markdown;
 
-const SCRIPT: &str = "xtask/peers/first_prediction.py";
-
-/// Where the script keeps its checkpoints, from the root.
-const FOLDER: &str = "target/bench";
-
-/// How often each program is measured.
-const ROUNDS: usize = 7;
-
-/// What the script prints.
+/// What `xtask/peers/first_prediction.py` prints.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct FirstPredictions {
     networks: Vec<Network>,
@@ -41,29 +30,6 @@ struct Sample {
 }
 
 impl FirstPredictions {
-    /// Measures with PyTorch of `python`.
-    ///
-    /// # Errors
-    /// The script fails, or the two programs do not agree.
-    pub(super) fn measure(
-        root: &Path,
-        python: &Path,
-        program: &Program,
-        children: &Children,
-    ) -> Result<Self> {
-        let threads = std::thread::available_parallelism()
-            .context("cannot tell how many threads there are")?
-            .to_string();
-        let mut command = Command::new(python);
-        command
-            .arg(SCRIPT)
-            .arg(program.path())
-            .args([FOLDER, &ROUNDS.to_string(), &threads])
-            .current_dir(root);
-        let stdout = children.output(&mut command)?;
-        serde_json::from_slice(&stdout).with_context(|| format!("{SCRIPT} printed no measurements"))
-    }
-
     /// The checkpoints that were read, from the root.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let file = |network: &Network| format!("{FOLDER}/{}.safetensors", network.architecture);
@@ -84,7 +50,7 @@ impl FirstPredictions {
         ];
         format!(
             "From the start of the program to its first prediction, from a safetensors file in the page cache, a\n\
-             picture of 640x480; medians of {ROUNDS} in turn, peak memory of the process with its share of the file:\n\n{}",
+             picture of 640x480, in turn; medians, peak memory of the process with its share of the file:\n\n{}",
             markdown(titles, &rows)
         )
     }
@@ -93,7 +59,7 @@ impl FirstPredictions {
 impl Network {
     fn row(&self) -> [String; 8] {
         let of = |samples: &[Sample], value: fn(&Sample) -> f64| {
-            median(samples.iter().map(value).collect())
+            median(&samples.iter().map(value).collect::<Vec<f64>>())
         };
         let (ours, theirs) = (
             of(&self.ours, |sample| sample.seconds),
@@ -117,11 +83,6 @@ impl Network {
             memory(&self.pytorch),
         ]
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]

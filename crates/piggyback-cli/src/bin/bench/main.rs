@@ -15,9 +15,9 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use piggyback::backbone::{Architecture, LoadOptions, StateDict};
 use piggyback::data::{Image, ImageFolder};
-use piggyback::preprocessing::PreprocessingSettings;
+use piggyback::preprocessing::{PreprocessingSettings, ResizeMode};
 use piggyback::task::TaskFile;
-use piggyback::train::{Event, Recipe, TrainConfig, Trainer};
+use piggyback::train::{Event, MaskLayers, Recipe, TrainConfig, Trainer};
 use piggyback::{Backbone, Engine};
 use serde::Serialize;
 
@@ -48,6 +48,18 @@ struct Args {
     /// Checkpoint to load and fingerprint as well; may be given several times.
     #[arg(long = "load")]
     loads: Vec<PathBuf>,
+    /// Checkpoint to measure training steps of, and nothing else.
+    #[arg(long)]
+    step: Option<PathBuf>,
+    /// Side of the images of such a step, pixels.
+    #[arg(long, default_value_t = SIDE)]
+    side: u32,
+    /// Images of such a step.
+    #[arg(long, default_value_t = BATCH)]
+    batch: usize,
+    /// How many such steps are measured, after two that are not.
+    #[arg(long, default_value_t = STEPS)]
+    steps: usize,
 }
 
 #[derive(Serialize)]
@@ -105,6 +117,9 @@ fn median(samples: &[f64]) -> f64 {
 fn main() -> Result<()> {
     let args = Args::parse();
     let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
+    if let Some(checkpoint) = &args.step {
+        return steps_alone(&args, checkpoint, scratch.path());
+    }
     let state = match &args.backbone {
         Some(path) => StateDict::open(path)?,
         None => random_weights()?,
@@ -321,11 +336,11 @@ fn inference(backbone: &Backbone, files: &[PathBuf]) -> Result<Vec<Measurement>>
     Ok(measurements)
 }
 
-/// Seconds from the end of one training step to the end of the next, loading of images included.
+/// Seconds per training step, loading of images included.
 fn training(backbone: &Backbone, scratch: &Path) -> Result<Vec<Measurement>> {
     let folder = scratch.join("images");
-    write_images(&folder.join("train"), BATCH * (WARM_UP_STEPS + STEPS))?;
-    write_images(&folder.join("val"), CLASSES)?;
+    write_images(&folder.join("train"), SIDE, BATCH * (WARM_UP_STEPS + STEPS))?;
+    write_images(&folder.join("val"), SIDE, CLASSES)?;
     let images = ImageFolder::open(&folder)?;
     let mut measurements = Vec::new();
     for (name, method, recipe) in [
@@ -343,23 +358,53 @@ fn training(backbone: &Backbone, scratch: &Path) -> Result<Vec<Measurement>> {
             image_size: SIDE.into(),
             ..TrainConfig::recipe(recipe)
         };
-        let mut ends: Vec<Instant> = Vec::new();
-        Trainer::new(config)
-            .observe(|event| {
-                if matches!(event, Event::Step { .. }) {
-                    ends.push(Instant::now());
-                }
-            })
-            .train(backbone, &images)?;
-        let seconds = ends
-            .windows(2)
-            .skip(WARM_UP_STEPS - 1)
-            .map(|pair| (pair[1] - pair[0]).as_secs_f64())
-            .collect();
+        let mut seconds = step_seconds(backbone, config, &images)?;
+        seconds.drain(..WARM_UP_STEPS - 1);
         let what = format!("training step, {method}, {SIDE}x{SIDE}, batch {BATCH}");
         measurements.push(Measurement::new(name, what, Unit::Seconds, seconds));
     }
     Ok(measurements)
+}
+
+/// Seconds from the end of one training step to the end of the next.
+fn step_seconds(
+    backbone: &Backbone,
+    config: TrainConfig,
+    images: &ImageFolder,
+) -> Result<Vec<f64>> {
+    let mut ends: Vec<Instant> = Vec::new();
+    Trainer::new(config)
+        .observe(|event| {
+            if matches!(event, Event::Step { .. }) {
+                ends.push(Instant::now());
+            }
+        })
+        .train(backbone, images)?;
+    let between = |pair: &[Instant]| (pair[1] - pair[0]).as_secs_f64();
+    Ok(ends.windows(2).map(between).collect())
+}
+
+/// Prints the seconds of training steps with every layer masked, for a comparison.
+fn steps_alone(args: &Args, checkpoint: &Path, scratch: &Path) -> Result<()> {
+    let backbone = Backbone::load(checkpoint, &piggyback::device::open("cpu")?)?;
+    let folder = scratch.join("images");
+    let count = args.batch * (args.steps + 2);
+    write_images(&folder.join("train"), args.side, count)?;
+    write_images(&folder.join("val"), args.side, CLASSES)?;
+    let config = TrainConfig {
+        epochs: 1,
+        batch_size: args.batch,
+        image_size: args.side.into(),
+        resize: ResizeMode::Squash,
+        augment: "none".into(),
+        mask_layers: MaskLayers::All,
+        ..TrainConfig::default()
+    };
+    let mut seconds = step_seconds(&backbone, config, &ImageFolder::open(&folder)?)?;
+    // The first has no step before it: this is the second.
+    seconds.remove(0);
+    let json = serde_json::json!({ "seconds": seconds });
+    writeln!(io::stdout(), "{json}").context("cannot write to stdout")
 }
 
 fn timed<T>(work: impl FnOnce() -> piggyback::Result<T>) -> Result<f64> {

@@ -99,17 +99,17 @@ pub(crate) fn random_tasks(
 }
 
 /// Writes `count` images of noise as BMP, spread over the classes.
-pub(crate) fn write_images(folder: &Path, count: usize) -> Result<()> {
+pub(crate) fn write_images(folder: &Path, side: u32, count: usize) -> Result<()> {
     // BITMAPFILEHEADER and BITMAPINFOHEADER: 24 bits a pixel, rows of a multiple of four bytes.
-    let pixels = 3 * SIDE * SIDE;
+    let pixels = 3 * side * side;
     let mut header = b"BM".to_vec();
     for field in [
         54 + pixels,
         0,
         54,
         40,
-        SIDE,
-        SIDE,
+        side,
+        side,
         24 << 16 | 1,
         0,
         pixels,
@@ -128,7 +128,7 @@ pub(crate) fn write_images(folder: &Path, count: usize) -> Result<()> {
         let path = folder
             .join(class_name(i % CLASSES))
             .join(format!("{i}.bmp"));
-        let bytes = [header.clone(), image(SIDE, i as u64)?.pixels().to_vec()].concat();
+        let bytes = [header.clone(), image(side, i as u64)?.pixels().to_vec()].concat();
         fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
