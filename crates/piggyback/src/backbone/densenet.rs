@@ -144,7 +144,8 @@ impl Block {
     fn run<G: Graph>(&self, graph: &mut G, input: G::Maps) -> G::Maps {
         let layers = &self.denselayer_from_1;
         layers.iter().fold(input, |maps, layer| {
-            let added = layer.run(graph, maps.clone());
+            let [maps, input] = graph.fork(maps);
+            let added = layer.run(graph, input);
             graph.concat(vec![maps, added])
         })
     }

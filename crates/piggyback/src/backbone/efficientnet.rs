@@ -205,15 +205,21 @@ impl Inverted {
     }
 
     fn run<G: Graph>(&self, graph: &mut G, input: G::Maps) -> G::Maps {
-        let maps = graph.conv(&self.conv_pw, input.clone(), Activation::None);
+        if !self.adds_input {
+            let maps = self.filter(graph, input);
+            return graph.norm(&self.bn3, maps, Activation::None);
+        }
+        let [input, shortcut] = graph.fork(input);
+        let maps = self.filter(graph, input);
+        graph.norm_add(&self.bn3, maps, shortcut, Activation::None)
+    }
+
+    /// Up to the last batch norm.
+    fn filter<G: Graph>(&self, graph: &mut G, input: G::Maps) -> G::Maps {
+        let maps = graph.conv(&self.conv_pw, input, Activation::None);
         let maps = graph.norm(&self.bn1, maps, Activation::Relu6);
         let maps = graph.conv(&self.conv_dw, maps, Activation::None);
         let maps = graph.norm(&self.bn2, maps, Activation::Relu6);
-        let maps = graph.conv(&self.conv_pwl, maps, Activation::None);
-        let maps = graph.norm(&self.bn3, maps, Activation::None);
-        match self.adds_input {
-            true => graph.add(maps, input, Activation::None),
-            false => maps,
-        }
+        graph.conv(&self.conv_pwl, maps, Activation::None)
     }
 }

@@ -26,8 +26,18 @@ pub(crate) trait Graph {
         input: Self::Maps,
         activation: Activation,
     ) -> Self::Maps;
-    /// The sum of two equal shapes, and an activation.
-    fn add(&mut self, left: Self::Maps, right: Self::Maps, activation: Activation) -> Self::Maps;
+    /// A batch norm, the sum with `shortcut`, which has the same shape, and an activation.
+    fn norm_add(
+        &mut self,
+        layer: &BatchNorm2d,
+        input: Self::Maps,
+        shortcut: Self::Maps,
+        activation: Activation,
+    ) -> Self::Maps;
+    /// The same maps for two uses.
+    fn fork(&mut self, input: Self::Maps) -> [Self::Maps; 2] {
+        [input.clone(), input]
+    }
     /// The channels of `parts` one after the other.
     fn concat(&mut self, parts: Vec<Self::Maps>) -> Self::Maps;
     /// The largest value of each window.
@@ -92,8 +102,18 @@ impl Graph for Eager {
         layer.forward(input, activation)
     }
 
-    fn add(&mut self, left: Tensor<4>, right: Tensor<4>, activation: Activation) -> Tensor<4> {
-        ops::activate(left + right, activation)
+    fn norm_add(
+        &mut self,
+        layer: &BatchNorm2d,
+        input: Tensor<4>,
+        shortcut: Tensor<4>,
+        activation: Activation,
+    ) -> Tensor<4> {
+        layer.forward_add(input, shortcut, activation)
+    }
+
+    fn fork(&mut self, input: Tensor<4>) -> [Tensor<4>; 2] {
+        ops::fork(input)
     }
 
     fn concat(&mut self, parts: Vec<Tensor<4>>) -> Tensor<4> {
@@ -180,8 +200,8 @@ impl Graph for Cost {
         input
     }
 
-    fn add(&mut self, left: Size, _: Size, _: Activation) -> Size {
-        left
+    fn norm_add(&mut self, _: &BatchNorm2d, input: Size, _: Size, _: Activation) -> Size {
+        input
     }
 
     fn concat(&mut self, parts: Vec<Size>) -> Size {

@@ -150,11 +150,28 @@ impl BatchNorm2d {
 
     /// Normalises and applies the activation that follows the layer; the shape stays.
     pub fn forward(&self, input: Tensor<4>, activation: Activation) -> Tensor<4> {
+        let (values, statistics) = self.values(&input);
+        ops::batch_norm(input, values, statistics, activation)
+    }
+
+    /// Normalises, adds `shortcut`, which has the same shape, and applies the activation.
+    pub fn forward_add(
+        &self,
+        input: Tensor<4>,
+        shortcut: Tensor<4>,
+        activation: Activation,
+    ) -> Tensor<4> {
+        let (values, statistics) = self.values(&input);
+        ops::batch_norm_add(input, shortcut, values, statistics, activation)
+    }
+
+    /// What `input` is normalised by.
+    fn values(&self, input: &Tensor<4>) -> (NormValues, Statistics) {
         let device = input.device();
         let learns = device.is_autodiff() && self.training.is_enabled();
         let (statistics, mean, variance) = if learns {
             let (mean, variance) = ops::batch_statistics(input.clone());
-            self.update_running(&input, mean.clone(), variance.clone());
+            self.update_running(input, mean.clone(), variance.clone());
             (Statistics::Batch, mean, variance)
         } else {
             (
@@ -170,7 +187,7 @@ impl BatchNorm2d {
             variance,
             epsilon: self.epsilon as f32,
         };
-        ops::batch_norm(input, values, statistics, activation)
+        (values, statistics)
     }
 
     fn update_running(&self, input: &Tensor<4>, mean: Tensor<1>, variance: Tensor<1>) {

@@ -106,17 +106,24 @@ impl MobileNetV2 {
 
 impl InvertedResidual {
     fn run<G: Graph>(&self, graph: &mut G, input: G::Maps) -> G::Maps {
-        let mut maps = input.clone();
+        let (mut maps, mut shortcut) = match self.adds_input {
+            true => {
+                let [maps, shortcut] = graph.fork(input);
+                (maps, Some(shortcut))
+            }
+            false => (input, None),
+        };
         for part in &self.conv {
             maps = match part {
                 Part::Activated(conv) => conv_norm(graph, conv, maps, Activation::Relu6),
                 Part::Conv(conv) => graph.conv(conv, maps, Activation::None),
-                Part::Norm(norm) => graph.norm(norm, maps, Activation::None),
+                // The only norm that stands by itself is the last part.
+                Part::Norm(norm) => match shortcut.take() {
+                    Some(shortcut) => graph.norm_add(norm, maps, shortcut, Activation::None),
+                    None => graph.norm(norm, maps, Activation::None),
+                },
             };
         }
-        match self.adds_input {
-            true => graph.add(maps, input, Activation::None),
-            false => maps,
-        }
+        maps
     }
 }

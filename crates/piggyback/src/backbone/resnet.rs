@@ -136,21 +136,21 @@ impl Block {
     }
 
     fn run<G: Graph>(&self, graph: &mut G, input: G::Maps) -> G::Maps {
-        let maps = graph.conv(&self.conv1, input.clone(), Activation::None);
+        let [input, shortcut] = graph.fork(input);
+        let maps = graph.conv(&self.conv1, input, Activation::None);
         let maps = graph.norm(&self.bn1, maps, Activation::Relu);
         let maps = graph.conv(&self.conv2, maps, Activation::None);
-        let maps = match (&self.conv3, &self.bn3) {
+        let (maps, last) = match (&self.conv3, &self.bn3) {
             (Some(conv3), Some(bn3)) => {
                 let maps = graph.norm(&self.bn2, maps, Activation::Relu);
-                let maps = graph.conv(conv3, maps, Activation::None);
-                graph.norm(bn3, maps, Activation::None)
+                (graph.conv(conv3, maps, Activation::None), bn3)
             }
-            _ => graph.norm(&self.bn2, maps, Activation::None),
+            _ => (maps, &self.bn2),
         };
         let shortcut = match &self.downsample {
-            Some(pair) => conv_norm(graph, pair, input, Activation::None),
-            None => input,
+            Some(pair) => conv_norm(graph, pair, shortcut, Activation::None),
+            None => shortcut,
         };
-        graph.add(maps, shortcut, Activation::Relu)
+        graph.norm_add(last, maps, shortcut, Activation::Relu)
     }
 }

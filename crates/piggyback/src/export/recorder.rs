@@ -187,11 +187,18 @@ impl Graph for Recorder {
         }
     }
 
-    fn add(&mut self, left: Maps, right: Maps, activation: Activation) -> Maps {
-        let name = self.node("Add", &[&left.name, &right.name], &[]);
+    fn norm_add(
+        &mut self,
+        layer: &BatchNorm2d,
+        input: Maps,
+        shortcut: Maps,
+        activation: Activation,
+    ) -> Maps {
+        let maps = self.norm(layer, input, Activation::None);
+        let name = self.node("Add", &[&maps.name, &shortcut.name], &[]);
         Maps {
             name: self.activate(name, activation),
-            ..left
+            ..maps
         }
     }
 

@@ -3,6 +3,8 @@
 //! Each operation keeps exactly the tensors that its gradient needs; keeping a tensor is a
 //! reference count, not a copy.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -70,12 +72,13 @@ impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
             mean.into_primitive(),
             variance.into_primitive(),
         ];
-        let output = cpu::norm_forward(&input, &values, epsilon, activation);
+        let output = cpu::norm_forward(&input, None, &values, epsilon, activation);
         let nodes = [input_node, weight_node, bias_node];
         match NormBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let saved = cpu::NormSaved {
                     input,
+                    output: None,
                     values,
                     epsilon,
                     statistics,
@@ -85,6 +88,61 @@ impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
             }
             OpsKind::UnTracked(prep) => prep.finish(output),
         }
+    }
+
+    fn norm_add(
+        input: Tracked<C>,
+        shortcut: Tracked<C>,
+        weight: Tracked<C>,
+        bias: Tracked<C>,
+        mean: Tracked<C>,
+        variance: Tracked<C>,
+        epsilon: f32,
+        statistics: Statistics,
+        activation: Activation,
+    ) -> Tracked<C> {
+        let ((input, input_node), (weight, weight_node)) =
+            (input.into_parts(), weight.into_parts());
+        let ((bias, bias_node), (shortcut, shortcut_node)) =
+            (bias.into_parts(), shortcut.into_parts());
+        let values = [
+            weight,
+            bias,
+            mean.into_primitive(),
+            variance.into_primitive(),
+        ];
+        let output = cpu::norm_forward(&input, Some(&shortcut), &values, epsilon, activation);
+        let nodes = [input_node, weight_node, bias_node, shortcut_node];
+        match NormAddBackward
+            .prepare::<C>(nodes)
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prep) => {
+                let saved = cpu::NormSaved {
+                    input,
+                    output: (activation != Activation::None).then(|| output.clone()),
+                    values,
+                    epsilon,
+                    statistics,
+                    activation,
+                };
+                prep.finish(saved, output)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+
+    fn fork(input: Tracked<C>) -> (Tracked<C>, Tracked<C>) {
+        let other = Arc::new(Mutex::new(None));
+        let branch = |input: Tracked<C>| {
+            let (input, node) = input.into_parts();
+            match ForkBackward.prepare::<C>([node]).compute_bound().stateful() {
+                OpsKind::Tracked(prep) => prep.finish(other.clone(), input),
+                OpsKind::UnTracked(prep) => prep.finish(input),
+            }
+        };
+        (branch(input.clone()), branch(input))
     }
 
     fn average_pool(input: Tracked<C>) -> Tracked<C> {
@@ -189,11 +247,50 @@ impl Backward<Flex, 3> for NormBackward {
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<Flex>(&ops.node);
         let affine = ops.parents[1].is_some() || ops.parents[2].is_some();
-        let gradients = cpu::norm_backward(&ops.state, &grad, affine);
+        let gradients = cpu::norm_backward(&ops.state, &grad, affine, false);
         for (node, gradient) in ops.parents.into_iter().zip(gradients) {
             if let (Some(node), Some(gradient)) = (node, gradient) {
                 grads.register::<Flex>(node.id, gradient);
             }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct NormAddBackward;
+
+impl Backward<Flex, 4> for NormAddBackward {
+    type State = cpu::NormSaved;
+
+    fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<Flex>(&ops.node);
+        let affine = ops.parents[1].is_some() || ops.parents[2].is_some();
+        let shortcut = ops.parents[3].is_some();
+        let gradients = cpu::norm_backward(&ops.state, &grad, affine, shortcut);
+        for (node, gradient) in ops.parents.into_iter().zip(gradients) {
+            if let (Some(node), Some(gradient)) = (node, gradient) {
+                grads.register::<Flex>(node.id, gradient);
+            }
+        }
+    }
+}
+
+/// The branch whose gradient comes last registers the sum of both.
+#[derive(Debug)]
+struct ForkBackward;
+
+impl Backward<Flex, 1> for ForkBackward {
+    type State = Arc<Mutex<Option<FlexTensor>>>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<Flex>(&ops.node);
+        let [Some(node)] = ops.parents else {
+            return;
+        };
+        let mut other = ops.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match other.take() {
+            None => *other = Some(grad),
+            Some(other) => grads.register::<Flex>(node.id, cpu::sum(&grad, &other)),
         }
     }
 }

@@ -5,9 +5,10 @@
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
-use burn::tensor::{Bytes, DType, Shape, Tensor};
+use burn::tensor::{AllocationProperty, Bytes, DType, Shape, Tensor};
 use burn_flex::{Flex, FlexTensor, Layout};
 
+use super::kernels::buffer::Recycled;
 use super::kernels::linear::{self, LinearShape};
 use super::kernels::{adam, batch_norm, conv2d, conv2d::Conv2dShape, mask, pool, pool::PoolShape};
 use super::{
@@ -40,6 +41,19 @@ pub(crate) trait CpuOps: Backend {
         statistics: Statistics,
         activation: Activation,
     ) -> FloatTensor<Self>;
+    #[allow(clippy::too_many_arguments)]
+    fn norm_add(
+        input: FloatTensor<Self>,
+        shortcut: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        epsilon: f32,
+        statistics: Statistics,
+        activation: Activation,
+    ) -> FloatTensor<Self>;
+    fn fork(input: FloatTensor<Self>) -> (FloatTensor<Self>, FloatTensor<Self>);
     fn average_pool(input: FloatTensor<Self>) -> FloatTensor<Self>;
     fn max_pool(input: FloatTensor<Self>, options: PoolOptions) -> FloatTensor<Self>;
     fn threshold(
@@ -74,7 +88,27 @@ impl CpuOps for Flex {
         _statistics: Statistics,
         activation: Activation,
     ) -> FlexTensor {
-        norm_forward(&input, &[weight, bias, mean, variance], epsilon, activation)
+        let values = [weight, bias, mean, variance];
+        norm_forward(&input, None, &values, epsilon, activation)
+    }
+
+    fn norm_add(
+        input: FlexTensor,
+        shortcut: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        mean: FlexTensor,
+        variance: FlexTensor,
+        epsilon: f32,
+        _statistics: Statistics,
+        activation: Activation,
+    ) -> FlexTensor {
+        let values = [weight, bias, mean, variance];
+        norm_forward(&input, Some(&shortcut), &values, epsilon, activation)
+    }
+
+    fn fork(input: FlexTensor) -> (FlexTensor, FlexTensor) {
+        (input.clone(), input)
     }
 
     fn average_pool(input: FlexTensor) -> FlexTensor {
@@ -228,6 +262,9 @@ pub(super) fn linear_bias_gradient(grad: &FlexTensor) -> FlexTensor {
 #[derive(Clone, Debug)]
 pub(super) struct NormSaved {
     pub(super) input: FlexTensor,
+    /// The output, where a shortcut was added before an activation: which gradients that lets
+    /// through cannot be told from the input then.
+    pub(super) output: Option<FlexTensor>,
     /// Weight, bias, mean and variance.
     pub(super) values: [FlexTensor; 4],
     pub(super) epsilon: f32,
@@ -274,38 +311,46 @@ impl Affine {
 /// Output of a batch norm and the activation after it; `values` are weight, bias, mean, variance.
 pub(super) fn norm_forward(
     input: &FlexTensor,
+    shortcut: Option<&FlexTensor>,
     values: &[FlexTensor; 4],
     epsilon: f32,
     activation: Activation,
 ) -> FlexTensor {
     let x = ChannelsLast::of(input);
-    let affine = Affine::new(values, epsilon);
-    let output = batch_norm::apply(x.values(), &affine.scale, &affine.shift, None, activation);
+    let shortcut = shortcut.map(ChannelsLast::of);
+    let Affine { scale, shift, .. } = Affine::new(values, epsilon);
+    let shortcut = shortcut.as_ref().map(ChannelsLast::values);
+    let output = batch_norm::apply(x.values(), &scale, &shift, shortcut, activation);
     from_channels_last(output, x.shape)
 }
 
-/// Gradients of a batch norm's input and, if `wants_affine`, of its weight and bias.
+/// Gradients of a batch norm's input and, if asked for, of weight and bias, and of a shortcut.
 pub(super) fn norm_backward(
     saved: &NormSaved,
     grad: &FlexTensor,
     wants_affine: bool,
-) -> [Option<FlexTensor>; 3] {
+    wants_shortcut: bool,
+) -> [Option<FlexTensor>; 4] {
+    // Without an activation the gradient passes to the shortcut as it is.
+    let gated = wants_shortcut && saved.activation != Activation::None;
+    let unchanged = (wants_shortcut && !gated).then(|| grad.clone());
+    let y = saved.output.as_ref().map(ChannelsLast::of);
     let (x, grad) = (ChannelsLast::of(&saved.input), ChannelsLast::of(grad));
     let affine = Affine::new(&saved.values, saved.epsilon);
     let mean = slice(&saved.values[2]);
     let pass = batch_norm::Backward {
         x: x.values(),
-        y: None,
+        y: y.as_ref().map(ChannelsLast::values),
         grad_y: grad.values(),
         scale: &affine.scale,
         shift: &affine.shift,
         activation: saved.activation,
-        wants_residual: false,
+        wants_residual: gated,
     };
-    let (gradients, weight_and_bias) = match saved.statistics {
+    let (gradients, residual, weight_and_bias) = match saved.statistics {
         Statistics::Batch => {
             let gradients = batch_norm::backward_train(&pass, mean, &affine.inverse_std);
-            (gradients.x, gradients.affine)
+            (gradients.x, gradients.residual, gradients.affine)
         }
         Statistics::Running => {
             let gradients = batch_norm::backward_eval(&pass, wants_affine);
@@ -316,7 +361,7 @@ pub(super) fn norm_backward(
                     .collect();
                 (weight, shift)
             });
-            (gradients.x, affine)
+            (gradients.x, gradients.residual, affine)
         }
     };
     let (weight, bias) = weight_and_bias.unzip();
@@ -324,7 +369,16 @@ pub(super) fn norm_backward(
         Some(from_channels_last(gradients, x.shape)),
         weight.map(vector),
         bias.map(vector),
+        residual
+            .map(|values| from_channels_last(values, x.shape))
+            .or(unchanged),
     ]
+}
+
+/// The sum of two gradients of one tensor.
+pub(super) fn sum(a: &FlexTensor, b: &FlexTensor) -> FlexTensor {
+    let (a, b) = (ChannelsLast::of(a), ChannelsLast::of(b));
+    from_channels_last(mask::sum(a.values(), b.values()), a.shape)
 }
 
 /// Gradient of a global average pooling's input, which has shape `input`.
@@ -507,7 +561,10 @@ fn slice(tensor: &FlexTensor) -> &[f32] {
 
 fn tensor(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
     let layout = Layout::contiguous(Shape::from(shape.to_vec()));
-    FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
+    // Shared memory, because that has an owner, who gives it back when the last tensor is gone.
+    let owned = bytes::Bytes::from_owner(Recycled::new(values));
+    let bytes = Bytes::from_shared(owned, AllocationProperty::Other);
+    FlexTensor::new(bytes, layout, DType::F32)
 }
 
 fn vector(values: Vec<f32>) -> FlexTensor {

@@ -257,6 +257,55 @@ pub(crate) fn batch_norm(
     batch_norm_reference(input, values, statistics, activation)
 }
 
+/// `activation(batch norm of input + shortcut)`: [`batch_norm`] and what ends a residual block.
+///
+/// # Shapes
+///
+/// `input` and `shortcut` `[batch, channels, height, width]`.
+pub(crate) fn batch_norm_add(
+    input: Tensor<4>,
+    shortcut: Tensor<4>,
+    values: NormValues,
+    statistics: Statistics,
+    activation: Activation,
+) -> Tensor<4> {
+    if is_cpu(&input.device()) {
+        return Tensor::from_dispatch(<Dispatch as CpuOps>::norm_add(
+            input.into_dispatch(),
+            shortcut.into_dispatch(),
+            values.weight.into_dispatch(),
+            values.bias.into_dispatch(),
+            values.mean.detach().into_dispatch(),
+            values.variance.detach().into_dispatch(),
+            values.epsilon,
+            statistics,
+            activation,
+        ));
+    }
+    batch_norm_add_reference(input, shortcut, values, statistics, activation)
+}
+
+fn batch_norm_add_reference(
+    input: Tensor<4>,
+    shortcut: Tensor<4>,
+    values: NormValues,
+    statistics: Statistics,
+    activation: Activation,
+) -> Tensor<4> {
+    let normalised = batch_norm_reference(input, values, statistics, Activation::None);
+    activate(normalised + shortcut, activation)
+}
+
+/// The same activations for two uses, both of which must reach the loss: their gradients are then
+/// added by one of our kernels.
+pub(crate) fn fork(input: Tensor<4>) -> [Tensor<4>; 2] {
+    if is_cpu(&input.device()) {
+        let (first, second) = <Dispatch as CpuOps>::fork(input.into_dispatch());
+        return [first, second].map(Tensor::from_dispatch);
+    }
+    [input.clone(), input]
+}
+
 fn batch_norm_reference(
     input: Tensor<4>,
     values: NormValues,

@@ -294,6 +294,40 @@ fn batch_norms_and_activations_agree() {
 }
 
 #[test]
+fn residual_blocks_agree() {
+    for statistics in [Statistics::Batch, Statistics::Running] {
+        for activation in [Activation::None, Activation::Relu, Activation::Relu6] {
+            let affine = [random([5], 3), random([5], 4)];
+            let inputs = [random([3, 5, 4, 6], 5), random([3, 5, 4, 6], 6)];
+            let fixed = || norm_values(affine.clone(), &inputs[0], statistics);
+            compare(
+                inputs.clone(),
+                |[input, shortcut]| {
+                    let values = norm_values(affine.clone(), &input, statistics);
+                    batch_norm_add(input, shortcut, values, statistics, activation)
+                },
+                |[input, shortcut]| {
+                    batch_norm_add_reference(input, shortcut, fixed(), statistics, activation)
+                },
+            );
+            // The input is its own shortcut: two gradients meet.
+            compare(
+                [inputs[0].clone()],
+                |[input]| {
+                    let [input, shortcut] = fork(input);
+                    let values = norm_values(affine.clone(), &input, statistics);
+                    batch_norm_add(input, shortcut, values, statistics, activation)
+                },
+                |[input]| {
+                    let shortcut = input.clone();
+                    batch_norm_add_reference(input, shortcut, fixed(), statistics, activation)
+                },
+            );
+        }
+    }
+}
+
+#[test]
 fn statistics_agree() {
     let input = random([3, 5, 4, 6], 6);
     let (mean, variance) = batch_statistics(input.clone());

@@ -32,12 +32,21 @@ pub(crate) fn score_gradient(grad_weight: &[f32], weight: &[f32]) -> Vec<f32> {
     combine(Isa::best(), grad_weight, weight, Rule::Product)
 }
 
+/// The elementwise sum.
+///
+/// # Panics
+/// If the lengths differ.
+pub(crate) fn sum(a: &[f32], b: &[f32]) -> Vec<f32> {
+    combine(Isa::best(), a, b, Rule::Sum)
+}
+
 /// What becomes of two values.
 #[derive(Clone, Copy)]
 enum Rule {
     Binary { threshold: f32 },
     Ternary { threshold: f32 },
     Product,
+    Sum,
 }
 
 fn combine(isa: Isa, a: &[f32], b: &[f32], rule: Rule) -> Vec<f32> {
@@ -82,6 +91,11 @@ impl Kernel for Combine<'_> {
             Rule::Product => {
                 for i in 0..out.len() {
                     out[i].write(a[i] * b[i]);
+                }
+            }
+            Rule::Sum => {
+                for i in 0..out.len() {
+                    out[i].write(a[i] + b[i]);
                 }
             }
         }
@@ -201,6 +215,7 @@ mod tests {
                 _ => 0.0,
             });
             let product = each(&|i| weight[i] * scores[i]);
+            let sum = each(&|i| weight[i] + scores[i]);
             let kept = each(&|i| if bit(&keep, i) { weight[i] } else { 0.0 });
             let signed = each(&|i| match (bit(&keep, i), bit(&negate, i)) {
                 (true, true) => -weight[i],
@@ -212,6 +227,7 @@ mod tests {
                 prop_assert!(same_bits(&run(Rule::Binary { threshold: 0.2 }), &binary), "{isa:?}");
                 prop_assert!(same_bits(&run(Rule::Ternary { threshold: 0.2 }), &ternary), "{isa:?}");
                 prop_assert!(same_bits(&run(Rule::Product), &product), "{isa:?}");
+                prop_assert!(same_bits(&run(Rule::Sum), &sum), "{isa:?}");
                 let mut out = vec![f32::NAN; len];
                 select_bits_on(isa, &weight, &keep, None, &mut out);
                 prop_assert!(same_bits(&out, &kept), "{isa:?}");

@@ -7,7 +7,7 @@
 
 pub(crate) mod adam;
 pub(crate) mod batch_norm;
-mod buffer;
+pub(crate) mod buffer;
 pub(crate) mod conv2d;
 pub(crate) mod gemm;
 pub(crate) mod linear;

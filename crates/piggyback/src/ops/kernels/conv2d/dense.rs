@@ -59,7 +59,7 @@ pub(super) fn forward(
                     multiply_rows(
                         isa,
                         &gather,
-                        packed,
+                        packed.all(),
                         rows.clone(),
                         out,
                         shape.out_channels,
@@ -186,7 +186,7 @@ fn contiguous_input_gradient(
 ) -> Vec<f32> {
     let in_group = shape.in_channels / shape.groups;
     let rows = shape.batch * shape.height * shape.width;
-    let chunk = rows_per_task(rows, packed[0].depth(), in_group);
+    let chunk = rows_per_task(rows, packed[0].all().depth(), in_group);
     let fill = |out: &mut [MaybeUninit<f32>]| {
         out.par_chunks_mut(chunk * shape.in_channels)
             .enumerate()
@@ -198,7 +198,7 @@ fn contiguous_input_gradient(
                     multiply_rows(
                         isa,
                         &gather,
-                        packed,
+                        packed.all(),
                         rows.clone(),
                         out,
                         shape.in_channels,
@@ -233,7 +233,15 @@ fn strided_line(
     for (group, packed) in packed.iter().enumerate() {
         let gather = gather_gradient(grad_out, shape, phase, group);
         let out = &mut buffer::overwrite(line)[group * in_group..];
-        multiply_rows(isa, &gather, packed, rows.clone(), out, channels, scratch);
+        multiply_rows(
+            isa,
+            &gather,
+            packed.all(),
+            rows.clone(),
+            out,
+            channels,
+            scratch,
+        );
     }
     let from = phase.start[0] * shape.width * channels;
     let pixels = band[from..from + shape.width * channels].chunks_exact_mut(channels);

@@ -14,6 +14,7 @@ mod taps;
 #[cfg(test)]
 mod tests;
 mod weight;
+mod winograd;
 
 pub(crate) use shape::Conv2dShape;
 
@@ -52,6 +53,8 @@ fn forward_on(
         Vec::new()
     } else if shape.is_depthwise() {
         depthwise::forward(isa, x, weight, bias, shape)
+    } else if bias.is_none() && winograd::suits(shape) {
+        winograd::forward(isa, x, weight, shape)
     } else {
         dense::forward(isa, x, weight, bias, shape)
     }
@@ -74,6 +77,8 @@ fn input_gradient_on(isa: Isa, grad_out: &[f32], weight: &[f32], shape: &Conv2dS
         Vec::new()
     } else if shape.is_depthwise() {
         depthwise::input_gradient(isa, grad_out, weight, shape)
+    } else if winograd::suits(shape) {
+        winograd::input_gradient(isa, grad_out, weight, shape)
     } else {
         dense::input_gradient(isa, grad_out, weight, shape)
     }
@@ -95,6 +100,8 @@ fn weight_gradient_on(isa: Isa, x: &[f32], grad_out: &[f32], shape: &Conv2dShape
         vec![0.0; shape.weight_len()]
     } else if shape.is_depthwise() {
         depthwise::weight_gradient(isa, x, grad_out, shape)
+    } else if winograd::suits(shape) {
+        winograd::weight_gradient(isa, x, grad_out, shape)
     } else {
         weight::weight_gradient(isa, x, grad_out, shape)
     }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::reference::{in_pool, noise, same_bits};
 use super::super::simd::Isa;
-use super::{Conv2dShape, forward_on, input_gradient_on, plain, weight_gradient_on};
+use super::{Conv2dShape, forward_on, input_gradient_on, plain, weight_gradient_on, winograd};
 
 prop_compose! {
     /// Odd shapes: dense, grouped and depthwise.
@@ -34,6 +34,29 @@ prop_compose! {
             padding,
             dilation,
             groups: if depthwise { in_channels } else { groups },
+        }
+    }
+}
+
+prop_compose! {
+    /// Shapes that are computed by tiles, whole and cut ones.
+    fn tiled_shapes()(
+        batch in 1_usize..3,
+        size in [26_usize..34, 28_usize..32],
+        padding in [[0_usize..3, 0_usize..3], [0_usize..3, 0_usize..3]],
+        channels in [16_usize..40, 16_usize..50],
+    ) -> Conv2dShape {
+        Conv2dShape {
+            batch,
+            height: size[0] + 2,
+            width: size[1] + 2,
+            in_channels: channels[0],
+            out_channels: channels[1],
+            kernel: [3, 3],
+            stride: [1, 1],
+            padding,
+            dilation: [1, 1],
+            groups: 1,
         }
     }
 }
@@ -73,6 +96,34 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn tiles_give_the_sums_of_the_definition_on_every_instruction_set(shape in tiled_shapes(), seed in any::<u64>()) {
+        prop_assert_eq!(shape.validate(), Ok(()));
+        prop_assert!(winograd::suits(&shape));
+        let x = noise(shape.input_len(), seed);
+        let weight = noise(shape.weight_len(), seed ^ 1);
+        let grad_out = noise(shape.output_len(), seed ^ 2);
+        let products = 9 * shape.in_channels.max(shape.out_channels);
+        let pixels = shape.batch * shape.out_height() * shape.out_width();
+
+        let output = forward_on(Isa::best(), &x, &weight, None, &shape);
+        prop_assert!(close(&output, &plain::forward(&x, &weight, None, &shape), products));
+        let input = input_gradient_on(Isa::best(), &grad_out, &weight, &shape);
+        prop_assert!(close(&input, &plain::input_gradient(&grad_out, &weight, &shape), products));
+        let filters = weight_gradient_on(Isa::best(), &x, &grad_out, &shape);
+        prop_assert!(close(&filters, &plain::weight_gradient(&x, &grad_out, &shape), pixels));
+
+        for isa in Isa::all() {
+            prop_assert!(same_bits(&output, &forward_on(isa, &x, &weight, None, &shape)), "{isa:?}");
+            prop_assert!(same_bits(&input, &input_gradient_on(isa, &grad_out, &weight, &shape)), "{isa:?}");
+            prop_assert!(same_bits(&filters, &weight_gradient_on(isa, &x, &grad_out, &shape)), "{isa:?}");
+        }
+    }
+}
+
 const BASE: Conv2dShape = Conv2dShape {
     batch: 13,
     height: 13,
@@ -90,6 +141,13 @@ const BASE: Conv2dShape = Conv2dShape {
 fn routes() -> Vec<Conv2dShape> {
     vec![
         BASE,
+        // Tiles, also of the weight gradient.
+        Conv2dShape {
+            batch: 3,
+            height: 29,
+            width: 31,
+            ..BASE
+        },
         Conv2dShape {
             stride: [2, 2],
             ..BASE

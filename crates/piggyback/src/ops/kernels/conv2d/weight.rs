@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::buffer;
+use super::super::buffer::{self, Recycled};
 use super::super::gemm::{Block, LeftSide, PANEL_VECTORS, aliases, scratch_stride};
 use super::super::simd::Isa;
 use super::Conv2dShape;
@@ -95,6 +95,7 @@ pub(super) fn weight_gradient(
     // SAFETY: chunks, groups and filters cover the partial sums, no chunk is empty, and `sum_pixels`
     // writes all of the sums it is given.
     let partial = unsafe { buffer::filled(chunks * shape.out_channels * stride, fill) };
+    let partial = Recycled::new(partial);
 
     let fill = |gradient: &mut [MaybeUninit<f32>]| {
         let filters = gradient.par_chunks_mut(columns).enumerate();

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::super::simd::Isa;
-use super::{Block, Packed};
+use super::{Block, PackedRows};
 
 /// The left side of a product: rows that can be read in place, or copied a block at a time.
 pub(crate) trait LeftSide: Sync {
@@ -51,7 +51,7 @@ pub(crate) fn aliases(stride: usize) -> bool {
 pub(crate) fn multiply_rows(
     isa: Isa,
     left: &impl LeftSide,
-    packed: &Packed,
+    packed: PackedRows<'_>,
     rows: Range<usize>,
     out: &mut [MaybeUninit<f32>],
     out_stride: usize,

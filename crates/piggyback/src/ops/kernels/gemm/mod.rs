@@ -9,7 +9,7 @@ mod tests;
 mod tile;
 
 pub(crate) use left::{LeftSide, aliases, multiply_rows, scratch_stride};
-pub(crate) use packed::{Packed, pack_taps};
+pub(crate) use packed::{Packed, PackedRows, pack_taps};
 pub(crate) use tile::{Block, PANEL_VECTORS};
 
 /// Rows that make a task long enough to be worth sending to another thread, yet leave enough tasks to share out.

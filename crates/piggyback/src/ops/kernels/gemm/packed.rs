@@ -1,14 +1,17 @@
 //! The right side of a product, cut into panels that the tiles read in order.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
+use super::super::buffer::{self, Recycled};
 use super::super::simd::Isa;
 use super::PANEL_VECTORS;
 use super::matrix::Matrix;
 
 /// A `depth x columns` matrix as panels of as many columns as a tile is wide, padded with zeros.
 pub(crate) struct Packed {
-    data: Vec<f32>,
+    data: Recycled,
     depth: usize,
     columns: usize,
     width: usize,
@@ -24,13 +27,17 @@ impl Packed {
         fill: impl Fn(usize, usize, &mut [f32], usize) + Sync,
     ) -> Self {
         let width = PANEL_VECTORS * isa.lanes();
-        let mut data = vec![0.0; columns.div_ceil(width) * depth * width];
+        let mut data = buffer::scratch(columns.div_ceil(width) * depth * width);
         if depth > 0 {
             data.par_chunks_mut(depth * width)
                 .enumerate()
                 .for_each(|(p, panel)| {
                     let first = p * width;
-                    fill(first, width.min(columns - first), panel, width);
+                    let count = width.min(columns - first);
+                    if count < width {
+                        panel.fill(0.0);
+                    }
+                    fill(first, count, panel, width);
                 });
         }
         Self {
@@ -41,26 +48,58 @@ impl Packed {
         }
     }
 
-    pub(crate) fn depth(&self) -> usize {
-        self.depth
-    }
-
     pub(crate) fn columns(&self) -> usize {
         self.columns
     }
 
+    /// All of it.
+    pub(crate) fn all(&self) -> PackedRows<'_> {
+        self.rows(0..self.depth)
+    }
+
+    /// Some of its rows.
+    pub(crate) fn rows(&self, rows: Range<usize>) -> PackedRows<'_> {
+        PackedRows {
+            data: &self.data[(rows.start * self.width).min(self.data.len())..],
+            depth: rows.len(),
+            columns: self.columns,
+            width: self.width,
+            panel_stride: self.depth * self.width,
+        }
+    }
+}
+
+/// Rows of a [`Packed`] matrix.
+#[derive(Clone, Copy)]
+pub(crate) struct PackedRows<'a> {
+    data: &'a [f32],
+    depth: usize,
+    columns: usize,
+    width: usize,
+    panel_stride: usize,
+}
+
+impl<'a> PackedRows<'a> {
+    pub(crate) fn depth(self) -> usize {
+        self.depth
+    }
+
+    pub(crate) fn columns(self) -> usize {
+        self.columns
+    }
+
     /// Values from one panel to the next.
-    pub(crate) fn panel_stride(&self) -> usize {
-        self.depth * self.width
+    pub(crate) fn panel_stride(self) -> usize {
+        self.panel_stride
     }
 
     /// Columns in a panel.
-    pub(crate) fn width(&self) -> usize {
+    pub(crate) fn width(self) -> usize {
         self.width
     }
 
     /// The panels without their first `depth` rows.
-    pub(crate) fn panels_at(&self, depth: usize) -> &[f32] {
+    pub(crate) fn panels_at(self, depth: usize) -> &'a [f32] {
         &self.data[(depth * self.width).min(self.data.len())..]
     }
 }

@@ -48,7 +48,7 @@ fn product(isa: Isa, a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
     let mut scratch = Vec::new();
     for (rows, out) in [(0..rows / 2, upper), (rows / 2..rows, lower)] {
         let out = buffer::overwrite(out);
-        multiply_rows(isa, &a, &packed, rows, out, columns, &mut scratch);
+        multiply_rows(isa, &a, packed.all(), rows, out, columns, &mut scratch);
     }
     out
 }

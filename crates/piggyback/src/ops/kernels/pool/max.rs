@@ -103,7 +103,7 @@ pub(super) fn max_pool2d_on(isa: Isa, x: &[f32], shape: &PoolShape) -> (Vec<f32>
         output = unsafe { buffer::filled(shape.output_len(), fill_output) };
     };
     // SAFETY: as above.
-    let positions = unsafe { buffer::filled(shape.output_len(), fill_positions) };
+    let positions = unsafe { buffer::filled_bytes(shape.output_len(), fill_positions) };
     (output, positions)
 }
 
@@ -203,13 +203,14 @@ pub(super) fn max_pool2d_backward_on(
     assert_eq!(grad_out.len(), shape.output_len(), "length of grad_out");
     assert_eq!(positions.len(), shape.output_len(), "length of positions");
     let image = shape.out_height() * shape.out_width() * shape.channels;
-    let mut gradient = vec![0.0; shape.input_len()];
+    let mut gradient = buffer::scratch(shape.input_len());
     gradient
         .par_chunks_mut(shape.width * shape.channels)
         .enumerate()
         .for_each(|(i, gradient)| {
             let part = i / shape.height * image..(i / shape.height + 1) * image;
             let (grad_out, positions) = (&grad_out[part.clone()], &positions[part]);
+            gradient.fill(0.0);
             isa.run(SpreadLine {
                 shape,
                 grad_out,
@@ -218,7 +219,7 @@ pub(super) fn max_pool2d_backward_on(
                 gradient,
             });
         });
-    gradient
+    gradient.into_vec()
 }
 
 /// Line `y` of the gradient of an image, which holds zeros so far.
