@@ -9,6 +9,8 @@
 //! channels-last strides, and take any strides at the price of a copy.
 
 mod autodiff;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod cpu;
 pub(crate) mod kernels;
 #[cfg(test)]
