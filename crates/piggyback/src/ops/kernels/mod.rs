@@ -17,4 +17,4 @@ pub(crate) mod peak;
 pub(crate) mod pool;
 #[cfg(test)]
 mod reference;
-mod simd;
+pub(crate) mod simd;
