@@ -1,6 +1,6 @@
 """From the start of a program to its first prediction: ours and PyTorch's, in turn.
 
-    python first_prediction.py PIGGYBACK FOLDER ROUNDS THREADS
+    python first_prediction.py measure BENCH PIGGYBACK FOLDER ROUNDS THREADS
 
 PIGGYBACK is the program, FOLDER takes the checkpoints and the picture (made once), and ROUNDS says how
 often each is measured. Prints one JSON object: for every network the size of its file, and for each
@@ -67,18 +67,22 @@ def make(folder):
 
 def ours(piggyback, file, picture, threads):
     arguments = ["predict", "--backbone", file, picture, "--top-k", "5", "--json", "--quiet"]
-    seconds, memory, answer = peer.run([piggyback, *arguments, "--threads", threads])
-    return {"seconds": seconds, "memory_bytes": memory}, answer
+    ran = peer.run([piggyback, *arguments, "--threads", threads])
+    return {"seconds": ran.seconds, "memory_bytes": ran.memory_bytes}, ran.told
 
 
 def theirs(arch, file, picture, threads):
     command = [sys.executable, __file__, "predict", arch, file, picture, threads]
-    seconds, memory, told = peer.run(command)
-    measured = {"seconds": seconds, "memory_bytes": memory, "after_imports_seconds": told["seconds"]}
-    return measured, told["answer"]
+    ran = peer.run(command)
+    measured = {
+        "seconds": ran.seconds,
+        "memory_bytes": ran.memory_bytes,
+        "after_imports_seconds": ran.told["seconds"],
+    }
+    return measured, ran.told["answer"]
 
 
-def main(piggyback, folder, rounds, threads):
+def measure(_bench, piggyback, folder, rounds, threads):
     folder = Path(folder)
     # In a process of its own: a child's peak memory is at least what its parent had.
     subprocess.run([sys.executable, __file__, "make", folder], check=True)
@@ -120,4 +124,4 @@ if __name__ == "__main__":
     elif verb == "make":
         make(Path(*arguments))
     else:
-        main(verb, *arguments)
+        measure(*arguments)

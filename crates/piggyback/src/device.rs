@@ -3,6 +3,7 @@
 use burn::tensor::Device;
 
 use crate::error::{Error, Result};
+pub use crate::ops::InstructionSet;
 
 /// The names of the devices that this build can open.
 pub fn names() -> Vec<&'static str> {

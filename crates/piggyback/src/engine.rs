@@ -189,6 +189,15 @@ impl Engine {
         }
     }
 
+    /// Makes a task's effective weights if they are not cached, so that its next prediction need not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownTask`].
+    pub fn make_ready(&self, name: &str) -> Result<()> {
+        self.network(name).map(drop)
+    }
+
     /// Predicts the classes of images, in their order.
     ///
     /// # Errors

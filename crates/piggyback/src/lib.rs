@@ -107,5 +107,8 @@ pub use backbone::Backbone;
 pub use engine::Engine;
 pub use error::{Error, Result};
 pub use ops::GradientScaling;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub use ops::bench;
 pub use piggyback_task as task;
 pub use train::Trainer;

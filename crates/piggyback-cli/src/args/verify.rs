@@ -4,11 +4,15 @@ use super::{BackboneArgs, switch};
 
 const EXAMPLES: &str = "\
 Checks, per file:
-  integrity    every bit is what training wrote
-  fingerprint  it belongs to these weights
-  fit          its masks, batch norms and classifier have the backbone's shapes
-  repeat       it gives the same bits again after other tasks were loaded, used and removed, in
-               another order, and image by image instead of together
+  integrity     every bit is what training wrote
+  fingerprint   it belongs to these weights
+  fit           its masks, batch norms and classifier have the backbone's shapes
+  repeat        it gives the same bits again after other tasks were loaded, used and removed, and in
+                another order
+and on this machine's CPU that it gives the same bits
+  batch         image by image instead of together
+  threads       on one thread instead of all
+  instructions  with each instruction set that the CPU has, and with none
 
 Examples:
     piggyback verify --backbone mobilenet_v2.pth flags.task.safetensors

@@ -3,18 +3,23 @@ use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use indicatif::ProgressBar;
 use piggyback::data::Image;
+use piggyback::device::InstructionSet;
 use piggyback::engine::Prediction;
 use piggyback::task::{BitMask, Mask, TaskFile};
 use piggyback::{Backbone, Engine};
 use serde::Serialize;
 
 use super::{Outcome, open_backbone, open_task};
-use crate::args::VerifyArgs;
+use crate::args::{DEFAULT_DEVICE, VerifyArgs};
 use crate::printer::Printer;
 
-/// Images of the synthetic batch.
+/// Images that are predicted while other tasks come and go, and on other numbers of threads.
 const IMAGES: u64 = 3;
+
+/// Images that are predicted together and one by one: no multiple of a vector or a tile.
+const BATCH: u64 = 13;
 
 /// Names of the two tasks that take turns.
 const TASK: &str = "task";
@@ -31,17 +36,28 @@ struct Verdict<'a> {
 struct Check {
     check: &'static str,
     ok: bool,
+    /// What gave equal bits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compared: Option<String>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
+/// In words, where there is a choice.
+type Compared = Option<String>;
+
 impl Check {
-    fn of(check: &'static str, outcome: Result<()>) -> Self {
+    fn of(check: &'static str, outcome: Result<Compared>) -> Self {
+        let (ok, compared, reason) = match outcome {
+            Ok(compared) => (true, compared, None),
+            Err(error) => (false, None, Some(format!("{error:#}"))),
+        };
         Self {
             check,
-            ok: outcome.is_ok(),
-            reason: outcome.err().map(|error| format!("{error:#}")),
+            ok,
+            compared,
+            reason,
         }
     }
 }
@@ -52,9 +68,19 @@ pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Outcome> {
         File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     }
     let backbone = open_backbone(&args.backbone)?;
+    let on_cpu = args.backbone.device == DEFAULT_DEVICE;
+    let wanted = if on_cpu {
+        &CHECKS[..]
+    } else {
+        &CHECKS[..ANYWHERE]
+    };
+    if !on_cpu {
+        printer.note("batches, threads and instruction sets are not checked: only the CPU promises equal bits");
+    }
+    let bar = printer.bar(args.files.len() * (1 + wanted.len()));
     let mut failed = false;
     for path in &args.files {
-        let checks = checks(&backbone, path);
+        let checks = checks(&backbone, path, wanted, &bar);
         let ok = checks.iter().all(|check| check.ok);
         failed |= !ok;
         let verdict = Verdict {
@@ -68,23 +94,45 @@ pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Outcome> {
             printer.result(&text(&verdict))?;
         }
     }
+    bar.finish_and_clear();
     Ok(Outcome::found(failed))
 }
 
+/// A check of a task that could be opened.
+type TaskCheck = fn(&Backbone, &TaskFile) -> Result<Compared>;
+
+/// In their order.
+const CHECKS: [(&str, TaskCheck); 6] = [
+    ("fingerprint", check_fingerprint),
+    ("fit", check_fit),
+    ("repeat", check_repeat),
+    ("batch", check_batch),
+    ("threads", check_threads),
+    ("instructions", check_instructions),
+];
+
+/// How many of them hold on every device.
+const ANYWHERE: usize = 3;
+
 /// The checks in order, up to the first that failed: each needs what those before it proved.
-fn checks(backbone: &Backbone, path: &Path) -> Vec<Check> {
-    let task = match open_task(path) {
+fn checks(
+    backbone: &Backbone,
+    path: &Path,
+    wanted: &[(&'static str, TaskCheck)],
+    bar: &ProgressBar,
+) -> Vec<Check> {
+    bar.set_message("integrity");
+    let task = open_task(path);
+    bar.inc(1);
+    let task = match task {
         Ok(task) => task,
         Err(error) => return vec![Check::of("integrity", Err(error))],
     };
-    let mut checks = vec![Check::of("integrity", Ok(()))];
-    let remaining: [(&'static str, &dyn Fn() -> Result<()>); 3] = [
-        ("fingerprint", &|| check_fingerprint(backbone, &task)),
-        ("fit", &|| check_fit(backbone, &task)),
-        ("repeat", &|| check_repeat(backbone, &task)),
-    ];
-    for (name, check) in remaining {
-        checks.push(Check::of(name, check()));
+    let mut checks = vec![Check::of("integrity", Ok(None))];
+    for &(name, check) in wanted {
+        bar.set_message(name);
+        checks.push(Check::of(name, check(backbone, &task)));
+        bar.inc(1);
         if checks.iter().any(|check| !check.ok) {
             break;
         }
@@ -92,53 +140,90 @@ fn checks(backbone: &Backbone, path: &Path) -> Vec<Check> {
     checks
 }
 
-fn check_fingerprint(backbone: &Backbone, task: &TaskFile) -> Result<()> {
-    backbone.check_origin(task).map_err(anyhow::Error::msg)
+fn check_fingerprint(backbone: &Backbone, task: &TaskFile) -> Result<Compared> {
+    backbone.check_origin(task).map_err(anyhow::Error::msg)?;
+    Ok(None)
 }
 
-fn check_fit(backbone: &Backbone, task: &TaskFile) -> Result<()> {
+fn check_fit(backbone: &Backbone, task: &TaskFile) -> Result<Compared> {
     Engine::new(backbone.clone()).add_task(TASK, task.clone())?;
-    Ok(())
+    Ok(None)
 }
 
 /// Predicts the same images again and again while another task comes and goes.
-fn check_repeat(backbone: &Backbone, task: &TaskFile) -> Result<()> {
-    let images = (0..IMAGES)
-        .map(|seed| synthetic(task.preprocessing.image_size, seed))
-        .collect::<Result<Vec<Image>>>()?;
+fn check_repeat(backbone: &Backbone, task: &TaskFile) -> Result<Compared> {
+    let images = synthetic_images(task, IMAGES)?;
     let other = opposite(task)?;
     let mut engine = Engine::new(backbone.clone()).with_task(TASK, task.clone())?;
     let first = engine.predict(TASK, &images)?;
-    let compare = |when: &str, again: &[Prediction]| {
-        anyhow::ensure!(bits(&first) == bits(again), "the outputs differ {when}");
-        Ok(())
-    };
 
     engine.add_task(OTHER, other.clone())?;
     engine.predict(OTHER, &images)?;
-    compare(
-        "after another task was used",
-        &engine.predict(TASK, &images)?,
-    )?;
+    let again = engine.predict(TASK, &images)?;
+    same(&first, &again, "after another task was used")?;
     engine.remove_task(OTHER)?;
-    compare(
-        "after another task was removed",
-        &engine.predict(TASK, &images)?,
-    )?;
+    let again = engine.predict(TASK, &images)?;
+    same(&first, &again, "after another task was removed")?;
 
     let mut engine = Engine::new(backbone.clone()).with_task(OTHER, other)?;
     engine.predict(OTHER, &images)?;
     engine.add_task(TASK, task.clone())?;
-    compare(
-        "when another task was loaded first",
-        &engine.predict(TASK, &images)?,
-    )?;
+    let again = engine.predict(TASK, &images)?;
+    same(&first, &again, "when another task was loaded first")?;
+    Ok(None)
+}
 
+/// Predicts images together and one by one.
+fn check_batch(backbone: &Backbone, task: &TaskFile) -> Result<Compared> {
+    let images = synthetic_images(task, BATCH)?;
+    let engine = Engine::new(backbone.clone()).with_task(TASK, task.clone())?;
+    let together = engine.predict(TASK, &images)?;
     let mut alone = Vec::new();
     for image in &images {
         alone.extend(engine.predict(TASK, std::slice::from_ref(image))?);
     }
-    compare("when the images come one by one", &alone)
+    same(&together, &alone, "when the images come one by one")?;
+    Ok(Some(format!("1 image and {BATCH} together")))
+}
+
+/// Predicts on one thread and on all.
+fn check_threads(backbone: &Backbone, task: &TaskFile) -> Result<Compared> {
+    let images = synthetic_images(task, IMAGES)?;
+    let engine = Engine::new(backbone.clone()).with_task(TASK, task.clone())?;
+    // Where all are one, a second one still shares out the work.
+    let all = rayon::current_num_threads().max(2);
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.context("cannot start the threads; lower --threads")?;
+        anyhow::Ok(pool.install(|| engine.predict(TASK, &images))?)
+    };
+    same(&on(all)?, &on(1)?, &format!("between {all} threads and 1"))?;
+    Ok(Some(format!("1 and {all}")))
+}
+
+/// Predicts with every instruction set that this CPU has.
+fn check_instructions(backbone: &Backbone, task: &TaskFile) -> Result<Compared> {
+    // One: without vector instructions it takes seconds.
+    let images = synthetic_images(task, 1)?;
+    let engine = Engine::new(backbone.clone()).with_task(TASK, task.clone())?;
+    let used = engine.predict(TASK, &images)?;
+    let sets = InstructionSet::available();
+    for set in &sets {
+        let other = set.compute(|| engine.predict(TASK, &images))?;
+        same(&used, &other, &format!("with the instruction set '{set}'"))?;
+    }
+    let names: Vec<&str> = sets.into_iter().map(InstructionSet::name).collect();
+    Ok(Some(names.join(", ")))
+}
+
+fn same(first: &[Prediction], again: &[Prediction], when: &str) -> Result<()> {
+    anyhow::ensure!(bits(first) == bits(again), "the outputs differ {when}");
+    Ok(())
+}
+
+fn synthetic_images(task: &TaskFile, count: u64) -> Result<Vec<Image>> {
+    let side = task.preprocessing.image_size;
+    (0..count).map(|seed| synthetic(side, seed)).collect()
 }
 
 /// A task that keeps what `task` zeroes, with the backbone's own batch norms: as different as can be.
@@ -184,19 +269,28 @@ fn text(verdict: &Verdict<'_>) -> String {
     let mut text = format!("{}\n", verdict.file);
     for check in &verdict.checks {
         let result = if check.ok { "OK" } else { "FAILED" };
-        let reason = check
-            .reason
-            .as_ref()
-            .map(|reason| format!(": {reason}"))
-            .unwrap_or_default();
-        text.push_str(&format!("  {:<11}  {result}{reason}\n", check.check));
+        let told = check.reason.as_ref().or(check.compared.as_ref());
+        let told = told.map(|told| format!(": {told}")).unwrap_or_default();
+        text.push_str(&format!("  {:<12}  {result}{told}\n", check.check));
     }
     text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::synthetic;
+    use piggyback::engine::Prediction;
+
+    use super::{Check, same, synthetic};
+
+    #[test]
+    fn a_difference_in_one_bit_fails_a_check() {
+        let of = |logit: f32| [Prediction::from_logits(vec![1.0, logit])];
+        let check = |logit| Check::of("batch", same(&of(0.0), &of(logit), "here").map(|()| None));
+        assert!(check(0.0).ok);
+        let failed = check(-0.0);
+        assert!(!failed.ok);
+        assert_eq!(failed.reason.as_deref(), Some("the outputs differ here"));
+    }
 
     #[test]
     fn synthetic_images_depend_on_the_seed_alone() {

@@ -52,11 +52,11 @@ fn damaged_task_files() {
         // What verification is for.
         let run = verify(&[&shared().task(), &path]).ends_with(1);
         assert!(
-            run.stdout.contains("integrity    FAILED: "),
+            run.stdout.contains("integrity     FAILED: "),
             "{}",
             run.stdout
         );
-        assert!(run.stdout.contains("repeat       OK"), "{}", run.stdout);
+        assert!(run.stdout.contains("repeat        OK"), "{}", run.stdout);
     }
 }
 

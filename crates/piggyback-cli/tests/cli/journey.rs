@@ -262,14 +262,37 @@ fn a_sound_task_passes_verification() {
     let run = piggyback(&["verify", "--backbone", text(&backbone), text(&task)]).ends_with(0);
     let verdicts: Vec<&str> = run.stdout.lines().skip(1).collect();
     assert_eq!(
-        verdicts,
+        verdicts[..5],
         [
-            "  integrity    OK",
-            "  fingerprint  OK",
-            "  fit          OK",
-            "  repeat       OK"
+            "  integrity     OK",
+            "  fingerprint   OK",
+            "  fit           OK",
+            "  repeat        OK",
+            "  batch         OK: 1 image and 13 together",
         ]
     );
+    assert!(verdicts[5].starts_with("  threads       OK: 1 and "));
+    assert!(verdicts[6].starts_with("  instructions  OK: portable"));
+    assert_eq!(verdicts.len(), 7);
+
+    let arguments = [
+        "verify",
+        "--json",
+        "--threads",
+        "1",
+        "--backbone",
+        text(&backbone),
+        text(&task),
+    ];
+    let run = piggyback(&arguments).ends_with(0);
+    let verdict = run.json().swap_remove(0);
+    let check = |name: &str| {
+        let checks = verdict["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["check"] == name).unwrap()["compared"].clone()
+    };
+    // All are one: it is held against two.
+    assert_eq!(check("threads"), "1 and 2");
+    assert!(check("instructions").as_str().unwrap().contains("portable"));
 }
 
 #[test]

@@ -529,7 +529,7 @@ pub(super) fn adam_step(
 }
 
 /// The CPU backend's own tensor. Only called for tensors on that device.
-fn primitive<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
+pub(super) fn primitive<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
     tensor
         .try_into_primitive::<Flex>()
         .expect("a tensor on the CPU device without autodiff")

@@ -9,7 +9,10 @@
 //! channels-last strides, and take any strides at the price of a copy.
 
 mod autodiff;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod cpu;
+mod instruction_set;
 pub(crate) mod kernels;
 #[cfg(test)]
 mod tests;
@@ -21,6 +24,7 @@ use std::sync::Arc;
 
 use cpu::CpuOps;
 
+pub use instruction_set::InstructionSet;
 pub(crate) use kernels::adam::AdamRates;
 pub use kernels::batch_norm::Activation;
 

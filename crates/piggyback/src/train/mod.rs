@@ -7,6 +7,8 @@
 mod checkpoint;
 mod config;
 #[cfg(test)]
+mod exact;
+#[cfg(test)]
 mod golden;
 mod mask_layers;
 mod mask_rate;

@@ -294,6 +294,12 @@ fn the_cache_keeps_one_network_and_what_its_bytes_allow() {
     assert_eq!(used(one.cache_bytes * 2).cache_bytes, one.cache_bytes * 2);
     assert_eq!(used(usize::MAX).cache_bytes, one.cache_bytes * 3);
     assert!(one.tasks_bytes < 3 * one.cache_bytes / 8);
+
+    let engine = Engine::new(backbone.clone()).with_task("a", task).unwrap();
+    assert_eq!(engine.memory().cache_bytes, 0);
+    engine.make_ready("a").unwrap();
+    assert_eq!(engine.memory().cache_bytes, one.cache_bytes);
+    assert!(engine.make_ready("b").is_err());
 }
 
 #[test]

@@ -1,410 +1,106 @@
 //! What the library costs in time and memory, measured and printed as one JSON object.
 //!
 //! `cargo xtask bench` builds and runs this and makes a table of it. It stands in this crate so that
-//! it needs no other build of the library than the program does.
+//! it needs no other build of the library than the program does. Without a verb everything is measured
+//! that needs no other program; each verb measures one thing, to be run in turn with others.
 
+mod measurement;
+mod predict;
+mod roofline;
+mod step;
+mod switch;
 mod synthetic;
+mod whole;
 
-use std::fs;
 use std::hint::black_box;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use clap::Parser;
-use piggyback::backbone::{Architecture, LoadOptions, StateDict};
-use piggyback::data::{Image, ImageFolder};
-use piggyback::preprocessing::{PreprocessingSettings, ResizeMode};
-use piggyback::task::TaskFile;
-use piggyback::train::{Event, MaskLayers, Recipe, TrainConfig, Trainer};
-use piggyback::{Backbone, Engine};
-use serde::Serialize;
-
-use synthetic::{image, random_tasks, random_weights, write_images};
-
-/// Side of the images in pixels, and images of a training step: what the demo trains with.
-const SIDE: u32 = 96;
-const BATCH: usize = 32;
-
-/// Steps that are not counted, and steps that are.
-const WARM_UP_STEPS: usize = 5;
-const STEPS: usize = 25;
-
-/// Classes of random tasks and images.
-const CLASSES: usize = 10;
-
-/// How many tasks one engine is given.
-const MANY: usize = 1000;
+use clap::{Parser, Subcommand};
+use piggyback::backbone::Architecture;
+use serde_json::{Value, json};
 
 #[derive(Parser)]
 struct Args {
-    /// Checkpoint of a MobileNetV2; random weights else.
+    /// Threads to compute with; all where it is not given.
     #[arg(long)]
-    backbone: Option<PathBuf>,
-    /// Task files of that backbone; random tasks else.
-    #[arg(long = "task")]
-    tasks: Vec<PathBuf>,
-    /// Checkpoint to load and fingerprint as well; may be given several times.
-    #[arg(long = "load")]
-    loads: Vec<PathBuf>,
-    /// Checkpoint to measure training steps of, and nothing else.
-    #[arg(long)]
-    step: Option<PathBuf>,
-    /// Side of the images of such a step, pixels.
-    #[arg(long, default_value_t = SIDE)]
-    side: u32,
-    /// Images of such a step.
-    #[arg(long, default_value_t = BATCH)]
-    batch: usize,
-    /// How many such steps are measured, after two that are not.
-    #[arg(long, default_value_t = STEPS)]
-    steps: usize,
+    threads: Option<usize>,
+    #[command(flatten)]
+    whole: whole::WholeArgs,
+    #[command(subcommand)]
+    verb: Option<Verb>,
 }
 
-#[derive(Serialize)]
-struct Report {
-    backbone: String,
-    tasks: String,
-    threads: usize,
-    measurements: Vec<Measurement>,
-}
-
-/// Several samples of one quantity.
-#[derive(Serialize)]
-struct Measurement {
-    name: &'static str,
-    what: String,
-    unit: Unit,
-    samples: usize,
-    min: f64,
-    median: f64,
-    max: f64,
-}
-
-#[derive(Clone, Copy, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Unit {
-    Seconds,
-    Bytes,
-}
-
-impl Measurement {
-    fn new(name: &'static str, what: impl Into<String>, unit: Unit, samples: Vec<f64>) -> Self {
-        Self {
-            name,
-            what: what.into(),
-            unit,
-            samples: samples.len(),
-            min: samples.iter().copied().fold(f64::INFINITY, f64::min),
-            median: median(&samples),
-            max: samples.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-        }
-    }
-
-    fn bytes(name: &'static str, what: impl Into<String>, bytes: usize) -> Self {
-        Self::new(name, what, Unit::Bytes, vec![bytes as f64])
-    }
-}
-
-fn median(samples: &[f64]) -> f64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
-    (at(sorted.len().saturating_sub(1) / 2) + at(sorted.len() / 2)) / 2.0
+#[derive(Subcommand)]
+enum Verb {
+    /// Training steps with every layer masked, loading of images included.
+    Step(step::StepArgs),
+    /// Write a task with random masks over every layer.
+    Task {
+        checkpoint: PathBuf,
+        /// Side of its images, pixels.
+        #[arg(long)]
+        side: u32,
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Predictions of one task, from decoded pixels to logits.
+    Predict(predict::PredictArgs),
+    /// From packed bits to effective network, and copies of as many bytes in between.
+    Switch(switch::SwitchArgs),
+    /// From gradients of weights to new scores, for all weights of an architecture and a head of 1000
+    /// classes.
+    Scores {
+        architecture: Architecture,
+        #[arg(long)]
+        times: usize,
+    },
+    /// What this machine can do at most: multiply-adds, reading, copying.
+    Roofline,
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
+    if let Some(threads) = args.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build_global().context("cannot start the threads")?;
+    }
     let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
-    if let Some(checkpoint) = &args.step {
-        return steps_alone(&args, checkpoint, scratch.path());
-    }
-    let state = match &args.backbone {
-        Some(path) => StateDict::open(path)?,
-        None => random_weights()?,
+    let report = match &args.verb {
+        None => serde_json::to_value(whole::measure(&args.whole, scratch.path())?)?,
+        Some(Verb::Step(step)) => step::measure(step, scratch.path())?,
+        Some(Verb::Task {
+            checkpoint,
+            side,
+            out,
+        }) => return synthetic::write_task(checkpoint, *side, out),
+        Some(Verb::Predict(predict)) => predict::measure(predict)?,
+        Some(Verb::Switch(switch)) => switch::measure(switch, scratch.path())?,
+        Some(Verb::Scores {
+            architecture,
+            times,
+        }) => scores(*architecture, *times),
+        Some(Verb::Roofline) => serde_json::to_value(roofline::measure()?)?,
     };
-    let device = piggyback::device::open("cpu")?;
-    let options = LoadOptions {
-        architecture: Some(Architecture::MobileNetV2),
-        ..LoadOptions::default()
-    };
-    let backbone = Backbone::from_state_dict(state.clone(), options, &device)?;
-    let files = match args.tasks.is_empty() {
-        true => random_tasks(&backbone, &state, scratch.path())?,
-        false => args.tasks.clone(),
-    };
-    drop(state);
-
-    // Memory comes first: what training leaves to the allocator would hide what tasks take.
-    let mut measurements = memory(&backbone, &files)?;
-    measurements.extend(loading(&args.loads)?);
-    measurements.extend(switching(&backbone, &files)?);
-    measurements.extend(inference(&backbone, &files)?);
-    measurements.extend(training(&backbone, scratch.path())?);
-    let report = Report {
-        backbone: match &args.backbone {
-            Some(path) => format!("{} (MobileNetV2)", path.display()),
-            None => "MobileNetV2 with random weights".into(),
-        },
-        tasks: match args.tasks.len() {
-            0 => "random masks over all convolutions but the depthwise ones".into(),
-            count => format!("{count} trained by the demo"),
-        },
-        threads: rayon::current_num_threads(),
-        measurements,
-    };
-    let json = serde_json::to_string(&report)?;
-    writeln!(io::stdout(), "{json}").context("cannot write to stdout")
+    writeln!(io::stdout(), "{report}").context("cannot write to stdout")
 }
 
-/// Sizes of files, and what a thousand open tasks take.
-fn memory(backbone: &Backbone, files: &[PathBuf]) -> Result<Vec<Measurement>> {
-    note("memory");
-    let size = |path: &PathBuf| Ok(fs::metadata(path)?.len() as f64);
-    let sizes = files.iter().map(size).collect::<Result<Vec<f64>>>()?;
-    let many: Vec<&PathBuf> = files.iter().cycle().take(MANY).collect();
-    let files_bytes: f64 = (0..MANY).map(|i| sizes[i % sizes.len()]).sum();
-
-    let mut engine = Engine::new(backbone.clone());
-    engine.add_task("0", TaskFile::open(many[0])?)?;
-    // The buffers of a prediction and the cache of one task's weights belong to `before`.
-    engine.predict("0", &[image(SIDE, 0)?])?;
-    let before = resident_bytes();
-    let mut opening = Vec::new();
-    for (i, path) in many.iter().enumerate() {
+/// Seconds of `times` updates, after three that are not counted.
+fn scores(architecture: Architecture, times: usize) -> Value {
+    let shapes = architecture.tensors().iter().map(|tensor| &tensor.shape);
+    let matrices = shapes.filter(|shape| shape.len() > 1);
+    let mut lengths: Vec<usize> = matrices.map(|shape| shape.iter().product()).collect();
+    lengths.push(1000 * architecture.features());
+    let mut update = piggyback::bench::ScoreUpdate::new(&lengths);
+    let mut seconds = Vec::new();
+    for _ in 0..3 + times {
         let started = Instant::now();
-        engine.add_task(i.to_string(), TaskFile::open(path)?)?;
-        opening.push(started.elapsed().as_secs_f64());
+        update.step();
+        seconds.push(started.elapsed().as_secs_f64());
     }
-    for i in (0..MANY).step_by(MANY / 10) {
-        engine.predict(&i.to_string(), &[image(SIDE, 0)?])?;
-    }
-    let after = resident_bytes();
-
-    let network = backbone.weights_bytes();
-    let held = engine.memory();
-    let mut measurements = vec![
-        Measurement::bytes("backbone", "backbone without head, in memory", network),
-        Measurement::new("task-file", "added task: file", Unit::Bytes, sizes),
-        Measurement::bytes(
-            "task-memory",
-            format!("added task: in memory (mean of {MANY})"),
-            held.tasks_bytes / MANY,
-        ),
-        Measurement::new(
-            "task-open",
-            "opening a task file, all checks included",
-            Unit::Seconds,
-            opening,
-        ),
-        Measurement::bytes(
-            "many-files",
-            format!("{MANY} task files"),
-            files_bytes as usize,
-        ),
-        Measurement::bytes(
-            "many-networks",
-            format!("{MANY} networks of their own"),
-            MANY * network,
-        ),
-        Measurement::bytes(
-            "many-cache",
-            format!("cached effective weights, {MANY} tasks open"),
-            held.cache_bytes,
-        ),
-    ];
-    if let (Some(before), Some(after)) = (before, after) {
-        let added = after.saturating_sub(before) / (MANY - 1);
-        for (name, what, bytes) in [
-            (
-                "resident-one",
-                "resident memory, 1 task open".to_owned(),
-                before,
-            ),
-            (
-                "resident-many",
-                format!("resident memory, {MANY} tasks open"),
-                after,
-            ),
-            (
-                "resident-added",
-                "resident memory, per task added".to_owned(),
-                added,
-            ),
-        ] {
-            measurements.push(Measurement::bytes(name, what, bytes));
-        }
-    }
-    Ok(measurements)
-}
-
-/// From a checkpoint's file to a network, and the fingerprint that tasks of it are bound to.
-fn loading(files: &[PathBuf]) -> Result<Vec<Measurement>> {
-    let device = piggyback::device::open("cpu")?;
-    let mut measurements = Vec::new();
-    for file in files {
-        note(&format!("loading {}", file.display()));
-        let (mut loads, mut fingerprints) = (Vec::new(), Vec::new());
-        let mut architecture = None;
-        for _ in 0..7 {
-            let started = Instant::now();
-            let backbone = Backbone::load(file, &device)?;
-            loads.push(started.elapsed().as_secs_f64());
-            fingerprints.push(timed(|| Ok(backbone.fingerprint()))?);
-            architecture = Some(backbone.architecture());
-        }
-        let network = architecture.map_or("", Architecture::name);
-        let what = format!("loading {network}, without fingerprint");
-        measurements.push(Measurement::new("load", what, Unit::Seconds, loads));
-        let what = format!("fingerprint of {network}");
-        let measurement = Measurement::new("fingerprint", what, Unit::Seconds, fingerprints);
-        measurements.push(measurement);
-    }
-    Ok(measurements)
-}
-
-/// From packed bits to an effective network, beside a copy of as many bytes.
-///
-/// A network cannot be had without a prediction, so a prediction right after a switch is timed, and
-/// the median of one without is subtracted.
-fn switching(backbone: &Backbone, files: &[PathBuf]) -> Result<Vec<Measurement>> {
-    note("task switch");
-    // A small input, so that the prediction that forces the switch costs little.
-    const SMALL: u32 = 32;
-    let engine = Engine::new(backbone.clone())
-        .with_task("a", task_for(&files[0], SMALL)?)?
-        .with_task("b", task_for(files.last().unwrap_or(&files[0]), SMALL)?)?;
-    let images = [image(SMALL, 0)?];
-    let (mut switched, mut repeated) = (Vec::new(), Vec::new());
-    for round in 0..45 {
-        for name in ["a", "b"] {
-            // The cache has room for one task: the first prediction makes the weights, the second finds them.
-            let first = timed(|| engine.predict(name, &images))?;
-            let second = timed(|| engine.predict(name, &images))?;
-            if round >= 5 {
-                switched.push(first);
-                repeated.push(second);
-            }
-        }
-    }
-    let repeated = median(&repeated);
-    let seconds = switched.iter().map(|first| first - repeated).collect();
-
-    let source = vec![1_u8; backbone.weights_bytes()];
-    let mut target = vec![0_u8; source.len()];
-    let mut copying = Vec::new();
-    for _ in 0..100 {
-        let started = Instant::now();
-        black_box(&mut target).copy_from_slice(black_box(&source));
-        copying.push(started.elapsed().as_secs_f64());
-    }
-    Ok(vec![
-        Measurement::new(
-            "task-switch",
-            "task switch, from packed bits to effective network",
-            Unit::Seconds,
-            seconds,
-        ),
-        Measurement::new(
-            "memory-copy",
-            "plain copy of the backbone's weights in memory",
-            Unit::Seconds,
-            copying,
-        ),
-    ])
-}
-
-/// Seconds per image, from decoded pixels to probabilities.
-fn inference(backbone: &Backbone, files: &[PathBuf]) -> Result<Vec<Measurement>> {
-    note("inference");
-    let engine = Engine::new(backbone.clone()).with_task("task", task_for(&files[0], SIDE)?)?;
-    let mut measurements = Vec::new();
-    for (name, batch, times) in [("image-batch-1", 1, 100), ("image-batch-32", 32, 20)] {
-        let images = (0..batch)
-            .map(|seed| image(SIDE, seed))
-            .collect::<Result<Vec<Image>>>()?;
-        for _ in 0..3 {
-            engine.predict("task", &images)?;
-        }
-        let seconds = (0..times)
-            .map(|_| Ok(timed(|| engine.predict("task", &images))? / batch as f64))
-            .collect::<Result<Vec<f64>>>()?;
-        let what = format!("prediction, per {SIDE}x{SIDE} image, batch {batch}");
-        measurements.push(Measurement::new(name, what, Unit::Seconds, seconds));
-    }
-    Ok(measurements)
-}
-
-/// Seconds per training step, loading of images included.
-fn training(backbone: &Backbone, scratch: &Path) -> Result<Vec<Measurement>> {
-    let folder = scratch.join("images");
-    write_images(&folder.join("train"), SIDE, BATCH * (WARM_UP_STEPS + STEPS))?;
-    write_images(&folder.join("val"), SIDE, CLASSES)?;
-    let images = ImageFolder::open(&folder)?;
-    let mut measurements = Vec::new();
-    for (name, method, recipe) in [
-        ("step-piggyback", "Piggyback", Recipe::Default),
-        (
-            "step-classifier-only",
-            "classifier only",
-            Recipe::ClassifierOnly,
-        ),
-    ] {
-        note(&format!("training, {method}"));
-        let config = TrainConfig {
-            epochs: 1,
-            batch_size: BATCH,
-            image_size: SIDE.into(),
-            ..TrainConfig::recipe(recipe)
-        };
-        let mut seconds = step_seconds(backbone, config, &images)?;
-        seconds.drain(..WARM_UP_STEPS - 1);
-        let what = format!("training step, {method}, {SIDE}x{SIDE}, batch {BATCH}");
-        measurements.push(Measurement::new(name, what, Unit::Seconds, seconds));
-    }
-    Ok(measurements)
-}
-
-/// Seconds from the end of one training step to the end of the next.
-fn step_seconds(
-    backbone: &Backbone,
-    config: TrainConfig,
-    images: &ImageFolder,
-) -> Result<Vec<f64>> {
-    let mut ends: Vec<Instant> = Vec::new();
-    Trainer::new(config)
-        .observe(|event| {
-            if matches!(event, Event::Step { .. }) {
-                ends.push(Instant::now());
-            }
-        })
-        .train(backbone, images)?;
-    let between = |pair: &[Instant]| (pair[1] - pair[0]).as_secs_f64();
-    Ok(ends.windows(2).map(between).collect())
-}
-
-/// Prints the seconds of training steps with every layer masked, for a comparison.
-fn steps_alone(args: &Args, checkpoint: &Path, scratch: &Path) -> Result<()> {
-    let backbone = Backbone::load(checkpoint, &piggyback::device::open("cpu")?)?;
-    let folder = scratch.join("images");
-    let count = args.batch * (args.steps + 2);
-    write_images(&folder.join("train"), args.side, count)?;
-    write_images(&folder.join("val"), args.side, CLASSES)?;
-    let config = TrainConfig {
-        epochs: 1,
-        batch_size: args.batch,
-        image_size: args.side.into(),
-        resize: ResizeMode::Squash,
-        augment: "none".into(),
-        mask_layers: MaskLayers::All,
-        ..TrainConfig::default()
-    };
-    let mut seconds = step_seconds(&backbone, config, &ImageFolder::open(&folder)?)?;
-    // The first has no step before it: this is the second.
-    seconds.remove(0);
-    let json = serde_json::json!({ "seconds": seconds });
-    writeln!(io::stdout(), "{json}").context("cannot write to stdout")
+    json!({ "seconds": seconds[3..], "weights": update.weights() })
 }
 
 fn timed<T>(work: impl FnOnce() -> piggyback::Result<T>) -> Result<f64> {
@@ -413,45 +109,8 @@ fn timed<T>(work: impl FnOnce() -> piggyback::Result<T>) -> Result<f64> {
     Ok(started.elapsed().as_secs_f64())
 }
 
-/// Memory of this process that is in RAM, where the system tells (Linux).
-fn resident_bytes() -> Option<usize> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: usize = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    Some(1024 * kibibytes)
-}
-
-/// A task from its file, for inputs of `side` pixels whatever it was trained on.
-fn task_for(path: &Path, side: u32) -> Result<TaskFile> {
-    let mut task = TaskFile::open(path)?;
-    let settings = PreprocessingSettings {
-        image_size: side.into(),
-        ..PreprocessingSettings::default()
-    };
-    task.preprocessing = settings.apply(&task.preprocessing)?;
-    Ok(task)
-}
-
 /// What is being measured, on stderr.
 fn note(what: &str) {
     // Nothing can be done about a closed stderr.
     let _ = writeln!(io::stderr(), "measuring: {what}");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Measurement, Unit};
-
-    #[test]
-    fn the_median_of_an_even_number_lies_between_two() {
-        let spread = |samples: &[f64]| {
-            let measurement = Measurement::new("", "", Unit::Seconds, samples.to_vec());
-            (measurement.min, measurement.median, measurement.max)
-        };
-        assert_eq!(spread(&[3.0, 1.0, 2.0]), (1.0, 2.0, 3.0));
-        assert_eq!(spread(&[4.0, 1.0, 3.0, 2.0]), (1.0, 2.5, 4.0));
-        assert_eq!(spread(&[5.0]), (5.0, 5.0, 5.0));
-    }
 }

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result};
 use piggyback::Backbone;
-use piggyback::backbone::{Architecture, StateDict, StoredTensor};
+use piggyback::backbone::{Architecture, LoadOptions, StateDict, StoredTensor};
 use piggyback::data::Image;
+use piggyback::preprocessing::{PreprocessingSettings, ResizeMode};
 use piggyback::task::{BitMask, Head, Layout, Mask, NORM_FIELDS, TaskFile, TrainingRecord, Values};
-use piggyback::train::TrainConfig;
+use piggyback::train::{MaskLayers, TrainConfig};
 
-use crate::{CLASSES, SIDE};
+/// Classes of random tasks and images.
+pub(crate) const CLASSES: usize = 10;
 
 /// A MobileNetV2 with numbers made from tensor names alone, about as large as at initialisation.
 pub(crate) fn random_weights() -> Result<StateDict> {
@@ -39,63 +41,87 @@ pub(crate) fn random_weights() -> Result<StateDict> {
     ))
 }
 
-/// Files of four tasks with random masks where the default recipe has masks, and every batch norm.
+/// A checkpoint's backbone, on the CPU, and its tensors.
+pub(crate) fn open(checkpoint: &Path) -> Result<(Backbone, StateDict)> {
+    let state = StateDict::open(checkpoint)?;
+    let device = piggyback::device::open("cpu")?;
+    let backbone = Backbone::from_state_dict(state.clone(), LoadOptions::default(), &device)?;
+    Ok((backbone, state))
+}
+
+/// Files of four tasks with random masks where the default recipe has masks.
 pub(crate) fn random_tasks(
     backbone: &Backbone,
     state: &StateDict,
+    side: u32,
     folder: &Path,
 ) -> Result<Vec<PathBuf>> {
-    let config = TrainConfig {
-        image_size: SIDE.into(),
-        ..TrainConfig::default()
-    };
-    let mut files = Vec::new();
-    for seed in 0..4 {
-        let mut bits = random(seed);
-        let mut masks = BTreeMap::new();
-        for weight in backbone.maskable() {
-            if config.mask_layers.includes(&weight) {
-                let count = weight.shape.iter().product();
-                // One of sixteen is zeroed.
-                let keep =
-                    BitMask::from_fn(count, |_| bits.next().is_some_and(|bits| bits >> 60 != 0));
-                masks.insert(weight.name, Mask::binary(weight.shape, keep)?);
-            }
-        }
-        let architecture = backbone.architecture();
-        let mut norms = BTreeMap::new();
-        for tensor in architecture.tensors() {
-            let field = tensor.name.rsplit('.').next().unwrap_or_default();
-            if tensor.shape.len() == 1 && NORM_FIELDS.contains(&field) {
-                let stored = &state.tensors[&tensor.name];
-                norms.insert(
-                    tensor.name.clone(),
-                    Values::new(tensor.shape.clone(), stored.to_f32())?,
-                );
-            }
-        }
-        let features = architecture.features();
-        let weight = Values::new([CLASSES, features], vec![0.01; CLASSES * features])?;
-        let task = TaskFile {
-            backbone: backbone.id(),
-            layout: Layout::Torch,
-            classes: (0..CLASSES).map(class_name).collect(),
-            preprocessing: config
-                .preprocessing()
-                .apply(&architecture.preprocessing())?,
-            masks,
-            norms,
-            head: Head {
-                weight,
-                bias: Values::new([CLASSES], vec![0.0; CLASSES])?,
-            },
-            training: TrainingRecord::default(),
-        };
+    let layers = TrainConfig::default().mask_layers;
+    let file = |seed: u64| {
         let path = folder.join(format!("{seed}.task.safetensors"));
-        task.save(&path)?;
-        files.push(path);
+        random_task(backbone, state, side, &layers, seed)?.save(&path)?;
+        Ok(path)
+    };
+    (0..4).map(file).collect()
+}
+
+/// Writes a task with random masks over every layer of a checkpoint.
+pub(crate) fn write_task(checkpoint: &Path, side: u32, out: &Path) -> Result<()> {
+    let (backbone, state) = open(checkpoint)?;
+    random_task(&backbone, &state, side, &MaskLayers::All, 0)?.save(out)?;
+    Ok(())
+}
+
+/// A task with random masks over `layers` and the backbone's own batch norms, for images of `side`.
+pub(crate) fn random_task(
+    backbone: &Backbone,
+    state: &StateDict,
+    side: u32,
+    layers: &MaskLayers,
+    seed: u64,
+) -> Result<TaskFile> {
+    let mut bits = random(seed);
+    let mut masks = BTreeMap::new();
+    for weight in backbone.maskable() {
+        if layers.includes(&weight) {
+            let count = weight.shape.iter().product();
+            // One of sixteen is zeroed.
+            let keep = BitMask::from_fn(count, |_| bits.next().is_some_and(|bits| bits >> 60 != 0));
+            masks.insert(weight.name, Mask::binary(weight.shape, keep)?);
+        }
     }
-    Ok(files)
+    let architecture = backbone.architecture();
+    let mut norms = BTreeMap::new();
+    for tensor in architecture.tensors() {
+        let field = tensor.name.rsplit('.').next().unwrap_or_default();
+        if tensor.shape.len() == 1 && NORM_FIELDS.contains(&field) {
+            let stored = &state.tensors[&tensor.name];
+            norms.insert(
+                tensor.name.clone(),
+                Values::new(tensor.shape.clone(), stored.to_f32())?,
+            );
+        }
+    }
+    let features = architecture.features();
+    let head = (0..CLASSES * features).map(|i| (i % 7) as f32 * 0.01 - 0.03);
+    let settings = PreprocessingSettings {
+        image_size: side.into(),
+        resize: ResizeMode::Squash,
+        ..PreprocessingSettings::default()
+    };
+    Ok(TaskFile {
+        backbone: backbone.id(),
+        layout: Layout::Torch,
+        classes: (0..CLASSES).map(class_name).collect(),
+        preprocessing: settings.apply(&architecture.preprocessing())?,
+        masks,
+        norms,
+        head: Head {
+            weight: Values::new([CLASSES, features], head.collect())?,
+            bias: Values::new([CLASSES], vec![0.0; CLASSES])?,
+        },
+        training: TrainingRecord::default(),
+    })
 }
 
 /// Writes `count` images of noise as BMP, spread over the classes.

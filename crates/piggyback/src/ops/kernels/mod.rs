@@ -12,7 +12,9 @@ pub(crate) mod conv2d;
 pub(crate) mod gemm;
 pub(crate) mod linear;
 pub(crate) mod mask;
+#[cfg(feature = "bench")]
+pub(crate) mod peak;
 pub(crate) mod pool;
 #[cfg(test)]
 mod reference;
-mod simd;
+pub(crate) mod simd;
