@@ -51,6 +51,7 @@
 //! | [`train`] | the training loop and its settings |
 //! | [`pretrain`] | networks trained from scratch, to be backbones |
 //! | [`mod@evaluate`] | errors per class, confusion |
+//! | [`mod@compare`] | methods, data sets and seeds side by side: plan, results, report |
 //! | [`engine`] | one backbone, many tasks: prediction |
 //! | [`mod@export`] | a task's own network as ONNX, safetensors or a PyTorch checkpoint |
 //! | [`task`] | the task file (the crate `piggyback-task`, which needs no tensor library) |
@@ -83,6 +84,7 @@ extern crate self as piggyback;
 mod golden;
 
 pub mod backbone;
+pub mod compare;
 pub mod data;
 pub mod device;
 pub mod engine;
