@@ -131,7 +131,9 @@ impl Comparison {
                     "data": data.manifest,
                 }),
             )?;
-            let side = settings.preprocessing().apply(&pretrain.arch.preprocessing())?;
+            let side = settings
+                .preprocessing()
+                .apply(&pretrain.arch.preprocessing())?;
             let images = settings.epochs * data.train_images;
             let backbone = JobBackbone {
                 name: plan.name.clone(),
@@ -204,8 +206,13 @@ impl Comparison {
         seed: u64,
         order: Option<Order>,
     ) -> Result<(), String> {
-        let mut sets: Vec<(DataPlan, DataSummary)> =
-            self.plan.data.iter().cloned().zip(self.data.clone()).collect();
+        let mut sets: Vec<(DataPlan, DataSummary)> = self
+            .plan
+            .data
+            .iter()
+            .cloned()
+            .zip(self.data.clone())
+            .collect();
         if order == Some(Order::Reverse) {
             sets.reverse();
         }
@@ -282,7 +289,10 @@ impl Comparison {
                 path: set.path.clone(),
                 settings: Map::new(),
             };
-            let side = set.settings.get("image-size").or(self.plan.settings.get("image-size"));
+            let side = set
+                .settings
+                .get("image-size")
+                .or(self.plan.settings.get("image-size"));
             let side = side.and_then(toml::Value::as_integer).unwrap_or(224) as u32;
             let images = work(backbone.job.architecture, side, summary.test_images) / PASSES;
             (data, images)
@@ -326,9 +336,14 @@ impl Comparison {
     /// The units of shard `index` (from 1) of `count`, each identity once, with the pretraining that
     /// they need; all of them without a shard.
     pub fn shard(&self, shard: Option<(u64, u64)>) -> Vec<&Unit> {
-        let chosen = |unit: &&Unit| shard.is_none_or(|(index, count)| unit.is_in_shard(index, count));
-        let needed: BTreeSet<&String> =
-            self.units.iter().filter(chosen).flat_map(|unit| &unit.needs).collect();
+        let chosen =
+            |unit: &&Unit| shard.is_none_or(|(index, count)| unit.is_in_shard(index, count));
+        let needed: BTreeSet<&String> = self
+            .units
+            .iter()
+            .filter(chosen)
+            .flat_map(|unit| &unit.needs)
+            .collect();
         let mut seen = BTreeSet::new();
         (self.units.iter())
             .filter(|unit| {
@@ -344,7 +359,9 @@ impl Comparison {
 fn work(architecture: Architecture, side: u32, images: usize) -> f64 {
     type Known = BTreeMap<(Architecture, u32), u64>;
     static KNOWN: std::sync::Mutex<Known> = std::sync::Mutex::new(BTreeMap::new());
-    let mut known = KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut known = KNOWN
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let one = *(known.entry((architecture, side)))
         .or_insert_with(|| architecture.multiply_adds(side as usize));
     PASSES * one as f64 * images as f64

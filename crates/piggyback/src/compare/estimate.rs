@@ -35,7 +35,10 @@ impl Speeds {
     /// nothing is known is taken for as fast as the others on average.
     pub fn remaining<'a>(&self, units: impl IntoIterator<Item = &'a Unit>) -> Option<f64> {
         let ratio = |(seconds, work): (f64, f64)| (work > 0.0).then(|| seconds / work);
-        let all = self.by_kind.values().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let all = self
+            .by_kind
+            .values()
+            .fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         let all = ratio(all)?;
         let of = |unit: &Unit| {
             let known = self.by_kind.get(&key(unit)).copied().and_then(ratio);

@@ -67,7 +67,10 @@ pub(super) fn resolve(
     let config = over(&config, &data.settings).map_err(in_data)?;
     let config = over(&config, &method.settings).map_err(in_method)?;
     config.validate().map_err(|error| {
-        format!("method '{}' on data '{}': settings: {error}", method.label, data.name)
+        format!(
+            "method '{}' on data '{}': settings: {error}",
+            method.label, data.name
+        )
     })?;
     object(&config)
 }
@@ -134,7 +137,11 @@ pub(super) fn check_fit(
     let reason = match method.method {
         MethodName::NormOnly => "has nothing to train there",
         _ if asked => "cannot have norm = \"task\"",
-        _ => return check_settings(settings).map(drop).map_err(|error| error.to_string()),
+        _ => {
+            return check_settings(settings)
+                .map(drop)
+                .map_err(|error| error.to_string());
+        }
     };
     Err(format!(
         "method '{}' ({}) {reason}: {architecture} has no batch norms; take it out, or give a \

@@ -101,10 +101,17 @@ mod tests {
 
     #[test]
     fn names_sizes_and_splits_decide_the_manifest() {
-        let files = [("train/a/1.png", "x"), ("train/b/2.png", "y"), ("test/a/3.png", "z")];
+        let files = [
+            ("train/a/1.png", "x"),
+            ("train/b/2.png", "y"),
+            ("test/a/3.png", "z"),
+        ];
         let of = |files: &[(&str, &str)]| DataSummary::of(tree(files).path()).unwrap();
         let first = of(&files);
-        assert_eq!((first.classes, first.train_images, first.test_images), (2, 2, 1));
+        assert_eq!(
+            (first.classes, first.train_images, first.test_images),
+            (2, 2, 1)
+        );
         assert_eq!(first, of(&files), "wherever the folder lies");
         let changed = [
             [("train/a/1.png", "xx"), files[1], files[2]],

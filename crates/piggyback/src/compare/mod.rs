@@ -44,9 +44,7 @@ pub use manifest::DataSummary;
 pub use method::MethodName;
 pub use paper::{PaperData, PaperNumber};
 pub use plan::{BackbonePlan, DataPlan, MethodPlan, Order, Plan, PretrainPlan};
-pub use record::{
-    Again, BackboneRecord, Kind, LayerZeros, RESULTS_VERSION, Record, TaskRecord,
-};
+pub use record::{Again, BackboneRecord, Kind, LayerZeros, RESULTS_VERSION, Record, TaskRecord};
 pub use results::{Results, reason};
 pub use run::run;
 pub use unit::{Job, JobBackbone, JobData, Unit};

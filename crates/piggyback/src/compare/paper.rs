@@ -48,56 +48,111 @@ pub struct PaperNumber {
 }
 
 const TABLE: &str = "Mallya et al. 2018, as the authors' released READMEs or later papers quote it";
-const CPG: &str =
-    "Mallya et al. 2018, as quoted by CPG (Hung et al. 2019), there as accuracy";
+const CPG: &str = "Mallya et al. 2018, as quoted by CPG (Hung et al. 2019), there as accuracy";
 const RELEASED: &str = "masks released by the authors, their README, a single run";
 const NORM: &str = "Mallya et al. 2018, ablation of batch norm, as the authors' released READMEs or later papers quote it";
 
 use Architecture::{DenseNet121, ResNet50, Vgg16};
 use PaperData::{Cars, Cubs, Flowers, Sketch, Wikiart};
 
-type Row = (Architecture, &'static str, &'static str, &'static [(PaperData, f64)]);
+type Row = (
+    Architecture,
+    &'static str,
+    &'static str,
+    &'static [(PaperData, f64)],
+);
 
 /// Architecture, method, source, errors in % by data set.
 const NUMBERS: [Row; 9] = [
-    (Vgg16, "piggyback", TABLE, &[(Cubs, 20.99), (Cars, 11.87), (Sketch, 22.70)]),
-    (Vgg16, "individual", TABLE, &[(Cubs, 21.30), (Cars, 12.49), (Sketch, 23.54)]),
+    (
+        Vgg16,
+        "piggyback",
+        TABLE,
+        &[(Cubs, 20.99), (Cars, 11.87), (Sketch, 22.70)],
+    ),
+    (
+        Vgg16,
+        "individual",
+        TABLE,
+        &[(Cubs, 21.30), (Cars, 12.49), (Sketch, 23.54)],
+    ),
     (
         Vgg16,
         "piggyback",
         RELEASED,
-        &[(Cubs, 20.75), (Cars, 11.78), (Flowers, 6.93), (Wikiart, 29.80), (Sketch, 22.30)],
+        &[
+            (Cubs, 20.75),
+            (Cars, 11.78),
+            (Flowers, 6.93),
+            (Wikiart, 29.80),
+            (Sketch, 22.30),
+        ],
     ),
     (
         ResNet50,
         "piggyback",
         CPG,
-        &[(Cubs, 18.41), (Cars, 10.38), (Flowers, 5.23), (Wikiart, 28.67), (Sketch, 20.09)],
+        &[
+            (Cubs, 18.41),
+            (Cars, 10.38),
+            (Flowers, 5.23),
+            (Wikiart, 28.67),
+            (Sketch, 20.09),
+        ],
     ),
     (
         ResNet50,
         "individual",
         CPG,
-        &[(Cubs, 17.17), (Cars, 8.17), (Flowers, 3.44), (Wikiart, 24.40), (Sketch, 19.22)],
+        &[
+            (Cubs, 17.17),
+            (Cars, 8.17),
+            (Flowers, 3.44),
+            (Wikiart, 24.40),
+            (Sketch, 19.22),
+        ],
     ),
     (
         ResNet50,
         "packnet",
         CPG,
-        &[(Cubs, 19.59), (Cars, 13.89), (Flowers, 6.96), (Wikiart, 30.60), (Sketch, 23.83)],
+        &[
+            (Cubs, 19.59),
+            (Cars, 13.89),
+            (Flowers, 6.96),
+            (Wikiart, 30.60),
+            (Sketch, 23.83),
+        ],
     ),
     (
         ResNet50,
         "piggyback",
         RELEASED,
-        &[(Cubs, 18.23), (Cars, 10.19), (Flowers, 4.77), (Wikiart, 28.57), (Sketch, 19.75)],
+        &[
+            (Cubs, 18.23),
+            (Cars, 10.19),
+            (Flowers, 4.77),
+            (Wikiart, 28.57),
+            (Sketch, 19.75),
+        ],
     ),
-    (ResNet50, "piggyback, batch norm of the task", NORM, &[(Wikiart, 25.92)]),
+    (
+        ResNet50,
+        "piggyback, batch norm of the task",
+        NORM,
+        &[(Wikiart, 25.92)],
+    ),
     (
         DenseNet121,
         "piggyback",
         RELEASED,
-        &[(Cubs, 19.24), (Cars, 10.62), (Flowers, 4.91), (Wikiart, 29.33), (Sketch, 20.05)],
+        &[
+            (Cubs, 19.24),
+            (Cars, 10.62),
+            (Flowers, 4.91),
+            (Wikiart, 29.33),
+            (Sketch, 20.05),
+        ],
     ),
 ];
 

@@ -312,3 +312,133 @@ fn in_a_line(error: &toml::de::Error, text: &str) -> String {
         None => reason,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAN: &str = r#"
+        title = "t"
+        output = "out"
+        seeds = [0, 1]
+        settings = { epochs = 3 }
+        [[backbone]]
+        name = "ImageNet"
+        path = "mobilenet_v2.pth"
+        [[data]]
+        name = "flags"
+        path = "data/flags"
+        settings = { image-size = 96, epochs = 4 }
+        [[method]]
+        label = "Piggyback"
+        method = "piggyback"
+        settings = { recipe = "paper", lr-head = 0.5 }
+    "#;
+
+    fn message(text: &str) -> String {
+        let error = Plan::parse(Path::new("a.toml"), text)
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("a.toml: "), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+        error
+    }
+
+    #[test]
+    fn settings_are_the_recipes_then_the_plans_the_data_sets_and_the_methods() {
+        let plan = Plan::parse(Path::new("a.toml"), PLAN).unwrap();
+        let settings = learn::resolve(&plan, &plan.methods[0], &plan.data[0], 7).unwrap();
+        assert_eq!(settings["epochs"], 4);
+        assert_eq!(settings["image-size"], 96);
+        assert_eq!(settings["lr-head"], 0.5);
+        assert_eq!(settings["norm"], "frozen");
+        assert_eq!(settings["seed"], 7);
+        assert_eq!(plan.methods[0].seeds(&plan), [0, 1]);
+        assert_eq!(plan.methods[0].orders(&plan), [None]);
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_place() {
+        let cases = [
+            ("seeds = [0, 1]", "seeds = []", "seeds = [0]"),
+            (
+                "seeds = [0, 1]",
+                "seeds = [0, 0]",
+                "the seed '0' is there twice",
+            ),
+            (
+                "seeds = [0, 1]",
+                "seed = [0]",
+                "line 4: unknown field 'seed'",
+            ),
+            ("seeds = [0, 1]", "seeds = = 1", "line 4: "),
+            (
+                "epochs = 3 }",
+                "lr-mask = 1 }",
+                "[settings]: settings: unknown key 'lr-mask'",
+            ),
+            (
+                "epochs = 4",
+                "epochs = 'x'",
+                "data 'flags': settings: epochs = \"x\"",
+            ),
+            (
+                "epochs = 4",
+                "epochs = 0",
+                "'Piggyback' on data 'flags': settings: epochs",
+            ),
+            (
+                "lr-head = 0.5",
+                "lr-neck = 0.5",
+                "settings: lr-neck = 0.5: unknown field",
+            ),
+            (
+                "lr-head = 0.5",
+                "seed = 5",
+                "the seeds of a method stand beside",
+            ),
+            (
+                "\"piggyback\"",
+                "\"piggy\"",
+                "unknown variant 'piggy', expected one of",
+            ),
+            ("\"piggyback\"", "\"norm-only\"", "recipe"),
+            ("label = \"Piggyback\"", "label = \" \"", "a label is empty"),
+            ("path = \"mobilenet_v2.pth\"", "", "path is missing"),
+        ];
+        for (from, to, expected) in cases {
+            assert!(PLAN.contains(from), "{from}");
+            let error = message(&PLAN.replace(from, to));
+            assert!(error.contains(expected), "{expected:?} is not in {error:?}");
+        }
+    }
+
+    #[test]
+    fn two_of_one_name_are_refused() {
+        for section in ["[[backbone]]", "[[data]]", "[[method]]"] {
+            let start = PLAN.find(section).unwrap();
+            let rest = &PLAN[start..];
+            let end = rest[2..].find("[[").map_or(rest.len(), |end| end + 2);
+            let error = message(&format!("{PLAN}\n{}", &rest[..end]));
+            assert!(
+                error.contains("is there twice; give each its own"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        for section in ["backbone", "data", "method"] {
+            let other = PLAN.replace(&format!("[[{section}]]"), "[[other]]");
+            let error = message(&other);
+            assert!(error.contains("unknown field 'other'"), "{error}");
+        }
+        assert!(message("title = 't'").contains("missing field 'output'"));
+        let error = message("title = 't'\noutput = 'o'\nseeds = [1]");
+        assert!(
+            error.contains("there are no backbone: give a section [[backbone]]"),
+            "{error}"
+        );
+    }
+}

@@ -142,6 +142,8 @@ pub struct Again {
     pub after: Option<String>,
     /// The data set measured.
     pub data: String,
+    /// Its test error right after it was learned, %.
+    pub first_top1_error: f64,
     /// Its test error now, %.
     pub top1_error: f64,
     /// Whether all outputs are the same, bit for bit, as right after the task was learned.
@@ -220,7 +222,10 @@ pub(super) fn paper_bytes(task: &TaskFile) -> u64 {
         let planes = 1 + u64::from(mask.sign().is_some());
         (mask.keep().len() as u64 * planes).div_ceil(8)
     });
-    let norms = task.norms.values().map(|values| 4 * values.data().len() as u64);
+    let norms = task
+        .norms
+        .values()
+        .map(|values| 4 * values.data().len() as u64);
     masks.sum::<u64>() + norms.sum::<u64>()
 }
 
@@ -230,6 +235,7 @@ impl Again {
         Self {
             after: after.map(str::to_owned),
             data: before.data.clone(),
+            first_top1_error: before.top1_error,
             top1_error: now.top1_error,
             identical: now.outputs == before.outputs,
         }

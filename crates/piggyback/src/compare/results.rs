@@ -54,7 +54,9 @@ fn line(record: &Record) -> Result<String> {
 fn broken(path: &Path, reason: &str) -> Error {
     Error::Results {
         path: path.to_owned(),
-        reason: format!("cannot be understood ({reason}); remove it, and its unit is computed again"),
+        reason: format!(
+            "cannot be understood ({reason}); remove it, and its unit is computed again"
+        ),
     }
 }
 
@@ -122,9 +124,10 @@ impl Results {
         if lock.try_lock().is_err() {
             return Err(Error::Results {
                 path: folder.to_owned(),
-                reason: "another piggyback is writing to it; wait for it, or give another folder with \
+                reason:
+                    "another piggyback is writing to it; wait for it, or give another folder with \
                          --out and put the results together later"
-                    .into(),
+                        .into(),
             });
         }
         let mut results = Self::read(folder)?;
@@ -141,7 +144,9 @@ impl Results {
         let (records, broken) = self.parse()?;
         for record in records {
             // Machines that both needed a network have both pretrained it: the first one counts.
-            self.records.entry(record.identity.clone()).or_insert(record);
+            self.records
+                .entry(record.identity.clone())
+                .or_insert(record);
         }
         let mut restored = BTreeSet::new();
         for folder in unit_folders(&self.folder.join("units"))? {
@@ -158,7 +163,11 @@ impl Results {
             self.notes.push(format!(
                 "{}: line {} is cut off or damaged; {} restored from the units' folders",
                 shown.display(),
-                broken.iter().map(|(line, _)| line.to_string()).collect::<Vec<_>>().join(", "),
+                broken
+                    .iter()
+                    .map(|(line, _)| line.to_string())
+                    .collect::<Vec<_>>()
+                    .join(", "),
                 match restored.len() {
                     0 => "nothing could be".to_owned(),
                     1 => "1 result was".to_owned(),
@@ -229,8 +238,10 @@ impl Results {
                 order.push(identity);
             }
         }
-        let lines: Result<String> =
-            order.into_iter().map(|identity| line(&self.records[identity])).collect();
+        let lines: Result<String> = order
+            .into_iter()
+            .map(|identity| line(&self.records[identity]))
+            .collect();
         write::atomically(&path, lines?.as_bytes())
     }
 
@@ -258,8 +269,11 @@ impl Results {
     pub fn append(&mut self, record: Record) -> Result<()> {
         let path = self.path();
         let failed = |source| Error::write(&path, source);
-        let mut file =
-            OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(failed)?;
         file.write_all(line(&record)?.as_bytes()).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         self.records.insert(record.identity.clone(), record);
@@ -326,4 +340,157 @@ fn unit_folders(units: &Path) -> Result<Vec<PathBuf>> {
 /// An error and its causes, as failures are noted.
 pub fn reason(error: &Error) -> String {
     chain(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::BackboneRecord;
+    use super::*;
+
+    fn record(identity: &str) -> Record {
+        Record {
+            format: RESULTS_VERSION,
+            identity: identity.to_owned(),
+            program: "piggyback".into(),
+            kind: Kind::Together,
+            backbone: BackboneRecord {
+                name: "b".into(),
+                architecture: "vgg11".into(),
+                fingerprint: "f".into(),
+                file_bytes: 1,
+                paper_bytes: 2,
+            },
+            label: None,
+            method: None,
+            seed: 0,
+            order: None,
+            tasks: Vec::new(),
+            again: Vec::new(),
+            file_bytes: 0,
+            standalone: false,
+            paper_bytes: 0,
+            seconds: 1.5,
+            peak_memory_bytes: None,
+        }
+    }
+
+    /// A folder with results of these units, and the file's text.
+    fn folder(identities: &[&str]) -> (tempfile::TempDir, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut results = Results::open(folder.path()).unwrap();
+        for identity in identities {
+            results.append(record(identity)).unwrap();
+        }
+        drop(results);
+        let text = fs::read_to_string(folder.path().join(RESULTS_FILE)).unwrap();
+        (folder, text)
+    }
+
+    fn rewrite(folder: &tempfile::TempDir, text: &str) {
+        fs::write(folder.path().join(RESULTS_FILE), text).unwrap();
+    }
+
+    #[test]
+    fn lines_are_read_back() {
+        let (folder, text) = folder(&["a", "b"]);
+        assert_eq!(text.lines().count(), 2);
+        let results = Results::open(folder.path()).unwrap();
+        assert_eq!(results.get("b"), Some(&record("b")));
+        assert!(results.get("c").is_none() && results.notes().is_empty());
+        drop(results);
+        assert_eq!(
+            fs::read_to_string(folder.path().join(RESULTS_FILE)).unwrap(),
+            text
+        );
+    }
+
+    #[test]
+    fn a_half_line_is_put_aside_and_its_unit_restored_from_its_folder() {
+        let (folder, text) = folder(&["a", "b"]);
+        rewrite(&folder, &text[..text.len() - 20]);
+        let results = Results::open(folder.path()).unwrap();
+        assert!(
+            results.notes()[0].contains("line 2 is cut off"),
+            "{:?}",
+            results.notes()
+        );
+        assert!(results.get("a").is_some() && results.get("b").is_none());
+        drop(results);
+        let first = format!("{}\n", text.lines().next().unwrap());
+        assert_eq!(
+            fs::read_to_string(folder.path().join(RESULTS_FILE)).unwrap(),
+            first
+        );
+        assert!(folder.path().join(BROKEN_FILE).exists());
+
+        let unit = folder.path().join("units/b");
+        fs::create_dir_all(&unit).unwrap();
+        fs::write(unit.join(RECORD_FILE), line(&record("b")).unwrap()).unwrap();
+        rewrite(&folder, &text[..text.len() - 20]);
+        let results = Results::open(folder.path()).unwrap();
+        assert!(
+            results.notes()[0].contains("1 result was restored"),
+            "{:?}",
+            results.notes()
+        );
+        assert!(results.get("b").is_some());
+        drop(results);
+        assert_eq!(
+            fs::read_to_string(folder.path().join(RESULTS_FILE)).unwrap(),
+            text
+        );
+    }
+
+    #[test]
+    fn files_of_machines_are_put_together_in_any_way() {
+        let (folder, text) = folder(&["a", "b"]);
+        // Twice the same, and without a line break between them.
+        rewrite(&folder, &format!("{}{text}", text.trim_end()));
+        let results = Results::open(folder.path()).unwrap();
+        assert!(results.get("a").is_some() && results.notes().is_empty());
+        drop(results);
+        assert_eq!(
+            fs::read_to_string(folder.path().join(RESULTS_FILE)).unwrap(),
+            text
+        );
+    }
+
+    #[test]
+    fn another_format_is_refused_and_left_alone() {
+        let (folder, text) = folder(&["a"]);
+        let newer = text.replace("\"format\":1", "\"format\":2");
+        rewrite(&folder, &newer);
+        let error = Results::open(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("results of format 2, this program knows 1"),
+            "{error}"
+        );
+        assert_eq!(
+            fs::read_to_string(folder.path().join(RESULTS_FILE)).unwrap(),
+            newer
+        );
+    }
+
+    #[test]
+    fn one_at_a_time_writes() {
+        let (folder, _) = folder(&["a"]);
+        let first = Results::open(folder.path()).unwrap();
+        let error = Results::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("another piggyback is writing"), "{error}");
+        assert!(Results::read(folder.path()).is_ok());
+        drop(first);
+        assert!(Results::open(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_found_at_once() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = Results::open(&file.path().join("out"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("cannot be written") && error.contains("--out"),
+            "{error}"
+        );
+    }
 }

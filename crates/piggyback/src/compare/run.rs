@@ -9,9 +9,7 @@ use burn::tensor::Device;
 use piggyback_task::TaskFile;
 
 use super::learn::{self, Learned};
-use super::record::{
-    Again, BackboneRecord, Kind, Measured, RESULTS_VERSION, Record, TaskRecord,
-};
+use super::record::{Again, BackboneRecord, Kind, Measured, RESULTS_VERSION, Record, TaskRecord};
 use super::results;
 use super::unit::{Job, folder};
 use crate::backbone::{Backbone, LoadOptions, StateDict, convert};
@@ -193,7 +191,10 @@ fn together(job: &Job, device: &Device, options: RunOptions<'_>) -> Result<Recor
             });
             !stop.load(Ordering::Relaxed)
         };
-        let skip_bad = task.settings.get("skip-bad").and_then(|value| value.as_bool());
+        let skip_bad = task
+            .settings
+            .get("skip-bad")
+            .and_then(|value| value.as_bool());
         let config = EvaluateConfig {
             skip_bad: skip_bad.unwrap_or_default(),
             ..EvaluateConfig::default()

@@ -127,7 +127,7 @@ pub(super) fn short(identity: &str) -> &str {
 pub(super) fn identity(kind: Kind, parts: Value) -> Result<String> {
     let mut whole = json!({ "format": RESULTS_VERSION, "kind": kind, "of": parts });
     whole.sort_all_objects();
-    let text = serde_json::to_vec(&whole)
-        .map_err(|error| Error::setting("plan", error.to_string()))?;
+    let text =
+        serde_json::to_vec(&whole).map_err(|error| Error::setting("plan", error.to_string()))?;
     Ok(blake3::hash(&text).to_hex().to_string())
 }

@@ -150,7 +150,10 @@ pub fn curves(epochs: &[EpochMetrics]) -> String {
             "epoch",
         );
     }
-    svg.finish("learning curves", "Loss and error by epoch, of training and validation images")
+    svg.finish(
+        "learning curves",
+        "Loss and error by epoch, of training and validation images",
+    )
 }
 
 #[cfg(test)]

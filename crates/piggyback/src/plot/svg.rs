@@ -301,7 +301,10 @@ mod tests {
         assert_eq!(scales, [1.0, 0.1, 0.1, 2.0, 5.0, 100.0]);
         assert_eq!(steps(69.0, 4.0), (20.0, 4));
         assert_eq!(steps(4.0, 4.0), (1.0, 4));
-        assert_eq!((tick(20.0, 20.0), tick(0.5, 0.1)), ("20".into(), "0.5".into()));
+        assert_eq!(
+            (tick(20.0, 20.0), tick(0.5, 0.1)),
+            ("20".into(), "0.5".into())
+        );
     }
 
     #[test]

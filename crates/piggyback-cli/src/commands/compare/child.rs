@@ -30,7 +30,8 @@ pub(super) enum Ended {
 impl Child {
     /// Starts this program again, to compute `unit`.
     pub(super) fn start(unit: &Unit, device: &str, threads: Option<usize>) -> Result<Self> {
-        let program = std::env::current_exe().context("cannot find this program to start it again")?;
+        let program =
+            std::env::current_exe().context("cannot find this program to start it again")?;
         let mut command = Command::new(&program);
         // Its settings come from the job alone.
         for (name, _) in std::env::vars_os() {
@@ -42,7 +43,10 @@ impl Child {
         if let Some(threads) = threads {
             command.args(["--threads", &threads.to_string()]);
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut process = command
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
@@ -95,7 +99,10 @@ impl Child {
         }
         bar.finish_and_clear();
         // Waiting closes stdin.
-        let status = self.process.wait().context("cannot wait for a unit's process")?;
+        let status = self
+            .process
+            .wait()
+            .context("cannot wait for a unit's process")?;
         let said = said.join().unwrap_or_default();
         Ok(match status.code() {
             Some(0) => Ended::Done,

@@ -48,7 +48,11 @@ struct Listed<'a> {
     state: &'static str,
 }
 
-pub(super) fn run(args: &CompareArgs, threads: Option<usize>, printer: &Printer) -> Result<Outcome> {
+pub(super) fn run(
+    args: &CompareArgs,
+    threads: Option<usize>,
+    printer: &Printer,
+) -> Result<Outcome> {
     let mut plan = Plan::open(&args.plan)?;
     // A name that this build does not know should not be found out by every unit.
     piggyback::device::open(&args.device)?;
@@ -57,7 +61,12 @@ pub(super) fn run(args: &CompareArgs, threads: Option<usize>, printer: &Printer)
     let shard = args.shard.map(|Shard { part, parts }| (part, parts));
     let units = comparison.shard(shard);
     if args.dry_run {
-        return list(&units, &Results::read(comparison.output())?, args.json, printer);
+        return list(
+            &units,
+            &Results::read(comparison.output())?,
+            args.json,
+            printer,
+        );
     }
     let mut results = Results::open(comparison.output())?;
     results.notes().iter().for_each(|note| printer.warn(note));
@@ -89,7 +98,10 @@ pub(super) fn run(args: &CompareArgs, threads: Option<usize>, printer: &Printer)
 /// Brings the backbones that are named by their model into the cache.
 fn fetch_backbones(plan: &mut Plan, path: &Path, printer: &Printer) -> Result<()> {
     for backbone in &mut plan.backbones {
-        let model = backbone.path.as_deref().and_then(|path| path.strip_prefix("hf:"));
+        let model = backbone
+            .path
+            .as_deref()
+            .and_then(|path| path.strip_prefix("hf:"));
         let Some(model) = model else { continue };
         let context = || format!("{}: backbone '{}'", path.display(), backbone.name);
         let fetched = fetch_model(model, printer).with_context(context)?;
@@ -127,15 +139,29 @@ fn list(units: &[&Unit], results: &Results, json: bool, printer: &Printer) -> Re
         return Ok(Outcome::Done);
     }
     let rows: Vec<[String; 3]> = (units.iter())
-        .map(|unit| [unit.job.title(), state(unit).to_owned(), unit.job.short().to_owned()])
+        .map(|unit| {
+            [
+                unit.job.title(),
+                state(unit).to_owned(),
+                unit.job.short().to_owned(),
+            ]
+        })
         .collect();
-    let open: Vec<&Unit> = units.iter().copied().filter(|unit| !results.is_done(unit)).collect();
+    let open: Vec<&Unit> = units
+        .iter()
+        .copied()
+        .filter(|unit| !results.is_done(unit))
+        .collect();
     let left = Speeds::of(units, results).remaining(open.iter().copied());
     let left = match left.filter(|_| !open.is_empty()) {
         Some(seconds) => format!(", about {}", HumanDuration(duration(seconds))),
         None => String::new(),
     };
-    let total = format!("{} of {} to do{left}", open.len(), count(units.len(), "unit"));
+    let total = format!(
+        "{} of {} to do{left}",
+        open.len(),
+        count(units.len(), "unit")
+    );
     printer.result(&format!("{}\n{total}", table(&rows)))?;
     Ok(Outcome::Done)
 }
@@ -157,8 +183,11 @@ struct Work<'a> {
 impl Work<'_> {
     /// Computes what is missing; whether it was interrupted.
     fn all(&mut self, units: &[&Unit], results: &mut Results) -> Result<bool> {
-        let open: Vec<&Unit> =
-            units.iter().copied().filter(|unit| !results.is_done(unit)).collect();
+        let open: Vec<&Unit> = units
+            .iter()
+            .copied()
+            .filter(|unit| !results.is_done(unit))
+            .collect();
         self.printer.note(&format!(
             "{} of {} to do",
             open.len(),
@@ -170,14 +199,21 @@ impl Work<'_> {
         let stop = interrupt::listen(self.printer)?;
         for (index, unit) in open.iter().enumerate() {
             let place = format!("[{}/{}] {}", index + 1, open.len(), unit.job.title());
-            let lacking: Vec<&String> =
-                unit.needs.iter().filter(|need| results.get(need).is_none()).collect();
-            if lacking.iter().any(|need| self.failed_identities.contains(*need)) {
+            let lacking: Vec<&String> = unit
+                .needs
+                .iter()
+                .filter(|need| results.get(need).is_none())
+                .collect();
+            if lacking
+                .iter()
+                .any(|need| self.failed_identities.contains(*need))
+            {
                 self.fail(unit, "not run: a unit that it needs failed".into());
                 continue;
             }
             if !lacking.is_empty() {
-                self.printer.note(&format!("{place}: waits for units of other shards"));
+                self.printer
+                    .note(&format!("{place}: waits for units of other shards"));
                 continue;
             }
             let child = child::Child::start(unit, &self.args.device, self.threads)?;
@@ -186,7 +222,8 @@ impl Work<'_> {
                     Ok(record) => {
                         self.speeds.add(unit, record.seconds);
                         let left = self.speeds.remaining(open[index + 1..].iter().copied());
-                        self.printer.note(&format!("{place}: {}", said(&record, left)));
+                        self.printer
+                            .note(&format!("{place}: {}", said(&record, left)));
                         results.append(record)?;
                     }
                     Err(error) => self.note_failure(unit, error.to_string(), results)?,
@@ -202,7 +239,8 @@ impl Work<'_> {
     }
 
     fn note_failure(&mut self, unit: &Unit, reason: String, results: &Results) -> Result<()> {
-        self.printer.warn(&format!("{} failed: {reason}", unit.job.title()));
+        self.printer
+            .warn(&format!("{} failed: {reason}", unit.job.title()));
         results.fail(&unit.job, &reason)?;
         self.fail(unit, reason);
         Ok(())
@@ -219,15 +257,21 @@ impl Work<'_> {
 
 /// What a unit came to, and how long the others will take, in a line.
 fn said(record: &Record, left_seconds: Option<f64>) -> String {
-    let errors: Vec<String> =
-        record.tasks.iter().map(|task| format!("{:.2} %", task.top1_error)).collect();
+    let errors: Vec<String> = record
+        .tasks
+        .iter()
+        .map(|task| format!("{:.2} %", task.top1_error))
+        .collect();
     let mut text = match errors.is_empty() {
         true => "done".to_owned(),
         false => format!("test error {}", errors.join(", ")),
     };
     text.push_str(&format!(", {:.0} s", record.seconds));
     if let Some(seconds) = left_seconds.filter(|seconds| *seconds >= 1.0) {
-        text.push_str(&format!("; about {} left", HumanDuration(duration(seconds))));
+        text.push_str(&format!(
+            "; about {} left",
+            HumanDuration(duration(seconds))
+        ));
     }
     text
 }
@@ -248,8 +292,9 @@ fn finish(
         (folder.join("report.md"), report.markdown()),
         (folder.join("results.csv"), report.csv().to_owned()),
     ] {
-        write::file(&path, &content)
-            .context("nothing is lost, the same command writes the report without computing anew")?;
+        write::file(&path, &content).context(
+            "nothing is lost, the same command writes the report without computing anew",
+        )?;
     }
     if units.is_empty() {
         bail!("no unit falls into this shard; give fewer parts");
@@ -266,7 +311,10 @@ fn finish(
 fn text(summary: &Summary) -> String {
     let mut lines = vec![
         ("report", summary.report.clone()),
-        ("done", format!("{} of {}", summary.done, count(summary.units, "unit"))),
+        (
+            "done",
+            format!("{} of {}", summary.done, count(summary.units, "unit")),
+        ),
     ];
     if !summary.failed.is_empty() {
         lines.push(("failed", count(summary.failed.len(), "unit")));

@@ -41,7 +41,10 @@ pub(super) enum Told {
 /// outlive the process that started it.
 pub(in crate::commands) fn run(args: &CompareUnitArgs, printer: &Printer) -> Result<Outcome> {
     let mut line = String::new();
-    io::stdin().lock().read_line(&mut line).context("cannot read the job from stdin")?;
+    io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .context("cannot read the job from stdin")?;
     let job: Job = serde_json::from_str(&line)
         .context("this verb is started by `piggyback compare`, which tells it what to do")?;
     let device = piggyback::device::open(&args.device)?;

@@ -14,14 +14,22 @@ const COLUMNS: &str = "backbone,architecture,fingerprint,data,method,label,order
 /// A row for every data set of every unit that learned; empty fields where there is no number.
 pub(super) fn render(comparison: &Comparison, results: &Results) -> String {
     let mut csv = COLUMNS.to_owned();
-    let learning = comparison.units().iter().filter(|unit| unit.job.kind == Kind::Learn);
+    let learning = comparison
+        .units()
+        .iter()
+        .filter(|unit| unit.job.kind == Kind::Learn);
     for unit in learning {
         let Some(record) = results.get(&unit.job.identity) else {
             continue;
         };
         let names = unit.job.data.iter().map(|data| &data.name);
         for (position, (data, task)) in names.zip(&record.tasks).enumerate() {
-            let place = (unit.job.label.as_str(), unit.job.order, data.as_str(), position + 1);
+            let place = (
+                unit.job.label.as_str(),
+                unit.job.order,
+                data.as_str(),
+                position + 1,
+            );
             csv.push_str(&line(&unit.job.backbone.name, place, record, task));
         }
     }
@@ -41,7 +49,9 @@ fn line(
         record.backbone.architecture.clone(),
         record.backbone.fingerprint.clone(),
         data.to_owned(),
-        record.method.map_or_else(String::new, |method| method.to_string()),
+        record
+            .method
+            .map_or_else(String::new, |method| method.to_string()),
         label.to_owned(),
         order.map_or_else(String::new, |order| order.to_string()),
         position.to_string(),

@@ -24,7 +24,10 @@ pub(super) enum Block {
     Table(Table),
     Figure(Figure),
     /// Text to be shown as it is, under a heading that opens it.
-    Source { summary: String, text: String },
+    Source {
+        summary: String,
+        text: String,
+    },
 }
 
 pub(super) struct Table {
@@ -73,6 +76,16 @@ impl Column {
     }
 }
 
+impl Table {
+    /// The table without its note, unless `noted`.
+    pub(super) fn noted(self, noted: bool) -> Self {
+        Self {
+            note: self.note.filter(|_| noted),
+            ..self
+        }
+    }
+}
+
 impl Cell {
     pub(super) fn new(text: impl Into<String>) -> Self {
         Self {
@@ -89,11 +102,7 @@ impl Cell {
 
 impl Section {
     /// A section, unless it would be empty.
-    pub(super) fn of(
-        id: &'static str,
-        heading: &'static str,
-        blocks: Vec<Block>,
-    ) -> Option<Self> {
+    pub(super) fn of(id: &'static str, heading: &'static str, blocks: Vec<Block>) -> Option<Self> {
         (!blocks.is_empty()).then_some(Self {
             id,
             heading,

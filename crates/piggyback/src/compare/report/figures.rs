@@ -30,9 +30,14 @@ pub(super) struct Panel {
 pub(super) fn dots(title: &str, rows: &[Name], panels: &[Panel], unit: &str) -> String {
     const ROW: f64 = 25.0;
     const GAP: f64 = 26.0;
-    let longest = rows.iter().map(|row| text_width(&row.label, TEXT)).fold(0.0, f64::max);
+    let longest = rows
+        .iter()
+        .map(|row| text_width(&row.label, TEXT))
+        .fold(0.0, f64::max);
     let left = (longest + 18.0).clamp(90.0, 300.0);
-    let per_line = (((WIDTH - left) / 165.0) as usize).clamp(1, 5).min(panels.len().max(1));
+    let per_line = (((WIDTH - left) / 165.0) as usize)
+        .clamp(1, 5)
+        .min(panels.len().max(1));
     let lines = panels.len().div_ceil(per_line).max(1);
     let body = ROW * rows.len() as f64;
     let line_height = body + 72.0;
@@ -44,7 +49,13 @@ pub(super) fn dots(title: &str, rows: &[Name], panels: &[Panel], unit: &str) -> 
         for (index, row) in rows.iter().enumerate() {
             let y = top + ROW * (index as f64 + 0.5);
             let label = shortened(&row.label, name_width);
-            svg.label([left - 16.0, y + 4.5], Anchor::End, TEXT, Paint::Ink, &label);
+            svg.label(
+                [left - 16.0, y + 4.5],
+                Anchor::End,
+                TEXT,
+                Paint::Ink,
+                &label,
+            );
         }
         for (column, panel) in panels.iter().enumerate() {
             let x0 = left + (panel_width + GAP) * column as f64;
@@ -99,7 +110,10 @@ pub(super) fn dots(title: &str, rows: &[Name], panels: &[Panel], unit: &str) -> 
         }
     }
     let names: Vec<&str> = panels.iter().map(|panel| panel.title.as_str()).collect();
-    svg.finish(title, &format!("A dot for each method: {}", names.join(", ")))
+    svg.finish(
+        title,
+        &format!("A dot for each method: {}", names.join(", ")),
+    )
 }
 
 fn shortened(text: &str, characters: usize) -> String {
@@ -133,7 +147,12 @@ pub(super) fn frontier(title: &str, points: &[Point], x_title: &str, y_title: &s
     let y = |value: f64| top + height * (1.0 - value / largest);
     for number in 0..=count {
         let value = step * number as f64;
-        svg.line([left, y(value)], [left + width, y(value)], Paint::Faint, 1.0);
+        svg.line(
+            [left, y(value)],
+            [left + width, y(value)],
+            Paint::Faint,
+            1.0,
+        );
         let at = [left - 8.0, y(value) + 4.0];
         svg.label(at, Anchor::End, SMALL, Paint::Soft, &tick(value, step));
     }
@@ -145,15 +164,25 @@ pub(super) fn frontier(title: &str, points: &[Point], x_title: &str, y_title: &s
     let at = [left + width / 2.0, HEIGHT - 14.0];
     svg.label(at, Anchor::Middle, TEXT, Paint::Ink, x_title);
     svg.label([0.0, 18.0], Anchor::Start, TEXT, Paint::Ink, y_title);
-    let line: Vec<[f64; 2]> = lowest(points).into_iter().map(|[a, b]| [x(a), y(b)]).collect();
+    let line: Vec<[f64; 2]> = lowest(points)
+        .into_iter()
+        .map(|[a, b]| [x(a), y(b)])
+        .collect();
     if line.len() > 1 {
         svg.dashes(&line, Paint::Soft);
     }
-    let mut taken: Vec<[f64; 4]> =
-        points.iter().map(|p| [x(p.x) - 6.0, y(p.y) - 6.0, 12.0, 12.0]).collect();
+    let mut taken: Vec<[f64; 4]> = points
+        .iter()
+        .map(|p| [x(p.x) - 6.0, y(p.y) - 6.0, 12.0, 12.0])
+        .collect();
     for point in points {
         let [px, py] = [x(point.x), y(point.y)];
-        let note = format!("{}: {} , {:.2} %", point.name.label, plain(point.x), point.y);
+        let note = format!(
+            "{}: {} , {:.2} %",
+            point.name.label,
+            plain(point.x),
+            point.y
+        );
         svg.mark([px, py], point.name.series, &note.replace(" ,", ","));
         let wide = text_width(&point.name.label, SMALL);
         let places = [
@@ -183,8 +212,14 @@ pub(super) fn frontier(title: &str, points: &[Point], x_title: &str, y_title: &s
         let at = [px + place.1, py + place.2];
         svg.label(at, place.0, SMALL, Paint::Ink, &point.name.label);
     }
-    let names: Vec<&str> = points.iter().map(|point| point.name.label.as_str()).collect();
-    svg.finish(title, &format!("{y_title} against {x_title} of {}", names.join(", ")))
+    let names: Vec<&str> = points
+        .iter()
+        .map(|point| point.name.label.as_str())
+        .collect();
+    svg.finish(
+        title,
+        &format!("{y_title} against {x_title} of {}", names.join(", ")),
+    )
 }
 
 fn overlap(a: [f64; 4], b: [f64; 4]) -> bool {
@@ -204,7 +239,8 @@ fn lowest(points: &[Point]) -> Vec<[f64; 2]> {
     line
 }
 
-/// 1, 2 and 5 times powers of ten between two numbers.
+/// Round numbers between two: 1, 2 and 5 times powers of ten, or where these are too few, evenly
+/// spaced ones.
 fn round_numbers(least: f64, most: f64) -> Vec<f64> {
     let mut value = round_up(least);
     let mut numbers = Vec::new();
@@ -212,7 +248,13 @@ fn round_numbers(least: f64, most: f64) -> Vec<f64> {
         numbers.push(value);
         value = round_up(value * 1.01);
     }
-    numbers
+    if numbers.len() > 3 {
+        return numbers;
+    }
+    let step = round_up((most - least) / 6.0);
+    let first = (least / step).ceil() as usize;
+    let last = (most / step).floor() as usize;
+    (first..=last).map(|number| step * number as f64).collect()
 }
 
 fn plain(value: f64) -> String {
@@ -259,7 +301,12 @@ pub(super) fn lines(
     let height = legend + line_height * charts.len().div_ceil(per_line) as f64;
     let mut svg = Svg::new(WIDTH, height, Theme::Page);
     for (name, [x, y]) in names.iter().zip(places) {
-        svg.line([x, y - 4.0], [x + 20.0, y - 4.0], Paint::Series(name.series), 2.0);
+        svg.line(
+            [x, y - 4.0],
+            [x + 20.0, y - 4.0],
+            Paint::Series(name.series),
+            2.0,
+        );
         svg.mark([x + 10.0, y - 4.0], name.series, &name.label);
         svg.label([x + 26.0, y], Anchor::Start, SMALL, Paint::Ink, &name.label);
     }
@@ -289,11 +336,23 @@ pub(super) fn lines(
         }
         let bottom = top + CHART + 18.0;
         let [first, last] = &chart.ends;
-        svg.label([axis.left, bottom], Anchor::Start, SMALL, Paint::Soft, first);
+        svg.label(
+            [axis.left, bottom],
+            Anchor::Start,
+            SMALL,
+            Paint::Soft,
+            first,
+        );
         let right = axis.left + axis.width;
         svg.label([right, bottom], Anchor::End, SMALL, Paint::Soft, last);
         let middle = axis.left + axis.width / 2.0;
-        svg.label([middle, bottom + 16.0], Anchor::Middle, SMALL, Paint::Soft, x_title);
+        svg.label(
+            [middle, bottom + 16.0],
+            Anchor::Middle,
+            SMALL,
+            Paint::Soft,
+            x_title,
+        );
     }
     let shown: Vec<&str> = names.iter().map(|name| name.label.as_str()).collect();
     svg.finish(title, &format!("Lines of {}", shown.join(", ")))
@@ -338,6 +397,7 @@ mod tests {
         let svg = frontier("t", &points, "MB", "error");
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         assert_eq!(round_numbers(0.8, 12.0), [1.0, 2.0, 5.0, 10.0]);
+        assert_eq!(round_numbers(11.0, 19.0), [12.0, 14.0, 16.0, 18.0]);
         assert_eq!([0.02, 2.5, 300.0].map(plain), ["0.02", "2.5", "300"]);
     }
 

@@ -23,20 +23,31 @@ pub(super) fn render(document: &Document) -> String {
     }
     push("<dl class=\"facts\">\n");
     for (name, value) in &document.facts {
-        push(&format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escape(value)));
+        push(&format!(
+            "<div><dt>{name}</dt><dd>{}</dd></div>\n",
+            escape(value)
+        ));
     }
     push("</dl>\n");
     if let Some(warning) = &document.warning {
-        push(&format!("<p class=\"warning\" role=\"note\">{}</p>\n", escape(warning)));
+        push(&format!(
+            "<p class=\"warning\" role=\"note\">{}</p>\n",
+            escape(warning)
+        ));
     }
     push("</header>\n<nav aria-label=\"Sections\">\n<ul>\n");
     for section in &document.sections {
-        push(&format!("<li><a href=\"#{}\">{}</a></li>\n", section.id, section.heading));
+        push(&format!(
+            "<li><a href=\"#{}\">{}</a></li>\n",
+            section.id, section.heading
+        ));
     }
     push("</ul>\n</nav>\n<main>\n");
     for section in &document.sections {
         let (id, heading) = (section.id, section.heading);
-        push(&format!("<section aria-labelledby=\"{id}\">\n<h2 id=\"{id}\">{heading}</h2>\n"));
+        push(&format!(
+            "<section aria-labelledby=\"{id}\">\n<h2 id=\"{id}\">{heading}</h2>\n"
+        ));
         for block in &section.blocks {
             push(&self::block(block));
         }
@@ -51,8 +62,10 @@ fn block(block: &Block) -> String {
         Block::Heading(heading) => format!("<h3>{}</h3>\n", escape(heading)),
         Block::Paragraph(text) => format!("<p>{}</p>\n", escape(text)),
         Block::List(items) => {
-            let items: String =
-                items.iter().map(|item| format!("<li>{}</li>\n", escape(item))).collect();
+            let items: String = items
+                .iter()
+                .map(|item| format!("<li>{}</li>\n", escape(item)))
+                .collect();
             format!("<ul>\n{items}</ul>\n")
         }
         Block::Table(of) => table(of),

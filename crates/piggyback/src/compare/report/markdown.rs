@@ -5,9 +5,17 @@ use super::document::{Block, Cell, Document, Table};
 pub(super) fn render(document: &Document) -> String {
     let mut parts = vec![format!("# {}", text(&document.title))];
     parts.extend(document.about.as_deref().map(text));
-    let facts = document.facts.iter().map(|(name, value)| format!("- {name}: {}", text(value)));
+    let facts = document
+        .facts
+        .iter()
+        .map(|(name, value)| format!("- {name}: {}", text(value)));
     parts.push(facts.collect::<Vec<_>>().join("\n"));
-    parts.extend(document.warning.as_deref().map(|warning| format!("**{}**", text(warning))));
+    parts.extend(
+        document
+            .warning
+            .as_deref()
+            .map(|warning| format!("**{}**", text(warning))),
+    );
     for section in &document.sections {
         parts.push(format!("## {}", section.heading));
         parts.extend(section.blocks.iter().filter_map(block));
@@ -20,16 +28,30 @@ fn block(block: &Block) -> Option<String> {
         Block::Heading(heading) => Some(format!("### {}", text(heading))),
         Block::Paragraph(paragraph) => Some(text(paragraph)),
         Block::List(items) => {
-            let items: Vec<String> = items.iter().map(|item| format!("- {}", text(item))).collect();
+            let items: Vec<String> = items
+                .iter()
+                .map(|item| format!("- {}", text(item)))
+                .collect();
             Some(items.join("\n"))
         }
         Block::Table(of) => Some(table(of)),
         // The page has them.
         Block::Figure(_) => None,
-        Block::Source { summary, text: source } => {
-            let longest = source.split(|c| c != '`').map(str::len).max().unwrap_or_default();
+        Block::Source {
+            summary,
+            text: source,
+        } => {
+            let longest = source
+                .split(|c| c != '`')
+                .map(str::len)
+                .max()
+                .unwrap_or_default();
             let fence = "`".repeat(longest.max(2) + 1);
-            Some(format!("{}:\n\n{fence}toml\n{}\n{fence}", text(summary), source.trim_end()))
+            Some(format!(
+                "{}:\n\n{fence}toml\n{}\n{fence}",
+                text(summary),
+                source.trim_end()
+            ))
         }
     }
 }
@@ -37,7 +59,13 @@ fn block(block: &Block) -> Option<String> {
 fn table(table: &Table) -> String {
     let line = |cells: Vec<String>| format!("| {} |", cells.join(" | "));
     let mut lines = vec![format!("{}:", text(&table.caption)), String::new()];
-    lines.push(line(table.columns.iter().map(|column| cell(&column.name)).collect()));
+    lines.push(line(
+        table
+            .columns
+            .iter()
+            .map(|column| cell(&column.name))
+            .collect(),
+    ));
     let rule = |column: &super::document::Column| match column.is_number {
         true => "---:".to_owned(),
         false => "---".to_owned(),
@@ -99,7 +127,8 @@ mod tests {
             ]],
             note: None,
         });
-        let expected = "a\\*b:\n\n| x\\|y | error |\n| --- | ---: |\n| \\<b\\> | **1.00** (paper 2.00) |";
+        let expected =
+            "a\\*b:\n\n| x\\|y | error |\n| --- | ---: |\n| \\<b\\> | **1.00** (paper 2.00) |";
         assert_eq!(made, expected);
     }
 }

@@ -68,7 +68,14 @@ pub(super) fn rows<'a>(comparison: &'a Comparison, results: &'a Results) -> Vec<
         let mut series = 0;
         for method in &plan.methods {
             for order in method.orders(plan) {
-                rows.push(row(comparison, results, &backbone.name, method, order, series));
+                rows.push(row(
+                    comparison,
+                    results,
+                    &backbone.name,
+                    method,
+                    order,
+                    series,
+                ));
                 series += 1;
             }
         }
@@ -106,8 +113,7 @@ fn row<'a>(
     let first_seed = method.seeds(plan).first().copied();
     for unit in units {
         let job = &unit.job;
-        row.units_per_seed +=
-            usize::from(job.kind == Kind::Learn && Some(job.seed) == first_seed);
+        row.units_per_seed += usize::from(job.kind == Kind::Learn && Some(job.seed) == first_seed);
         let Some(record) = results.get(&job.identity) else {
             continue;
         };
@@ -129,46 +135,66 @@ fn row<'a>(
 impl<'a> Row<'a> {
     /// Top-1 errors on a data set, %.
     pub(super) fn top1(&self, data: usize) -> Option<Spread> {
-        let errors: Vec<f64> = self.cells[data].iter().map(|task| task.top1_error).collect();
+        let errors: Vec<f64> = self.cells[data]
+            .iter()
+            .map(|task| task.top1_error)
+            .collect();
         Spread::of(&errors)
     }
 
     /// Top-5 errors on a data set, %.
     pub(super) fn top5(&self, data: usize) -> Option<Spread> {
-        let errors: Vec<f64> = self.cells[data].iter().filter_map(|task| task.top5_error).collect();
+        let errors: Vec<f64> = self.cells[data]
+            .iter()
+            .filter_map(|task| task.top5_error)
+            .collect();
         Spread::of(&errors)
     }
 
     /// Zeros on a data set, %.
     pub(super) fn zeros(&self, data: usize) -> Option<Spread> {
-        let zeros = self.cells[data].iter().filter_map(|task| task.zeros_percent());
+        let zeros = self.cells[data]
+            .iter()
+            .filter_map(|task| task.zeros_percent());
         Spread::of(&zeros.collect::<Vec<f64>>())
     }
 
     /// Mean over data sets of the top-1 error, %, if all of them are there.
     pub(super) fn mean_error(&self) -> Option<f64> {
-        let errors: Option<Vec<f64>> =
-            (0..self.cells.len()).map(|data| Some(self.top1(data)?.mean)).collect();
+        let errors: Option<Vec<f64>> = (0..self.cells.len())
+            .map(|data| Some(self.top1(data)?.mean))
+            .collect();
         Spread::of(&errors?).map(|spread| spread.mean)
     }
 
     /// A number of every seed whose units are all done, on average.
     fn over_seeds(&self, of: impl Fn(&[&'a Record]) -> f64) -> Option<f64> {
-        let whole = self.records.values().filter(|records| records.len() == self.units_per_seed);
+        let whole = self
+            .records
+            .values()
+            .filter(|records| records.len() == self.units_per_seed);
         Spread::of(&whole.map(|records| of(records)).collect::<Vec<f64>>()).map(|s| s.mean)
     }
 
     /// Bytes of all files that answer for all tasks, the backbone's included where it is needed.
     pub(super) fn disk_bytes(&self) -> Option<f64> {
         self.over_seeds(|records| {
-            total(records, |record| record.file_bytes, |record| record.backbone.file_bytes)
+            total(
+                records,
+                |record| record.file_bytes,
+                |record| record.backbone.file_bytes,
+            )
         })
     }
 
     /// The same as the paper counts.
     pub(super) fn paper_bytes(&self) -> Option<f64> {
         self.over_seeds(|records| {
-            total(records, |record| record.paper_bytes, |record| record.backbone.paper_bytes)
+            total(
+                records,
+                |record| record.paper_bytes,
+                |record| record.backbone.paper_bytes,
+            )
         })
     }
 
@@ -187,9 +213,12 @@ impl<'a> Row<'a> {
     pub(super) fn paper(&self, comparison: &Comparison, data: usize) -> Vec<PaperNumber> {
         let of_paper = comparison.plan().data[data].paper;
         match (comparison.architecture(self.backbone), of_paper) {
-            (Some(architecture), Some(of_paper)) => {
-                paper::numbers(architecture, of_paper, self.method.method, self.variant(data))
-            }
+            (Some(architecture), Some(of_paper)) => paper::numbers(
+                architecture,
+                of_paper,
+                self.method.method,
+                self.variant(data),
+            ),
             _ => Vec::new(),
         }
     }
@@ -201,7 +230,11 @@ impl<'a> Row<'a> {
         }
         let settings = &self.cells[data].first()?.settings;
         let is = |key: &str, value: &str| settings.get(key).is_some_and(|found| found == value);
-        match (is("mask", "binary"), is("norm", "frozen"), is("norm", "task")) {
+        match (
+            is("mask", "binary"),
+            is("norm", "frozen"),
+            is("norm", "task"),
+        ) {
             (true, true, _) => Some(Variant::Plain),
             (true, _, true) => Some(Variant::TaskNorm),
             _ => None,
@@ -211,7 +244,10 @@ impl<'a> Row<'a> {
 
 fn total(records: &[&Record], own: fn(&Record) -> u64, backbone: fn(&Record) -> u64) -> f64 {
     let files: u64 = records.iter().map(|record| own(record)).sum();
-    let needed = records.iter().filter(|record| !record.standalone_for_all()).map(|r| backbone(r));
+    let needed = records
+        .iter()
+        .filter(|record| !record.standalone_for_all())
+        .map(|r| backbone(r));
     (files + needed.max().unwrap_or_default()) as f64
 }
 

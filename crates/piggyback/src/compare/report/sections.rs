@@ -15,21 +15,34 @@ pub(super) fn document(comparison: &Comparison, results: &Results, command: &str
     let all = rows(comparison, results);
     let missing = setup::missing(comparison, results);
     let (done, units, seconds) = setup::progress(comparison, results);
-    let mut seeds: Vec<u64> =
-        plan.methods.iter().flat_map(|method| method.seeds(plan)).copied().collect();
+    let mut seeds: Vec<u64> = plan
+        .methods
+        .iter()
+        .flat_map(|method| method.seeds(plan))
+        .copied()
+        .collect();
     seeds.sort_unstable();
     seeds.dedup();
     let joined = |items: Vec<String>| items.join(", ");
     let facts = vec![
-        ("Backbones", joined(plan.backbones.iter().map(|b| b.name.clone()).collect())),
-        ("Data sets", joined(plan.data.iter().map(|data| data.name.clone()).collect())),
+        (
+            "Backbones",
+            joined(plan.backbones.iter().map(|b| b.name.clone()).collect()),
+        ),
+        (
+            "Data sets",
+            joined(plan.data.iter().map(|data| data.name.clone()).collect()),
+        ),
         ("Methods", plan.methods.len().to_string()),
         ("Seeds", joined(seeds.iter().map(u64::to_string).collect())),
         ("Units done", format!("{done} of {units}")),
         ("Computing time", duration(seconds)),
         ("Program", joined(setup::programs(comparison, results))),
     ];
-    let facts = facts.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    let facts = facts
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .collect();
     let warning = (!missing.is_empty()).then(|| {
         format!(
             "This report is not complete: {} of {units} units are missing or failed. They are listed at \
@@ -41,18 +54,42 @@ pub(super) fn document(comparison: &Comparison, results: &Results, command: &str
         Section::of("errors", "Error", errors(comparison, &all)),
         Section::of("paper", "Beside the paper", beside_paper(comparison, &all)),
         Section::of("size", "Size", size(comparison, &all)),
-        Section::of("forgetting", "Order and forgetting", forgetting(comparison, &all)),
+        Section::of(
+            "forgetting",
+            "Order and forgetting",
+            forgetting(comparison, &all),
+        ),
         Section::of("zeros", "Zeros", zeros(comparison, &all)),
-        Section::of("batch-norm", "Batch norm: frozen or the task's", batch_norm(comparison, &all)),
-        Section::of("initialisation", "Initialisation", across(comparison, &all, true)),
-        Section::of("architectures", "Architectures", across(comparison, &all, false)),
+        Section::of(
+            "batch-norm",
+            "Batch norm: frozen or the task's",
+            batch_norm(comparison, &all),
+        ),
+        Section::of(
+            "initialisation",
+            "Initialisation",
+            across(comparison, &all, true),
+        ),
+        Section::of(
+            "architectures",
+            "Architectures",
+            across(comparison, &all, false),
+        ),
         Section::of("curves", "Learning curves", curves(comparison, &all)),
         Section::of("cost", "Time and memory", cost(&all)),
-        Section::of("setup", "What was compared", setup::blocks(comparison, results, command)),
-        Section::of("missing", "Missing or failed", match missing.is_empty() {
-            true => Vec::new(),
-            false => vec![Block::List(missing)],
-        }),
+        Section::of(
+            "setup",
+            "What was compared",
+            setup::blocks(comparison, results, command),
+        ),
+        Section::of(
+            "missing",
+            "Missing or failed",
+            match missing.is_empty() {
+                true => Vec::new(),
+                false => vec![Block::List(missing)],
+            },
+        ),
     ];
     Document {
         title: plan.title.clone(),
@@ -77,7 +114,9 @@ fn by_backbone<'a, 'b>(all: &'b [Row<'a>]) -> Vec<(Option<Block>, Vec<&'b Row<'a
     names.dedup();
     let several = names.len() > 1;
     let groups = names.into_iter().map(|name| {
-        let rows = all.iter().filter(|row| row.backbone == name && !row.records.is_empty());
+        let rows = all
+            .iter()
+            .filter(|row| row.backbone == name && !row.records.is_empty());
         let heading = several.then(|| Block::Heading(name.to_owned()));
         (heading, rows.collect::<Vec<_>>())
     });
@@ -111,16 +150,21 @@ fn error_panels(comparison: &Comparison, rows: &[&Row<'_>]) -> Vec<Panel> {
 fn errors(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
     let mut blocks = Vec::new();
     for (heading, rows) in by_backbone(all) {
+        // What holds for all backbones is said once.
+        let is_first = blocks.is_empty();
         blocks.extend(heading);
         let names: Vec<Name> = rows.iter().map(|row| name(row)).collect();
         let panels = error_panels(comparison, &rows);
         blocks.push(Block::Figure(Figure {
             svg: figures::dots("Error by method and data set", &names, &panels, " %"),
-            caption: "Top-1 error on test images by method and data set; every data set has a scale of \
+            caption:
+                "Top-1 error on test images by method and data set; every data set has a scale of \
                       its own. Whiskers are a standard deviation over seeds each way."
-                .into(),
+                    .into(),
         }));
-        blocks.push(Block::Table(tables::errors(comparison, &rows, all)));
+        blocks.push(Block::Table(
+            tables::errors(comparison, &rows, all).noted(is_first),
+        ));
         let top5 = [
             "Top-5 error on test images, %",
             "Data sets with more than five classes alone.",
@@ -132,7 +176,10 @@ fn errors(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
 }
 
 fn beside_paper(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
-    tables::beside_paper(comparison, all).map(Block::Table).into_iter().collect()
+    tables::beside_paper(comparison, all)
+        .map(Block::Table)
+        .into_iter()
+        .collect()
 }
 
 fn size(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
@@ -148,6 +195,7 @@ fn size(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
                 })
             })
             .collect();
+        let is_first = blocks.is_empty();
         blocks.extend(heading);
         if points.len() > 1 {
             blocks.push(Block::Figure(Figure {
@@ -157,12 +205,15 @@ fn size(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
                     "MB on disk per task, the backbone's share included",
                     "mean top-1 error over data sets, %",
                 ),
-                caption: "The lower and the further left, the better. Dashes join the methods that no \
+                caption:
+                    "The lower and the further left, the better. Dashes join the methods that no \
                           other beats in both; the scale of sizes is logarithmic."
-                    .into(),
+                        .into(),
             }));
         }
-        blocks.push(Block::Table(tables::sizes(comparison, &rows)));
+        blocks.push(Block::Table(
+            tables::sizes(comparison, &rows).noted(is_first),
+        ));
     }
     blocks
 }
@@ -173,7 +224,11 @@ fn forgetting(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
     }
     let mut blocks = Vec::new();
     for (heading, rows) in by_backbone(all) {
-        let ordered: Vec<&Row<'_>> = rows.iter().copied().filter(|row| row.order.is_some()).collect();
+        let ordered: Vec<&Row<'_>> = rows
+            .iter()
+            .copied()
+            .filter(|row| row.order.is_some())
+            .collect();
         let caption = [
             "Top-1 error by the order in which tasks were learned, %",
             "Columns are in the order of the plan: \"reverse\" learned the last of them first.",
@@ -200,7 +255,9 @@ fn zeros(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
             continue;
         };
         blocks.extend(heading);
-        let masked = rows.iter().find(|row| (0..row.cells.len()).any(|d| row.zeros(d).is_some()));
+        let masked = rows
+            .iter()
+            .find(|row| (0..row.cells.len()).any(|d| row.zeros(d).is_some()));
         blocks.extend(masked.map(|row| Block::Figure(zeros_per_layer(comparison, row))));
         blocks.push(Block::Table(table));
     }
@@ -217,8 +274,9 @@ fn zeros_per_layer(comparison: &Comparison, row: &Row<'_>) -> Figure {
         };
         let percent = |layer: usize| {
             let shares = tasks.iter().filter_map(|task| task.zeros.get(layer));
-            let shares: Vec<f64> =
-                shares.map(|l| 100.0 * l.zeros as f64 / l.weights.max(1) as f64).collect();
+            let shares: Vec<f64> = shares
+                .map(|l| 100.0 * l.zeros as f64 / l.weights.max(1) as f64)
+                .collect();
             Spread::of(&shares).map_or(0.0, |spread| spread.mean)
         };
         if let (Some(input), Some(output)) = (first.zeros.first(), first.zeros.last()) {
@@ -269,8 +327,11 @@ fn batch_norm(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
             }
             _ => false,
         };
-        let paired: Vec<&Row<'_>> =
-            rows.iter().copied().filter(|a| rows.iter().any(|b| pair(a, b))).collect();
+        let paired: Vec<&Row<'_>> = rows
+            .iter()
+            .copied()
+            .filter(|a| rows.iter().any(|b| pair(a, b)))
+            .collect();
         if paired.is_empty() {
             continue;
         }
@@ -291,8 +352,11 @@ fn batch_norm(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
 fn across(comparison: &Comparison, all: &[Row<'_>], of_one_architecture: bool) -> Vec<Block> {
     let plan = comparison.plan();
     let architecture = |row: &Row<'_>| comparison.architecture(row.backbone);
-    let architectures: BTreeSet<_> =
-        plan.backbones.iter().filter_map(|b| comparison.architecture(&b.name)).collect();
+    let architectures: BTreeSet<_> = plan
+        .backbones
+        .iter()
+        .filter_map(|b| comparison.architecture(&b.name))
+        .collect();
     let is_one = architectures.len() == 1;
     if plan.backbones.len() < 2 || is_one != of_one_architecture {
         return Vec::new();
@@ -317,7 +381,12 @@ fn across(comparison: &Comparison, all: &[Row<'_>], of_one_architecture: bool) -
             .collect();
         blocks.push(Block::Heading(method.label.clone()));
         blocks.push(Block::Figure(Figure {
-            svg: figures::dots(&method.label, &names, &error_panels(comparison, &rows), " %"),
+            svg: figures::dots(
+                &method.label,
+                &names,
+                &error_panels(comparison, &rows),
+                " %",
+            ),
             caption: match rows.first().and_then(|row| architecture(row)) {
                 Some(architecture) if of_one_architecture => format!(
                     "Top-1 error of {} on {architecture} with different initial weights.",
@@ -338,8 +407,11 @@ fn curves(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
         for (index, data) in comparison.plan().data.iter().enumerate() {
             let curves = rows.iter().filter_map(|row| {
                 let task = row.cells[index].first()?;
-                let values: Vec<f64> =
-                    task.epochs.iter().map(|epoch| epoch.validation_error).collect();
+                let values: Vec<f64> = task
+                    .epochs
+                    .iter()
+                    .map(|epoch| epoch.validation_error)
+                    .collect();
                 (values.len() > 1).then_some(Line {
                     series: row.series,
                     values,
@@ -360,9 +432,10 @@ fn curves(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
         blocks.extend(heading);
         blocks.push(Block::Figure(Figure {
             svg: figures::lines("Learning curves", &names, &charts, 2, ["epoch", " %"]),
-            caption: "Top-1 error on validation images after each epoch, of the first seed. A method's \
+            caption:
+                "Top-1 error on validation images after each epoch, of the first seed. A method's \
                       curve runs over its own number of epochs."
-                .into(),
+                    .into(),
         }));
     }
     blocks
@@ -371,8 +444,9 @@ fn curves(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
 fn cost(all: &[Row<'_>]) -> Vec<Block> {
     let mut blocks = Vec::new();
     for (heading, rows) in by_backbone(all) {
+        let is_first = blocks.is_empty();
         blocks.extend(heading);
-        blocks.push(Block::Table(tables::costs(&rows)));
+        blocks.push(Block::Table(tables::costs(&rows).noted(is_first)));
     }
     blocks
 }

@@ -11,7 +11,9 @@ use crate::compare::results::Results;
 /// The units that are not done, with the reason of those that failed.
 pub(super) fn missing(comparison: &Comparison, results: &Results) -> Vec<String> {
     let units = comparison.shard(None);
-    let open = units.into_iter().filter(|unit| results.get(&unit.job.identity).is_none());
+    let open = units
+        .into_iter()
+        .filter(|unit| results.get(&unit.job.identity).is_none());
     open.map(|unit| match results.failure(&unit.job) {
         Some(reason) => format!("{}: failed: {reason}", unit.job.title()),
         None => format!("{}: not run yet", unit.job.title()),
@@ -44,20 +46,24 @@ pub(super) fn blocks(comparison: &Comparison, results: &Results, command: &str) 
 
 fn data(comparison: &Comparison) -> Table {
     let plan = comparison.plan();
-    let lines = plan.data.iter().zip(comparison.data()).map(|(set, summary)| {
-        let validation = summary.validation_images;
-        vec![
-            Cell {
-                beside: set.paper.map(|paper| format!("the paper's {paper}")),
-                ..Cell::new(&set.name)
-            },
-            Cell::new(summary.classes.to_string()),
-            Cell::new(summary.train_images.to_string()),
-            Cell::new(validation.map_or("from training".into(), |images| images.to_string())),
-            Cell::new(summary.test_images.to_string()),
-            Cell::new(settings(&set.settings)),
-        ]
-    });
+    let lines = plan
+        .data
+        .iter()
+        .zip(comparison.data())
+        .map(|(set, summary)| {
+            let validation = summary.validation_images;
+            vec![
+                Cell {
+                    beside: set.paper.map(|paper| format!("the paper's {paper}")),
+                    ..Cell::new(&set.name)
+                },
+                Cell::new(summary.classes.to_string()),
+                Cell::new(summary.train_images.to_string()),
+                Cell::new(validation.map_or("from training".into(), |images| images.to_string())),
+                Cell::new(summary.test_images.to_string()),
+                Cell::new(settings(&set.settings)),
+            ]
+        });
     Table {
         caption: "Data sets, in their order".into(),
         columns: vec![
@@ -90,7 +96,9 @@ fn backbones(comparison: &Comparison, results: &Results) -> Table {
             Cell::new(&backbone.name),
             Cell::or_none(architecture.map(|architecture| architecture.name().to_owned())),
             Cell::new(from),
-            Cell::or_none(record.map(|record| record.backbone.fingerprint.chars().take(16).collect())),
+            Cell::or_none(
+                record.map(|record| record.backbone.fingerprint.chars().take(16).collect()),
+            ),
         ]
     });
     Table {
@@ -110,8 +118,12 @@ fn methods(comparison: &Comparison) -> Table {
     let plan = comparison.plan();
     let lines = plan.methods.iter().map(|method| {
         let seeds: Vec<String> = method.seeds(plan).iter().map(u64::to_string).collect();
-        let orders: Vec<String> =
-            method.orders(plan).into_iter().flatten().map(|order| order.to_string()).collect();
+        let orders: Vec<String> = method
+            .orders(plan)
+            .into_iter()
+            .flatten()
+            .map(|order| order.to_string())
+            .collect();
         vec![
             Cell::new(&method.label),
             Cell::new(method.method.to_string()),
@@ -144,8 +156,10 @@ fn settings(table: &toml::Table) -> String {
         toml::Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let pairs: Vec<String> =
-        table.iter().map(|(key, value)| format!("{key} = {}", plain(value))).collect();
+    let pairs: Vec<String> = table
+        .iter()
+        .map(|(key, value)| format!("{key} = {}", plain(value)))
+        .collect();
     match pairs.is_empty() {
         true => "the defaults".into(),
         false => pairs.join(", "),
@@ -155,8 +169,12 @@ fn settings(table: &toml::Table) -> String {
 /// How many units are done, of how many, and how many seconds they took.
 pub(super) fn progress(comparison: &Comparison, results: &Results) -> (usize, usize, f64) {
     let units = comparison.shard(None);
-    let done = units.iter().filter_map(|unit| results.get(&unit.job.identity));
-    let (count, seconds) = done.fold((0, 0.0), |(count, sum), record| (count + 1, sum + record.seconds));
+    let done = units
+        .iter()
+        .filter_map(|unit| results.get(&unit.job.identity));
+    let (count, seconds) = done.fold((0, 0.0), |(count, sum), record| {
+        (count + 1, sum + record.seconds)
+    });
     (count, units.len(), seconds)
 }
 

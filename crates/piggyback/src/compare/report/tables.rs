@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::document::{Cell, Column, NONE, Table};
 use super::rows::{Row, Spread, decathlon};
 use crate::compare::comparison::Comparison;
-use crate::compare::paper::{SIZES_VGG16, Variant, VISUAL_DECATHLON_SCORE};
-use crate::compare::record::{Kind, Record, TaskRecord};
+use crate::compare::paper::{SIZES_VGG16, VISUAL_DECATHLON_SCORE, Variant};
+use crate::compare::record::{Again, Kind, Record, TaskRecord};
 use crate::compare::results::Results;
 
 const MEGABYTE: f64 = 1e6;
@@ -25,8 +25,9 @@ pub(super) fn errors(comparison: &Comparison, rows: &[&Row<'_>], all: &[Row<'_>]
     if scored {
         columns.push(Column::number("Decathlon score"));
     }
-    let best: Vec<Option<f64>> =
-        (0..plan.data.len()).map(|data| lowest(rows.iter().filter_map(|r| r.top1(data)))).collect();
+    let best: Vec<Option<f64>> = (0..plan.data.len())
+        .map(|data| lowest(rows.iter().filter_map(|r| r.top1(data))))
+        .collect();
     let lines = rows.iter().zip(&scores).map(|(row, score)| {
         let mut cells = vec![Cell::new(&row.label)];
         for (data, best) in best.iter().enumerate() {
@@ -34,21 +35,26 @@ pub(super) fn errors(comparison: &Comparison, rows: &[&Row<'_>], all: &[Row<'_>]
             let paper = row.paper(comparison, data);
             cells.push(Cell {
                 is_best: spread.is_some_and(|spread| Some(spread.mean) == *best),
-                beside: paper.first().map(|number| format!("paper {:.2}", number.error)),
+                beside: paper
+                    .first()
+                    .map(|number| format!("paper {:.2}", number.error)),
                 ..Cell::or_none(spread.map(Spread::text))
             });
         }
         if several {
-            cells.push(Cell::or_none(row.mean_error().map(|mean| format!("{mean:.2}"))));
+            cells.push(Cell::or_none(
+                row.mean_error().map(|mean| format!("{mean:.2}")),
+            ));
         }
         if scored {
             cells.push(Cell::or_none(score.map(|score| format!("{score:.0}"))));
         }
         cells
     });
-    let mut note = "Mean and standard deviation over seeds, where there are several. The lowest mean of \
+    let mut note =
+        "Mean and standard deviation over seeds, where there are several. The lowest mean of \
                     a data set is printed bold."
-        .to_owned();
+            .to_owned();
     note.push_str(if scored {
         " Visual Decathlon score: the sum over data sets of 1000 · max(0, (2B − E) / 2B)², where E is the \
          error and B that of individual networks; 250 points for each data set are level with them."
@@ -87,12 +93,19 @@ pub(super) fn by_data(
         .filter(|&data| rows.iter().any(|row| of(row, data).is_some()))
         .collect();
     let mut columns = vec![Column::text("method")];
-    columns.extend(data.iter().map(|&index| Column::number(&plan.data[index].name)));
+    columns.extend(
+        data.iter()
+            .map(|&index| Column::number(&plan.data[index].name)),
+    );
     let lines: Vec<Vec<Cell>> = (rows.iter())
         .filter(|row| data.iter().any(|&index| of(row, index).is_some()))
         .map(|row| {
-            let cells = data.iter().map(|&index| Cell::or_none(of(row, index).map(Spread::text)));
-            std::iter::once(Cell::new(&row.label)).chain(cells).collect()
+            let cells = data
+                .iter()
+                .map(|&index| Cell::or_none(of(row, index).map(Spread::text)));
+            std::iter::once(Cell::new(&row.label))
+                .chain(cells)
+                .collect()
         })
         .collect();
     (!lines.is_empty()).then(|| Table {
@@ -114,12 +127,15 @@ pub(super) fn sizes(comparison: &Comparison, rows: &[&Row<'_>]) -> Table {
             .is_some_and(|architecture| architecture.name() == "vgg16")
             && row.variant(0) == Some(Variant::Plain)
             && tasks == 5;
-        let of_paper = SIZES_VGG16.iter().find(|(name, _)| *name == row.method.method.to_string());
+        let of_paper = SIZES_VGG16
+            .iter()
+            .find(|(name, _)| *name == row.method.method.to_string());
         vec![
             Cell::new(&row.label),
             Cell::or_none(disk.map(megabytes)),
             Cell {
-                beside: (of_paper.filter(|_| is_papers)).map(|(_, size)| format!("paper {size:.0}")),
+                beside: (of_paper.filter(|_| is_papers))
+                    .map(|(_, size)| format!("paper {size:.0}")),
                 ..Cell::or_none(paper.map(megabytes))
             },
             Cell::or_none(disk.map(|bytes| megabytes(bytes / tasks as f64))),
@@ -175,30 +191,25 @@ pub(super) fn costs(rows: &[&Row<'_>]) -> Table {
 pub(super) fn forgetting(rows: &[&Row<'_>]) -> Option<Table> {
     let mut lines = Vec::new();
     for row in rows {
-        let mut by_task: BTreeMap<&str, Vec<(f64, f64, bool)>> = BTreeMap::new();
-        let learned: Vec<&TaskRecord> =
-            row.records.values().flatten().flat_map(|record| &record.tasks).collect();
+        let mut by_task: BTreeMap<&str, Vec<&Again>> = BTreeMap::new();
         for again in &row.again {
-            let before = learned.iter().find(|task| task.data == again.data);
-            if let Some(before) = before {
-                by_task.entry(&again.data).or_default().push((
-                    before.top1_error,
-                    again.top1_error,
-                    again.identical,
-                ));
-            }
+            by_task.entry(&again.data).or_default().push(again);
         }
-        for (data, pairs) in by_task {
-            let most = pairs.iter().map(|(before, after, _)| after - before);
-            let most = most.max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or_default();
-            let identical = pairs.iter().filter(|(_, _, identical)| *identical).count();
+        for (data, measured) in by_task {
+            let changes = measured
+                .iter()
+                .map(|again| again.top1_error - again.first_top1_error);
+            let most = changes
+                .max_by(|a, b| a.abs().total_cmp(&b.abs()))
+                .unwrap_or_default();
+            let identical = measured.iter().filter(|again| again.identical).count();
             lines.push(vec![
                 Cell::new(&row.label),
                 Cell::new(data),
-                Cell::new(pairs.len().to_string()),
+                Cell::new(measured.len().to_string()),
                 // Without the sign of a negative zero.
                 Cell::new(format!("{:.2}", most + 0.0)),
-                Cell::new(format!("{identical} of {}", pairs.len())),
+                Cell::new(format!("{identical} of {}", measured.len())),
             ]);
         }
     }
@@ -274,7 +285,11 @@ pub(super) fn pretraining(comparison: &Comparison, results: &Results) -> Option<
             Some(vec![
                 Cell::new(&unit.job.backbone.name),
                 Cell::new(&record.backbone.architecture),
-                Cell::new(if task.is_some() { data } else { "none: random weights" }),
+                Cell::new(if task.is_some() {
+                    data
+                } else {
+                    "none: random weights"
+                }),
                 Cell::or_none(task.map(|task| task.epochs.len().to_string())),
                 error(|task| Some(task.top1_error)),
                 Cell::new(format!("{:.0}", record.seconds)),
