@@ -48,6 +48,8 @@
 //! | [`mask`] | scores and masks, on any Burn module |
 //! | [`own_network`] | task files of any Burn module |
 //! | [`preprocessing`] | how images are prepared where it is not left to the backbone |
+//! | [`method`] | the methods by name: masks, and what they are compared with |
+//! | [`artefact`] | the files that methods leave, whichever it was |
 //! | [`train`] | the training loop and its settings |
 //! | [`pretrain`] | networks trained from scratch, to be backbones |
 //! | [`mod@evaluate`] | errors per class, confusion |
@@ -83,6 +85,7 @@ extern crate self as piggyback;
 #[path = "../tests/library/support.rs"]
 mod golden;
 
+pub mod artefact;
 pub mod backbone;
 pub mod compare;
 pub mod data;
@@ -95,6 +98,7 @@ pub mod export;
 pub mod hub;
 pub mod mask;
 mod materialise;
+pub mod method;
 mod name;
 mod ops;
 pub mod own_network;
@@ -105,6 +109,7 @@ mod random;
 pub mod train;
 mod write;
 
+pub use artefact::Artefact;
 pub use backbone::Backbone;
 pub use engine::Engine;
 pub use error::{Error, Result};

@@ -7,6 +7,7 @@ use super::mask_rate::MaskRate;
 use crate::data::Augment;
 use crate::error::{Error, Result};
 use crate::mask::{MaskConfig, MaskKind, ScoreInit};
+use crate::method::MethodName;
 use crate::name::named;
 use crate::ops::GradientScaling;
 use crate::preprocessing::{
@@ -47,6 +48,18 @@ pub enum Schedule {
     Step,
     /// Half a cosine from the full rate to zero, step by step.
     Cosine,
+}
+
+impl Schedule {
+    /// The share of the full rate at `step` of `steps`, counted from 0.
+    pub(crate) fn share(self, step: usize, steps: usize) -> f64 {
+        let progress = step as f64 / steps as f64;
+        match self {
+            Self::Step if progress < 0.5 => 1.0,
+            Self::Step => 0.1,
+            Self::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
+        }
+    }
 }
 
 named!(
@@ -210,20 +223,8 @@ impl TrainConfig {
     ///
     /// The first setting out of its range, with the range.
     pub fn validate(&self) -> Result<()> {
-        let at_least = |setting: &str, value: usize, least: usize| match value < least {
-            true => Err(Error::setting(
-                setting,
-                format!("{value} is less than {least}"),
-            )),
-            false => Ok(()),
-        };
-        at_least("epochs", self.epochs, 1)?;
-        if self.epochs > MOST_EPOCHS {
-            let reason = format!("{} is more than {MOST_EPOCHS}", self.epochs);
-            return Err(Error::setting("epochs", reason));
-        }
-        // Batch statistics of one image would have no variance on a 1x1 map.
-        at_least("batch-size", self.batch_size, 2)?;
+        check_epochs("epochs", self.epochs)?;
+        check_batch_size(self.batch_size)?;
         self.preprocessing().validate()?;
         let rates = [
             ("lr-mask", self.lr_mask.resolve(1)),
@@ -231,10 +232,7 @@ impl TrainConfig {
             ("lr-head", self.lr_head),
         ];
         for (setting, rate) in rates {
-            if !(rate.is_finite() && rate >= 0.0) {
-                let reason = format!("{rate} is not a learning rate; give a number of 0 or more");
-                return Err(Error::setting(setting, reason));
-            }
+            check_rate(setting, rate)?;
         }
         for (setting, value) in [
             ("threshold", self.threshold),
@@ -248,23 +246,63 @@ impl TrainConfig {
             let reason = "a ternary mask negates weights below zero, so it cannot be negative";
             return Err(Error::setting("threshold", reason));
         }
-        if !(self.val_share > 0.0 && self.val_share < 1.0) {
-            let reason = format!("{} is not a share between 0 and 1", self.val_share);
-            return Err(Error::setting("val-share", reason));
-        }
+        check_share("val-share", self.val_share)?;
         Augment::preset(&self.augment)?;
         Ok(())
     }
 
-    /// The share of the full learning rates at `step` of `steps`, counted from 0.
-    pub(crate) fn rate_share(&self, step: usize, steps: usize) -> f64 {
-        let progress = step as f64 / steps as f64;
-        match self.schedule {
-            Schedule::Step if progress < 0.5 => 1.0,
-            Schedule::Step => 0.1,
-            Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
+    /// The method that these settings are of.
+    pub fn method(&self) -> MethodName {
+        match (&self.mask_layers, self.norm) {
+            (MaskLayers::None, NormMode::Frozen) => MethodName::ClassifierOnly,
+            (MaskLayers::None, NormMode::Task) => MethodName::NormOnly,
+            _ => MethodName::Piggyback,
         }
     }
+
+    /// The share of the full learning rates at `step` of `steps`, counted from 0.
+    pub(crate) fn rate_share(&self, step: usize, steps: usize) -> f64 {
+        self.schedule.share(step, steps)
+    }
+}
+
+/// Fails on a number of epochs that is no training.
+pub(crate) fn check_epochs(setting: &str, epochs: usize) -> Result<()> {
+    let reason = match epochs {
+        0 => "0 is less than 1".to_owned(),
+        1..=MOST_EPOCHS => return Ok(()),
+        _ => format!("{epochs} is more than {MOST_EPOCHS}"),
+    };
+    Err(Error::setting(setting, reason))
+}
+
+/// Fails on batches of one image: on a 1x1 map it would have no variance.
+pub(crate) fn check_batch_size(images: usize) -> Result<()> {
+    match images {
+        0 | 1 => Err(Error::setting(
+            "batch-size",
+            format!("{images} is less than 2"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Fails on what is no learning rate.
+pub(crate) fn check_rate(setting: &str, rate: f64) -> Result<()> {
+    if rate.is_finite() && rate >= 0.0 {
+        return Ok(());
+    }
+    let reason = format!("{rate} is not a learning rate; give a number of 0 or more");
+    Err(Error::setting(setting, reason))
+}
+
+/// Fails on a share that leaves nothing, or takes nothing.
+pub(crate) fn check_share(setting: &str, share: f64) -> Result<()> {
+    if share > 0.0 && share < 1.0 {
+        return Ok(());
+    }
+    let reason = format!("{share} is not a share between 0 and 1");
+    Err(Error::setting(setting, reason))
 }
 
 #[cfg(test)]

@@ -56,7 +56,13 @@ impl Method for Masks<'_> {
         self.about.backbone.fingerprint.to_string()
     }
 
-    fn logits(&self, network: &TaskNetwork, images: Tensor<4>, step: usize) -> Tensor<2> {
+    fn logits(
+        &self,
+        network: &TaskNetwork,
+        images: Tensor<4>,
+        _labels: &[u32],
+        step: usize,
+    ) -> Tensor<2> {
         network.forward_training(images, self.config.seed, step)
     }
 
@@ -82,15 +88,13 @@ impl Method for Masks<'_> {
         network.to_task(&self.about, &self.config)
     }
 
-    fn engine(&self, task: &TaskFile, name: &str) -> Result<Engine> {
-        Engine::new(self.backbone.clone()).with_task(name, task.clone())
+    fn engine(&self, task: &TaskFile, names: &[&str]) -> Result<Engine> {
+        task_engine(self.backbone, task, names)
     }
 
     fn describe(&self, record: &mut TrainingRecord, steps: usize) {
-        let precisions = (self.backbone.fingerprints().iter())
-            .map(|(precision, fingerprint)| (precision.to_string(), fingerprint.to_string().into()))
-            .collect::<serde_json::Map<_, _>>();
-        record.insert(PRECISIONS, precisions);
+        record_precisions(self.backbone, record);
+        record.insert("method", self.config.method().to_string());
         record.insert("lr-mask", self.config.lr_mask.resolve(steps));
     }
 
@@ -101,6 +105,23 @@ impl Method for Masks<'_> {
         let lr_mask = self.config.lr_mask.resolve(steps);
         format!("now lr-mask {lr_mask}, lr-norm {lr_norm}, lr-head {lr_head}")
     }
+}
+
+/// An engine that answers with `task` under each of `names`.
+fn task_engine(backbone: &Backbone, task: &TaskFile, names: &[&str]) -> Result<Engine> {
+    let mut engine = Engine::new(backbone.clone());
+    for name in names {
+        engine.add_task(*name, task.clone())?;
+    }
+    Ok(engine)
+}
+
+/// Notes which fingerprints the backbone's weights have in every precision.
+fn record_precisions(backbone: &Backbone, record: &mut TrainingRecord) {
+    let precisions = (backbone.fingerprints().iter())
+        .map(|(precision, fingerprint)| (precision.to_string(), fingerprint.to_string().into()))
+        .collect::<serde_json::Map<_, _>>();
+    record.insert(PRECISIONS, precisions);
 }
 
 impl Product for TaskFile {

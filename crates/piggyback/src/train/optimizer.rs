@@ -102,8 +102,24 @@ impl Sgd {
         gradients: &mut Gradients,
         rates: SgdRates,
     ) -> M {
+        self.step_within(module, gradients, rates, &|_| None)
+    }
+
+    /// [`step`](Self::step) for some numbers of a tensor only: where `within` of its name, flat, is 1
+    /// and not 0.
+    pub(crate) fn step_within<M: Module>(
+        &mut self,
+        module: M,
+        gradients: &mut Gradients,
+        rates: SgdRates,
+        within: &dyn Fn(&str) -> Option<Tensor<1>>,
+    ) -> M {
         self.steps += 1;
         move_tensors(module, gradients, &mut |name, rank, value, gradient| {
+            let gradient = match within(name) {
+                Some(within) => gradient * within,
+                None => gradient,
+            };
             let decays = rates.weight_decay > 0.0 && rank > 1;
             let gradient = match decays {
                 true => gradient + value.clone() * rates.weight_decay,
