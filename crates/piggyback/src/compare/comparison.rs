@@ -8,13 +8,14 @@ use serde_json::{Map, Value, json};
 
 use super::learn;
 use super::manifest::DataSummary;
-use super::method::{MethodName, Scope};
 use super::plan::{BackbonePlan, DataPlan, MethodPlan, Order, Plan};
 use super::record::Kind;
 use super::run::PRETRAINED_FILE;
+use super::scope::Scope;
 use super::unit::{self, Job, JobBackbone, JobData, Unit};
 use crate::backbone::{Architecture, Backbone, LoadOptions, StateDict};
 use crate::error::{Error, Result};
+use crate::method::MethodName;
 
 /// A plan whose networks and images are there.
 #[derive(Clone, Debug)]
@@ -216,8 +217,9 @@ impl Comparison {
         if order == Some(Order::Reverse) {
             sets.reverse();
         }
-        let groups: Vec<&[(DataPlan, DataSummary)]> = match method.method.scope() {
+        let groups: Vec<&[(DataPlan, DataSummary)]> = match Scope::of(method.method) {
             Scope::Each => sets.chunks(1).collect(),
+            Scope::Joint | Scope::Sequence => vec![&sets],
         };
         let mut learned = Vec::new();
         for group in groups {
@@ -243,15 +245,16 @@ impl Comparison {
         order: Option<Order>,
     ) -> Result<Unit, String> {
         let architecture = backbone.job.architecture;
+        learn::check_fit(method, architecture)?;
         let (mut data, mut total, mut parts) = (Vec::new(), 0.0, Vec::new());
         for (set, summary) in sets {
             let settings = learn::resolve(&self.plan, method, set, seed)?;
-            learn::check_fit(method, &settings, architecture)?;
             let number = |key: &str| settings.get(key).and_then(Value::as_u64);
             let side = number("image-size");
             let side = side.map_or(architecture.preprocessing().image_size, |side| side as u32);
-            let epochs = number("epochs").unwrap_or(1) as usize;
-            total += work(architecture, side, epochs * summary.train_images);
+            let epochs =
+                number("epochs").unwrap_or(1) + number("retrain-epochs").unwrap_or_default();
+            total += work(architecture, side, epochs as usize * summary.train_images);
             parts.push(json!({ "images": summary.manifest, "settings": settings }));
             data.push(JobData {
                 name: set.name.clone(),

@@ -1,20 +1,25 @@
 //! The seam to training: which settings a method takes, and how a unit of it is learned.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde_json::{Map, Value};
 use toml::Table;
 
-use super::method::MethodName;
 use super::plan::{DataPlan, MethodPlan, Plan, over};
-use super::record::{Measured, TaskRecord, paper_bytes, zeros};
+use super::record::{Again, Measured, TaskRecord, zeros};
 use super::run::size;
-use super::unit::Job;
+use super::scope::Scope;
+use super::sequence;
+use super::unit::{Job, JobData};
+use crate::artefact::Artefact;
 use crate::backbone::{Architecture, Backbone};
-use crate::data::ImageFolder;
+use crate::data::{DataSet, ImageFolder};
 use crate::error::{Error, Result};
+use crate::method::{Learner, MethodName, MethodSettings, Outcome};
 use crate::pretrain::PretrainConfig;
-use crate::train::{Recipe, RunOptions, TrainConfig, Trainer};
+use crate::train::Event;
 
 /// The settings that every method has, which plan and data sets may set for all of them.
 const COMMON: [&str; 10] = [
@@ -33,16 +38,27 @@ const COMMON: [&str; 10] = [
 /// What a unit of a method learned.
 pub(super) struct Learned {
     pub(super) tasks: Vec<TaskRecord>,
+    pub(super) again: Vec<Again>,
     pub(super) file_bytes: u64,
     pub(super) standalone: bool,
     pub(super) paper_bytes: u64,
+    pub(super) seconds: f64,
 }
 
-/// Name of the task file in the folder of a unit that writes one.
+/// Who may stop a unit, and who is told how it goes.
+pub(super) struct Controls<'a> {
+    pub(super) stop: Arc<AtomicBool>,
+    pub(super) observe: &'a mut dyn FnMut(&Event),
+}
+
+/// Name of the file in the folder of a unit that learned one task for a backbone.
 pub(super) const TASK_FILE: &str = "learned.task.safetensors";
+/// Name of the file in the folder of a unit that learned anything else.
+pub(super) const NETWORK_FILE: &str = "learned.safetensors";
 
 /// The settings of a method on a data set: those of its recipe, then of the plan, of the data set and
-/// of the method, each over the one before.
+/// of the method, each over the one before. Where a method learns all data sets at once, those of data
+/// sets do not count.
 pub(super) fn resolve(
     plan: &Plan,
     method: &MethodPlan,
@@ -54,25 +70,29 @@ pub(super) fn resolve(
     let in_method = |error: String| format!("method '{}': {error}", method.label);
     check_common(&plan.settings).map_err(in_plan)?;
     check_common(&data.settings).map_err(in_data)?;
-    if method.settings.contains_key("seed") {
-        return Err(in_method(
-            "settings: seed: the seeds of a method stand beside its settings: seeds = [0]".into(),
-        ));
+    check_own(method).map_err(in_method)?;
+    let is_joint = Scope::of(method.method) == Scope::Joint;
+    let mut settings = Table::new();
+    settings.extend(plan.settings.clone());
+    if !is_joint {
+        settings.extend(data.settings.clone());
     }
-    let base = TrainConfig {
-        seed,
-        ..TrainConfig::recipe(recipe(method).map_err(in_method)?)
-    };
-    let config = over(&base, &plan.settings).map_err(in_plan)?;
-    let config = over(&config, &data.settings).map_err(in_data)?;
-    let config = over(&config, &method.settings).map_err(in_method)?;
-    config.validate().map_err(|error| {
-        format!(
-            "method '{}' on data '{}': settings: {error}",
-            method.label, data.name
-        )
+    settings.extend(method.settings.clone());
+    let seed = i64::try_from(seed).map_err(|_| format!("the seed {seed} is too large"))?;
+    settings.insert("seed".into(), seed.into());
+    let whole = MethodSettings::from_table(Some(method.method), &settings)
+        .and_then(|settings| settings.to_table());
+    let whole = whole.map_err(|error| {
+        let place = match is_joint {
+            true => format!("method '{}'", method.label),
+            false => format!("method '{}' on data '{}'", method.label, data.name),
+        };
+        format!("{place}: settings: {error}")
     })?;
-    object(&config)
+    match serde_json::to_value(&whole) {
+        Ok(Value::Object(object)) => Ok(object),
+        _ => Err(in_method("settings: they are no table".into())),
+    }
 }
 
 /// The settings that `piggyback pretrain` would have.
@@ -82,54 +102,60 @@ pub(super) fn resolve_pretraining(settings: &Table) -> Result<PretrainConfig, St
     Ok(config)
 }
 
-fn recipe(method: &MethodPlan) -> Result<Recipe, String> {
-    let given = method.settings.get("recipe").map(|value| {
-        let recipe = value.clone().try_into::<Recipe>();
-        recipe.map_err(|error| format!("settings: recipe = {value}: {}", error.message()))
-    });
-    let given = given.transpose()?;
-    let fixed = match method.method {
-        MethodName::Piggyback => None,
-        MethodName::ClassifierOnly => Some(Recipe::ClassifierOnly),
-        MethodName::NormOnly => Some(Recipe::NormOnly),
-    };
-    match (fixed, given) {
-        (Some(_), Some(_)) => Err(format!(
-            "settings: recipe: {} is a recipe of its own; leave the key out",
-            method.method
-        )),
-        (Some(recipe), None) => Ok(recipe),
-        (None, Some(recipe @ (Recipe::NormOnly | Recipe::ClassifierOnly))) => Err(format!(
-            "settings: recipe: that is a method of its own; give method = \"{recipe}\""
-        )),
-        (None, given) => Ok(given.unwrap_or_default()),
-    }
-}
-
 fn check_common(settings: &Table) -> Result<(), String> {
-    match settings.keys().find(|key| !COMMON.contains(&key.as_str())) {
-        Some(key) => Err(format!(
-            "settings: unknown key '{key}'; for all methods can be set {}; others belong to the \
-             settings of a [[method]]",
-            COMMON.join(", ")
-        )),
-        None => Ok(()),
+    for (key, value) in settings {
+        if !COMMON.contains(&key.as_str()) {
+            return Err(format!(
+                "settings: unknown key '{key}'; for all methods can be set {}; others belong to the \
+                 settings of a [[method]]",
+                COMMON.join(", ")
+            ));
+        }
+        // All methods take these alike.
+        check_value(MethodName::Piggyback, key, value)?;
     }
+    Ok(())
 }
 
-fn object(config: &TrainConfig) -> Result<Map<String, Value>, String> {
-    match serde_json::to_value(config) {
-        Ok(Value::Object(object)) => Ok(object),
-        _ => Err("settings: they are no table".into()),
+fn check_own(method: &MethodPlan) -> Result<(), String> {
+    let known = MethodSettings::names(method.method);
+    for (key, value) in &method.settings {
+        match key.as_str() {
+            "seed" => {
+                return Err(
+                    "settings: seed: the seeds of a method stand beside its settings: seeds = [0]"
+                        .into(),
+                );
+            }
+            "last" if method.method == MethodName::Packnet => {
+                return Err(
+                    "settings: last: the order of the data sets says which task is the last; leave \
+                     the key out"
+                        .into(),
+                );
+            }
+            _ if !known.contains(key) => {
+                return Err(format!(
+                    "settings: unknown key '{key}'; {} has {}",
+                    method.method,
+                    known.join(", ")
+                ));
+            }
+            _ => check_value(method.method, key, value)?,
+        }
     }
+    Ok(())
+}
+
+fn check_value(method: MethodName, key: &str, value: &toml::Value) -> Result<(), String> {
+    MethodSettings::check(method, key, value).map_err(|reason| {
+        let reason = reason.replace('\n', ", ").replace('`', "'");
+        format!("settings: {key} = {value}: {reason}")
+    })
 }
 
 /// Whether a method can be used on an architecture at all.
-pub(super) fn check_fit(
-    method: &MethodPlan,
-    settings: &Map<String, Value>,
-    architecture: Architecture,
-) -> Result<(), String> {
+pub(super) fn check_fit(method: &MethodPlan, architecture: Architecture) -> Result<(), String> {
     if architecture.has_norms() {
         return Ok(());
     }
@@ -137,11 +163,7 @@ pub(super) fn check_fit(
     let reason = match method.method {
         MethodName::NormOnly => "has nothing to train there",
         _ if asked => "cannot have norm = \"task\"",
-        _ => {
-            return check_settings(settings)
-                .map(drop)
-                .map_err(|error| error.to_string());
-        }
+        _ => return Ok(()),
     };
     Err(format!(
         "method '{}' ({}) {reason}: {architecture} has no batch norms; take it out, or give a \
@@ -150,45 +172,122 @@ pub(super) fn check_fit(
     ))
 }
 
-fn check_settings(settings: &Map<String, Value>) -> Result<TrainConfig> {
-    let config: TrainConfig = serde_json::from_value(Value::Object(settings.clone()))
-        .map_err(|error| Error::setting("settings", error.to_string()))?;
-    config.validate()?;
-    Ok(config)
-}
-
 /// Learns what `job` says on `backbone`, in `folder`.
 pub(super) fn learn(
     job: &Job,
     backbone: &Backbone,
     folder: &Path,
-    options: RunOptions<'_>,
+    controls: Controls<'_>,
 ) -> Result<Learned> {
-    let [data] = &job.data[..] else {
-        return Err(Error::setting("unit", "it has not one data set"));
-    };
-    let images = ImageFolder::open(&data.path)?;
-    let config = check_settings(&data.settings)?;
-    let trained = Trainer::with_options(config, options).train(backbone, &images)?;
-    let path = folder.join(TASK_FILE);
-    trained.task.save(&path)?;
-    let file_bytes = size(&path)?;
-    let measured = Measured {
-        epochs: trained.epochs,
-        best_epoch: trained.best_epoch,
-        test: trained.test,
-        skipped: trained.skipped.len(),
-        training: Some(&trained.task.training),
-    };
-    let task = TaskRecord {
-        file_bytes: Some(file_bytes),
-        zeros: zeros(&trained.task),
-        ..TaskRecord::new(data, measured)?
-    };
-    Ok(Learned {
-        paper_bytes: paper_bytes(&trained.task),
-        standalone: false,
-        file_bytes,
-        tasks: vec![task],
+    let method = (job.method).ok_or_else(|| Error::setting("unit", "it has no method"))?;
+    match Scope::of(method) {
+        Scope::Sequence => sequence::learn(job, method, backbone, folder, controls),
+        Scope::Each | Scope::Joint => {
+            let sets = job
+                .data
+                .iter()
+                .map(data_set)
+                .collect::<Result<Vec<DataSet>>>()?;
+            let first = job
+                .data
+                .first()
+                .ok_or_else(|| Error::setting("unit", "it has no data"))?;
+            let learner = Learner::new(settings(method, &first.settings, false)?);
+            let outcome = learn_in(learner, folder, controls).learn(backbone, &sets)?;
+            let seconds = seconds(&outcome);
+            let file = match outcome.artefact.needs_backbone() {
+                true => TASK_FILE,
+                false => NETWORK_FILE,
+            };
+            let path = folder.join(file);
+            outcome.artefact.save(&path)?;
+            let file_bytes = size(&path)?;
+            Ok(Learned {
+                again: Vec::new(),
+                standalone: !outcome.artefact.needs_backbone(),
+                paper_bytes: outcome.artefact.paper_bits().div_ceil(8),
+                tasks: task_records(&job.data, outcome, file_bytes)?,
+                file_bytes,
+                seconds,
+            })
+        }
+    }
+}
+
+/// A data set under its name in the plan.
+pub(super) fn data_set(data: &JobData) -> Result<DataSet> {
+    Ok(DataSet {
+        name: data.name.clone(),
+        images: ImageFolder::open(&data.path)?,
     })
+}
+
+/// The settings that a unit records, as the method takes them.
+pub(super) fn settings(
+    method: MethodName,
+    recorded: &Map<String, Value>,
+    is_last: bool,
+) -> Result<MethodSettings> {
+    let mut table =
+        Table::try_from(recorded).map_err(|error| Error::setting("settings", error.to_string()))?;
+    if is_last {
+        table.insert("last".into(), true.into());
+    }
+    MethodSettings::from_table(Some(method), &table)
+}
+
+/// `learner` with its checkpoints in `folder`, from which it goes on.
+pub(super) fn learn_in<'a>(
+    learner: Learner<'a>,
+    folder: &Path,
+    controls: Controls<'a>,
+) -> Learner<'a> {
+    let Controls { stop, observe } = controls;
+    learner
+        .run_dir(folder)
+        .resume(true)
+        .stop_when(stop)
+        .observe(observe)
+}
+
+pub(super) fn seconds(outcome: &Outcome) -> f64 {
+    outcome.epochs.iter().map(|epoch| epoch.seconds).sum()
+}
+
+/// The records of the data sets that an outcome is of: `data` are all that it learned.
+pub(super) fn task_records(
+    data: &[JobData],
+    outcome: Outcome,
+    file_bytes: u64,
+) -> Result<Vec<TaskRecord>> {
+    let Outcome {
+        artefact,
+        epochs,
+        best_epoch,
+        tests,
+        skipped,
+    } = outcome;
+    let entries = artefact.tasks();
+    // Files of several tasks have those last that were learned last.
+    let entries = &entries[entries.len().saturating_sub(data.len())..];
+    let mut records = Vec::new();
+    for ((data, test), entry) in data.iter().zip(tests).zip(entries) {
+        let measured = Measured {
+            epochs: epochs.clone(),
+            best_epoch,
+            test,
+            skipped: skipped.len(),
+            training: entry.training,
+        };
+        let (file_bytes, zeros) = match &artefact {
+            Artefact::Task(task) => (Some(file_bytes), zeros(task)),
+            _ => (None, Vec::new()),
+        };
+        records.push(TaskRecord {
+            file_bytes,
+            zeros,
+            ..TaskRecord::new(data, measured)?
+        });
+    }
+    Ok(records)
 }

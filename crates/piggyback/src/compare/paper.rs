@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::method::MethodName;
 use crate::backbone::Architecture;
+use crate::method::MethodName;
 use crate::name::named;
 
 /// A data set of the paper.

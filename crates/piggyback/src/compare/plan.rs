@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use super::learn;
-use super::method::MethodName;
 use super::paper::PaperData;
+use super::scope::Scope;
 use crate::backbone::Architecture;
 use crate::error::{Error, Result};
+use crate::method::MethodName;
 use crate::name::named;
 
 /// A comparison: every method on every backbone and data set, once for each seed.
@@ -136,7 +137,7 @@ impl MethodPlan {
 
     /// The orders in which the method learns the tasks; `None` alone where it does not matter.
     pub fn orders(&self, plan: &Plan) -> Vec<Option<Order>> {
-        if !self.method.depends_on_order() {
+        if Scope::of(self.method) != Scope::Sequence {
             return vec![None];
         }
         let orders = self.orders.as_ref().unwrap_or(&plan.orders);
@@ -207,11 +208,18 @@ impl Plan {
         self.backbones.iter().try_for_each(BackbonePlan::check)?;
         self.methods.iter().try_for_each(MethodPlan::check)?;
         for method in &self.methods {
-            let depends = method.method.depends_on_order();
+            let depends = Scope::of(method.method) == Scope::Sequence;
             if method.orders.is_some() && !depends {
                 return Err(format!(
                     "method '{}': orders: {} does not depend on the order of tasks; leave the key out",
                     method.label, method.method
+                ));
+            }
+            if Scope::of(method.method) == Scope::Joint && self.data.len() < 2 {
+                return Err(format!(
+                    "method '{}': joint learns several data sets at once, and there is one; take it out, \
+                     or give more [[data]]",
+                    method.label
                 ));
             }
             for data in &self.data {
@@ -390,7 +398,7 @@ mod tests {
             (
                 "lr-head = 0.5",
                 "lr-neck = 0.5",
-                "settings: lr-neck = 0.5: unknown field",
+                "settings: unknown key 'lr-neck'; piggyback has ",
             ),
             (
                 "lr-head = 0.5",
@@ -402,7 +410,21 @@ mod tests {
                 "\"piggy\"",
                 "unknown variant 'piggy', expected one of",
             ),
-            ("\"piggyback\"", "\"norm-only\"", "recipe"),
+            (
+                "\"piggyback\"",
+                "\"individual\"",
+                "unknown key 'lr-head'; individual has",
+            ),
+            (
+                "\"piggyback\"",
+                "\"joint\"",
+                "joint learns several data sets at once",
+            ),
+            (
+                "method = \"piggyback\"",
+                "method = \"piggyback\"\norders = [\"reverse\"]",
+                "does not depend on the order",
+            ),
             ("label = \"Piggyback\"", "label = \" \"", "a label is empty"),
             ("path = \"mobilenet_v2.pth\"", "", "path is missing"),
         ];
@@ -440,5 +462,18 @@ mod tests {
             error.contains("there are no backbone: give a section [[backbone]]"),
             "{error}"
         );
+    }
+
+    /// Every plan of the workspace says what the program understands.
+    #[test]
+    fn the_plans_of_the_paper_are_plans() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plans");
+        let mut outputs = BTreeSet::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let plan = Plan::open(&path).unwrap_or_else(|error| panic!("{error}"));
+            assert!(outputs.insert(plan.output), "{}", path.display());
+        }
+        assert!(outputs.len() >= 10);
     }
 }

@@ -4,11 +4,11 @@ use piggyback_task::{TaskFile, TrainingRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::method::MethodName;
 use super::plan::Order;
 use super::unit::JobData;
 use crate::error::{Error, Result};
 use crate::evaluate::Evaluation;
+use crate::method::MethodName;
 use crate::plot;
 use crate::train::EpochMetrics;
 
@@ -194,6 +194,12 @@ impl TaskRecord {
         })
     }
 
+    /// Whether images that could not be read were left out instead of ending it.
+    pub(super) fn skips_bad(&self) -> bool {
+        let skip_bad = self.settings.get("skip-bad").and_then(Value::as_bool);
+        skip_bad.unwrap_or_default()
+    }
+
     /// Share of the masked weights that are zeroed, %; none without masks.
     pub fn zeros_percent(&self) -> Option<f64> {
         let sum = |of: fn(&LayerZeros) -> u64| self.zeros.iter().map(of).sum::<u64>();
@@ -213,20 +219,6 @@ pub(super) fn zeros(task: &TaskFile) -> Vec<LayerZeros> {
         .collect();
     layers.sort_by(|a, b| plot::natural(&a.layer).cmp(&plot::natural(&b.layer)));
     layers
-}
-
-/// What a task file adds to its backbone as the paper counts: a bit for each masked weight (two for
-/// ternary masks) and 32 for each value of batch norms; heads are not counted.
-pub(super) fn paper_bytes(task: &TaskFile) -> u64 {
-    let masks = task.masks.values().map(|mask| {
-        let planes = 1 + u64::from(mask.sign().is_some());
-        (mask.keep().len() as u64 * planes).div_ceil(8)
-    });
-    let norms = task
-        .norms
-        .values()
-        .map(|values| 4 * values.data().len() as u64);
-    masks.sum::<u64>() + norms.sum::<u64>()
 }
 
 impl Again {

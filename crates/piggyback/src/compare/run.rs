@@ -8,17 +8,18 @@ use std::time::Instant;
 use burn::tensor::Device;
 use piggyback_task::TaskFile;
 
-use super::learn::{self, Learned};
+use super::learn::{self, Controls, Learned};
 use super::record::{Again, BackboneRecord, Kind, Measured, RESULTS_VERSION, Record, TaskRecord};
 use super::results;
 use super::unit::{Job, folder};
+use crate::artefact::paper_bits_of_network;
 use crate::backbone::{Backbone, LoadOptions, StateDict, convert};
 use crate::data::ImageFolder;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateConfig, evaluate_until};
 use crate::pretrain::Pretrainer;
-use crate::train::{Event, RunOptions};
+use crate::train::Event;
 
 /// Name of the network in the folder of a unit that pretrains one.
 pub(super) const PRETRAINED_FILE: &str = "backbone.safetensors";
@@ -32,36 +33,37 @@ pub fn run(
     job: &Job,
     device: &Device,
     stop: Arc<AtomicBool>,
-    observe: impl FnMut(&Event),
+    mut observe: impl FnMut(&Event),
 ) -> Result<Record> {
     let folder = job.folder();
     std::fs::create_dir_all(&folder).map_err(|source| Error::write(&folder, source))?;
-    let options = RunOptions {
-        run_dir: Some(folder.clone()),
-        resume: true,
-        stop: stop.clone(),
-        observe: Box::new(observe),
+    let controls = Controls {
+        stop,
+        observe: &mut observe,
     };
     let record = match job.kind {
-        Kind::Pretrain => pretrain(job, &folder, device, options)?,
+        Kind::Pretrain => pretrain(job, &folder, device, controls)?,
         Kind::Learn => {
             let (backbone, about) = open_backbone(job, device)?;
             let Learned {
                 tasks,
+                again,
                 file_bytes,
                 standalone,
                 paper_bytes,
-            } = learn::learn(job, &backbone, &folder, options)?;
+                seconds,
+            } = learn::learn(job, &backbone, &folder, controls)?;
             Record {
+                tasks,
+                again,
                 file_bytes,
                 standalone,
                 paper_bytes,
-                seconds: tasks.iter().map(training_seconds).sum(),
-                tasks,
+                seconds,
                 ..empty(job, about)
             }
         }
-        Kind::Together => together(job, device, options)?,
+        Kind::Together => together(job, device, controls)?,
     };
     results::keep(job, &record)?;
     Ok(record)
@@ -105,13 +107,12 @@ fn open_backbone(job: &Job, device: &Device) -> Result<(Backbone, BackboneRecord
 
 fn about(job: &Job, fingerprint: String, path: &Path) -> Result<BackboneRecord> {
     let architecture = job.backbone.architecture;
-    let values = |tensor: &crate::backbone::NamedTensor| tensor.shape.iter().product::<usize>();
     Ok(BackboneRecord {
         name: job.backbone.name.clone(),
         architecture: architecture.name().to_owned(),
         fingerprint,
         file_bytes: size(path)?,
-        paper_bytes: 4 * architecture.tensors().iter().map(values).sum::<usize>() as u64,
+        paper_bytes: paper_bits_of_network(architecture) / 8,
     })
 }
 
@@ -120,12 +121,14 @@ pub(super) fn size(path: &Path) -> Result<u64> {
     Ok(metadata.len())
 }
 
-fn pretrain(job: &Job, folder: &Path, device: &Device, options: RunOptions<'_>) -> Result<Record> {
+fn pretrain(job: &Job, folder: &Path, device: &Device, controls: Controls<'_>) -> Result<Record> {
     let ([data], Some(config)) = (&job.data[..], &job.pretrain) else {
         return Err(Error::setting("unit", "it says not what to pretrain"));
     };
     let images = ImageFolder::open(&data.path)?;
-    let pretrained = Pretrainer::with_options(config.clone(), options).pretrain(
+    let Controls { stop, observe } = controls;
+    let pretrainer = Pretrainer::new(config.clone()).run_dir(folder).resume(true);
+    let pretrained = pretrainer.stop_when(stop).observe(observe).pretrain(
         job.backbone.architecture,
         &images,
         device,
@@ -158,10 +161,8 @@ fn pretrain(job: &Job, folder: &Path, device: &Device, options: RunOptions<'_>) 
 }
 
 /// Loads the tasks of earlier units into one engine and measures each again.
-fn together(job: &Job, device: &Device, options: RunOptions<'_>) -> Result<Record> {
-    let RunOptions {
-        stop, mut observe, ..
-    } = options;
+fn together(job: &Job, device: &Device, controls: Controls<'_>) -> Result<Record> {
+    let Controls { stop, observe } = controls;
     let started = Instant::now();
     let (backbone, about) = open_backbone(job, device)?;
     let mut engine = Engine::new(backbone);
@@ -191,12 +192,8 @@ fn together(job: &Job, device: &Device, options: RunOptions<'_>) -> Result<Recor
             });
             !stop.load(Ordering::Relaxed)
         };
-        let skip_bad = task
-            .settings
-            .get("skip-bad")
-            .and_then(|value| value.as_bool());
         let config = EvaluateConfig {
-            skip_bad: skip_bad.unwrap_or_default(),
+            skip_bad: task.skips_bad(),
             ..EvaluateConfig::default()
         };
         let now = evaluate_until(&engine, &task.data, samples, &config, &mut go_on)?;

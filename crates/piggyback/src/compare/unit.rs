@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::method::MethodName;
 use super::plan::Order;
 use super::record::{Kind, RESULTS_VERSION};
 use crate::backbone::Architecture;
 use crate::error::{Error, Result};
+use crate::method::MethodName;
 use crate::pretrain::PretrainConfig;
 
 /// Digits of an identity that name a unit's folder and stand in messages.

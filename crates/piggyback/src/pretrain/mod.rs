@@ -76,10 +76,6 @@ impl<'a> Pretrainer<'a> {
         }
     }
 
-    pub(crate) fn with_options(config: PretrainConfig, options: RunOptions<'a>) -> Self {
-        Self { config, options }
-    }
-
     /// Keeps settings, metrics, curves and checkpoints in this folder, which is made if needed.
     #[must_use]
     pub fn run_dir(mut self, folder: impl Into<PathBuf>) -> Self {

@@ -18,40 +18,34 @@ pub(super) fn render(document: &Document) -> String {
     );
     for section in &document.sections {
         parts.push(format!("## {}", section.heading));
-        parts.extend(section.blocks.iter().filter_map(block));
+        parts.extend(section.blocks.iter().map(block));
     }
     parts.join("\n\n") + "\n"
 }
 
-fn block(block: &Block) -> Option<String> {
+fn block(block: &Block) -> String {
     match block {
-        Block::Heading(heading) => Some(format!("### {}", text(heading))),
-        Block::Paragraph(paragraph) => Some(text(paragraph)),
+        Block::Heading(heading) => format!("### {}", text(heading)),
+        Block::Paragraph(paragraph) => text(paragraph),
         Block::List(items) => {
             let items: Vec<String> = items
                 .iter()
                 .map(|item| format!("- {}", text(item)))
                 .collect();
-            Some(items.join("\n"))
+            items.join("\n")
         }
-        Block::Table(of) => Some(table(of)),
-        // The page has them.
-        Block::Figure(_) => None,
+        Block::Table(of) => table(of),
+        Block::Figure(figure) => {
+            format!("*Figure, in report.html:* {}", text(&figure.caption))
+        }
         Block::Source {
             summary,
             text: source,
         } => {
-            let longest = source
-                .split(|c| c != '`')
-                .map(str::len)
-                .max()
-                .unwrap_or_default();
-            let fence = "`".repeat(longest.max(2) + 1);
-            Some(format!(
-                "{}:\n\n{fence}toml\n{}\n{fence}",
-                text(summary),
-                source.trim_end()
-            ))
+            let runs = source.split(|c| c != '`').map(str::len);
+            let fence = "`".repeat(runs.max().unwrap_or_default().max(2) + 1);
+            let source = source.trim_end();
+            format!("{}:\n\n{fence}toml\n{source}\n{fence}", text(summary))
         }
     }
 }

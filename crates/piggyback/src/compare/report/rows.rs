@@ -3,14 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::compare::comparison::Comparison;
-use crate::compare::method::MethodName;
 use crate::compare::paper::{self, PaperNumber, Variant};
 use crate::compare::plan::{MethodPlan, Order};
 use crate::compare::record::{Again, Kind, Record, TaskRecord};
 use crate::compare::results::Results;
-
-/// Name of the method that the Visual Decathlon score measures by.
-const BASELINE: &str = "individual";
+use crate::method::MethodName;
 
 /// Mean and spread of numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -230,8 +227,14 @@ impl<'a> Row<'a> {
         }
         let settings = &self.cells[data].first()?.settings;
         let is = |key: &str, value: &str| settings.get(key).is_some_and(|found| found == value);
+        // What the paper did not have is no variant of its.
+        let is_papers = settings.iter().all(|(key, value)| match key.as_str() {
+            "affine" => value.as_bool() == Some(false),
+            "drift" => value.as_f64() == Some(0.0),
+            _ => true,
+        });
         match (
-            is("mask", "binary"),
+            is_papers && is("mask", "binary"),
             is("norm", "frozen"),
             is("norm", "task"),
         ) {
@@ -264,7 +267,7 @@ impl Record {
 /// (Rebuffi et al., NeurIPS 2017).
 pub(super) fn decathlon(rows: &[Row<'_>], row: &Row<'_>) -> Option<f64> {
     let baseline = rows.iter().find(|other| {
-        other.backbone == row.backbone && other.method.method.to_string() == BASELINE
+        other.backbone == row.backbone && other.method.method == MethodName::Individual
     })?;
     let mut score = 0.0;
     for data in 0..row.cells.len() {

@@ -7,8 +7,8 @@ use super::figures::{self, Dot, Line, Lines, Name, Panel, Point};
 use super::rows::{Row, Spread, rows};
 use super::{setup, tables};
 use crate::compare::comparison::Comparison;
-use crate::compare::method::MethodName;
 use crate::compare::results::Results;
+use crate::method::MethodName;
 
 pub(super) fn document(comparison: &Comparison, results: &Results, command: &str) -> Document {
     let plan = comparison.plan();
