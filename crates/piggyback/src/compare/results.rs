@@ -75,6 +75,9 @@ fn check_format(path: &Path, value: &Value) -> Result<()> {
     Ok(())
 }
 
+/// What is no record: the number of its line, counted from 1, and the line.
+type BrokenLine = (usize, String);
+
 /// The results of a comparison on disk.
 #[derive(Debug)]
 pub struct Results {
@@ -179,7 +182,7 @@ impl Results {
     }
 
     /// The records of the file, and what is none of them with the number of its line.
-    fn parse(&self) -> Result<(Vec<Record>, Vec<(usize, String)>)> {
+    fn parse(&self) -> Result<(Vec<Record>, Vec<BrokenLine>)> {
         let path = self.path();
         let text = match fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),

@@ -185,21 +185,16 @@ pub(super) fn frontier(title: &str, points: &[Point], x_title: &str, y_title: &s
         );
         svg.mark([px, py], point.name.series, &note.replace(" ,", ","));
         let wide = text_width(&point.name.label, SMALL);
-        let places = [
-            (Anchor::Start, 10.0, 4.0),
-            (Anchor::Start, 8.0, -9.0),
-            (Anchor::Start, 8.0, 17.0),
-            (Anchor::End, -10.0, 4.0),
-            (Anchor::End, -8.0, -9.0),
-            (Anchor::End, -8.0, 17.0),
-            (Anchor::Middle, 0.0, -24.0),
-            (Anchor::Middle, 0.0, 30.0),
-        ];
+        // Beside the point; farther up and down where others are in the way.
+        let heights = [4.0, -9.0, 17.0, -22.0, 30.0, -35.0, 43.0, -48.0, 56.0];
+        let places: Vec<(Anchor, f64, f64)> = (heights.into_iter())
+            .flat_map(|dy| [(Anchor::Start, 10.0, dy), (Anchor::End, -10.0, dy)])
+            .collect();
         let area = |(anchor, dx, dy): (Anchor, f64, f64)| {
             let start = match anchor {
                 Anchor::Start => px + dx,
-                Anchor::Middle => px + dx - wide / 2.0,
                 Anchor::End => px + dx - wide,
+                Anchor::Middle => px + dx - wide / 2.0,
             };
             [start, py + dy - 11.0, wide, 14.0]
         };
@@ -207,9 +202,12 @@ pub(super) fn frontier(title: &str, points: &[Point], x_title: &str, y_title: &s
             let own = area(*place);
             own[0] >= left && own[0] + own[2] <= WIDTH && !taken.iter().any(|o| overlap(own, *o))
         };
-        let place = places.into_iter().find(free).unwrap_or(places[0]);
+        let place = places.iter().copied().find(free).unwrap_or(places[0]);
         taken.push(area(place));
         let at = [px + place.1, py + place.2];
+        if !(-10.0..=20.0).contains(&place.2) {
+            svg.line([px, py], [at[0], at[1] - 4.0], Paint::Soft, 0.75);
+        }
         svg.label(at, place.0, SMALL, Paint::Ink, &point.name.label);
     }
     let names: Vec<&str> = points

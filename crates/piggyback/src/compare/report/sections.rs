@@ -255,9 +255,15 @@ fn zeros(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
             continue;
         };
         blocks.extend(heading);
-        let masked = rows
+        // Of several methods the first that masks anything out.
+        let most = |row: &&&Row<'_>| {
+            let zeros = (0..row.cells.len()).filter_map(|data| row.zeros(data));
+            zeros.map(|spread| spread.mean).reduce(f64::max)
+        };
+        let masked = (rows
             .iter()
-            .find(|row| (0..row.cells.len()).any(|d| row.zeros(d).is_some()));
+            .find(|row| most(row).is_some_and(|most| most > 0.0)))
+        .or_else(|| rows.iter().find(|row| most(row).is_some()));
         blocks.extend(masked.map(|row| Block::Figure(zeros_per_layer(comparison, row))));
         blocks.push(Block::Table(table));
     }
