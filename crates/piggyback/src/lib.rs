@@ -87,6 +87,7 @@ mod golden;
 pub mod artefact;
 pub mod backbone;
 pub mod data;
+mod delta;
 pub mod device;
 pub mod engine;
 pub mod error;
