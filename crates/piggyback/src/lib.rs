@@ -89,6 +89,7 @@ pub mod artefact;
 pub mod backbone;
 pub mod compare;
 pub mod data;
+mod delta;
 pub mod device;
 pub mod engine;
 pub mod error;

@@ -117,6 +117,7 @@ impl Artefact {
             Self::Task(task) => of_tasks.and_then(recorded).or_else(|| {
                 // Files of before methods were recorded.
                 Some(match (task.masks.is_empty(), task.norms.is_empty()) {
+                    _ if !task.deltas.is_empty() => MethodName::Bitdelta,
                     (true, true) => MethodName::ClassifierOnly,
                     (true, false) => MethodName::NormOnly,
                     _ => MethodName::Piggyback,

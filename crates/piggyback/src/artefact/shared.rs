@@ -143,6 +143,17 @@ impl SharedNetwork {
         })
     }
 
+    /// The owner of each weight of every tensor that owners share, in row-major order; see
+    /// [`owned`](Self::owned) for their numbers. Empty where all tasks use all weights.
+    pub fn owners(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.owners
+    }
+
+    /// The numbers of a tensor of the network, in row-major order.
+    pub fn weight(&self, name: &str) -> Option<Vec<f32>> {
+        self.tensors.get(name).map(StoredTensor::to_f32)
+    }
+
     /// How many weights each owner has, by its number: 0 is nobody, 1 the backbone, `i + 2` task `i`.
     pub fn owned(&self) -> BTreeMap<u8, u64> {
         let mut counts = BTreeMap::new();
@@ -218,7 +229,11 @@ impl SharedNetwork {
     }
 
     /// The digest that its file has, 64 hexadecimal digits.
-    pub(crate) fn digest(&self) -> Result<String> {
+    ///
+    /// # Errors
+    ///
+    /// A training record that cannot be written.
+    pub fn digest(&self) -> Result<String> {
         Ok(digest(&self.content()?, &self.parts()))
     }
 

@@ -44,12 +44,17 @@ fn bits_to_tell(count: u64) -> u64 {
 fn of_task(task: &TaskFile) -> u64 {
     let masks = task.masks.values().map(of_mask).sum::<u64>();
     let floats = |values: &Values| FLOAT_BITS * values.data().len() as u64;
-    masks + task.norms.values().map(floats).sum::<u64>()
+    let deltas = task.deltas.values();
+    let deltas = deltas
+        .map(|delta| delta.up().len() as u64 + FLOAT_BITS)
+        .sum::<u64>();
+    masks + deltas + task.norms.values().map(floats).sum::<u64>()
 }
 
 fn of_mask(mask: &Mask) -> u64 {
     let planes = 1 + u64::from(mask.sign().is_some());
-    planes * mask.keep().len() as u64
+    let factors = mask.affine().map_or(0, |factors| factors.len() as u64);
+    planes * mask.keep().len() as u64 + FLOAT_BITS * factors
 }
 
 #[cfg(test)]

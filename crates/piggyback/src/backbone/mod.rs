@@ -479,6 +479,12 @@ pub(crate) fn recognise(state: &StateDict, wanted: Option<Architecture>) -> Resu
     {
         return problem("is a task file; give the checkpoint of its backbone".into());
     }
+    if state.tensors.contains_key("head.0.weight") {
+        return problem(
+            "is a file of tasks that share a network, which is no backbone; give it with --task"
+                .into(),
+        );
+    }
     let candidates = wanted.map_or(Architecture::ALL.to_vec(), |architecture| {
         vec![architecture]
     });

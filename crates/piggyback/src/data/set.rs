@@ -20,13 +20,17 @@ impl DataSet {
     /// As [`ImageFolder::open`].
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, Error> {
         let dir = dir.as_ref();
-        let images = ImageFolder::open(dir)?;
+        Ok(Self {
+            name: Self::name_of(dir),
+            images: ImageFolder::open(dir)?,
+        })
+    }
+
+    /// The name that a folder gives.
+    pub fn name_of(dir: &Path) -> String {
         // `.` and `..` have no name of their own.
         let real = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
         let name = dir.file_name().or(real.file_name()).unwrap_or_default();
-        Ok(Self {
-            name: name.to_string_lossy().into_owned(),
-            images,
-        })
+        name.to_string_lossy().into_owned()
     }
 }

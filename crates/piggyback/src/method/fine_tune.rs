@@ -15,6 +15,7 @@ use crate::preprocessing::{
 use crate::train::{
     Learned, Method, Product, Recipe, RunOptions, RunSettings, Schedule, Sgd, SgdRates,
     TaskNetwork, check_batch_size, check_epochs, check_rate, check_share, cross_entropy, learn,
+    record_precisions,
 };
 
 /// The settings of learning all weights, from a backbone's on: SGD at one rate.
@@ -269,6 +270,7 @@ impl<K: Keep> Method for FineTune<'_, K> {
 /// Notes the method and the backbone that a network began as.
 pub(super) fn record_origin(backbone: &Backbone, method: MethodName, record: &mut TrainingRecord) {
     let id = backbone.id();
+    record_precisions(backbone, record);
     record.insert("method", method.to_string());
     record.insert("backbone", id.architecture);
     record.insert("backbone-fingerprint", id.fingerprint.to_string());

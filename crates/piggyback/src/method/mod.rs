@@ -5,6 +5,7 @@
 //! | [`piggyback`](MethodName::Piggyback) | masks, batch norms, head | a task file |
 //! | [`classifier-only`](MethodName::ClassifierOnly) | head | a task file without masks |
 //! | [`norm-only`](MethodName::NormOnly) | batch norms, head | a task file without masks |
+//! | [`bitdelta`](MethodName::Bitdelta) | every weight | a task file with a bit of each weight's change |
 //! | [`individual`](MethodName::Individual) | every weight | a whole network |
 //! | [`joint`](MethodName::Joint) | every weight, from several data sets | a network with a head for each |
 //! | [`packnet`](MethodName::Packnet) | the weights that no task before owns | a file that tasks are added to |
@@ -26,6 +27,7 @@
 //! # Ok::<(), piggyback::Error>(())
 //! ```
 
+mod bitdelta;
 mod fine_tune;
 mod individual;
 mod joint;
@@ -47,7 +49,10 @@ use crate::backbone::Backbone;
 use crate::data::DataSet;
 use crate::error::{Error, Result};
 use crate::evaluate::Evaluation;
-use crate::train::{EpochMetrics, Event, Learned, RunOptions, TrainConfig, Trainer, learn};
+use crate::train::{
+    EpochMetrics, Event, Learned, RunOptions, TaskDescription, TrainConfig, Trainer, learn,
+};
+use bitdelta::BitDelta;
 use fine_tune::FineTune;
 use individual::Individual;
 use joint::Joint;
@@ -161,6 +166,17 @@ impl<'a> Learner<'a> {
             MethodSettings::Piggyback(config)
             | MethodSettings::ClassifierOnly(config)
             | MethodSettings::NormOnly(config) => learn_masks(config, options, backbone, data),
+            MethodSettings::Bitdelta(config) => {
+                let about = TaskDescription {
+                    backbone: backbone.id(),
+                    classes: only(method, data)?.images.classes().to_vec(),
+                    preprocessing: config.preprocessing().apply(backbone.preprocessing())?,
+                };
+                let (count, learns) = (about.classes.len(), bitdelta::learning(backbone));
+                let run = FineTune::new(backbone, config, BitDelta { about })?;
+                let learned = run.learn(count, &learns, &mut options, data)?;
+                Outcome::of(learned, |task| Ok(Artefact::Task(task)))
+            }
             MethodSettings::Individual(config) => {
                 let classes = only(method, data)?.images.classes().to_vec();
                 let count = classes.len();

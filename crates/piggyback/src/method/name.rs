@@ -14,6 +14,8 @@ pub enum MethodName {
     ClassifierOnly,
     /// Batch norms and a new head; the weights are frozen.
     NormOnly,
+    /// Every weight learns, and a bit of each weight's change is kept (Liu et al., NeurIPS 2024).
+    Bitdelta,
     /// Every weight learns: a network of its own for the task.
     Individual,
     /// Every weight learns from several data sets at once, a head for each.
@@ -26,10 +28,11 @@ named!(MethodName);
 
 impl MethodName {
     /// Every method.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Piggyback,
         Self::ClassifierOnly,
         Self::NormOnly,
+        Self::Bitdelta,
         Self::Individual,
         Self::Joint,
         Self::Packnet,

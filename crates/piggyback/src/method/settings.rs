@@ -19,6 +19,8 @@ pub enum MethodSettings {
     ClassifierOnly(TrainConfig),
     /// [`MethodName::NormOnly`].
     NormOnly(TrainConfig),
+    /// [`MethodName::Bitdelta`].
+    Bitdelta(FineTuneConfig),
     /// [`MethodName::Individual`].
     Individual(FineTuneConfig),
     /// [`MethodName::Joint`].
@@ -59,6 +61,7 @@ impl MethodSettings {
             return Err(Error::setting("recipe", reason));
         }
         let settings = match method.or(of_recipe) {
+            Some(MethodName::Bitdelta) => Self::Bitdelta(tuned(recipe, table)?),
             Some(MethodName::Individual) => Self::Individual(tuned(recipe, table)?),
             Some(MethodName::Joint) => Self::Joint(tuned(recipe, table)?),
             Some(MethodName::Packnet) => {
@@ -104,6 +107,7 @@ impl MethodSettings {
             Self::Piggyback(_) => MethodName::Piggyback,
             Self::ClassifierOnly(_) => MethodName::ClassifierOnly,
             Self::NormOnly(_) => MethodName::NormOnly,
+            Self::Bitdelta(_) => MethodName::Bitdelta,
             Self::Individual(_) => MethodName::Individual,
             Self::Joint(_) => MethodName::Joint,
             Self::Packnet(_) => MethodName::Packnet,
@@ -120,7 +124,9 @@ impl MethodSettings {
             Self::Piggyback(config) | Self::ClassifierOnly(config) | Self::NormOnly(config) => {
                 config.validate()
             }
-            Self::Individual(config) | Self::Joint(config) => config.validate(),
+            Self::Bitdelta(config) | Self::Individual(config) | Self::Joint(config) => {
+                config.validate()
+            }
             Self::Packnet(config) => config.validate(),
         }
     }
@@ -135,7 +141,9 @@ impl MethodSettings {
             Self::Piggyback(config) | Self::ClassifierOnly(config) | Self::NormOnly(config) => {
                 Table::try_from(config)
             }
-            Self::Individual(config) | Self::Joint(config) => Table::try_from(config),
+            Self::Bitdelta(config) | Self::Individual(config) | Self::Joint(config) => {
+                Table::try_from(config)
+            }
             Self::Packnet(config) => Table::try_from(config),
         };
         table.map_err(|error| Error::setting("settings", error.to_string()))
@@ -147,7 +155,7 @@ impl MethodSettings {
             MethodName::Piggyback | MethodName::ClassifierOnly | MethodName::NormOnly => {
                 Table::try_from(TrainConfig::default())
             }
-            MethodName::Individual | MethodName::Joint => {
+            MethodName::Bitdelta | MethodName::Individual | MethodName::Joint => {
                 Table::try_from(FineTuneConfig::default())
             }
             MethodName::Packnet => Table::try_from(PackNetConfig::default()),
@@ -171,7 +179,7 @@ impl MethodSettings {
             (_, MethodName::Piggyback | MethodName::ClassifierOnly | MethodName::NormOnly) => {
                 alone().try_into::<TrainConfig>().map(drop)
             }
-            (_, MethodName::Individual | MethodName::Joint) => {
+            (_, MethodName::Bitdelta | MethodName::Individual | MethodName::Joint) => {
                 alone().try_into::<FineTuneConfig>().map(drop)
             }
             (_, MethodName::Packnet) => alone().try_into::<PackNetConfig>().map(drop),
@@ -185,7 +193,9 @@ impl MethodSettings {
             Self::Piggyback(config) | Self::ClassifierOnly(config) | Self::NormOnly(config) => {
                 config.preprocessing()
             }
-            Self::Individual(config) | Self::Joint(config) => config.preprocessing(),
+            Self::Bitdelta(config) | Self::Individual(config) | Self::Joint(config) => {
+                config.preprocessing()
+            }
             Self::Packnet(config) => config.preprocessing(),
         }
     }

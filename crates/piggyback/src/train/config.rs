@@ -107,6 +107,12 @@ pub struct TrainConfig {
     pub threshold: f64,
     /// How a score's gradient is scaled.
     pub gradient_scaling: GradientScaling,
+    /// Whether masks are affine, see [`MaskConfig::affine`]; the factors learn at the rate of batch
+    /// norms.
+    pub affine: bool,
+    /// How strongly scores are pulled back: after each step, by this times their learning rate, of the
+    /// way to where they started. Fewer weights are masked out, so that a file compresses better.
+    pub drift: f64,
     /// Side of the network's input, pixels.
     pub image_size: OrBackbone<u32>,
     /// How images are brought to that size.
@@ -152,6 +158,8 @@ impl TrainConfig {
             score_start: 1e-2,
             threshold: 5e-3,
             gradient_scaling: masks.gradient_scaling,
+            affine: masks.affine,
+            drift: 0.0,
             image_size: OrBackbone::BACKBONE,
             resize: ResizeMode::Backbone,
             interpolation: InterpolationMode::Backbone,
@@ -203,6 +211,7 @@ impl TrainConfig {
             init: self.score_init,
             init_value: self.score_start as f32,
             gradient_scaling: self.gradient_scaling,
+            affine: self.affine,
         }
     }
 
@@ -241,6 +250,18 @@ impl TrainConfig {
             if !(value as f32).is_finite() {
                 return Err(Error::setting(setting, format!("{value} is not finite")));
             }
+        }
+        let farthest = self.drift * self.lr_mask.resolve(1);
+        if !(self.drift >= 0.0 && farthest <= 1.0) {
+            let reason = format!(
+                "{} is not 0 or more, or with lr-mask takes scores beyond their start",
+                self.drift
+            );
+            return Err(Error::setting("drift", reason));
+        }
+        if self.drift > 0.0 && self.score_init == ScoreInit::Uniform {
+            let reason = "pulls scores back to one start, and score-init uniform has many";
+            return Err(Error::setting("drift", reason));
         }
         if self.mask == MaskKind::Ternary && self.threshold < 0.0 {
             let reason = "a ternary mask negates weights below zero, so it cannot be negative";
@@ -374,6 +395,17 @@ mod tests {
             TrainConfig {
                 threshold: -0.1,
                 ..ternary
+            },
+        );
+        for drift in [-1.0, f64::NAN, 1e6] {
+            refused("drift", TrainConfig { drift, ..good() });
+        }
+        refused(
+            "drift",
+            TrainConfig {
+                drift: 1.0,
+                score_init: ScoreInit::Uniform,
+                ..good()
             },
         );
         refused(

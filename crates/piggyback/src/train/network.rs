@@ -218,6 +218,7 @@ impl TaskDescription {
             classes: self.classes.clone(),
             preprocessing: self.preprocessing.clone(),
             masks: BTreeMap::new(),
+            deltas: BTreeMap::new(),
             norms: BTreeMap::new(),
             head,
             training: TrainingRecord::default(),
@@ -243,14 +244,14 @@ fn initial_head(features: usize, classes: usize, seed: u64, device: &Device) -> 
 }
 
 /// The modules that have running statistics: batch norms, by name.
-fn norm_modules<M: Module>(module: &M) -> BTreeSet<String> {
+pub(crate) fn norm_modules<M: Module>(module: &M) -> BTreeSet<String> {
     (named_tensors(module).into_iter())
         .filter_map(|tensor| tensor.name.strip_suffix(".running_mean").map(str::to_owned))
         .collect()
 }
 
 /// The module that the field `name` belongs to.
-fn owner(name: &str) -> &str {
+pub(crate) fn owner(name: &str) -> &str {
     name.rsplit_once('.').map_or("", |(owner, _)| owner)
 }
 

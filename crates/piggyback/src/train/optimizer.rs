@@ -22,12 +22,14 @@ pub(crate) struct Adam {
 }
 
 impl Adam {
-    /// Moves every tensor of `module` that has a gradient, at the rate of its name.
+    /// Moves every tensor of `module` that has a gradient, at the rate of its name; each then becomes
+    /// what `then` makes of its name and its values, flat.
     pub(crate) fn step<M: Module>(
         &mut self,
         module: M,
         gradients: &mut Gradients,
         rate_of: &RateOf<'_>,
+        then: &dyn Fn(&str, Tensor<1>) -> Tensor<1>,
     ) -> M {
         self.steps += 1;
         move_tensors(module, gradients, &mut |name, _rank, value, gradient| {
@@ -43,7 +45,7 @@ impl Adam {
             });
             let (moved, moments) = ops::adam_step(value, gradient, moments, &rates, self.steps);
             self.moments.insert(name.to_owned(), moments);
-            moved
+            then(name, moved)
         })
     }
 }

@@ -84,6 +84,7 @@ pub(crate) fn random_tasks(
                 .preprocessing()
                 .apply(&architecture.preprocessing())?,
             masks,
+            deltas: BTreeMap::new(),
             norms,
             head: Head {
                 weight,
