@@ -51,6 +51,15 @@ pub(crate) fn python(root: &Path) -> Result<PathBuf> {
     Ok(python)
 }
 
+/// A Chromium or Chrome, if the search path has one.
+pub(crate) fn chromium() -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    let names = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+    std::env::split_paths(&folders)
+        .flat_map(|folder| names.map(|name| folder.join(name)))
+        .find(|path| path.is_file())
+}
+
 fn finish(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     // What is measured or tested goes to stdout.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 
 use crate::container::{Container, Tensor};
-use crate::encode::{self, FORMAT_VERSION, Kind, MaskInfo, PACKED};
-use crate::{BitMask, Error, Head, Layout, Mask, TaskFile, TrainingRecord, Values};
+use crate::encode::{self, DeltaInfo, FORMAT_VERSION, Kind, MaskInfo, PACKED};
+use crate::{BitMask, Delta, Error, Head, Layout, Mask, TaskFile, TrainingRecord, Values};
 
 /// Reads a task file.
 ///
@@ -18,7 +18,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<TaskFile, Error> {
     if !metadata.keys().any(|key| key.starts_with("piggyback.")) {
         return Err(Error::NotATask);
     }
-    check_version(take(&mut metadata, "piggyback.format")?.as_str())?;
+    let version = check_version(take(&mut metadata, "piggyback.format")?.as_str())?;
     container.check_length()?;
     check_digest(
         &take(&mut metadata, "piggyback.digest")?,
@@ -28,13 +28,18 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<TaskFile, Error> {
 
     let mut tensors = container.tensors()?;
     let mask_infos: BTreeMap<String, MaskInfo> = parse(&mut metadata, "piggyback.masks")?;
+    let delta_infos: BTreeMap<String, DeltaInfo> = match version {
+        1 => BTreeMap::new(),
+        _ => parse(&mut metadata, "piggyback.deltas")?,
+    };
     let task = TaskFile {
         backbone: parse(&mut metadata, "piggyback.backbone")?,
         layout: read_layout(&take(&mut metadata, "piggyback.layout")?)?,
         classes: parse(&mut metadata, "piggyback.classes")?,
         preprocessing: parse(&mut metadata, "piggyback.preprocessing")?,
         training: parse::<TrainingRecord>(&mut metadata, "piggyback.training")?,
-        masks: read_masks(mask_infos, &mut tensors)?,
+        masks: read_masks(mask_infos, version, &mut tensors)?,
+        deltas: read_deltas(delta_infos, &mut tensors)?,
         head: Head {
             weight: floats("head.weight", take_tensor(&mut tensors, "head.weight")?)?,
             bias: floats("head.bias", take_tensor(&mut tensors, "head.bias")?)?,
@@ -55,9 +60,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<TaskFile, Error> {
     Ok(task)
 }
 
-fn check_version(version: &str) -> Result<(), Error> {
+fn check_version(version: &str) -> Result<u64, Error> {
     match version.parse::<u64>() {
-        Ok(FORMAT_VERSION) => Ok(()),
+        Ok(version @ 1..=FORMAT_VERSION) => Ok(version),
         Ok(version) if version > FORMAT_VERSION => Err(Error::NewerVersion {
             version,
             supported: FORMAT_VERSION,
@@ -88,18 +93,59 @@ fn read_layout(name: &str) -> Result<Layout, Error> {
 
 fn read_masks(
     infos: BTreeMap<String, MaskInfo>,
+    version: u64,
     tensors: &mut BTreeMap<String, Tensor<'_>>,
 ) -> Result<BTreeMap<String, Mask>, Error> {
     let mut masks = BTreeMap::new();
     for (weight, info) in infos {
         if info.codec != PACKED {
-            let codec = info.codec;
+            let (weight, codec) = (format!("mask.{weight}"), info.codec);
             return Err(Error::UnknownCodec { weight, codec });
         }
-        let mask = read_mask(&weight, info, tensors)?;
+        let mut mask = read_mask(&weight, info, tensors)?;
+        let name = format!("affine.{weight}");
+        if version > 1
+            && let Some(tensor) = tensors.remove(&name)
+        {
+            let [k0, k1, k2, k3] = numbers(&name, tensor)?;
+            let affine = mask.with_affine([k0, k1, k2, k3]);
+            mask = affine.map_err(|error| error.about(&name))?;
+        }
         masks.insert(weight, mask);
     }
     Ok(masks)
+}
+
+fn read_deltas(
+    infos: BTreeMap<String, DeltaInfo>,
+    tensors: &mut BTreeMap<String, Tensor<'_>>,
+) -> Result<BTreeMap<String, Delta>, Error> {
+    let mut deltas = BTreeMap::new();
+    for (weight, DeltaInfo { codec, shape }) in infos {
+        if codec != PACKED {
+            let weight = format!("delta.{weight}");
+            return Err(Error::UnknownCodec { weight, codec });
+        }
+        let [name, scale] = ["delta", "scale"].map(|part| format!("{part}.{weight}"));
+        let len = crate::values::element_count(&shape).map_err(|error| error.about(&name))?;
+        let up = bits(&name, len, take_tensor(tensors, &name)?)?;
+        let [scale] = numbers(&scale, take_tensor(tensors, &scale)?)?;
+        let delta = Delta::new(shape, up, scale).map_err(|error| error.about(&name))?;
+        deltas.insert(weight, delta);
+    }
+    Ok(deltas)
+}
+
+/// The numbers of a tensor `[COUNT]`.
+fn numbers<const COUNT: usize>(name: &str, tensor: Tensor<'_>) -> Result<[f32; COUNT], Error> {
+    let values = floats(name, tensor)?;
+    match (values.shape(), values.data().first_chunk()) {
+        ([count], Some(numbers)) if *count == COUNT => Ok(*numbers),
+        (shape, _) => {
+            let reason = format!("[{COUNT}] expected, found {shape:?}");
+            Err(Error::invalid(name, reason))
+        }
+    }
 }
 
 fn read_mask(

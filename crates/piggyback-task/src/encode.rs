@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::{self, Tensor};
 use crate::json;
-use crate::{BitMask, Error, Mask, TaskFile, Values};
+use crate::{BitMask, Delta, Error, Mask, TaskFile, Values};
 
-/// The version of the format that is written, and the newest that is read.
-pub const FORMAT_VERSION: u64 = 1;
+/// The newest version of the format that is read; a task is written in the oldest that can say it.
+pub const FORMAT_VERSION: u64 = 2;
 
 /// What stands before the digest's 64 characters in the header, and nowhere else in it: inside a JSON string the quotes
 /// would be escaped.
@@ -19,7 +19,7 @@ pub(crate) const DIGEST_PREFIX: &str = "\"piggyback.digest\":\"";
 /// Number of characters of a digest.
 pub(crate) const DIGEST_CHARS: usize = 64;
 
-/// Name of the one codec of version 1.
+/// Name of the one codec.
 pub(crate) const PACKED: &str = "packed";
 
 /// Whether a mask has a plane of signs.
@@ -50,6 +50,31 @@ impl From<&Mask> for MaskInfo {
             shape: mask.shape().to_vec(),
             zeros: mask.keep().zeros_count(),
         }
+    }
+}
+
+/// What the metadata say about a change; fields in alphabetical order.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct DeltaInfo {
+    pub(crate) codec: String,
+    pub(crate) shape: Vec<usize>,
+}
+
+impl From<&Delta> for DeltaInfo {
+    fn from(delta: &Delta) -> Self {
+        Self {
+            codec: PACKED.to_owned(),
+            shape: delta.shape().to_vec(),
+        }
+    }
+}
+
+/// The oldest version that can say what a task holds.
+fn version(task: &TaskFile) -> u64 {
+    let is_affine = task.masks.values().any(|mask| mask.affine().is_some());
+    match is_affine || !task.deltas.is_empty() {
+        true => 2,
+        false => 1,
     }
 }
 
@@ -86,16 +111,25 @@ fn metadata(task: &TaskFile) -> Result<BTreeMap<&'static str, String>, Error> {
         .iter()
         .map(|(weight, mask)| (weight, mask.into()))
         .collect();
-    Ok(BTreeMap::from([
+    let version = version(task);
+    let mut metadata = BTreeMap::from([
         ("piggyback.backbone", text(&task.backbone)?),
         ("piggyback.classes", text(&task.classes)?),
         ("piggyback.digest", "0".repeat(DIGEST_CHARS)),
-        ("piggyback.format", FORMAT_VERSION.to_string()),
+        ("piggyback.format", version.to_string()),
         ("piggyback.layout", task.layout.as_str().to_owned()),
         ("piggyback.masks", text(&masks)?),
         ("piggyback.preprocessing", text(&task.preprocessing)?),
         ("piggyback.training", task.training.to_json()),
-    ]))
+    ]);
+    if version > 1 {
+        let deltas = task.deltas.iter();
+        let deltas: BTreeMap<_, DeltaInfo> = deltas
+            .map(|(weight, delta)| (weight, delta.into()))
+            .collect();
+        metadata.insert("piggyback.deltas", text(&deltas)?);
+    }
+    Ok(metadata)
 }
 
 fn text(value: &impl Serialize) -> Result<String, Error> {
@@ -104,6 +138,18 @@ fn text(value: &impl Serialize) -> Result<String, Error> {
 
 /// Floats first, so that they start at a multiple of four bytes and can be mapped; then bits; by name within each.
 fn tensors(task: &TaskFile) -> Vec<(String, Tensor<'_>)> {
+    let factors = task.masks.iter().filter_map(|(weight, mask)| {
+        let factors = numbers(&[4], mask.affine()?);
+        Some((format!("affine.{weight}"), factors))
+    });
+    let scales = task.deltas.iter().map(|(weight, delta)| {
+        let scale = numbers(&[1], &[delta.scale()]);
+        (format!("scale.{weight}"), scale)
+    });
+    let ups = task
+        .deltas
+        .iter()
+        .map(|(weight, delta)| (format!("delta.{weight}"), bits(delta.up())));
     let head = [
         ("head.bias".to_owned(), floats(&task.head.bias)),
         ("head.weight".to_owned(), floats(&task.head.weight)),
@@ -120,18 +166,25 @@ fn tensors(task: &TaskFile) -> Vec<(String, Tensor<'_>)> {
         let sign = mask.sign()?;
         Some((format!("sign.{weight}"), bits(sign)))
     });
-    head.into_iter()
+    factors
+        .chain(head)
         .chain(norms)
+        .chain(scales)
+        .chain(ups)
         .chain(keeps)
         .chain(signs)
         .collect()
 }
 
 fn floats(values: &Values) -> Tensor<'static> {
-    let data = values.data().iter().flat_map(|value| value.to_le_bytes());
+    numbers(values.shape(), values.data())
+}
+
+fn numbers(shape: &[usize], values: &[f32]) -> Tensor<'static> {
+    let data = values.iter().flat_map(|value| value.to_le_bytes());
     Tensor {
         dtype: Cow::Borrowed("F32"),
-        shape: values.shape().to_vec(),
+        shape: shape.to_vec(),
         data: data.collect(),
     }
 }

@@ -88,11 +88,9 @@ pub enum Error {
     #[error("damaged: its digest does not match its content; fetch or train it again")]
     Damaged,
     /// A mask is stored in a way this version does not know.
-    #[error(
-        "mask.{weight}: unknown codec {codec:?}, this version reads \"packed\"; update Piggyback"
-    )]
+    #[error("{weight}: unknown codec {codec:?}, this version reads \"packed\"; update Piggyback")]
     UnknownCodec {
-        /// Name of the masked weight.
+        /// Name of the tensor.
         weight: String,
         /// The codec the file names.
         codec: String,

@@ -35,6 +35,7 @@
 //!         std: [0.229, 0.224, 0.225],
 //!     },
 //!     masks: BTreeMap::new(),
+//!     deltas: BTreeMap::new(),
 //!     norms: BTreeMap::new(),
 //!     head: Head {
 //!         weight: Values::new([2, 4], vec![0.5; 8])?,
@@ -89,6 +90,7 @@
 mod bits;
 mod container;
 mod decode;
+mod delta;
 mod encode;
 mod error;
 mod file;
@@ -101,6 +103,7 @@ mod training;
 mod values;
 
 pub use bits::BitMask;
+pub use delta::Delta;
 pub use encode::FORMAT_VERSION;
 pub use error::Error;
 pub use file::MAX_FILE_BYTES;

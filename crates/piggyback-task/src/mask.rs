@@ -8,7 +8,9 @@ use crate::{BitMask, Error};
 /// A mask over one weight: each element is kept or zeroed; in a ternary mask a kept one may also change sign.
 ///
 /// Bits follow the row-major layout of the weight as the file's [`Layout`](crate::Layout) says. The effective weight is
-/// `+0.0` where [`keep`](Mask::keep) is 0, `-w` where [`sign`](Mask::sign) is 1, and `w` elsewhere.
+/// `+0.0` where [`keep`](Mask::keep) is 0, `-w` where [`sign`](Mask::sign) is 1, and `w` elsewhere. With the factors
+/// `k` of an [affine](Mask::affine) mask it is `k0 * w + k1 + k2 * masked + k3 * m` instead: `masked` is that weight, and `m`
+/// what it is divided by `w`: 0, -1 or 1.
 ///
 /// ```
 /// use piggyback_task::{BitMask, Mask};
@@ -17,11 +19,12 @@ use crate::{BitMask, Error};
 /// assert_eq!(mask.zeros().count, 1);
 /// # Ok::<(), piggyback_task::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Mask {
     shape: Vec<usize>,
     keep: BitMask,
     sign: Option<BitMask>,
+    affine: Option<[f32; 4]>,
 }
 
 impl Mask {
@@ -33,8 +36,12 @@ impl Mask {
     pub fn binary(shape: impl Into<Vec<usize>>, keep: BitMask) -> Result<Self, Error> {
         let shape = shape.into();
         check_len("keep", &shape, &keep)?;
-        let sign = None;
-        Ok(Self { shape, keep, sign })
+        Ok(Self {
+            shape,
+            keep,
+            sign: None,
+            affine: None,
+        })
     }
 
     /// A mask of zeros, ones and minus ones: bit 1 of `sign` flips the sign of a kept weight.
@@ -55,8 +62,27 @@ impl Mask {
             let reason = "a sign bit is set where the weight is zeroed";
             return Err(Error::invalid("mask", reason));
         }
-        let sign = Some(sign);
-        Ok(Self { shape, keep, sign })
+        Ok(Self {
+            shape,
+            keep,
+            sign: Some(sign),
+            affine: None,
+        })
+    }
+
+    /// The same mask with the factors of an affine one (Mancini et al., *Adding New Tasks to a Single Network with Weight
+    /// Transformations using Binary Masks*, 2018).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if a factor is infinite or not a number.
+    pub fn with_affine(mut self, factors: [f32; 4]) -> Result<Self, Error> {
+        if let Some(factor) = factors.iter().find(|factor| !factor.is_finite()) {
+            let reason = format!("a factor is {factor}; all must be finite");
+            return Err(Error::invalid("affine", reason));
+        }
+        self.affine = Some(factors);
+        Ok(self)
     }
 
     /// Shape of the weight, such as `[out_channels, in_channels, height, width]`.
@@ -72,6 +98,11 @@ impl Mask {
     /// For a ternary mask one bit per weight: 1 flips its sign. Only kept weights have it set.
     pub fn sign(&self) -> Option<&BitMask> {
         self.sign.as_ref()
+    }
+
+    /// The factors of an affine mask, one of each for the whole tensor.
+    pub fn affine(&self) -> Option<&[f32; 4]> {
+        self.affine.as_ref()
     }
 
     /// How many of the weights are zeroed.

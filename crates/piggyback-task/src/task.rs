@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Fingerprint, Head, Mask, Preprocessing, TrainingRecord, Values, Zeros};
+use crate::{Delta, Error, Fingerprint, Head, Mask, Preprocessing, TrainingRecord, Values, Zeros};
 
 /// Batch-norm fields that a task may carry, the last part of a key of [`TaskFile::norms`].
 pub const NORM_FIELDS: [&str; 4] = ["weight", "bias", "running_mean", "running_var"];
@@ -57,6 +57,8 @@ pub struct TaskFile {
     /// Masks by weight name, such as `features.0.0.weight`. Weights without one are used as they are; a task without any
     /// is a classifier alone.
     pub masks: BTreeMap<String, Mask>,
+    /// Changes by weight name, of weights without a mask.
+    pub deltas: BTreeMap<String, Delta>,
     /// The task's own batch-norm values by `<module>.<field>`, such as `features.0.1.running_mean`; the field is one of
     /// [`NORM_FIELDS`]. Those absent are the backbone's.
     pub norms: BTreeMap<String, Values>,
@@ -88,6 +90,15 @@ impl TaskFile {
         self.preprocessing.validate()?;
         if self.masks.contains_key("") {
             return Err(Error::invalid("masks", "a mask has no weight's name"));
+        }
+        for weight in self.deltas.keys() {
+            if weight.is_empty() {
+                return Err(Error::invalid("deltas", "a change has no weight's name"));
+            }
+            if self.masks.contains_key(weight) {
+                let reason = "the weight has a mask as well; it can have one of them";
+                return Err(Error::invalid(format!("delta.{weight}"), reason));
+            }
         }
         for (key, values) in &self.norms {
             validate_norm(key, values)?;

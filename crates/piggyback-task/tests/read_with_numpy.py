@@ -39,8 +39,18 @@ def summary(path):
             "keep": keep.ravel()[:16].tolist(),
             "sign": None if sign is None else sign.ravel()[:16].tolist(),
         }
+        if "affine." + weight in tensors:
+            masks[weight]["affine"] = tensors["affine." + weight].tolist()
+    deltas = {}
+    for weight, info in json.loads(metadata.get("piggyback.deltas", "{}")).items():
+        up = unpack(tensors["delta." + weight], info["shape"])
+        deltas[weight] = {
+            "shape": list(up.shape),
+            "up": up.ravel()[:16].tolist(),
+            "scale": float(tensors["scale." + weight][0]),
+        }
     prefix = "norm."
-    return {
+    contents = {
         "classes": json.loads(metadata["piggyback.classes"]),
         "masks": masks,
         "norms": {
@@ -56,6 +66,9 @@ def summary(path):
         "digest": metadata["piggyback.digest"],
         "training": canonical(json.loads(metadata["piggyback.training"])),
     }
+    if deltas:
+        contents["deltas"] = deltas
+    return contents
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 //! Where networks run, by name.
 
-use burn::tensor::Device;
+pub use burn::tensor::Device;
 
 use crate::error::{Error, Result};
 pub use crate::ops::InstructionSet;

@@ -328,11 +328,17 @@ pub(crate) fn images_tensor(pixels: Vec<f32>, shape: [usize; 4], device: &Device
 /// Memory of a task's bits, batch-norm values and head.
 fn task_bytes(task: &TaskFile) -> usize {
     let planes = |mask: &piggyback_task::Mask| 1 + usize::from(mask.sign().is_some());
+    let deltas = task
+        .deltas
+        .values()
+        .map(|delta| delta.up().as_bytes().len() + 4);
     let masks: usize = task
         .masks
         .values()
         .map(|mask| planes(mask) * mask.keep().as_bytes().len())
         .sum();
     let norms: usize = task.norms.values().map(|values| values.data().len()).sum();
-    masks + 4 * (norms + task.head.weight.data().len() + task.head.bias.data().len())
+    masks
+        + deltas.sum::<usize>()
+        + 4 * (norms + task.head.weight.data().len() + task.head.bias.data().len())
 }

@@ -87,6 +87,22 @@ pub enum Error {
     /// The backbone's own classes were asked for.
     #[error("the backbone's checkpoint has no classifier that fits it; use a task")]
     NoHead,
+    /// A plan of a comparison that cannot be carried out.
+    #[error("{}: {reason}", path.display())]
+    Plan {
+        /// The plan.
+        path: PathBuf,
+        /// Which key is wrong, how, and what to do.
+        reason: String,
+    },
+    /// Results of a comparison that cannot be used or kept.
+    #[error("{}: {reason}", path.display())]
+    Results {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
     /// A task that is asked for but not loaded.
     #[error("no task is called '{name}'; loaded are: {}", loaded.join(", "))]
     UnknownTask {

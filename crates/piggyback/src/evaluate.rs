@@ -56,6 +56,10 @@ pub struct Evaluation {
     pub confusion: Vec<Vec<u64>>,
     /// Images left out because they could not be read, with the reason.
     pub skipped: Vec<String>,
+    /// BLAKE3 of all outputs in the order of the images, hexadecimal: the same if and only if every
+    /// answer is, bit for bit.
+    #[serde(skip)]
+    pub outputs: String,
 }
 
 impl Evaluation {
@@ -76,7 +80,7 @@ impl Evaluation {
 }
 
 /// A field of a CSV row, quoted where RFC 4180 asks for it.
-fn csv_field(text: &str) -> String {
+pub(crate) fn csv_field(text: &str) -> String {
     if text.contains(['"', ',', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
@@ -90,6 +94,7 @@ pub(crate) struct Tally {
     images: usize,
     wrong_of_five: usize,
     loss: f64,
+    outputs: blake3::Hasher,
 }
 
 impl Tally {
@@ -99,6 +104,7 @@ impl Tally {
             images: 0,
             wrong_of_five: 0,
             loss: 0.0,
+            outputs: blake3::Hasher::new(),
         }
     }
 
@@ -109,6 +115,9 @@ impl Tally {
         }
         self.wrong_of_five += usize::from(best.iter().all(|(class, _)| *class != label));
         self.loss += cross_entropy(&prediction.logits, label);
+        for logit in &prediction.logits {
+            self.outputs.update(&logit.to_le_bytes());
+        }
         self.images += 1;
     }
 
@@ -137,6 +146,7 @@ impl Tally {
             classes,
             confusion: self.confusion,
             skipped,
+            outputs: self.outputs.finalize().to_hex().to_string(),
         }
     }
 }

@@ -48,9 +48,12 @@
 //! | [`mask`] | scores and masks, on any Burn module |
 //! | [`own_network`] | task files of any Burn module |
 //! | [`preprocessing`] | how images are prepared where it is not left to the backbone |
+//! | [`method`] | the methods by name: masks, and what they are compared with |
+//! | [`artefact`] | the files that methods leave, whichever it was |
 //! | [`train`] | the training loop and its settings |
 //! | [`pretrain`] | networks trained from scratch, to be backbones |
 //! | [`mod@evaluate`] | errors per class, confusion |
+//! | [`mod@compare`] | methods, data sets and seeds side by side: plan, results, report |
 //! | [`engine`] | one backbone, many tasks: prediction |
 //! | [`mod@export`] | a task's own network as ONNX, safetensors or a PyTorch checkpoint |
 //! | [`task`] | the task file (the crate `piggyback-task`, which needs no tensor library) |
@@ -82,8 +85,11 @@ extern crate self as piggyback;
 #[path = "../tests/library/support.rs"]
 mod golden;
 
+pub mod artefact;
 pub mod backbone;
+pub mod compare;
 pub mod data;
+mod delta;
 pub mod device;
 pub mod engine;
 pub mod error;
@@ -93,6 +99,7 @@ pub mod export;
 pub mod hub;
 pub mod mask;
 mod materialise;
+pub mod method;
 mod name;
 mod ops;
 pub mod own_network;
@@ -103,6 +110,7 @@ mod random;
 pub mod train;
 mod write;
 
+pub use artefact::Artefact;
 pub use backbone::Backbone;
 pub use engine::Engine;
 pub use error::{Error, Result};

@@ -33,7 +33,13 @@ use crate::ops::{self, Bits, GradientScaling, Thresholding};
 use crate::random::{Purpose, Random};
 
 /// What ends the path of a weight's scores.
-const SCORES_SUFFIX: &str = ".mask.scores";
+pub(crate) const SCORES_SUFFIX: &str = ".mask.scores";
+
+/// What ends the path of a weight's affine factors.
+pub(crate) const AFFINE_SUFFIX: &str = ".mask.affine";
+
+/// The factors of an affine mask that is a plain one: the masked weight, and nothing else.
+const PLAIN: [f32; 4] = [0.0, 0.0, 1.0, 0.0];
 
 /// The values that a weight can be multiplied by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +77,11 @@ pub struct MaskConfig {
     pub init_value: f32,
     /// How a score's gradient is scaled.
     pub gradient_scaling: GradientScaling,
+    /// Whether a masked tensor `w * m` is one part of a sum, `k0 * w + k1 + k2 * (w * m) + k3 * m`, whose
+    /// factors are learned with the scores, one of each for the whole tensor; they start as the plain
+    /// mask, `0, 0, 1, 0` (Mancini et al., *Adding New Tasks to a Single Network with Weight
+    /// Transformations using Binary Masks*, 2018).
+    pub affine: bool,
 }
 
 impl Default for MaskConfig {
@@ -81,6 +92,7 @@ impl Default for MaskConfig {
             init: ScoreInit::Constant,
             init_value: 1e-2,
             gradient_scaling: GradientScaling::None,
+            affine: false,
         }
     }
 }
@@ -90,6 +102,8 @@ impl Default for MaskConfig {
 pub struct MaskScores {
     /// One per weight, in the weight's row-major order, `[weights]`.
     pub scores: Param<Tensor<1>>,
+    /// The factors of an affine mask, `[4]`.
+    pub affine: Option<Param<Tensor<1>>>,
     #[module(skip)]
     thresholding: Thresholding,
 }
@@ -98,8 +112,26 @@ impl Reparameterization for MaskScores {
     const NAME: &'static str = "mask";
 
     fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
-        ops::threshold_mask(base, self.scores.val(), self.thresholding)
+        let mask = |base| ops::threshold_mask(base, self.scores.val(), self.thresholding);
+        match &self.affine {
+            None => mask(base),
+            Some(factors) => {
+                let bits = mask(base.ones_like());
+                combined(base.clone(), mask(base), bits, factors.val())
+            }
+        }
     }
+}
+
+/// `k0 * base + k1 + k2 * masked + k3 * bits`, in this order of additions.
+fn combined<const D: usize>(
+    base: Tensor<D>,
+    masked: Tensor<D>,
+    bits: Tensor<D>,
+    factors: Tensor<1>,
+) -> Tensor<D> {
+    let factor = |i: usize| factors.clone().slice([i..i + 1]).reshape([1; D]);
+    base * factor(0) + factor(1) + masked * factor(2) + bits * factor(3)
 }
 
 /// Attaches scores to the parameters of `module` that `select` picks by name and shape.
@@ -164,7 +196,9 @@ impl Reparameterizer for Masker {
                     .collect()
             }
         };
-        let scores = Tensor::from_data(TensorData::new(values, [count]), &param.lazy_device());
+        let device = param.lazy_device();
+        let scores = Tensor::from_data(TensorData::new(values, [count]), &device);
+        let affine = || Param::from_tensor(Tensor::from_data(PLAIN, &device));
         let thresholding = Thresholding {
             threshold: self.config.threshold,
             ternary: self.config.kind == MaskKind::Ternary,
@@ -174,6 +208,7 @@ impl Reparameterizer for Masker {
             param,
             Some(MaskScores {
                 scores: Param::from_tensor(scores),
+                affine: self.config.affine.then(affine),
                 thresholding,
             }),
         )
@@ -212,6 +247,15 @@ impl ModuleVisitor for MaskReader {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let path = self.path.name();
+        if let Some(weight) = path.strip_suffix(AFFINE_SUFFIX) {
+            // The factors come after the scores of the same weight.
+            let factors = <[f32; 4]>::try_from(values(param.base()));
+            let mask = self.masks.remove(weight).zip(factors.ok());
+            if let Some(Ok(mask)) = mask.map(|(mask, factors)| mask.with_affine(factors)) {
+                self.masks.insert(weight.to_owned(), mask);
+            }
+            return;
+        }
         let Some(weight) = path.strip_suffix(SCORES_SUFFIX) else {
             self.shape = param.lazy_shape().to_vec();
             return;
@@ -266,7 +310,14 @@ impl Replace for Applying<'_> {
             keep: mask.keep().as_bytes().into(),
             sign: mask.sign().map(|sign| sign.as_bytes().into()),
         };
-        Some(ops::apply_bits(current(), &bits))
+        let base = current();
+        let masked = ops::apply_bits(base.clone(), &bits);
+        let Some(factors) = mask.affine() else {
+            return Some(masked);
+        };
+        let factors = Tensor::from_data(*factors, &base.device());
+        let bits = ops::apply_bits(base.ones_like(), &bits);
+        Some(combined(base, masked, bits, factors))
     }
 }
 
@@ -340,6 +391,71 @@ mod tests {
             assert_eq!(mask.zeros().count, zeros);
             assert_eq!(mask.sign().map(BitMask::ones_count), signs);
         }
+    }
+
+    #[test]
+    fn affine_masks_start_plain_and_are_applied_as_they_are_learned() {
+        for kind in [MaskKind::Binary, MaskKind::Ternary] {
+            let config = MaskConfig {
+                kind,
+                affine: true,
+                ..MaskConfig::default()
+            };
+            let scores = [0.01, 5e-3, -0.01, 0.0051, -0.0, 1.0];
+            let masked = scored(scores, &config);
+            let plain = scored(
+                scores,
+                &MaskConfig {
+                    affine: false,
+                    ..config
+                },
+            );
+            assert_eq!(values(masked.weight.val()), values(plain.weight.val()));
+
+            let masked = masked.map(&mut SetFactors([0.5, 0.25, -2.0, 0.125]));
+            let learned = masks(&masked, &config);
+            assert_eq!(learned["weight"].affine(), Some(&[0.5, 0.25, -2.0, 0.125]));
+            let mut plain = LinearConfig::new(2, 3).init(&Device::flex());
+            plain.weight = Param::from_tensor(masked.weight.base());
+            let applied = apply(plain, &learned).unwrap();
+            assert_eq!(bits(&applied), bits(&masked));
+            // The first weight, 1, is kept: 0.5 + 0.25 - 2 + 0.125.
+            assert_eq!(values(masked.weight.val())[0], -1.125);
+        }
+    }
+
+    struct SetFactors([f32; 4]);
+
+    impl burn::module::ModuleMapper for SetFactors {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let shape = param.lazy_shape();
+            if D != 1 || shape.num_elements() != 4 {
+                return param;
+            }
+            param.map(|_| Tensor::<1>::from_data(self.0, &Device::flex()).reshape(shape))
+        }
+    }
+
+    #[test]
+    fn scores_and_factors_of_an_affine_mask_have_their_gradients() {
+        let device = Device::flex().autodiff();
+        let config = MaskConfig {
+            affine: true,
+            ..MaskConfig::default()
+        };
+        let mut layer = LinearConfig::new(2, 1).init(&device);
+        layer.weight = Param::from_tensor(Tensor::from_data([[2.0], [-3.0]], &device));
+        let masked = attach(layer.freeze(), &config, |tensor| tensor.name == "weight");
+        let gradients = masked
+            .forward(Tensor::<2>::ones([1, 2], &device))
+            .sum()
+            .backward();
+        let scores = masked.weight.reparameterization::<MaskScores>().unwrap();
+        let of = |param: &Param<Tensor<1>>| values(param.val().grad(&gradients).unwrap());
+        // All is kept: of w, 1, w * m and m, the sums over the tensor.
+        assert_eq!(of(scores.affine.as_ref().unwrap()), [-1.0, 2.0, -1.0, 2.0]);
+        // With the factors that they start at, a score's gradient is the plain one.
+        assert_eq!(of(&scores.scores), [2.0, -3.0]);
     }
 
     #[test]

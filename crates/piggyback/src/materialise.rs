@@ -6,6 +6,7 @@ use piggyback_task::{Layout, TaskFile, Values};
 
 use crate::backbone::layers::Linear;
 use crate::backbone::{Backbone, Network, Replace, map_tensors};
+use crate::delta;
 use crate::error::{Error, Result};
 use crate::mask;
 
@@ -32,6 +33,8 @@ impl Materialised {
         };
         let network = mask::apply(backbone.independent_network(), &task.masks)
             .map_err(|names| misfit(format!("it has masks for {}", names.join(", "))))?;
+        let network = delta::apply(network, &task.deltas)
+            .map_err(|names| misfit(format!("it has changes of {}", names.join(", "))))?;
         let mut loading = LoadNorms {
             task,
             device,
@@ -110,6 +113,11 @@ pub(crate) fn check(backbone: &Backbone, name: &str, task: &TaskFile) -> Result<
     for (weight, mask) in &task.masks {
         if mask.shape().len() < 2 || shape(weight) != Some(mask.shape()) {
             return misfit(format!("its mask of '{weight}' is {:?}", mask.shape()));
+        }
+    }
+    for (weight, delta) in &task.deltas {
+        if delta.shape().len() < 2 || shape(weight) != Some(delta.shape()) {
+            return misfit(format!("its change of '{weight}' is {:?}", delta.shape()));
         }
     }
     for (norm, values) in &task.norms {

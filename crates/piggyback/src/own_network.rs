@@ -59,6 +59,7 @@ use piggyback_task::{
 };
 
 use crate::backbone::{Replace, TensorValues, map_tensors, tensor_values};
+use crate::delta;
 use crate::error::{Error, Result};
 use crate::mask::{self, MaskConfig};
 
@@ -164,6 +165,7 @@ impl OwnBackbone {
             classes: classes.to_vec(),
             preprocessing: preprocessing.clone(),
             masks: mask::masks(network, config),
+            deltas: BTreeMap::new(),
             norms: values,
             head: Head {
                 weight: Values::new([count, features], numbers)?,
@@ -199,6 +201,8 @@ impl OwnBackbone {
             .collect();
         let network = mask::apply(network.valid().freeze(), &task.masks)
             .map_err(|names| self.misfit(&format!("it has masks for {}", names.join(", "))))?;
+        let network = delta::apply(network, &task.deltas)
+            .map_err(|names| self.misfit(&format!("it has changes of {}", names.join(", "))))?;
 
         let mut new = BTreeMap::new();
         for (key, values) in &task.norms {

@@ -1,6 +1,7 @@
 //! What the command line may say. Nothing here reads a file or prints.
 
 mod backbone;
+mod compare;
 mod eval;
 mod export;
 mod inspect;
@@ -26,6 +27,7 @@ pub(crate) use backbone::FetchArgs;
 pub(crate) use backbone::{
     BackboneCommand, BackboneInspectArgs, BackboneVerb, ConvertArgs, ListArgs,
 };
+pub(crate) use compare::{CompareArgs, CompareUnitArgs, Shard};
 pub(crate) use eval::EvalArgs;
 pub(crate) use export::ExportArgs;
 pub(crate) use inspect::{InspectArgs, ShownClasses};
@@ -61,6 +63,8 @@ Examples:
     piggyback predict --backbone mobilenet_v2.pth photo.jpg
   See what a task file holds:
     piggyback inspect flags.task.safetensors
+  Put methods side by side, on several data sets:
+    piggyback compare plans/demo.toml
 
 Every option has an environment twin: --lr-mask is PIGGYBACK_LR_MASK. The flag wins.
 Exit codes: 0 done; 1 done, but a check failed or images were unreadable; 2 not done;
@@ -110,6 +114,11 @@ pub(crate) enum Verb {
     Verify(VerifyArgs),
     /// Train a network from scratch, to learn tasks on
     Pretrain(Box<PretrainArgs>),
+    /// Run a plan of methods, data sets and seeds, and write a report
+    Compare(CompareArgs),
+    /// Compute one unit of a comparison, whose job is read from stdin
+    #[command(hide = true)]
+    CompareUnit(CompareUnitArgs),
     /// List, look into, convert and get the networks that tasks are learned on
     Backbone(BackboneCommand),
     /// Write a completion script for a shell to stdout

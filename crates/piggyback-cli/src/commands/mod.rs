@@ -1,6 +1,7 @@
 //! One file per verb.
 
 mod backbone;
+mod compare;
 mod completions;
 mod eval;
 mod export;
@@ -53,6 +54,8 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<Outcome> {
     match &args.verb {
         Verb::Train(args) => train::run(args, printer),
         Verb::Pretrain(args) => pretrain::run(args, printer),
+        Verb::Compare(options) => compare::run(options, args.global.threads, printer),
+        Verb::CompareUnit(args) => compare::run_unit(args, printer),
         Verb::Eval(args) => eval::run(args, printer),
         Verb::Predict(args) => predict::run(args, printer),
         Verb::Export(args) => export::run(args, printer),

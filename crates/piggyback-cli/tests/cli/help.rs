@@ -20,6 +20,11 @@ fn train() {
 }
 
 #[test]
+fn compare() {
+    check("compare", &["compare", "--help"]);
+}
+
+#[test]
 fn pretrain() {
     check("pretrain", &["pretrain", "--help"]);
 }

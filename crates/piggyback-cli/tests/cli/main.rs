@@ -6,6 +6,7 @@ mod bad_files;
 mod bad_training;
 mod checkpoints;
 mod common;
+mod comparing;
 mod help;
 #[cfg(feature = "hub")]
 mod hub;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use piggyback_task::{
-    BackboneId, BitMask, Dtype, Fingerprint, FingerprintBuilder, Head, Interpolation, Layout, Mask,
-    Preprocessing, Resize, TaskFile, TrainingRecord, Values,
+    BackboneId, BitMask, Delta, Dtype, Fingerprint, FingerprintBuilder, Head, Interpolation,
+    Layout, Mask, Preprocessing, Resize, TaskFile, TrainingRecord, Values,
 };
 use serde_json::json;
 
@@ -36,6 +36,20 @@ pub(crate) fn golden() -> TaskFile {
     }
 }
 
+/// A task that version 1 could not say: an affine mask, a plain one, and a change.
+pub(crate) fn version_2() -> TaskFile {
+    let mut task = golden();
+    let weight = "features.0.0.weight".to_owned();
+    let affine = task.masks[&weight]
+        .clone()
+        .with_affine([0.25, -0.5, 1.0, 0.125]);
+    task.masks.insert(weight, affine.unwrap());
+    let up = BitMask::from_fn(6, |i| i % 2 == 0);
+    let delta = Delta::new([2, 3], up, 0.75).unwrap();
+    task.deltas.insert("features.2.weight".to_owned(), delta);
+    task
+}
+
 /// A task without masks and batch norm, with a training record that is hard to write the same way twice.
 pub(crate) fn classifier_only() -> TaskFile {
     let numbers = [-0.0, 0.1, 1e-5, 5e-324, 1e15, 1e16, -1.5e300];
@@ -55,6 +69,7 @@ pub(crate) fn classifier_only() -> TaskFile {
             std: [0.229, 0.224, 0.225],
         },
         masks: BTreeMap::new(),
+        deltas: BTreeMap::new(),
         norms: BTreeMap::new(),
         head: Head {
             weight: values(&[3, 2], -0.75),

@@ -40,18 +40,19 @@ fn what_is_accepted_is_written_back() {
 fn write_seeds() {
     let golden = example::golden().to_bytes().unwrap();
     let mut newer = Forge::of(&example::golden());
-    newer.set("piggyback.format", "2");
+    newer.set("piggyback.format", "3");
     let mut plain = Forge::of(&example::golden());
     plain.metadata.clear();
     let mut four_gigabytes = golden.clone();
     four_gigabytes[..8].copy_from_slice(&(1u64 << 32).to_le_bytes());
     let overflow = r#"{"a":{"dtype":"U8","shape":[18446744073709551615],"data_offsets":[0,18446744073709551615]}}"#;
-    let seeds: [(&str, Vec<u8>); 7] = [
+    let seeds: [(&str, Vec<u8>); 8] = [
         ("example", golden.clone()),
         (
             "classifier_only",
             example::classifier_only().to_bytes().unwrap(),
         ),
+        ("version_2", example::version_2().to_bytes().unwrap()),
         ("truncated", golden[..golden.len() - 1].to_vec()),
         ("newer", newer.bytes()),
         ("checkpoint", plain.bytes()),

@@ -14,10 +14,11 @@ pub(crate) fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
-fn tasks() -> [(&'static str, TaskFile); 2] {
+fn tasks() -> [(&'static str, TaskFile); 3] {
     [
         ("example", example::golden()),
         ("classifier_only", example::classifier_only()),
+        ("version_2", example::version_2()),
     ]
 }
 
@@ -27,19 +28,28 @@ pub(crate) fn summary(task: &TaskFile) -> Value {
         let bit = |bit| u8::from(bit);
         let first =
             |bits: &piggyback_task::BitMask| bits.iter().take(16).map(bit).collect::<Vec<_>>();
-        let summary = json!({
+        let mut summary = json!({
             "shape": mask.shape(),
             "zeros": mask.zeros().count,
             "keep": first(mask.keep()),
             "sign": mask.sign().map(first),
         });
+        if let Some(factors) = mask.affine() {
+            summary["affine"] = json!(factors);
+        }
         (weight.clone(), summary)
     });
+    let deltas = task.deltas.iter().map(|(weight, delta)| {
+        let first: Vec<u8> = delta.up().iter().take(16).map(u8::from).collect();
+        let summary = json!({"shape": delta.shape(), "up": first, "scale": delta.scale()});
+        (weight.clone(), summary)
+    });
+    let deltas = deltas.collect::<serde_json::Map<_, _>>();
     let norms = task
         .norms
         .iter()
         .map(|(key, values)| (key.clone(), json!(values.data())));
-    json!({
+    let mut summary = json!({
         "classes": task.classes,
         "masks": masks.collect::<serde_json::Map<_, _>>(),
         "norms": norms.collect::<serde_json::Map<_, _>>(),
@@ -50,7 +60,11 @@ pub(crate) fn summary(task: &TaskFile) -> Value {
         "fingerprint": task.backbone.fingerprint,
         "digest": task.digest().unwrap(),
         "training": task.training.to_json(),
-    })
+    });
+    if !deltas.is_empty() {
+        summary["deltas"] = json!(deltas);
+    }
+    summary
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn numpy_reads_the_golden_files() {
         return;
     };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/read_with_numpy.py");
-    for name in ["example", "classifier_only"] {
+    for name in ["example", "classifier_only", "version_2"] {
         let path = golden::folder().join(format!("{name}.task.safetensors"));
         let output = Command::new(&python).arg(&script).arg(&path).output();
         let output = output.unwrap();

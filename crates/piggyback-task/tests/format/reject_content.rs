@@ -428,3 +428,60 @@ fn a_missing_metadata_key() {
         assert_eq!(message, format!("{key}: the metadata key is missing"));
     }
 }
+
+/// The message for the golden file of version 2 with one change to it.
+fn changed_2(change: impl FnOnce(&mut Forge)) -> String {
+    let mut forge = Forge::of(&example::version_2());
+    change(&mut forge);
+    refuse(&forge.bytes()).to_string()
+}
+
+#[test]
+fn affine_factors_and_changes_that_break_a_rule() {
+    let message = changed_2(|forge| forge.tensor("affine.features.0.0.weight").2 = vec![2, 2]);
+    assert_starts(&message, "affine.features.0.0.weight: [4] expected");
+    let message = changed_2(|forge| {
+        forge.tensor("affine.features.0.0.weight").3[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    });
+    assert_starts(&message, "affine.features.0.0.weight: value 0");
+    let message = changed_2(|forge| forge.tensor("delta.features.2.weight").3 = vec![0xff]);
+    assert_starts(&message, "delta.features.2.weight: ");
+    for scale in [-0.5f32, -0.0] {
+        let message = changed_2(|forge| {
+            forge.tensor("scale.features.2.weight").3 = scale.to_le_bytes().to_vec();
+        });
+        assert_starts(&message, "delta.features.2.weight: its scale is");
+    }
+    let message = changed_2(|forge| {
+        forge.edit_json("piggyback.deltas", |deltas| {
+            deltas["features.2.weight"]["codec"] = "huffman".into();
+        });
+    });
+    assert_starts(&message, "delta.features.2.weight: unknown codec");
+    let message = changed_2(|forge| {
+        forge.edit_json("piggyback.deltas", |deltas| {
+            let delta = deltas["features.2.weight"].clone();
+            *deltas = serde_json::json!({"features.1.weight": delta});
+        });
+        for part in ["delta", "scale"] {
+            forge.tensor(&format!("{part}.features.2.weight")).0 =
+                format!("{part}.features.1.weight");
+        }
+    });
+    assert_starts(&message, "delta.features.1.weight: the weight has a mask");
+}
+
+/// What version 1 can say is written in version 1, and in it nothing else can be said.
+#[test]
+fn a_version_that_is_not_the_oldest_possible() {
+    let message = changed(|forge| {
+        forge.set("piggyback.format", "2");
+        forge.set("piggyback.deltas", "{}");
+    });
+    assert_starts(&message, "not in canonical form");
+    let message = changed_2(|forge| {
+        forge.set("piggyback.format", "1");
+        drop(forge.metadata.remove("piggyback.deltas"));
+    });
+    assert_starts(&message, "affine.features.0.0.weight: not a tensor");
+}

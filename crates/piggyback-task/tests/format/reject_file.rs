@@ -121,10 +121,10 @@ fn a_file_without_metadata() {
 
 #[test]
 fn a_newer_version() {
-    let message = changed(|forge| forge.set("piggyback.format", "2"));
+    let message = changed(|forge| forge.set("piggyback.format", "3"));
     assert_eq!(
         message,
-        "written by a newer version of Piggyback (format 2, this one reads 1); update Piggyback"
+        "written by a newer version of Piggyback (format 3, this one reads 2); update Piggyback"
     );
 }
 

@@ -1,8 +1,8 @@
 //! Any task survives being written and read, and its bytes do not depend on how it was put together.
 
 use piggyback_task::{
-    BitMask, Head, Interpolation, Layout, Mask, Preprocessing, Resize, TaskFile, TrainingRecord,
-    Values,
+    BitMask, Delta, Head, Interpolation, Layout, Mask, Preprocessing, Resize, TaskFile,
+    TrainingRecord, Values,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
@@ -17,16 +17,30 @@ fn finite() -> impl Strategy<Value = f32> {
 }
 
 fn mask() -> impl Strategy<Value = Mask> {
-    (vec(1usize..5, 0..4), any::<bool>(), any::<u64>()).prop_map(|(shape, ternary, seed)| {
+    let affine = prop::option::of([finite(), finite(), finite(), finite()]);
+    let parts = (vec(1usize..5, 0..4), any::<bool>(), any::<u64>(), affine);
+    parts.prop_map(|(shape, ternary, seed, affine)| {
         let len = shape.iter().product();
         let bit = |i: usize, plane: u32| seed.rotate_left(plane + 7 * i as u32) & 1 == 1;
         let keep = BitMask::from_fn(len, |i| bit(i, 0));
-        if ternary {
+        let mask = if ternary {
             let sign = BitMask::from_fn(len, |i| bit(i, 0) && bit(i, 31));
             Mask::ternary(shape, keep, sign).unwrap()
         } else {
             Mask::binary(shape, keep).unwrap()
+        };
+        match affine {
+            Some(factors) => mask.with_affine(factors).unwrap(),
+            None => mask,
         }
+    })
+}
+
+fn delta() -> impl Strategy<Value = Delta> {
+    (vec(1usize..5, 0..4), any::<u64>(), finite()).prop_map(|(shape, seed, scale)| {
+        let len = shape.iter().product();
+        let up = BitMask::from_fn(len, |i| seed.rotate_left(7 * i as u32) & 1 == 1);
+        Delta::new(shape, up, scale.abs()).unwrap()
     })
 }
 
@@ -95,16 +109,20 @@ fn task() -> impl Strategy<Value = TaskFile> {
     (
         head(),
         btree_map(".+", mask(), 0..4),
+        btree_map(".+", delta(), 0..3),
         vec(norms(), 0..4),
         preprocessing(),
         training(),
         any::<bool>(),
     )
         .prop_map(
-            |((classes, head), masks, norms, preprocessing, training, burn)| TaskFile {
+            |((classes, head), masks, deltas, norms, preprocessing, training, burn)| TaskFile {
                 layout: if burn { Layout::Burn } else { Layout::Torch },
                 classes,
                 preprocessing,
+                deltas: (deltas.into_iter())
+                    .filter(|(weight, _)| !masks.contains_key(weight))
+                    .collect(),
                 masks,
                 norms: norms.into_iter().collect(),
                 head,

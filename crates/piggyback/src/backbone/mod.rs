@@ -24,7 +24,7 @@ use std::sync::{Arc, OnceLock};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use piggyback_task::{BackboneId, Fingerprint, Preprocessing, TaskFile, TrainingRecord};
+use piggyback_task::{BackboneId, Dtype, Fingerprint, Preprocessing, TaskFile, TrainingRecord};
 
 pub use about::{About, imagenet_classes};
 pub(crate) use architecture::Family;
@@ -33,6 +33,10 @@ pub use convert::{Converted, convert};
 pub(crate) use graph::{Eager, Graph};
 pub(crate) use names::{FieldPath, Replace, TensorValues, map_tensors, tensor_values};
 pub use names::{NamedTensor, named_tensors};
+pub(crate) use state::{
+    ByteTensor, Content as SafetensorsContent, open_safetensors, read_safetensors,
+    safetensors_metadata,
+};
 pub use state::{Precision, StateDict, StoredTensor};
 pub use weights::{WeightInfo, write_weights};
 
@@ -286,6 +290,20 @@ impl Backbone {
         self.network.valid()
     }
 
+    /// All tensors but the head's, as 32-bit floats, by torchvision's names.
+    pub(crate) fn tensors(&self) -> Result<BTreeMap<String, StoredTensor>> {
+        let Identity {
+            state, precision, ..
+        } = &*self.identity;
+        let names = self.architecture.tensors().iter();
+        let tensors = names.map(|NamedTensor { name, .. }| {
+            let tensor = state.tensor(name, *precision)?;
+            Ok(tensor.map(|tensor| (name.clone(), tensor.to_dtype(Dtype::F32))))
+        });
+        let tensors: Vec<_> = tensors.collect::<Result<_>>()?;
+        Ok(tensors.into_iter().flatten().collect())
+    }
+
     /// The weights that masks may cover: those of convolutions, and of fully connected layers before
     /// the head (VGG's fc6 and fc7).
     pub fn maskable(&self) -> Vec<NamedTensor> {
@@ -448,7 +466,7 @@ fn wrong_shape(expected: &NamedTensor, stored: &StoredTensor) -> String {
     }
 }
 
-fn recognise(state: &StateDict, wanted: Option<Architecture>) -> Result<Architecture> {
+pub(crate) fn recognise(state: &StateDict, wanted: Option<Architecture>) -> Result<Architecture> {
     let problem = |reason| {
         Err(Error::Checkpoint {
             path: state.path.clone(),
@@ -460,6 +478,12 @@ fn recognise(state: &StateDict, wanted: Option<Architecture>) -> Result<Architec
         && names.any(|name| name.starts_with("norm."))
     {
         return problem("is a task file; give the checkpoint of its backbone".into());
+    }
+    if state.tensors.contains_key("head.0.weight") {
+        return problem(
+            "is a file of tasks that share a network, which is no backbone; give it with --task"
+                .into(),
+        );
     }
     let candidates = wanted.map_or(Architecture::ALL.to_vec(), |architecture| {
         vec![architecture]

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! - [`ImageFolder`] and [`Samples`] are lists of files; nothing is decoded when a folder is opened, so a
-//!   folder of a million files is a list of a million relative paths.
+//!   folder of a million files is a list of a million relative paths. A [`DataSet`] is one under a name.
 //! - [`Image`] decodes a file (the format is recognised by content, EXIF orientation is applied) and
 //!   [`Image::prepare`] brings it to the network's input with Pillow's antialiased resize, bit for bit.
 //! - [`Augment`] changes training images at random.
@@ -29,6 +29,7 @@ mod pixels;
 mod prepare;
 mod resize;
 mod samples;
+mod set;
 mod walk;
 
 pub use augment::Augment;
@@ -43,3 +44,4 @@ pub use loader::Loader;
 pub use order::Order;
 pub use pixels::{Image, MAX_PIXELS, MAX_SIDE};
 pub use samples::{EXTENSIONS, Samples};
+pub use set::DataSet;

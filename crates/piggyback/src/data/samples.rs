@@ -129,6 +129,29 @@ impl Samples {
         })
     }
 
+    /// The images of all `parts`, one part after the other; their classes, too, stand one after the
+    /// other, so that a part's labels begin where the one before ends.
+    pub(crate) fn union<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Self {
+        let parts: Vec<&Self> = parts.into_iter().collect();
+        if let [one] = parts[..] {
+            return one.clone();
+        }
+        let (mut classes, mut files) = (Vec::new(), Vec::new());
+        for part in parts {
+            let first = classes.len() as u32;
+            files.extend(part.iter().map(|(path, class)| File {
+                path: path.into(),
+                class: first + class,
+            }));
+            classes.extend(part.classes.iter().cloned());
+        }
+        Self {
+            root: Path::new("").into(),
+            classes: classes.into(),
+            files,
+        }
+    }
+
     /// Number of images.
     pub fn len(&self) -> usize {
         self.files.len()
@@ -290,6 +313,15 @@ mod tests {
             let error = samples(&[5]).split_validation(share, 0).unwrap_err();
             assert!(matches!(error, Error::ValidationShare { .. }), "{error}");
         }
+    }
+
+    #[test]
+    fn labels_of_a_union_go_on_where_the_part_before_ends() {
+        let parts = [samples(&[1, 2]), samples(&[2])];
+        let union = Samples::union(&parts);
+        assert_eq!(union.class_counts(), [1, 2, 2]);
+        assert_eq!(union.classes(), ["c0", "c1", "c0"]);
+        assert_eq!(union.get(4).unwrap(), ("root/c0/1.png".into(), 2));
     }
 
     #[test]

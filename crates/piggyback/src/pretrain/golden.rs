@@ -43,7 +43,7 @@ fn steps_are_those_of_pytorch() {
     for (step, (rate, expected)) in rates.iter().zip(numbers(&golden["losses"])).enumerate() {
         let pixels = TensorData::new(uniform("images", 8 * 3 * 64 * 64), [8, 3, 64, 64]);
         let images = Tensor::from_data(pixels, &device.clone().autodiff());
-        let logits = method.logits(&network, images, step);
+        let logits = method.logits(&network, images, &labels, step);
         let loss = method.loss(logits, &labels);
         let value = f64::from(values(loss.clone())[0]);
         assert!(

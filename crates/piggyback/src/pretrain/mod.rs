@@ -21,7 +21,7 @@ use piggyback_task::TrainingRecord;
 pub use config::PretrainConfig;
 
 use crate::backbone::{About, Architecture, StateDict};
-use crate::data::ImageFolder;
+use crate::data::{DataSet, ImageFolder};
 use crate::error::Result;
 use crate::evaluate::Evaluation;
 use crate::train::{EpochMetrics, Event, Learned, Method, RunOptions, learn};
@@ -159,19 +159,23 @@ impl<'a> Pretrainer<'a> {
         }
         let start = || method.start(data.classes().len());
         let options = &mut self.options;
-        let learned = learn(&method, &self.config, options, data, &method.device, start)?;
+        let data = [DataSet {
+            name: "network".into(),
+            images: data.clone(),
+        }];
+        let learned = learn(&method, &self.config, options, &data, &method.device, start)?;
         let Learned {
             product: network,
             epochs,
             best_epoch,
-            test,
+            tests,
             skipped,
         } = learned;
         Ok(Pretrained {
             network,
             epochs,
             best_epoch,
-            test,
+            test: tests.into_iter().flatten().next(),
             skipped,
         })
     }

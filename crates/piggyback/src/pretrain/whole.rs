@@ -5,16 +5,14 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, Gradients, Tensor};
-use piggyback_task::{Head, Layout, Preprocessing, TaskFile, TrainingRecord, Values};
+use piggyback_task::{Preprocessing, TrainingRecord};
 
 use super::config::PretrainConfig;
 use super::init::initial_tensors;
-use crate::backbone::{
-    About, Architecture, Backbone, LoadOptions, StateDict, StoredTensor, tensor_values,
-};
+use crate::artefact::WholeNetwork;
+use crate::backbone::{About, Architecture, Backbone, LoadOptions, StateDict, StoredTensor};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::mask::values;
 use crate::train::{Method, Product, RunSettings, Sgd, SgdRates, TaskNetwork, cross_entropy};
 
 /// The method of training from scratch.
@@ -111,7 +109,13 @@ impl Method for Whole {
         self.architecture.name().to_owned()
     }
 
-    fn logits(&self, network: &TaskNetwork, images: Tensor<4>, step: usize) -> Tensor<2> {
+    fn logits(
+        &self,
+        network: &TaskNetwork,
+        images: Tensor<4>,
+        _labels: &[u32],
+        step: usize,
+    ) -> Tensor<2> {
         network.forward_training(images, self.config.seed, step)
     }
 
@@ -135,48 +139,11 @@ impl Method for Whole {
     }
 
     fn product(&self, network: &TaskNetwork) -> Result<StateDict> {
-        let stored = |name: String, shape: Vec<usize>, numbers: Vec<f32>| {
-            let tensor =
-                StoredTensor::from_f32(shape, &numbers).map_err(|reason| Error::Checkpoint {
-                    path: self.architecture.name().into(),
-                    reason,
-                })?;
-            Ok((name, tensor))
-        };
-        let head = self.architecture.head_name();
-        let of_head = tensor_values(&network.head)
-            .into_iter()
-            .map(|tensor| (format!("{head}.{}", tensor.name), tensor));
-        let tensors = tensor_values(&network.backbone)
-            .into_iter()
-            .map(|tensor| (tensor.name.clone(), tensor))
-            .chain(of_head)
-            .map(|(name, tensor)| stored(name, tensor.shape, values(tensor.values)))
-            .collect::<Result<BTreeMap<_, _>>>()?;
-        Ok(self.state(tensors))
+        network.state(self.architecture, self.about.clone())
     }
 
-    /// A task that adds nothing to the network.
-    fn engine(&self, network: &StateDict, task: &str) -> Result<Engine> {
-        let backbone = self.backbone(network.clone())?;
-        let head = backbone.head().ok_or(Error::NoHead)?;
-        let [classes, features] = head.weight.dims();
-        let weight = values(head.weight.val());
-        let bias = values(head.bias.val());
-        let itself = TaskFile {
-            backbone: backbone.id(),
-            layout: Layout::Torch,
-            classes: self.about.classes.clone().unwrap_or_default(),
-            preprocessing: self.preprocessing.clone(),
-            masks: BTreeMap::new(),
-            norms: BTreeMap::new(),
-            head: Head {
-                weight: Values::new([classes, features], weight)?,
-                bias: Values::new([classes], bias)?,
-            },
-            training: TrainingRecord::default(),
-        };
-        Engine::new(backbone).with_task(task, itself)
+    fn engine(&self, network: &StateDict, tasks: &[&str]) -> Result<Engine> {
+        WholeNetwork::new(network.clone())?.engine(tasks, &self.device)
     }
 
     fn describe(&self, record: &mut TrainingRecord, _steps: usize) {

@@ -24,6 +24,7 @@ const VERSION: u32 = 3;
 const KIND_KEY: &str = "piggyback.checkpoint";
 const METADATA_KEY: &str = "piggyback.run";
 const BEST: &str = "best";
+const BASE: &str = "base";
 
 /// What a run is a run of: a checkpoint continues no other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,6 +61,9 @@ pub(super) struct Position {
     pub(super) history: Vec<EpochMetrics>,
     /// The epoch, counted from 1, whose product is kept.
     pub(super) best_epoch: usize,
+    /// Epochs finished when the phase under way began.
+    #[serde(default)]
+    pub(super) phase_epoch: usize,
     /// Images left out so far.
     pub(super) skipped: Vec<String>,
 }
@@ -84,7 +88,10 @@ pub(super) struct State<M: Method> {
     pub(super) network: M::Network,
     pub(super) optimizer: M::Optimizer,
     pub(super) position: Position,
+    /// The best product of the phase under way.
     pub(super) best: Option<M::Product>,
+    /// The product that the phase under way began with, unless it is the first.
+    pub(super) base: Option<M::Product>,
 }
 
 /// Writes the state atomically.
@@ -105,7 +112,11 @@ pub(super) fn save<M: Method>(
             tensors.insert(format!("{kind}.{name}"), values(tensor));
         }
     }
-    let best = state.best.as_ref().map(Product::to_bytes).transpose()?;
+    let products = [(BEST, &state.best), (BASE, &state.base)]
+        .into_iter()
+        .filter_map(|(name, product)| Some((name, product.as_ref()?)))
+        .map(|(name, product)| Ok((name, product.to_bytes()?)))
+        .collect::<Result<Vec<_>>>()?;
     let bytes: BTreeMap<String, Vec<u8>> = (tensors.into_iter())
         .map(|(name, data)| {
             (
@@ -117,7 +128,11 @@ pub(super) fn save<M: Method>(
     let views = bytes
         .iter()
         .map(|(name, bytes)| Ok((name.as_str(), view(Dtype::F32, bytes)?)))
-        .chain(best.iter().map(|bytes| Ok((BEST, view(Dtype::U8, bytes)?))))
+        .chain(
+            products
+                .iter()
+                .map(|(name, bytes)| Ok((*name, view(Dtype::U8, bytes)?))),
+        )
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(|error| problem(error.to_string()))?;
     let kind = Kind {
@@ -142,13 +157,14 @@ fn view(dtype: Dtype, bytes: &[u8]) -> Result<TensorView<'_>, safetensors::SafeT
     TensorView::new(dtype, vec![bytes.len() / size], bytes)
 }
 
-/// Reads a checkpoint into a network as training starts with it.
+/// Reads a checkpoint into a network as training starts with it, or the phase that it is of.
 ///
 /// # Errors
 ///
 /// A file that is not a checkpoint of this run: damaged, of another version, or of other settings,
 /// weights or images.
 pub(super) fn load<M: Method>(
+    method: &M,
     path: &Path,
     network: M::Network,
     identity: &Identity<M::Settings>,
@@ -190,10 +206,11 @@ pub(super) fn load<M: Method>(
         )));
     }
     let mut tensors = BTreeMap::new();
-    let mut best = None;
+    let (mut best, mut base) = (None, None);
     for (name, view) in file.tensors() {
         match name.as_str() {
             BEST => best = Some(M::Product::from_bytes(view.data())?),
+            BASE => base = Some(M::Product::from_bytes(view.data())?),
             _ => {
                 let numbers = view.data().chunks_exact(4);
                 let numbers =
@@ -227,6 +244,11 @@ pub(super) fn load<M: Method>(
     let trained = (tensors.into_iter())
         .filter_map(|(name, data)| Some((name.strip_prefix("tensor.")?.to_owned(), data)))
         .collect();
+    let network = match &base {
+        None => network,
+        Some(base) => (method.phase(metadata.position.phase_epoch, base)?)
+            .ok_or_else(|| damaged(&"its phase is none of the method's"))?,
+    };
     let network = with_trained_tensors(network, &trained)
         .map_err(|name| damaged(&format!("tensor '{name}' is missing")))?;
     Ok(State {
@@ -234,6 +256,7 @@ pub(super) fn load<M: Method>(
         optimizer: M::Optimizer::restore(metadata.optimizer_steps, kept),
         position: metadata.position,
         best,
+        base,
     })
 }
 

@@ -7,6 +7,7 @@ use super::mask_rate::MaskRate;
 use crate::data::Augment;
 use crate::error::{Error, Result};
 use crate::mask::{MaskConfig, MaskKind, ScoreInit};
+use crate::method::MethodName;
 use crate::name::named;
 use crate::ops::GradientScaling;
 use crate::preprocessing::{
@@ -47,6 +48,18 @@ pub enum Schedule {
     Step,
     /// Half a cosine from the full rate to zero, step by step.
     Cosine,
+}
+
+impl Schedule {
+    /// The share of the full rate at `step` of `steps`, counted from 0.
+    pub(crate) fn share(self, step: usize, steps: usize) -> f64 {
+        let progress = step as f64 / steps as f64;
+        match self {
+            Self::Step if progress < 0.5 => 1.0,
+            Self::Step => 0.1,
+            Self::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
+        }
+    }
 }
 
 named!(
@@ -94,6 +107,12 @@ pub struct TrainConfig {
     pub threshold: f64,
     /// How a score's gradient is scaled.
     pub gradient_scaling: GradientScaling,
+    /// Whether masks are affine, see [`MaskConfig::affine`]; the factors learn at the rate of batch
+    /// norms.
+    pub affine: bool,
+    /// How strongly scores are pulled back: after each step, by this times their learning rate, of the
+    /// way to where they started. Fewer weights are masked out, so that a file compresses better.
+    pub drift: f64,
     /// Side of the network's input, pixels.
     pub image_size: OrBackbone<u32>,
     /// How images are brought to that size.
@@ -139,6 +158,8 @@ impl TrainConfig {
             score_start: 1e-2,
             threshold: 5e-3,
             gradient_scaling: masks.gradient_scaling,
+            affine: masks.affine,
+            drift: 0.0,
             image_size: OrBackbone::BACKBONE,
             resize: ResizeMode::Backbone,
             interpolation: InterpolationMode::Backbone,
@@ -190,6 +211,7 @@ impl TrainConfig {
             init: self.score_init,
             init_value: self.score_start as f32,
             gradient_scaling: self.gradient_scaling,
+            affine: self.affine,
         }
     }
 
@@ -210,20 +232,8 @@ impl TrainConfig {
     ///
     /// The first setting out of its range, with the range.
     pub fn validate(&self) -> Result<()> {
-        let at_least = |setting: &str, value: usize, least: usize| match value < least {
-            true => Err(Error::setting(
-                setting,
-                format!("{value} is less than {least}"),
-            )),
-            false => Ok(()),
-        };
-        at_least("epochs", self.epochs, 1)?;
-        if self.epochs > MOST_EPOCHS {
-            let reason = format!("{} is more than {MOST_EPOCHS}", self.epochs);
-            return Err(Error::setting("epochs", reason));
-        }
-        // Batch statistics of one image would have no variance on a 1x1 map.
-        at_least("batch-size", self.batch_size, 2)?;
+        check_epochs("epochs", self.epochs)?;
+        check_batch_size(self.batch_size)?;
         self.preprocessing().validate()?;
         let rates = [
             ("lr-mask", self.lr_mask.resolve(1)),
@@ -231,10 +241,7 @@ impl TrainConfig {
             ("lr-head", self.lr_head),
         ];
         for (setting, rate) in rates {
-            if !(rate.is_finite() && rate >= 0.0) {
-                let reason = format!("{rate} is not a learning rate; give a number of 0 or more");
-                return Err(Error::setting(setting, reason));
-            }
+            check_rate(setting, rate)?;
         }
         for (setting, value) in [
             ("threshold", self.threshold),
@@ -244,27 +251,79 @@ impl TrainConfig {
                 return Err(Error::setting(setting, format!("{value} is not finite")));
             }
         }
+        let farthest = self.drift * self.lr_mask.resolve(1);
+        if !(self.drift >= 0.0 && farthest <= 1.0) {
+            let reason = format!(
+                "{} is not 0 or more, or with lr-mask takes scores beyond their start",
+                self.drift
+            );
+            return Err(Error::setting("drift", reason));
+        }
+        if self.drift > 0.0 && self.score_init == ScoreInit::Uniform {
+            let reason = "pulls scores back to one start, and score-init uniform has many";
+            return Err(Error::setting("drift", reason));
+        }
         if self.mask == MaskKind::Ternary && self.threshold < 0.0 {
             let reason = "a ternary mask negates weights below zero, so it cannot be negative";
             return Err(Error::setting("threshold", reason));
         }
-        if !(self.val_share > 0.0 && self.val_share < 1.0) {
-            let reason = format!("{} is not a share between 0 and 1", self.val_share);
-            return Err(Error::setting("val-share", reason));
-        }
+        check_share("val-share", self.val_share)?;
         Augment::preset(&self.augment)?;
         Ok(())
     }
 
-    /// The share of the full learning rates at `step` of `steps`, counted from 0.
-    pub(crate) fn rate_share(&self, step: usize, steps: usize) -> f64 {
-        let progress = step as f64 / steps as f64;
-        match self.schedule {
-            Schedule::Step if progress < 0.5 => 1.0,
-            Schedule::Step => 0.1,
-            Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
+    /// The method that these settings are of.
+    pub fn method(&self) -> MethodName {
+        match (&self.mask_layers, self.norm) {
+            (MaskLayers::None, NormMode::Frozen) => MethodName::ClassifierOnly,
+            (MaskLayers::None, NormMode::Task) => MethodName::NormOnly,
+            _ => MethodName::Piggyback,
         }
     }
+
+    /// The share of the full learning rates at `step` of `steps`, counted from 0.
+    pub(crate) fn rate_share(&self, step: usize, steps: usize) -> f64 {
+        self.schedule.share(step, steps)
+    }
+}
+
+/// Fails on a number of epochs that is no training.
+pub(crate) fn check_epochs(setting: &str, epochs: usize) -> Result<()> {
+    let reason = match epochs {
+        0 => "0 is less than 1".to_owned(),
+        1..=MOST_EPOCHS => return Ok(()),
+        _ => format!("{epochs} is more than {MOST_EPOCHS}"),
+    };
+    Err(Error::setting(setting, reason))
+}
+
+/// Fails on batches of one image: on a 1x1 map it would have no variance.
+pub(crate) fn check_batch_size(images: usize) -> Result<()> {
+    match images {
+        0 | 1 => Err(Error::setting(
+            "batch-size",
+            format!("{images} is less than 2"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Fails on what is no learning rate.
+pub(crate) fn check_rate(setting: &str, rate: f64) -> Result<()> {
+    if rate.is_finite() && rate >= 0.0 {
+        return Ok(());
+    }
+    let reason = format!("{rate} is not a learning rate; give a number of 0 or more");
+    Err(Error::setting(setting, reason))
+}
+
+/// Fails on a share that leaves nothing, or takes nothing.
+pub(crate) fn check_share(setting: &str, share: f64) -> Result<()> {
+    if share > 0.0 && share < 1.0 {
+        return Ok(());
+    }
+    let reason = format!("{share} is not a share between 0 and 1");
+    Err(Error::setting(setting, reason))
 }
 
 #[cfg(test)]
@@ -336,6 +395,17 @@ mod tests {
             TrainConfig {
                 threshold: -0.1,
                 ..ternary
+            },
+        );
+        for drift in [-1.0, f64::NAN, 1e6] {
+            refused("drift", TrainConfig { drift, ..good() });
+        }
+        refused(
+            "drift",
+            TrainConfig {
+                drift: 1.0,
+                score_init: ScoreInit::Uniform,
+                ..good()
             },
         );
         refused(

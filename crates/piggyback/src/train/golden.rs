@@ -82,7 +82,12 @@ impl Start {
         let value = f64::from(values(loss.clone())[0]);
         let config = self.config.clone();
         let rate_of = |name: &str| rate(&config, 12, name);
-        self.network = adam.step(self.network.clone(), &mut loss.backward(), &rate_of);
+        self.network = adam.step(
+            self.network.clone(),
+            &mut loss.backward(),
+            &rate_of,
+            &|_, value| value,
+        );
         value
     }
 

@@ -11,6 +11,7 @@ use super::session::cross_entropy;
 use crate::backbone::{Backbone, PRECISIONS};
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::mask::SCORES_SUFFIX;
 
 /// The method of the paper, and what remains of it without masks or without batch norms.
 pub(super) struct Masks<'a> {
@@ -56,7 +57,13 @@ impl Method for Masks<'_> {
         self.about.backbone.fingerprint.to_string()
     }
 
-    fn logits(&self, network: &TaskNetwork, images: Tensor<4>, step: usize) -> Tensor<2> {
+    fn logits(
+        &self,
+        network: &TaskNetwork,
+        images: Tensor<4>,
+        _labels: &[u32],
+        step: usize,
+    ) -> Tensor<2> {
         network.forward_training(images, self.config.seed, step)
     }
 
@@ -73,8 +80,13 @@ impl Method for Masks<'_> {
         steps: usize,
     ) -> TaskNetwork {
         let share = self.config.rate_share(step, steps);
-        adam.step(network, gradients, &|name| {
-            share * rate(&self.config, steps, name)
+        let rate = |name: &str| share * rate(&self.config, steps, name);
+        let (drift, start) = (self.config.drift, self.config.score_start);
+        adam.step(network, gradients, &rate, &|name, value| match drift > 0.0
+            && name.ends_with(SCORES_SUFFIX)
+        {
+            true => pulled(value, start, rate(name) * drift),
+            false => value,
         })
     }
 
@@ -82,15 +94,13 @@ impl Method for Masks<'_> {
         network.to_task(&self.about, &self.config)
     }
 
-    fn engine(&self, task: &TaskFile, name: &str) -> Result<Engine> {
-        Engine::new(self.backbone.clone()).with_task(name, task.clone())
+    fn engine(&self, task: &TaskFile, names: &[&str]) -> Result<Engine> {
+        task_engine(self.backbone, task, names)
     }
 
     fn describe(&self, record: &mut TrainingRecord, steps: usize) {
-        let precisions = (self.backbone.fingerprints().iter())
-            .map(|(precision, fingerprint)| (precision.to_string(), fingerprint.to_string().into()))
-            .collect::<serde_json::Map<_, _>>();
-        record.insert(PRECISIONS, precisions);
+        record_precisions(self.backbone, record);
+        record.insert("method", self.config.method().to_string());
         record.insert("lr-mask", self.config.lr_mask.resolve(steps));
     }
 
@@ -101,6 +111,23 @@ impl Method for Masks<'_> {
         let lr_mask = self.config.lr_mask.resolve(steps);
         format!("now lr-mask {lr_mask}, lr-norm {lr_norm}, lr-head {lr_head}")
     }
+}
+
+/// An engine that answers with `task` under each of `names`.
+fn task_engine(backbone: &Backbone, task: &TaskFile, names: &[&str]) -> Result<Engine> {
+    let mut engine = Engine::new(backbone.clone());
+    for name in names {
+        engine.add_task(*name, task.clone())?;
+    }
+    Ok(engine)
+}
+
+/// Notes which fingerprints the backbone's weights have in every precision.
+pub(crate) fn record_precisions(backbone: &Backbone, record: &mut TrainingRecord) {
+    let precisions = (backbone.fingerprints().iter())
+        .map(|(precision, fingerprint)| (precision.to_string(), fingerprint.to_string().into()))
+        .collect::<serde_json::Map<_, _>>();
+    record.insert(PRECISIONS, precisions);
 }
 
 impl Product for TaskFile {
@@ -121,13 +148,33 @@ impl Product for TaskFile {
     }
 }
 
+/// Scores `share` of the way back to `start`.
+fn pulled(scores: Tensor<1>, start: f64, share: f64) -> Tensor<1> {
+    scores * (1.0 - share) + start * share
+}
+
 /// The full learning rate of a tensor of [`TaskNetwork`] in a run of `steps`.
 pub(super) fn rate(config: &TrainConfig, steps: usize, name: &str) -> f64 {
-    if name.ends_with(".mask.scores") {
+    if name.ends_with(SCORES_SUFFIX) {
         config.lr_mask.resolve(steps)
     } else if name.starts_with("head.") {
         config.lr_head
     } else {
         config.lr_norm
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::mask::values;
+
+    #[test]
+    fn scores_go_a_share_of_the_way_back() {
+        let scores = Tensor::from_data([1.0, -1.0, 0.5], &Device::flex());
+        assert_eq!(values(pulled(scores.clone(), 0.5, 0.5)), [0.75, -0.25, 0.5]);
+        assert_eq!(values(pulled(scores, 0.5, 1.0)), [0.5; 3]);
     }
 }

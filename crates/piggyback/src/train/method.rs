@@ -10,6 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::EpochMetrics;
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::evaluate::Evaluation;
 
 /// A way of learning from images: what the network is, how it moves, and what is kept of it.
 pub(crate) trait Method {
@@ -31,8 +32,15 @@ pub(crate) trait Method {
     fn run(&self) -> RunSettings<'_>;
     /// What the network starts from: a fingerprint, or a name.
     fn origin(&self) -> String;
-    /// Images `[batch, 3, height, width]` to logits `[batch, classes]` in training step `step`.
-    fn logits(&self, network: &Self::Network, images: Tensor<4>, step: usize) -> Tensor<2>;
+    /// Images `[batch, 3, height, width]` to logits `[batch, classes]` in training step `step`. Of
+    /// several data sets, `labels` tell which one each image is of.
+    fn logits(
+        &self,
+        network: &Self::Network,
+        images: Tensor<4>,
+        labels: &[u32],
+        step: usize,
+    ) -> Tensor<2>;
     /// What is to become small: `[1]` from logits `[batch, classes]`.
     fn loss(&self, logits: Tensor<2>, labels: &[u32]) -> Tensor<1>;
     /// Moves the network in step `step` of `steps`.
@@ -46,8 +54,15 @@ pub(crate) trait Method {
     ) -> Self::Network;
     /// What the network stands for now.
     fn product(&self, network: &Self::Network) -> Result<Self::Product>;
-    /// An engine that answers with a product, under the name `task`.
-    fn engine(&self, product: &Self::Product, task: &str) -> Result<Engine>;
+    /// An engine that answers with a product: for each data set, in their order, under its name.
+    fn engine(&self, product: &Self::Product, tasks: &[&str]) -> Result<Engine>;
+    /// The network to go on with, optimised anew, where another phase of learning begins with
+    /// `epoch` (counted from 0); `best` is the best product of the phase before.
+    ///
+    /// It must depend on these alone: a resumed run asks again.
+    fn phase(&self, _epoch: usize, _best: &Self::Product) -> Result<Option<Self::Network>> {
+        Ok(None)
+    }
     /// Adds what is peculiar to the method to the record of a run of `steps`.
     fn describe(&self, record: &mut TrainingRecord, steps: usize);
     /// Tells which learning rates are in use, for a run of `steps` that diverged.
@@ -99,6 +114,7 @@ pub(crate) struct Learned<P> {
     pub(crate) product: P,
     pub(crate) epochs: Vec<EpochMetrics>,
     pub(crate) best_epoch: usize,
-    pub(crate) test: Option<Result<crate::evaluate::Evaluation>>,
+    /// For each data set, in their order, what its `test/` came to, where there is one.
+    pub(crate) tests: Vec<Option<Result<Evaluation>>>,
     pub(crate) skipped: Vec<String>,
 }

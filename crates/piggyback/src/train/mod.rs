@@ -31,13 +31,15 @@ pub use mask_layers::MaskLayers;
 pub use mask_rate::{Auto, MaskRate};
 
 pub(crate) use config::MOST_EPOCHS;
+pub(crate) use config::{check_batch_size, check_epochs, check_rate, check_share};
+pub(crate) use masks::record_precisions;
 pub(crate) use method::{Learned, Method, Product, RunSettings};
-pub(crate) use network::{TaskDescription, TaskNetwork};
+pub(crate) use network::{TaskDescription, TaskNetwork, head_values, norm_modules, owner};
 pub(crate) use optimizer::{Sgd, SgdRates};
 pub(crate) use session::{cross_entropy, learn};
 
 use crate::backbone::Backbone;
-use crate::data::ImageFolder;
+use crate::data::{DataSet, ImageFolder};
 use crate::error::Result;
 use crate::evaluate::Evaluation;
 use masks::Masks;
@@ -172,6 +174,10 @@ impl<'a> Trainer<'a> {
         }
     }
 
+    pub(crate) fn with_options(config: TrainConfig, options: RunOptions<'a>) -> Self {
+        Self { config, options }
+    }
+
     /// Keeps settings, metrics, curves and checkpoints in this folder, which is made if needed.
     #[must_use]
     pub fn run_dir(mut self, folder: impl Into<PathBuf>) -> Self {
@@ -224,19 +230,23 @@ impl<'a> Trainer<'a> {
         };
         let start = || TaskNetwork::new(backbone, data.classes().len(), &config);
         let options = &mut self.options;
-        let learned = learn(&method, &config, options, data, backbone.device(), start)?;
+        let data = [DataSet {
+            name: "task".into(),
+            images: data.clone(),
+        }];
+        let learned = learn(&method, &config, options, &data, backbone.device(), start)?;
         let Learned {
             product: task,
             epochs,
             best_epoch,
-            test,
+            tests,
             skipped,
         } = learned;
         Ok(Trained {
             task,
             epochs,
             best_epoch,
-            test,
+            test: tests.into_iter().flatten().next(),
             skipped,
         })
     }

@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use piggyback_task::{BackboneId, Head, Layout, Preprocessing, TaskFile, TrainingRecord, Values};
 
 use super::config::{NormMode, TrainConfig};
 use crate::backbone::layers::Linear;
-use crate::backbone::{Backbone, Eager, FieldPath, Graph, Network, named_tensors};
-use crate::error::Result;
+use crate::backbone::{
+    About, Architecture, Backbone, Eager, FieldPath, Graph, Network, Replace, StateDict,
+    StoredTensor, TensorValues, map_tensors, named_tensors, tensor_values,
+};
+use crate::error::{Error, Result};
 use crate::mask;
 use crate::random::{Purpose, Random};
 
@@ -53,6 +56,41 @@ impl TaskNetwork {
         })
     }
 
+    /// A backbone's network with a new head for `classes`, drawn from `seed`, as its weights begin to
+    /// learn: those tensors of the backbone whose names `learns` takes, and the head. Batch norms with
+    /// them; the others stay as they are.
+    pub(crate) fn tuned(
+        backbone: &Backbone,
+        classes: usize,
+        seed: u64,
+        learns: &dyn Fn(&str) -> bool,
+    ) -> Self {
+        // Learning needs more digits than half precision has.
+        let network = map_tensors(backbone.independent_network(), &mut Widen);
+        let network = network.train().freeze().map(&mut Unfreeze {
+            path: FieldPath::default(),
+            learns,
+        });
+        let architecture = backbone.architecture();
+        let device = backbone.device().clone().autodiff();
+        Self {
+            backbone: network,
+            head: initial_head(architecture.features(), classes, seed, &device),
+            dropout: architecture.head_dropout(),
+        }
+    }
+
+    /// The same network with a head of these values.
+    pub(crate) fn with_head(mut self, head: &Head) -> Self {
+        let device = self.head.weight.device();
+        let data = |values: &Values| TensorData::new(values.data().to_vec(), values.shape());
+        self.head = Linear::from_values(
+            Tensor::from_data(data(&head.weight), &device),
+            Tensor::from_data(data(&head.bias), &device),
+        );
+        self
+    }
+
     /// A network of which every tensor learns.
     pub(crate) fn whole(network: Network, head: Linear, dropout: f64) -> Self {
         let network = Self {
@@ -80,33 +118,86 @@ impl TaskNetwork {
         about: &TaskDescription,
         config: &TrainConfig,
     ) -> Result<TaskFile> {
-        let mut norms = BTreeMap::new();
-        if config.norm == NormMode::Task {
-            let modules = norm_modules(&self.backbone);
-            let mut reader = NormReader {
-                path: FieldPath::default(),
-                norms: modules,
-                tensors: Vec::new(),
-            };
-            self.backbone.visit(&mut reader);
-            for (name, shape, data) in reader.tensors {
-                norms.insert(name, Values::new(shape, data)?);
-            }
-        }
-        let [classes, features] = self.head.weight.shape().dims();
+        let norms = match config.norm {
+            NormMode::Task => self.norms()?,
+            NormMode::Frozen => BTreeMap::new(),
+        };
         Ok(TaskFile {
-            backbone: about.backbone.clone(),
-            layout: Layout::Torch,
-            classes: about.classes.clone(),
-            preprocessing: about.preprocessing.clone(),
             masks: mask::masks(&self.backbone, &config.mask_config()),
             norms,
-            head: Head {
-                weight: Values::new([classes, features], mask::values(self.head.weight.base()))?,
-                bias: Values::new([classes], mask::values(self.head.bias.base()))?,
-            },
-            training: TrainingRecord::default(),
+            ..about.classifier(self.head()?)
         })
+    }
+
+    /// The head's values.
+    pub(crate) fn head(&self) -> Result<Head> {
+        head_values(&self.head)
+    }
+
+    /// The values of the batch norms, by name.
+    pub(crate) fn norms(&self) -> Result<BTreeMap<String, Values>> {
+        let mut reader = NormReader {
+            path: FieldPath::default(),
+            norms: norm_modules(&self.backbone),
+            tensors: Vec::new(),
+        };
+        self.backbone.visit(&mut reader);
+        (reader.tensors.into_iter())
+            .map(|(name, shape, data)| Ok((name, Values::new(shape, data)?)))
+            .collect()
+    }
+
+    /// All tensors but the head's, as 32-bit floats, by torchvision's names. `origin` stands for the
+    /// network in messages.
+    pub(crate) fn tensors(&self, origin: &str) -> Result<BTreeMap<String, StoredTensor>> {
+        stored(&self.backbone, "", origin)
+    }
+
+    /// All tensors of a network of `architecture`, its head's among them.
+    pub(crate) fn state(&self, architecture: Architecture, about: About) -> Result<StateDict> {
+        let mut tensors = self.tensors(architecture.name())?;
+        let prefix = format!("{}.", architecture.head_name());
+        tensors.extend(stored(&self.head, &prefix, architecture.name())?);
+        let mut state = StateDict::new(architecture.name(), tensors);
+        state.about = about;
+        Ok(state)
+    }
+}
+
+/// The tensors of a module by `prefix` and name.
+fn stored<M: Module>(
+    module: &M,
+    prefix: &str,
+    origin: &str,
+) -> Result<BTreeMap<String, StoredTensor>> {
+    let store = |tensor: TensorValues| {
+        let numbers = mask::values(tensor.values);
+        let stored = StoredTensor::from_f32(tensor.shape, &numbers);
+        let stored = stored.map_err(|reason| Error::Checkpoint {
+            path: origin.into(),
+            reason,
+        })?;
+        Ok((format!("{prefix}{}", tensor.name), stored))
+    };
+    tensor_values(module).into_iter().map(store).collect()
+}
+
+/// A head's values, as a task file has them.
+pub(crate) fn head_values(head: &Linear) -> Result<Head> {
+    let [classes, features] = head.weight.shape().dims();
+    Ok(Head {
+        weight: Values::new([classes, features], mask::values(head.weight.base()))?,
+        bias: Values::new([classes], mask::values(head.bias.base()))?,
+    })
+}
+
+/// Makes half-precision tensors those of 32 bits.
+struct Widen;
+
+impl Replace for Widen {
+    fn replace(&mut self, _name: &str, current: &dyn Fn() -> Tensor<1>) -> Option<Tensor<1>> {
+        let tensor = current();
+        (tensor.dtype() != DType::F32).then(|| tensor.cast(FloatDType::F32))
     }
 }
 
@@ -116,6 +207,23 @@ pub(crate) struct TaskDescription {
     pub(crate) backbone: BackboneId,
     pub(crate) classes: Vec<String>,
     pub(crate) preprocessing: Preprocessing,
+}
+
+impl TaskDescription {
+    /// The task that adds nothing but a head to its backbone.
+    pub(crate) fn classifier(&self, head: Head) -> TaskFile {
+        TaskFile {
+            backbone: self.backbone.clone(),
+            layout: Layout::Torch,
+            classes: self.classes.clone(),
+            preprocessing: self.preprocessing.clone(),
+            masks: BTreeMap::new(),
+            deltas: BTreeMap::new(),
+            norms: BTreeMap::new(),
+            head,
+            training: TrainingRecord::default(),
+        }
+    }
 }
 
 /// PyTorch's start of a `Linear`: uniform within `1 / sqrt(features)`.
@@ -136,14 +244,14 @@ fn initial_head(features: usize, classes: usize, seed: u64, device: &Device) -> 
 }
 
 /// The modules that have running statistics: batch norms, by name.
-fn norm_modules<M: Module>(module: &M) -> BTreeSet<String> {
+pub(crate) fn norm_modules<M: Module>(module: &M) -> BTreeSet<String> {
     (named_tensors(module).into_iter())
         .filter_map(|tensor| tensor.name.strip_suffix(".running_mean").map(str::to_owned))
         .collect()
 }
 
 /// The module that the field `name` belongs to.
-fn owner(name: &str) -> &str {
+pub(crate) fn owner(name: &str) -> &str {
     name.rsplit_once('.').map_or("", |(owner, _)| owner)
 }
 

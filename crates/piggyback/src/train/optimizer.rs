@@ -22,12 +22,14 @@ pub(crate) struct Adam {
 }
 
 impl Adam {
-    /// Moves every tensor of `module` that has a gradient, at the rate of its name.
+    /// Moves every tensor of `module` that has a gradient, at the rate of its name; each then becomes
+    /// what `then` makes of its name and its values, flat.
     pub(crate) fn step<M: Module>(
         &mut self,
         module: M,
         gradients: &mut Gradients,
         rate_of: &RateOf<'_>,
+        then: &dyn Fn(&str, Tensor<1>) -> Tensor<1>,
     ) -> M {
         self.steps += 1;
         move_tensors(module, gradients, &mut |name, _rank, value, gradient| {
@@ -43,7 +45,7 @@ impl Adam {
             });
             let (moved, moments) = ops::adam_step(value, gradient, moments, &rates, self.steps);
             self.moments.insert(name.to_owned(), moments);
-            moved
+            then(name, moved)
         })
     }
 }
@@ -102,8 +104,24 @@ impl Sgd {
         gradients: &mut Gradients,
         rates: SgdRates,
     ) -> M {
+        self.step_within(module, gradients, rates, &|_| None)
+    }
+
+    /// [`step`](Self::step) for some numbers of a tensor only: where `within` of its name, flat, is 1
+    /// and not 0.
+    pub(crate) fn step_within<M: Module>(
+        &mut self,
+        module: M,
+        gradients: &mut Gradients,
+        rates: SgdRates,
+        within: &dyn Fn(&str) -> Option<Tensor<1>>,
+    ) -> M {
         self.steps += 1;
         move_tensors(module, gradients, &mut |name, rank, value, gradient| {
+            let gradient = match within(name) {
+                Some(within) => gradient * within,
+                None => gradient,
+            };
             let decays = rates.weight_decay > 0.0 && rank > 1;
             let gradient = match decays {
                 true => gradient + value.clone() * rates.weight_decay,

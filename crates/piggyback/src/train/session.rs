@@ -10,16 +10,22 @@ use super::checkpoint::{self, Identity, Position, State, trained_tensors};
 use super::method::{Learned, Method, Product, RunSettings};
 use super::run::RunFolder;
 use super::{EpochMetrics, Event, RunOptions};
-use crate::data::{Augment, Batch, ImageFolder, Loader, LoaderConfig, Samples};
-use crate::engine::images_tensor;
+use crate::data::{Augment, Batch, DataSet, Loader, LoaderConfig, Samples};
+use crate::engine::{Engine, images_tensor};
 use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateConfig, Evaluation, evaluate_until};
 use crate::mask;
 
-/// The name under which a product is evaluated while it is trained.
-const TASK: &str = "task";
+/// Training and validation images of a data set, with its name.
+struct Split<'a> {
+    name: &'a str,
+    train: Samples,
+    validation: Samples,
+}
 
 /// Runs `method` on `data`, from where a checkpoint left it or from the network that `start` gives.
+///
+/// Batches are drawn from all data sets alike; the classes of several stand one after the other.
 ///
 /// # Errors
 ///
@@ -29,18 +35,15 @@ pub(crate) fn learn<M: Method>(
     method: &M,
     config: &impl serde::Serialize,
     options: &mut RunOptions<'_>,
-    data: &ImageFolder,
+    data: &[DataSet],
     device: &Device,
     start: impl FnOnce() -> Result<M::Network>,
 ) -> Result<Learned<M::Product>> {
     let settings = method.run();
-    let (train, validation) = match data.val() {
-        Some(validation) => (data.train().clone(), validation.clone()),
-        None => data
-            .train()
-            .split_validation(settings.val_share, settings.seed)?,
-    };
-    let identity = Identity::new(method, &train, &validation);
+    let splits = (data.iter())
+        .map(|set| split(set, &settings))
+        .collect::<Result<Vec<_>>>()?;
+    let identity = Identity::new(method, &splits);
     let loader_config = LoaderConfig {
         skip_bad: settings.skip_bad,
         ..LoaderConfig::training(
@@ -49,6 +52,7 @@ pub(crate) fn learn<M: Method>(
             Some(Augment::preset(settings.augment)?),
         )
     };
+    let train = Samples::union(splits.iter().map(|split| &split.train));
     let loader = Loader::new(train, settings.preprocessing.clone(), loader_config)?;
     let run = options.run_dir.clone().map(RunFolder::open).transpose()?;
     let network = start()?;
@@ -57,12 +61,13 @@ pub(crate) fn learn<M: Method>(
         .map(RunFolder::checkpoint)
         .filter(|path| path.exists());
     let mut state = match saved.filter(|_| options.resume) {
-        Some(path) => checkpoint::load::<M>(&path, network, &identity, device)?,
+        Some(path) => checkpoint::load(method, &path, network, &identity, device)?,
         None => State {
             network,
             optimizer: M::Optimizer::default(),
             position: Position::default(),
             best: None,
+            base: None,
         },
     };
     if let Some(run) = &run {
@@ -73,16 +78,33 @@ pub(crate) fn learn<M: Method>(
         settings,
         device: device.clone(),
         loader,
-        validation,
+        splits,
         identity,
         run,
         options,
     };
     session.start(&state.position);
     while state.position.epoch < settings.epochs {
+        state = session.begin_phase(state)?;
         state = session.epoch(state)?;
     }
-    session.finish(state, data.test())
+    session.finish(state, data)
+}
+
+/// The images of a data set to train with and to choose with.
+fn split<'a>(set: &'a DataSet, settings: &RunSettings<'_>) -> Result<Split<'a>> {
+    let images = &set.images;
+    let (train, validation) = match images.val() {
+        Some(validation) => (images.train().clone(), validation.clone()),
+        None => images
+            .train()
+            .split_validation(settings.val_share, settings.seed)?,
+    };
+    Ok(Split {
+        name: &set.name,
+        train,
+        validation,
+    })
 }
 
 /// Everything that a run needs besides its state.
@@ -91,7 +113,7 @@ struct Session<'a, 'b, M: Method> {
     settings: RunSettings<'a>,
     device: Device,
     loader: Loader,
-    validation: Samples,
+    splits: Vec<Split<'a>>,
     identity: Identity<M::Settings>,
     run: Option<RunFolder>,
     options: &'a mut RunOptions<'b>,
@@ -113,9 +135,28 @@ impl<M: Method> Session<'_, '_, M> {
             steps_per_epoch: self.loader.batches(),
             first_step: position.step,
             train_images: self.loader.samples().len(),
-            validation_images: self.validation.len(),
+            validation_images: self.identity.validation_images,
             classes: self.loader.samples().classes().len(),
         });
+    }
+
+    /// Goes on from the best product so far where another phase of learning begins.
+    fn begin_phase(&self, mut state: State<M>) -> Result<State<M>> {
+        let position = &mut state.position;
+        let Some(best) = state.best.take_if(|_| position.batch == 0) else {
+            return Ok(state);
+        };
+        match self.method.phase(position.epoch, &best)? {
+            None => state.best = Some(best),
+            Some(network) => {
+                position.phase_epoch = position.epoch;
+                position.best_epoch = 0;
+                state.network = network;
+                state.optimizer = M::Optimizer::default();
+                state.base = Some(best);
+            }
+        }
+        Ok(state)
     }
 
     /// Trains to the end of the epoch under way, validates, and keeps what there is if it is the best.
@@ -160,11 +201,12 @@ impl<M: Method> Session<'_, '_, M> {
             mut optimizer,
             mut position,
             best,
+            base,
         } = state;
         let (count, shape) = (batch.len(), batch.shape());
         let device = self.device.clone().autodiff();
         let images = images_tensor(batch.images, shape, &device);
-        let logits = self.method.logits(&network, images, position.step);
+        let logits = (self.method).logits(&network, images, &batch.labels, position.step);
         let wrong = count_wrong(&logits, &batch.labels);
         let loss = self.method.loss(logits, &batch.labels);
         let loss_value = f64::from(mask::values(loss.clone())[0]);
@@ -195,6 +237,7 @@ impl<M: Method> Session<'_, '_, M> {
             optimizer,
             position,
             best,
+            base,
         })
     }
 
@@ -237,19 +280,30 @@ impl<M: Method> Session<'_, '_, M> {
             return Err(self.diverged(what, &state.position));
         }
         let mut product = self.method.product(&state.network)?;
-        let validation = self.evaluate(&product, "validation", self.validation.clone())?;
-        let Some(validation) = validation else {
-            state.position.seconds += started.elapsed().as_secs_f64();
-            return Err(self.interrupt(state));
-        };
-        self.note_skipped(&mut state.position, validation.skipped.iter().cloned());
+        let engine = self.engine(&product)?;
+        let (mut loss, mut error) = (0.0, 0.0);
+        for index in 0..self.splits.len() {
+            let Split {
+                name, validation, ..
+            } = &self.splits[index];
+            let (name, samples) = (*name, validation.clone());
+            let Some(validation) = self.evaluate(&engine, name, "validation", samples)? else {
+                state.position.seconds += started.elapsed().as_secs_f64();
+                return Err(self.interrupt(state));
+            };
+            loss += validation.loss;
+            error += validation.top1_error;
+            self.note_skipped(&mut state.position, validation.skipped.iter().cloned());
+        }
+        // Every data set counts alike, however many images it has.
+        let sets = self.splits.len() as f64;
         let position = &mut state.position;
         let metrics = EpochMetrics {
             epoch: position.epoch + 1,
             train_loss: position.loss_sum / position.images as f64,
             train_error: 100.0 * position.wrong as f64 / position.images as f64,
-            validation_loss: validation.loss,
-            validation_error: validation.top1_error,
+            validation_loss: loss / sets,
+            validation_error: error / sets,
             zeros: product.zeros(),
             seconds: position.seconds + started.elapsed().as_secs_f64(),
         };
@@ -270,6 +324,7 @@ impl<M: Method> Session<'_, '_, M> {
             epoch: position.epoch + 1,
             step: position.step,
             best_epoch: position.best_epoch,
+            phase_epoch: position.phase_epoch,
             skipped: std::mem::take(&mut position.skipped),
             history: std::mem::take(&mut position.history),
             ..Position::default()
@@ -304,14 +359,20 @@ impl<M: Method> Session<'_, '_, M> {
         Ok(record)
     }
 
-    /// Evaluates a product as the engine will answer for it; `None` if it was asked to stop.
+    /// An engine that answers for every data set under its name.
+    fn engine(&self, product: &M::Product) -> Result<Engine> {
+        let names: Vec<&str> = self.splits.iter().map(|split| split.name).collect();
+        self.method.engine(product, &names)
+    }
+
+    /// Evaluates a task as it will be answered for; `None` if it was asked to stop.
     fn evaluate(
         &mut self,
-        product: &M::Product,
+        engine: &Engine,
+        task: &str,
         split: &'static str,
         samples: Samples,
     ) -> Result<Option<Evaluation>> {
-        let engine = self.method.engine(product, TASK)?;
         let config = EvaluateConfig {
             skip_bad: self.settings.skip_bad,
             ..EvaluateConfig::default()
@@ -325,40 +386,48 @@ impl<M: Method> Session<'_, '_, M> {
             });
             !stop.load(Ordering::Relaxed)
         };
-        evaluate_until(&engine, TASK, samples, &config, &mut observe)
+        evaluate_until(engine, task, samples, &config, &mut observe)
     }
 
     /// Looks at the test images, once, and hands over what was learned.
-    fn finish(mut self, state: State<M>, test: Option<&Samples>) -> Result<Learned<M::Product>> {
+    fn finish(mut self, state: State<M>, data: &[DataSet]) -> Result<Learned<M::Product>> {
         let State {
             mut position, best, ..
         } = state;
         let product = best.ok_or_else(|| Error::setting("epochs", "no epoch was trained"))?;
-        let test = test.map(
-            |test| match self.evaluate(&product, "test", test.clone())? {
-                Some(evaluation) => Ok(evaluation),
-                None => Err(Error::Stopped {
+        let mut tests = Vec::new();
+        let engine = match data.iter().any(|set| set.images.test().is_some()) {
+            true => Some(self.engine(&product)?),
+            false => None,
+        };
+        for set in data {
+            let test = set.images.test().zip(engine.as_ref());
+            let test = test.map(|(samples, engine)| {
+                let test = self.evaluate(engine, &set.name, "test", samples.clone())?;
+                test.ok_or(Error::Stopped {
                     steps: position.step,
-                }),
-            },
-        );
-        if let Some(Ok(evaluation)) = &test {
-            self.note_skipped(&mut position, evaluation.skipped.iter().cloned());
+                })
+            });
+            if let Some(Ok(evaluation)) = &test {
+                self.note_skipped(&mut position, evaluation.skipped.iter().cloned());
+            }
+            tests.push(test);
         }
         Ok(Learned {
             product,
             epochs: position.history,
             best_epoch: position.best_epoch,
-            test,
+            tests,
             skipped: position.skipped,
         })
     }
 }
 
 impl<S> Identity<S> {
-    fn new<M: Method<Settings = S>>(method: &M, train: &Samples, validation: &Samples) -> Self {
+    fn new<M: Method<Settings = S>>(method: &M, splits: &[Split<'_>]) -> Self {
         let mut files = blake3::Hasher::new();
-        for samples in [train, validation] {
+        let parts = splits.iter().flat_map(|set| [&set.train, &set.validation]);
+        for samples in parts {
             for (path, class) in samples.iter() {
                 let name = path.strip_prefix(samples.root()).unwrap_or(&path);
                 files.update(name.as_os_str().as_encoded_bytes());
@@ -371,9 +440,11 @@ impl<S> Identity<S> {
             settings: method.settings(),
             origin: method.origin(),
             preprocessing: method.run().preprocessing.clone(),
-            classes: train.classes().to_vec(),
-            train_images: train.len(),
-            validation_images: validation.len(),
+            classes: (splits.iter())
+                .flat_map(|set| set.train.classes().iter().cloned())
+                .collect(),
+            train_images: splits.iter().map(|set| set.train.len()).sum(),
+            validation_images: splits.iter().map(|set| set.validation.len()).sum(),
             files: files.finalize().to_hex().to_string(),
         }
     }

@@ -72,6 +72,7 @@ fn random_task(backbone: &Backbone, side: u32, ternary: bool) -> TaskFile {
             ..backbone.preprocessing().clone()
         },
         masks,
+        deltas: BTreeMap::new(),
         norms,
         head: Head {
             weight: Values::new(

@@ -1,10 +1,11 @@
-//! What the fuzzer of checkpoints starts from, replayed by the ordinary tests.
+//! What the fuzzers of checkpoints and artefacts start from, replayed by the ordinary tests.
 //!
 //! `cargo test -p piggyback --test library -- --ignored write_checkpoint_seeds` writes the seeds.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use piggyback::Artefact;
 use piggyback::backbone::{StateDict, StoredTensor};
 
 fn folder() -> PathBuf {
@@ -39,6 +40,21 @@ fn checkpoints_of_the_corpus_are_read_or_refused() {
     read.sort();
     assert_eq!(read, ["half", "index", "safetensors"]);
     assert!(refused.len() >= 5, "{refused:?}");
+}
+
+/// Files of shared networks that are wrong in one respect each: refused, with their name.
+#[test]
+fn artefacts_of_the_corpus_are_refused() {
+    let corpus = folder().join("../artefact");
+    let mut refused = 0;
+    for entry in fs::read_dir(corpus).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let error = Artefact::open(&path).unwrap_err().to_string();
+        assert!(error.contains(name), "{error}");
+        refused += 1;
+    }
+    assert!(refused >= 8);
 }
 
 #[test]

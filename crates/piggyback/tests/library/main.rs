@@ -8,6 +8,7 @@ mod fuzz_corpus;
 mod hub;
 #[cfg(feature = "hub")]
 mod hub_server;
+mod methods;
 mod parity;
 mod pretraining;
 mod pytorch_files;

@@ -115,6 +115,7 @@ pub(crate) fn random_task(
         classes: (0..CLASSES).map(class_name).collect(),
         preprocessing: settings.apply(&architecture.preprocessing())?,
         masks,
+        deltas: BTreeMap::new(),
         norms,
         head: Head {
             weight: Values::new([CLASSES, features], head.collect())?,

@@ -36,11 +36,7 @@ pub(super) fn run(args: &FetchArgs, printer: &Printer) -> Result<Outcome> {
         }
         write::check_target(out, &[])?;
     }
-    let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned());
-    let token = variable("HF_TOKEN");
-    let hub = Hub::new(&endpoint, token.as_deref(), cache_folder(args)?)
-        .context("HF_ENDPOINT is the hub's address")?;
-
+    let hub = hub(args.cache.as_deref())?;
     let mut bar = Bar::new(printer);
     let fetched = hub.fetch(
         &args.model,
@@ -83,6 +79,23 @@ pub(super) fn run(args: &FetchArgs, printer: &Printer) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// Brings a model (`OWNER/NAME`) into the cache; the path of its checkpoint.
+pub(in crate::commands) fn model(name: &str, printer: &Printer) -> Result<PathBuf> {
+    let mut bar = Bar::new(printer);
+    let fetched = hub(None)?.fetch(name, "main", None, |progress| bar.show(progress));
+    drop(bar);
+    let first = fetched?.files.into_iter().next();
+    Ok(first.context("nothing was fetched")?.path)
+}
+
+/// The hub that the environment names, with a cache here or in the user's folder.
+fn hub(cache: Option<&Path>) -> Result<Hub> {
+    let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned());
+    let token = variable("HF_TOKEN");
+    let cache = cache.map_or_else(cache_folder, |cache| Ok(cache.to_owned()))?;
+    Hub::new(&endpoint, token.as_deref(), cache).context("HF_ENDPOINT is the hub's address")
+}
+
 /// Copies a checkpoint out of the cache.
 fn copy(files: &[FetchedFile], path: &Path, out: &Path) -> Result<()> {
     if files.len() > 1 {
@@ -96,11 +109,8 @@ fn copy(files: &[FetchedFile], path: &Path, out: &Path) -> Result<()> {
     write::copy(path, out)
 }
 
-/// Where fetched files are kept.
-fn cache_folder(args: &FetchArgs) -> Result<PathBuf> {
-    if let Some(folder) = &args.cache {
-        return Ok(folder.clone());
-    }
+/// Where fetched files are kept unless another folder is named.
+fn cache_folder() -> Result<PathBuf> {
     let named = |name| variable(name).map(PathBuf::from);
     let windows = || named("LOCALAPPDATA").filter(|_| cfg!(windows));
     // As the XDG rules want it, a relative folder does not count.

@@ -7,6 +7,8 @@ mod inspect;
 mod list;
 
 use anyhow::Result;
+#[cfg(feature = "hub")]
+pub(super) use fetch::model as fetch_model;
 
 use super::Outcome;
 use crate::args::{BackboneCommand, BackboneVerb};

@@ -11,9 +11,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ::safetensors::tensor::TensorView;
+use bytes::Bytes;
 use piggyback_task::{Dtype, Fingerprint, FingerprintBuilder};
 
 pub use precision::Precision;
+pub(crate) use safetensors::{metadata as safetensors_metadata, read as read_safetensors};
 pub use tensor::StoredTensor;
 
 use super::about::About;
@@ -37,12 +39,21 @@ pub struct StateDict {
 
 /// What one file holds, under its own names.
 #[derive(Debug, Default)]
-struct Content {
-    tensors: BTreeMap<String, StoredTensor>,
-    /// Types of tensors that are not of floating-point numbers.
-    other: BTreeMap<String, String>,
-    metadata: BTreeMap<String, String>,
+pub(crate) struct Content {
+    pub(crate) tensors: BTreeMap<String, StoredTensor>,
+    /// Tensors of bytes; of a PyTorch file they are among the others.
+    pub(crate) bytes: BTreeMap<String, ByteTensor>,
+    /// Types of tensors that are neither.
+    pub(crate) other: BTreeMap<String, String>,
+    pub(crate) metadata: BTreeMap<String, String>,
     files: Vec<MappedFile>,
+}
+
+/// A tensor of bytes.
+#[derive(Debug)]
+pub(crate) struct ByteTensor {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) data: Bytes,
 }
 
 impl StateDict {
@@ -73,7 +84,10 @@ impl StateDict {
     /// A file that cannot be read, is none of these, is cut short, or holds no weights.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let content = read(path, true)?;
+        let mut content = read(path, true)?;
+        let bytes = content.bytes.keys();
+        let bytes: Vec<_> = bytes.map(|name| (name.clone(), "U8".to_owned())).collect();
+        content.other.extend(bytes);
         let problem = |reason: String| Error::Checkpoint {
             path: path.to_owned(),
             reason,
@@ -234,6 +248,18 @@ impl StateDict {
         // Names ascend, and a stored tensor has as many bytes as its shape needs.
         hash().expect("the tensors of a network that was recognised")
     }
+}
+
+/// Reads what a safetensors file holds, as it is.
+pub(crate) fn open_safetensors(path: &Path) -> Result<Content> {
+    let problem = |reason: String| Error::Checkpoint {
+        path: path.to_owned(),
+        reason,
+    };
+    let map = MappedFile::open(path).map_err(|source| Error::read(path, source))?;
+    let content = safetensors::read(&map.bytes()).map_err(problem)?;
+    let files = vec![map];
+    Ok(Content { files, ..content })
 }
 
 /// Reads a file, or an index and the files that it names.

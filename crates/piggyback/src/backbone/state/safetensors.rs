@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::io::Read;
 use std::path::{Component, Path};
 
 use bytes::Bytes;
@@ -9,8 +10,8 @@ use piggyback_task::Dtype;
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
-use super::Content;
 use super::tensor::StoredTensor;
+use super::{ByteTensor, Content};
 use crate::error::{Error, Result};
 
 /// Whether `file` is a safetensors file: it starts with the length of its header, and the header
@@ -23,12 +24,38 @@ pub(super) fn is_safetensors(path: &Path, file: &[u8]) -> bool {
     named || starts_so
 }
 
+/// The metadata of the file `path`, if it begins as a safetensors file does; its tensors are not
+/// looked at.
+pub(crate) fn metadata(path: &Path) -> Option<BTreeMap<String, String>> {
+    let mut file = std::fs::File::open(path).ok()?;
+    let mut length = [0; size_of::<u64>()];
+    file.read_exact(&mut length).ok()?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER_BYTES {
+        return None;
+    }
+    let mut header = Vec::new();
+    file.take(length).read_to_end(&mut header).ok()?;
+    let header: Header = serde_json::from_slice(&header).ok()?;
+    Some(header.metadata)
+}
+
+/// The longest header that readers of safetensors take.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// What [`metadata`] reads of a header.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(default, rename = "__metadata__")]
+    metadata: BTreeMap<String, String>,
+}
+
 /// Reads the tensors and the metadata of a file.
 ///
 /// # Errors
 ///
 /// What is wrong with the file, as the rest of a sentence about it.
-pub(super) fn read(file: &Bytes) -> Result<Content, String> {
+pub(crate) fn read(file: &Bytes) -> Result<Content, String> {
     let problem = |error: &dyn std::fmt::Display| {
         format!("is not a whole safetensors file ({error}); fetch it again")
     };
@@ -38,10 +65,11 @@ pub(super) fn read(file: &Bytes) -> Result<Content, String> {
     // In an order of ours, so that of two mistakes the same one is always told.
     for (name, info) in header.tensors().into_iter().collect::<BTreeMap<_, _>>() {
         let dtype = match info.dtype {
-            safetensors::Dtype::F64 => Dtype::F64,
-            safetensors::Dtype::F32 => Dtype::F32,
-            safetensors::Dtype::F16 => Dtype::F16,
-            safetensors::Dtype::BF16 => Dtype::Bf16,
+            safetensors::Dtype::F64 => Some(Dtype::F64),
+            safetensors::Dtype::F32 => Some(Dtype::F32),
+            safetensors::Dtype::F16 => Some(Dtype::F16),
+            safetensors::Dtype::BF16 => Some(Dtype::Bf16),
+            safetensors::Dtype::U8 => None,
             other => {
                 content.other.insert(name, other.to_string());
                 continue;
@@ -51,7 +79,12 @@ pub(super) fn read(file: &Bytes) -> Result<Content, String> {
         if start > end || end > data.len() {
             return Err(problem(&format!("tensor '{name}' reaches beyond its end")));
         }
-        let tensor = StoredTensor::new(dtype, info.shape.clone(), data.slice(start..end));
+        let (shape, data) = (info.shape.clone(), data.slice(start..end));
+        let Some(dtype) = dtype else {
+            content.bytes.insert(name, ByteTensor { shape, data });
+            continue;
+        };
+        let tensor = StoredTensor::new(dtype, shape, data);
         let tensor = tensor.map_err(|reason| problem(&format!("tensor '{name}': {reason}")))?;
         content.tensors.insert(name, tensor);
     }
@@ -107,6 +140,7 @@ pub(super) fn read_index(
             }
         }
         content.other.extend(found.other);
+        content.bytes.extend(found.bytes);
         content.metadata.extend(found.metadata);
         content.files.extend(found.files);
     }

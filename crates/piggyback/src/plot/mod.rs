@@ -2,154 +2,12 @@
 //!
 //! They are plain enough to be read in a README on a light or dark page: own white ground, no script.
 
-use std::fmt::Write;
+pub(crate) mod svg;
 
 use piggyback_task::TaskFile;
 
 use crate::train::EpochMetrics;
-
-const INK: &str = "#1f2933";
-const FAINT: &str = "#d3dae2";
-const BLUE: &str = "#2f6fb0";
-const ORANGE: &str = "#d9822b";
-
-/// A picture under construction.
-struct Svg {
-    body: String,
-    width: f64,
-    height: f64,
-}
-
-/// Where a text is anchored at its position.
-#[derive(Clone, Copy)]
-enum Anchor {
-    Start,
-    Middle,
-    End,
-}
-
-impl Svg {
-    fn new(width: f64, height: f64) -> Self {
-        Self {
-            body: String::new(),
-            width,
-            height,
-        }
-    }
-
-    fn element(&mut self, element: std::fmt::Arguments<'_>) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.body, "{element}");
-    }
-
-    fn text(&mut self, x: f64, y: f64, anchor: Anchor, size: f64, text: &str) {
-        let anchor = match anchor {
-            Anchor::Start => "start",
-            Anchor::Middle => "middle",
-            Anchor::End => "end",
-        };
-        let text = escape(text);
-        self.element(format_args!(
-            r#"<text x="{x:.1}" y="{y:.1}" font-size="{size}" text-anchor="{anchor}" fill="{INK}">{text}</text>"#
-        ));
-    }
-
-    fn line(&mut self, from: [f64; 2], to: [f64; 2], color: &str) {
-        let ([x1, y1], [x2, y2]) = (from, to);
-        self.element(format_args!(
-            r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}" stroke="{color}"/>"#
-        ));
-    }
-
-    fn bar(&mut self, x: f64, y: f64, width: f64, height: f64, color: &str, title: &str) {
-        let title = escape(title);
-        self.element(format_args!(
-            r#"<rect x="{x:.1}" y="{y:.1}" width="{width:.2}" height="{height:.1}" fill="{color}"><title>{title}</title></rect>"#
-        ));
-    }
-
-    fn polyline(&mut self, points: &[[f64; 2]], color: &str) {
-        let points: Vec<String> = points
-            .iter()
-            .map(|[x, y]| format!("{x:.1},{y:.1}"))
-            .collect();
-        let points = points.join(" ");
-        self.element(format_args!(
-            r#"<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>"#
-        ));
-    }
-
-    fn finish(self, title: &str) -> String {
-        let Self {
-            body,
-            width,
-            height,
-        } = self;
-        let title = escape(title);
-        format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
-             height=\"{height}\" font-family=\"Helvetica, Arial, DejaVu Sans, sans-serif\" role=\"img\">\n<title>{title}</title>\n\
-             <rect width=\"{width}\" height=\"{height}\" fill=\"white\"/>\n{body}</svg>\n"
-        )
-    }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-}
-
-/// The first round number (1, 2 or 5 times a power of ten) that is not below `value`.
-fn round_up(value: f64) -> f64 {
-    if value <= 0.0 {
-        return 1.0;
-    }
-    let power = 10_f64.powf(value.log10().floor());
-    [1.0, 2.0, 5.0, 10.0]
-        .map(|step| step * power)
-        .into_iter()
-        .find(|&step| step >= value * 0.999_999)
-        .unwrap_or(value)
-}
-
-/// A frame with four horizontal lines, labelled in units of `unit`.
-struct Axis {
-    left: f64,
-    top: f64,
-    width: f64,
-    height: f64,
-    largest: f64,
-}
-
-impl Axis {
-    fn draw(&self, svg: &mut Svg, unit: &str) {
-        for quarter in 0..=4 {
-            let value = self.largest * f64::from(quarter) / 4.0;
-            let y = self.y(value);
-            svg.line([self.left, y], [self.left + self.width, y], FAINT);
-            let digits = if self.largest >= 20.0 {
-                0
-            } else if self.largest >= 2.0 {
-                1
-            } else {
-                2
-            };
-            svg.text(
-                self.left - 6.0,
-                y + 4.0,
-                Anchor::End,
-                11.0,
-                &format!("{value:.digits$}{unit}"),
-            );
-        }
-    }
-
-    fn y(&self, value: f64) -> f64 {
-        self.top + self.height * (1.0 - value / self.largest)
-    }
-}
+use svg::{Anchor, Axis, Paint, Svg, Theme, round_up};
 
 /// The share of zeros of every masked layer of a task, in the order of the network.
 pub fn zeros_per_layer(task: &TaskFile) -> String {
@@ -157,7 +15,7 @@ pub fn zeros_per_layer(task: &TaskFile) -> String {
         .map(|(name, mask)| (name, 100.0 * mask.zeros().share(), mask.keep().len() as f64))
         .collect();
     layers.sort_by(|a, b| natural(a.0).cmp(&natural(b.0)));
-    let mut svg = Svg::new(760.0, 300.0);
+    let mut svg = Svg::new(760.0, 300.0, Theme::Standalone);
     let total = task.zeros();
     let title = format!(
         "{} classes on {}: {:.2} % of {} masked weights are zero",
@@ -185,7 +43,7 @@ pub fn zeros_per_layer(task: &TaskFile) -> String {
             y,
             slot * 0.8,
             axis.top + axis.height - y,
-            BLUE,
+            Paint::Series(0),
             &note,
         );
     }
@@ -214,11 +72,11 @@ pub fn zeros_per_layer(task: &TaskFile) -> String {
         11.0,
         "masked layers, from input to output",
     );
-    svg.finish("zeros per layer")
+    svg.finish("zeros per layer", &title)
 }
 
 /// A name with its numbers as numbers, so that `features.10` follows `features.9`.
-fn natural(name: &str) -> Vec<(u64, &str)> {
+pub(crate) fn natural(name: &str) -> Vec<(u64, &str)> {
     // The stem comes before the stages, whatever the alphabet says.
     let stem = u64::from(!matches!(name, "conv1.weight"));
     let parts = name
@@ -244,7 +102,7 @@ pub fn curves(epochs: &[EpochMetrics]) -> String {
             |epoch| epoch.validation_error,
         ),
     ];
-    let mut svg = Svg::new(760.0, 300.0);
+    let mut svg = Svg::new(760.0, 300.0, Theme::Standalone);
     for (index, (name, unit, train, validation)) in panels.into_iter().enumerate() {
         let left = 56.0 + 380.0 * index as f64;
         let largest = epochs
@@ -263,8 +121,8 @@ pub fn curves(epochs: &[EpochMetrics]) -> String {
         axis.draw(&mut svg, unit);
         svg.text(left, 24.0, Anchor::Start, 14.0, name);
         for (curve, color, label, x) in [
-            (train, BLUE, "training", 120.0),
-            (validation, ORANGE, "validation", 215.0),
+            (train, Paint::Series(0), "training", 120.0),
+            (validation, Paint::Series(1), "validation", 215.0),
         ] {
             let step = axis.width / epochs.len().saturating_sub(1).max(1) as f64;
             let points: Vec<[f64; 2]> = (epochs.iter().enumerate())
@@ -292,7 +150,10 @@ pub fn curves(epochs: &[EpochMetrics]) -> String {
             "epoch",
         );
     }
-    svg.finish("learning curves")
+    svg.finish(
+        "learning curves",
+        "Loss and error by epoch, of training and validation images",
+    )
 }
 
 #[cfg(test)]
@@ -329,12 +190,6 @@ mod tests {
     }
 
     #[test]
-    fn scales_end_on_round_numbers() {
-        let scales = [0.0, 0.07, 0.1, 1.2, 4.9, 72.0].map(round_up);
-        assert_eq!(scales, [1.0, 0.1, 0.1, 2.0, 5.0, 100.0]);
-    }
-
-    #[test]
     fn layers_come_in_the_order_of_the_network() {
         let mut names = [
             "layer1.0.conv1.weight",
@@ -351,6 +206,5 @@ mod tests {
             "layer1.0.conv1.weight",
         ];
         assert_eq!(names, expected);
-        assert_eq!(escape("<a & \"b\">"), "&lt;a &amp; &quot;b&quot;&gt;");
     }
 }

@@ -1,0 +1,323 @@
+//! `piggyback compare`: a plan, unit by unit, and its report.
+
+mod child;
+mod unit;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use indicatif::HumanDuration;
+use piggyback::compare::report::Report;
+use piggyback::compare::{Comparison, Plan, Record, Results, Speeds, Unit};
+use serde::Serialize;
+
+use super::Outcome;
+use crate::args::{CompareArgs, Shard};
+use crate::interrupt;
+use crate::printer::Printer;
+use crate::report::{count, pairs, table};
+use crate::write;
+use child::Ended;
+
+pub(super) use unit::run as run_unit;
+
+/// What a finished command came to.
+#[derive(Serialize)]
+struct Summary {
+    output: String,
+    report: String,
+    units: usize,
+    done: usize,
+    failed: Vec<Failure>,
+}
+
+#[derive(Serialize)]
+struct Failure {
+    unit: String,
+    reason: String,
+}
+
+/// A line of `--dry-run`.
+#[derive(Serialize)]
+struct Listed<'a> {
+    identity: &'a str,
+    unit: String,
+    state: &'static str,
+}
+
+pub(super) fn run(
+    args: &CompareArgs,
+    threads: Option<usize>,
+    printer: &Printer,
+) -> Result<Outcome> {
+    let mut plan = Plan::open(&args.plan)?;
+    // A name that this build does not know should not be found out by every unit.
+    piggyback::device::open(&args.device)?;
+    fetch_backbones(&mut plan, &args.plan, printer)?;
+    let comparison = Comparison::new(&args.plan, plan, args.out.as_deref())?;
+    let shard = args.shard.map(|Shard { part, parts }| (part, parts));
+    let units = comparison.shard(shard);
+    if args.dry_run {
+        return list(
+            &units,
+            &Results::read(comparison.output())?,
+            args.json,
+            printer,
+        );
+    }
+    let mut results = Results::open(comparison.output())?;
+    results.notes().iter().for_each(|note| printer.warn(note));
+    let mut work = Work {
+        args,
+        threads,
+        printer,
+        speeds: Speeds::of(&units, &results),
+        failed: Vec::new(),
+        failed_identities: BTreeSet::new(),
+    };
+    let interrupted = work.all(&units, &mut results)?;
+    let summary = finish(args, &comparison, &units, &results, work.failed)?;
+    if args.json {
+        printer.json(&summary)?;
+    } else {
+        printer.result(&text(&summary))?;
+    }
+    for Failure { unit, reason } in &summary.failed {
+        printer.error(&anyhow!("{unit}: {reason}"));
+    }
+    if interrupted {
+        printer.warn("stopped; the same command goes on where this left off");
+        return Ok(Outcome::Interrupted);
+    }
+    Ok(Outcome::found(!summary.failed.is_empty()))
+}
+
+/// Brings the backbones that are named by their model into the cache.
+fn fetch_backbones(plan: &mut Plan, path: &Path, printer: &Printer) -> Result<()> {
+    for backbone in &mut plan.backbones {
+        let model = backbone
+            .path
+            .as_deref()
+            .and_then(|path| path.strip_prefix("hf:"));
+        let Some(model) = model else { continue };
+        let context = || format!("{}: backbone '{}'", path.display(), backbone.name);
+        let fetched = fetch_model(model, printer).with_context(context)?;
+        backbone.path = Some(fetched.to_string_lossy().into_owned());
+    }
+    Ok(())
+}
+
+#[cfg(feature = "hub")]
+use super::backbone::fetch_model;
+
+#[cfg(not(feature = "hub"))]
+fn fetch_model(model: &str, _printer: &Printer) -> Result<std::path::PathBuf> {
+    bail!("hf:{model} needs a program with the Cargo feature hub; give a file")
+}
+
+fn list(units: &[&Unit], results: &Results, json: bool, printer: &Printer) -> Result<Outcome> {
+    let state = |unit: &Unit| {
+        if results.is_done(unit) {
+            "done"
+        } else if results.failure(&unit.job).is_some() {
+            "failed"
+        } else {
+            "missing"
+        }
+    };
+    if json {
+        for unit in units {
+            printer.json(&Listed {
+                identity: &unit.job.identity,
+                unit: unit.job.title(),
+                state: state(unit),
+            })?;
+        }
+        return Ok(Outcome::Done);
+    }
+    let rows: Vec<[String; 3]> = (units.iter())
+        .map(|unit| {
+            [
+                unit.job.title(),
+                state(unit).to_owned(),
+                unit.job.short().to_owned(),
+            ]
+        })
+        .collect();
+    let open: Vec<&Unit> = units
+        .iter()
+        .copied()
+        .filter(|unit| !results.is_done(unit))
+        .collect();
+    let left = Speeds::of(units, results).remaining(open.iter().copied());
+    let left = match left.filter(|_| !open.is_empty()) {
+        Some(seconds) => format!(", about {}", HumanDuration(duration(seconds))),
+        None => String::new(),
+    };
+    let total = format!(
+        "{} of {} to do{left}",
+        open.len(),
+        count(units.len(), "unit")
+    );
+    printer.result(&format!("{}\n{total}", table(&rows)))?;
+    Ok(Outcome::Done)
+}
+
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+/// The units under way.
+struct Work<'a> {
+    args: &'a CompareArgs,
+    threads: Option<usize>,
+    printer: &'a Printer,
+    speeds: Speeds,
+    failed: Vec<Failure>,
+    failed_identities: BTreeSet<String>,
+}
+
+impl Work<'_> {
+    /// Computes what is missing; whether it was interrupted.
+    fn all(&mut self, units: &[&Unit], results: &mut Results) -> Result<bool> {
+        let open: Vec<&Unit> = units
+            .iter()
+            .copied()
+            .filter(|unit| !results.is_done(unit))
+            .collect();
+        self.printer.note(&format!(
+            "{} of {} to do",
+            open.len(),
+            count(units.len(), "unit")
+        ));
+        if open.is_empty() {
+            return Ok(false);
+        }
+        let stop = interrupt::listen(self.printer)?;
+        for (index, unit) in open.iter().enumerate() {
+            let place = format!("[{}/{}] {}", index + 1, open.len(), unit.job.title());
+            let lacking: Vec<&String> = unit
+                .needs
+                .iter()
+                .filter(|need| results.get(need).is_none())
+                .collect();
+            if lacking
+                .iter()
+                .any(|need| self.failed_identities.contains(*need))
+            {
+                self.fail(unit, "not run: a unit that it needs failed".into());
+                continue;
+            }
+            if !lacking.is_empty() {
+                self.printer
+                    .note(&format!("{place}: waits for units of other shards"));
+                continue;
+            }
+            let child = child::Child::start(unit, &self.args.device, self.threads)?;
+            match child.watch(&place, &stop, self.printer)? {
+                Ended::Done => match results.computed(&unit.job) {
+                    Ok(record) => {
+                        self.speeds.add(unit, record.seconds);
+                        let left = self.speeds.remaining(open[index + 1..].iter().copied());
+                        self.printer
+                            .note(&format!("{place}: {}", said(&record, left)));
+                        results.append(record)?;
+                    }
+                    Err(error) => self.note_failure(unit, error.to_string(), results)?,
+                },
+                Ended::Failed(reason) => self.note_failure(unit, reason, results)?,
+                Ended::Interrupted => return Ok(true),
+            }
+            if stop.load(Ordering::Relaxed) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn note_failure(&mut self, unit: &Unit, reason: String, results: &Results) -> Result<()> {
+        self.printer
+            .warn(&format!("{} failed: {reason}", unit.job.title()));
+        results.fail(&unit.job, &reason)?;
+        self.fail(unit, reason);
+        Ok(())
+    }
+
+    fn fail(&mut self, unit: &Unit, reason: String) {
+        self.failed_identities.insert(unit.job.identity.clone());
+        self.failed.push(Failure {
+            unit: unit.job.title(),
+            reason,
+        });
+    }
+}
+
+/// What a unit came to, and how long the others will take, in a line.
+fn said(record: &Record, left_seconds: Option<f64>) -> String {
+    let errors: Vec<String> = record
+        .tasks
+        .iter()
+        .map(|task| format!("{:.2} %", task.top1_error))
+        .collect();
+    let mut text = match errors.is_empty() {
+        true => "done".to_owned(),
+        false => format!("test error {}", errors.join(", ")),
+    };
+    text.push_str(&format!(", {:.0} s", record.seconds));
+    if let Some(seconds) = left_seconds.filter(|seconds| *seconds >= 1.0) {
+        text.push_str(&format!(
+            "; about {} left",
+            HumanDuration(duration(seconds))
+        ));
+    }
+    text
+}
+
+fn finish(
+    args: &CompareArgs,
+    comparison: &Comparison,
+    units: &[&Unit],
+    results: &Results,
+    failed: Vec<Failure>,
+) -> Result<Summary> {
+    let command = format!("piggyback compare {}", args.plan.display());
+    let report = Report::new(comparison, results, &command);
+    let folder = comparison.output();
+    let page = folder.join("report.html");
+    for (path, content) in [
+        (page.clone(), report.html()),
+        (folder.join("report.md"), report.markdown()),
+        (folder.join("results.csv"), report.csv().to_owned()),
+    ] {
+        write::file(&path, &content).context(
+            "nothing is lost, the same command writes the report without computing anew",
+        )?;
+    }
+    if units.is_empty() {
+        bail!("no unit falls into this shard; give fewer parts");
+    }
+    Ok(Summary {
+        output: folder.display().to_string(),
+        report: page.display().to_string(),
+        units: units.len(),
+        done: units.iter().filter(|unit| results.is_done(unit)).count(),
+        failed,
+    })
+}
+
+fn text(summary: &Summary) -> String {
+    let mut lines = vec![
+        ("report", summary.report.clone()),
+        (
+            "done",
+            format!("{} of {}", summary.done, count(summary.units, "unit")),
+        ),
+    ];
+    if !summary.failed.is_empty() {
+        lines.push(("failed", count(summary.failed.len(), "unit")));
+    }
+    pairs(0, &lines)
+}

@@ -1,0 +1,106 @@
+//! A unit in a process of its own: its memory can be measured, and what goes wrong there does not
+//! take the other units with it.
+
+use std::io::{self, BufRead, Read};
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use piggyback::Error;
+use piggyback::compare::{self, Job, Results};
+use piggyback::train::Event;
+use serde::{Deserialize, Serialize};
+
+use crate::args::CompareUnitArgs;
+use crate::commands::Outcome;
+use crate::interrupt;
+use crate::memory::Memory;
+use crate::printer::Printer;
+
+/// How often progress is told.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What a unit's process says, a line of JSON each.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Told {
+    /// So much of it is done.
+    Progress {
+        what: String,
+        done: usize,
+        total: usize,
+    },
+    /// An image was left out.
+    Skipped(String),
+    /// It cannot be done.
+    Failed(String),
+}
+
+/// Computes the unit whose job is the first line of stdin, and stops when stdin ends: so it does not
+/// outlive the process that started it.
+pub(in crate::commands) fn run(args: &CompareUnitArgs, printer: &Printer) -> Result<Outcome> {
+    let mut line = String::new();
+    io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .context("cannot read the job from stdin")?;
+    let job: Job = serde_json::from_str(&line)
+        .context("this verb is started by `piggyback compare`, which tells it what to do")?;
+    let device = piggyback::device::open(&args.device)?;
+    let stop = interrupt::listen(printer)?;
+    let at_end = stop.clone();
+    thread::spawn(move || {
+        let mut rest = Vec::new();
+        // However it ends, nobody is waiting any more.
+        let _ = io::stdin().lock().read_to_end(&mut rest);
+        at_end.store(true, Ordering::SeqCst);
+    });
+    let mut last: Option<Instant> = None;
+    let observe = |event: &Event| {
+        let told = match event {
+            Event::Step {
+                epoch,
+                step,
+                steps,
+                error,
+                ..
+            } => Told::Progress {
+                what: format!("epoch {epoch} error {error:.1} %"),
+                done: *step,
+                total: *steps,
+            },
+            Event::Evaluating {
+                split,
+                images,
+                total,
+            } => Told::Progress {
+                what: (*split).to_owned(),
+                done: *images,
+                total: *total,
+            },
+            Event::Skipped(reason) => Told::Skipped(reason.clone()),
+            _ => return,
+        };
+        let is_progress = matches!(told, Told::Progress { .. });
+        if is_progress && last.is_some_and(|last| last.elapsed() < TICK) {
+            return;
+        }
+        last = Some(Instant::now());
+        // The work counts, whoever listens.
+        let _ = printer.json(&told);
+    };
+    match compare::run(&job, &device, stop, observe) {
+        Ok(record) => {
+            if let Some(memory) = Memory::now() {
+                Results::note_memory(&job, record, memory.peak_bytes)?;
+            }
+            Ok(Outcome::Done)
+        }
+        Err(Error::Interrupted { .. } | Error::Stopped { .. }) => Ok(Outcome::Interrupted),
+        Err(error) => {
+            printer.json(&Told::Failed(compare::reason(&error)))?;
+            Ok(Outcome::Failed)
+        }
+    }
+}

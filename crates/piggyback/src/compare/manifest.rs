@@ -1,0 +1,132 @@
+//! What a data set consists of, in one hash.
+
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use crate::data::{ImageFolder, Samples};
+use crate::error::{Error, Result};
+
+/// The images of a data set as a comparison sees them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataSummary {
+    /// Classes.
+    pub classes: usize,
+    /// Training images, those held out for validation included unless there is a `val/`.
+    pub train_images: usize,
+    /// Images of `val/`.
+    pub validation_images: Option<usize>,
+    /// Test images.
+    pub test_images: usize,
+    /// BLAKE3 of the names, sizes and classes of all files, hexadecimal.
+    pub manifest: String,
+}
+
+impl DataSummary {
+    /// Lists the images of a folder, none of which is opened.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ImageFolder::open`], and a folder without `test/`.
+    pub fn of(folder: &Path) -> Result<Self> {
+        let images = ImageFolder::open(folder)?;
+        let Some(test) = images.test() else {
+            let reason = format!(
+                "{} has no test/ to measure errors on; put a part of its images there, which is \
+                 used for nothing else",
+                folder.display()
+            );
+            return Err(Error::setting("path", reason));
+        };
+        let mut hash = blake3::Hasher::new();
+        let splits = [Some(images.train()), images.val(), Some(test)];
+        for samples in splits {
+            match samples {
+                Some(samples) => add(&mut hash, samples)?,
+                None => hash.update(&0_u64.to_le_bytes()),
+            };
+        }
+        for class in images.classes() {
+            add_text(&mut hash, class.as_bytes());
+        }
+        Ok(Self {
+            classes: images.classes().len(),
+            train_images: images.train().len(),
+            validation_images: images.val().map(Samples::len),
+            test_images: test.len(),
+            manifest: hash.finalize().to_hex().to_string(),
+        })
+    }
+}
+
+/// Adds the files of a split; lengths go first, so that no two lists run together to the same bytes.
+fn add<'a>(hash: &'a mut blake3::Hasher, samples: &Samples) -> Result<&'a mut blake3::Hasher> {
+    let indices: Vec<usize> = (0..samples.len()).collect();
+    let sizes = (indices.par_iter())
+        .map(|&index| match samples.get(index) {
+            Some((path, _)) => std::fs::metadata(&path)
+                .map(|metadata| metadata.len())
+                .map_err(|source| Error::read(&path, source)),
+            None => Ok(0),
+        })
+        .collect::<Result<Vec<u64>>>()?;
+    hash.update(&(samples.len() as u64).to_le_bytes());
+    for ((path, class), size) in samples.iter().zip(sizes) {
+        let name = path.strip_prefix(samples.root()).unwrap_or(&path);
+        add_text(hash, name.as_os_str().as_encoded_bytes());
+        hash.update(&class.to_le_bytes());
+        hash.update(&size.to_le_bytes());
+    }
+    Ok(hash)
+}
+
+fn add_text(hash: &mut blake3::Hasher, text: &[u8]) {
+    hash.update(&(text.len() as u64).to_le_bytes());
+    hash.update(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn names_sizes_and_splits_decide_the_manifest() {
+        let files = [
+            ("train/a/1.png", "x"),
+            ("train/b/2.png", "y"),
+            ("test/a/3.png", "z"),
+        ];
+        let of = |files: &[(&str, &str)]| DataSummary::of(tree(files).path()).unwrap();
+        let first = of(&files);
+        assert_eq!(
+            (first.classes, first.train_images, first.test_images),
+            (2, 2, 1)
+        );
+        assert_eq!(first, of(&files), "wherever the folder lies");
+        let changed = [
+            [("train/a/1.png", "xx"), files[1], files[2]],
+            [("train/a/7.png", "x"), files[1], files[2]],
+            [files[0], files[1], ("test/b/3.png", "z")],
+        ];
+        for files in changed {
+            assert_ne!(first.manifest, of(&files).manifest, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn without_test_images_there_is_nothing_to_measure() {
+        let folder = tree(&[("train/a/1.png", "x"), ("val/a/2.png", "y")]);
+        let error = DataSummary::of(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("has no test/"), "{error}");
+    }
+}

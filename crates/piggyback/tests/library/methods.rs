@@ -1,0 +1,441 @@
+//! Every method does what it says, on a network and images small enough for a second.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::tensor::Device;
+use piggyback::artefact::{ArtefactKind, SharedNetwork};
+use piggyback::backbone::{Architecture, LoadOptions, StateDict};
+use piggyback::data::{DataSet, Image};
+use piggyback::method::{Learner, MethodName, MethodSettings, Outcome};
+use piggyback::train::Event;
+use piggyback::{Artefact, Backbone, Engine, Error};
+
+use crate::support::filled;
+use crate::tasks::{SIDE, folder, image};
+
+pub(crate) fn backbone() -> Backbone {
+    of(Architecture::MobileNetV2)
+}
+
+fn of(architecture: Architecture) -> Backbone {
+    let state = filled(architecture, 10);
+    Backbone::from_state_dict(state, LoadOptions::default(), &Device::flex()).unwrap()
+}
+
+fn small(method: MethodName) -> String {
+    let common = format!(
+        "epochs = 2\nbatch-size = 4\nimage-size = {SIDE}\nresize = 'fit'\naugment = 'none'\n\
+         val-share = 0.25\n"
+    );
+    let own = match method {
+        MethodName::Individual | MethodName::Joint => "lr = 0.01\n",
+        MethodName::Packnet => "lr = 0.01\nretrain-lr = 0.01\nretrain-epochs = 1\n",
+        _ => "lr-head = 0.01\nlr-norm = 0.01\n",
+    };
+    common + own
+}
+
+pub(crate) fn settings(method: MethodName, more: &str) -> MethodSettings {
+    let mut table: toml::Table = small(method).parse().unwrap();
+    table.extend(more.parse::<toml::Table>().unwrap());
+    MethodSettings::from_table(Some(method), &table).unwrap()
+}
+
+pub(crate) fn set(name: &str, dir: &Path) -> DataSet {
+    DataSet {
+        name: name.into(),
+        ..DataSet::open(dir).unwrap()
+    }
+}
+
+fn images() -> Vec<Image> {
+    (0..4).map(|index| image(index % 2, index)).collect()
+}
+
+fn bits(engine: &Engine, task: &str) -> Vec<u32> {
+    let predictions = engine.predict(task, &images()).unwrap();
+    let logits = predictions.iter().flat_map(|p| &p.logits);
+    logits.map(|logit| logit.to_bits()).collect()
+}
+
+/// The numbers of a checkpoint, to the bit.
+fn numbers(state: &StateDict) -> BTreeMap<String, Vec<u32>> {
+    (state.tensors.iter())
+        .map(|(name, tensor)| {
+            let values = tensor.to_f32();
+            (name.clone(), values.iter().map(|v| v.to_bits()).collect())
+        })
+        .collect()
+}
+
+fn learn(method: MethodName, more: &str, data: &[DataSet]) -> Outcome {
+    let learner = Learner::new(settings(method, more));
+    learner.learn(&backbone(), data).unwrap()
+}
+
+fn shared(artefact: Artefact) -> SharedNetwork {
+    match artefact {
+        Artefact::Shared(shared) => shared,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The bytes of an artefact's file.
+fn file(artefact: &Artefact) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("artefact.safetensors");
+    artefact.save(&path).unwrap();
+    std::fs::read(&path).unwrap()
+}
+
+#[test]
+fn an_individual_network_learns_all_over_and_leaves_the_backbone() {
+    let data = folder(&[("train", 8), ("test", 2)]);
+    let backbone = backbone();
+    let before = bits(&engine_of_backbone(&backbone, data.path()), "stripes");
+    let sets = [set("stripes", data.path())];
+    let learner = Learner::new(settings(MethodName::Individual, ""));
+    let outcome = learner.learn(&backbone, &sets).unwrap();
+    let Artefact::Network(network) = &outcome.artefact else {
+        panic!("{:?}", outcome.artefact)
+    };
+    let (began, learned) = (
+        numbers(&filled(Architecture::MobileNetV2, 10)),
+        numbers(network.state()),
+    );
+    for tensor in Architecture::MobileNetV2.tensors() {
+        assert_ne!(
+            began[&tensor.name], learned[&tensor.name],
+            "{}",
+            tensor.name
+        );
+    }
+    assert_eq!(
+        bits(&engine_of_backbone(&backbone, data.path()), "stripes"),
+        before
+    );
+
+    // As a file it answers the same, without the backbone.
+    let path = data.path().join("stripes.safetensors");
+    outcome.artefact.save(&path).unwrap();
+    let opened = Artefact::open(&path).unwrap();
+    assert_eq!(opened.kind(), ArtefactKind::Network);
+    assert_eq!(opened.method(), Some(MethodName::Individual));
+    assert!(!opened.needs_backbone());
+    assert_eq!(opened.tasks()[0].classes, ["across", "down"]);
+    assert_eq!(opened.tasks()[0].preprocessing.image_size, SIDE);
+    let record = opened.tasks()[0].training.unwrap().clone();
+    assert_eq!(
+        record.get("backbone-fingerprint").unwrap(),
+        &backbone.fingerprint().to_string()
+    );
+    let device = Device::flex();
+    let fresh = outcome.artefact.engine("stripes", None, &device).unwrap();
+    let engine = opened.engine("stripes", None, &device).unwrap();
+    assert_eq!(bits(&engine, "stripes"), bits(&fresh, "stripes"));
+    assert_eq!(
+        outcome.tests[0].as_ref().unwrap().as_ref().unwrap().images,
+        4
+    );
+}
+
+/// The backbone with a classifier that has not learned.
+fn engine_of_backbone(backbone: &Backbone, data: &Path) -> Engine {
+    let more = "lr-head = 0.0\nepochs = 1";
+    let learner = Learner::new(settings(MethodName::ClassifierOnly, more));
+    let outcome = learner.learn(backbone, &[set("stripes", data)]).unwrap();
+    outcome
+        .artefact
+        .engine("stripes", Some(backbone), backbone.device())
+        .unwrap()
+}
+
+#[test]
+fn methods_without_masks_keep_what_they_train() {
+    let data = folder(&[("train", 6)]);
+    let sets = [set("stripes", data.path())];
+    let task = |method| match learn(method, "epochs = 1", &sets).artefact {
+        Artefact::Task(task) => task,
+        other => panic!("{other:?}"),
+    };
+    let classifier = task(MethodName::ClassifierOnly);
+    assert!(classifier.masks.is_empty() && classifier.norms.is_empty());
+    let norm_only = task(MethodName::NormOnly);
+    assert!(norm_only.masks.is_empty());
+    assert_eq!(norm_only.norms.len(), 4 * 52);
+    assert_eq!(norm_only.training.get("method").unwrap(), "norm-only");
+    assert_eq!(
+        Artefact::Task(norm_only).method(),
+        Some(MethodName::NormOnly)
+    );
+}
+
+#[test]
+fn a_network_without_batch_norms_has_none_to_train() {
+    let data = folder(&[("train", 2)]);
+    let learner = Learner::new(settings(MethodName::NormOnly, ""));
+    let vgg = of(Architecture::Vgg11);
+    let error = learner
+        .learn(&vgg, &[set("stripes", data.path())])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("vgg11") && error.contains("classifier-only"),
+        "{error}"
+    );
+}
+
+#[test]
+fn joint_training_uses_every_data_set() {
+    let (a, b) = (
+        folder(&[("train", 8), ("test", 2)]),
+        folder(&[("train", 4)]),
+    );
+    let sets = [set("a", a.path()), set("b", b.path())];
+    let mut seen = Vec::new();
+    let outcome = Learner::new(settings(MethodName::Joint, "epochs = 1"))
+        .observe(|event| {
+            if let Event::Start { train_images, .. } = event {
+                seen.push(*train_images);
+            }
+        })
+        .learn(&backbone(), &sets)
+        .unwrap();
+    assert_eq!(seen, [12 + 6]);
+    assert!(outcome.tests[0].is_some() && outcome.tests[1].is_none());
+    let device = Device::flex();
+    let artefact = outcome.artefact;
+    assert_eq!(artefact.names("both"), ["both/a", "both/b"]);
+    let joint = artefact.engine("both", None, &device).unwrap();
+
+    // Both heads moved from where they began, and the network differs from one of either set alone.
+    let still = learn(MethodName::Joint, "epochs = 1\nlr = 0.0", &sets).artefact;
+    let still = still.engine("both", None, &device).unwrap();
+    for name in ["both/a", "both/b"] {
+        assert_ne!(
+            joint.task(name).unwrap().head,
+            still.task(name).unwrap().head
+        );
+    }
+    let swapped = [set("a", a.path()), set("b", a.path())];
+    let other = learn(MethodName::Joint, "epochs = 1", &swapped).artefact;
+    let other = other.engine("both", None, &device).unwrap();
+    assert_ne!(bits(&joint, "both/a"), bits(&other, "both/a"));
+
+    let path = a.path().join("both.safetensors");
+    artefact.save(&path).unwrap();
+    let opened = Artefact::open(&path).unwrap();
+    assert_eq!(opened.kind(), ArtefactKind::Joint);
+    assert_eq!(file(&opened), std::fs::read(&path).unwrap());
+    let opened = opened.engine("both", None, &device).unwrap();
+    assert_eq!(bits(&opened, "both/b"), bits(&joint, "both/b"));
+}
+
+#[test]
+fn data_sets_that_a_method_cannot_learn_from() {
+    let data = folder(&[("train", 2)]);
+    let sets = [set("a", data.path()), set("b", data.path())];
+    let refusal = |method, sets: &[DataSet]| {
+        let learner = Learner::new(settings(method, ""));
+        learner.learn(&backbone(), sets).unwrap_err().to_string()
+    };
+    assert!(refusal(MethodName::Individual, &sets).contains("one data set, and 2"));
+    assert!(refusal(MethodName::Joint, &sets[..1]).contains("several"));
+    let same = [sets[0].clone(), sets[0].clone()];
+    assert!(refusal(MethodName::Joint, &same).contains("'a'"));
+}
+
+#[test]
+fn packnet_adds_tasks_without_changing_those_before() {
+    let (a, b) = (folder(&[("train", 8)]), folder(&[("train", 6)]));
+    let device = Device::flex();
+    let backbone = backbone();
+    let first = learn(MethodName::Packnet, "", &[set("a", a.path())]);
+    // Two epochs, and one after pruning, of which the product must come.
+    assert_eq!((first.epochs.len(), first.best_epoch), (3, 3));
+    let first = shared(first.artefact);
+    let total = Architecture::MobileNetV2.maskable_weights();
+    assert_eq!(first.free().unwrap().total, total as u64);
+
+    // The shares of each layer are exact: half of all, then three quarters of that half.
+    let state = numbers(&filled(Architecture::MobileNetV2, 10));
+    for (weight, owners) in first.owners() {
+        let count = |owner| owners.iter().filter(|of| **of == owner).count();
+        let half = (0.5 * owners.len() as f64).round() as usize;
+        let back = (0.75 * half as f64).round() as usize;
+        let expected = [back, owners.len() - half, half - back];
+        assert_eq!([0, 1, 2].map(count), expected, "{weight}");
+        // What the backbone owns is what it was; what is free is zero.
+        let now = first.weight(weight).unwrap();
+        for (i, owner) in owners.iter().enumerate() {
+            match owner {
+                0 => assert_eq!(now[i], 0.0),
+                1 => assert_eq!(now[i].to_bits(), state[weight][i]),
+                _ => {}
+            }
+        }
+    }
+
+    let engine = |file: &SharedNetwork| {
+        Artefact::Shared(file.clone())
+            .engine("file", None, &device)
+            .unwrap()
+    };
+    let before = bits(&engine(&first), "file/a");
+    let second = Learner::new(settings(MethodName::Packnet, "last = true"))
+        .add_to(first.clone())
+        .learn(&backbone, &[set("b", b.path())])
+        .unwrap();
+    assert_eq!(second.epochs.len(), 2);
+    let second = shared(second.artefact);
+    let engine = engine(&second);
+    assert_eq!(bits(&engine, "file/a"), before);
+    assert_ne!(bits(&engine, "file/b"), before);
+    assert_eq!(second.free().unwrap().count, 0);
+    let of_first = |file: &SharedNetwork| file.owned()[&2];
+    assert_eq!(of_first(&second), of_first(&first));
+
+    // As a file it is the same, and it takes no further task.
+    let path = a.path().join("shared.packnet.safetensors");
+    Artefact::Shared(second).save(&path).unwrap();
+    let opened = Artefact::open(&path).unwrap();
+    assert_eq!(opened.kind(), ArtefactKind::Packnet);
+    assert_eq!(opened.names("file"), ["file/a", "file/b"]);
+    assert_eq!(file(&opened), std::fs::read(&path).unwrap());
+    let loaded = opened.engine("file", None, &device).unwrap();
+    assert_eq!(bits(&loaded, "file/a"), before);
+    let refusal = |file: SharedNetwork, backbone: &Backbone, name: &str| {
+        let learner = Learner::new(settings(MethodName::Packnet, "")).add_to(file);
+        let outcome = learner.learn(backbone, &[set(name, a.path())]);
+        outcome.unwrap_err().to_string()
+    };
+    let full = shared(opened);
+    assert!(refusal(full, &backbone, "c").contains("no free weights left"));
+    assert!(refusal(first.clone(), &backbone, "a").contains("'a' already"));
+    let other = of(Architecture::ResNet18);
+    assert!(refusal(first, &other, "c").contains("resnet18"));
+}
+
+/// Every method, stopped within an epoch and resumed, gives the same file as one that was not.
+#[test]
+fn a_run_stopped_and_resumed_gives_the_same_artefact() {
+    let data = folder(&[("train", 6)]);
+    let backbone = backbone();
+    for method in MethodName::ALL {
+        let sets = [set("a", data.path()), set("b", data.path())];
+        let sets = match method {
+            MethodName::Joint => &sets[..],
+            _ => &sets[..1],
+        };
+        let run = data.path().join(format!("{method}.run"));
+        let learner = || Learner::new(settings(method, ""));
+        let mut steps = 0;
+        let whole = learner()
+            .observe(|event| {
+                if let Event::Step { steps: all, .. } = event {
+                    steps = *all;
+                }
+            })
+            .learn(&backbone, sets)
+            .unwrap();
+        // In the first epoch, and in the last, which for PackNet is of another phase.
+        for at in [1, steps - 1] {
+            let stop = Arc::new(AtomicBool::new(false));
+            let signal = stop.clone();
+            let stopped = learner()
+                .run_dir(&run)
+                .stop_when(stop)
+                .observe(move |event| {
+                    if matches!(event, Event::Step { step, .. } if *step == at) {
+                        signal.store(true, Ordering::Relaxed);
+                    }
+                })
+                .learn(&backbone, sets);
+            assert!(
+                matches!(stopped, Err(Error::Interrupted { steps, .. }) if steps == at),
+                "{method}"
+            );
+            let resumed = learner()
+                .run_dir(&run)
+                .resume(true)
+                .learn(&backbone, sets)
+                .unwrap();
+            assert_eq!(resumed.best_epoch, whole.best_epoch, "{method}");
+            assert!(file(&resumed.artefact) == file(&whole.artefact), "{method}");
+        }
+        let other = match method {
+            MethodName::Packnet => MethodName::Individual,
+            _ => MethodName::Packnet,
+        };
+        let refused = Learner::new(settings(other, ""))
+            .run_dir(&run)
+            .resume(true)
+            .learn(&backbone, &sets[..1]);
+        assert!(
+            refused.unwrap_err().to_string().contains("belongs to"),
+            "{method}"
+        );
+    }
+}
+
+#[test]
+fn files_that_are_no_artefact_are_refused() {
+    let data = folder(&[("train", 6)]);
+    let sets = [set("a", data.path())];
+    let whole = file(&learn(MethodName::Packnet, "epochs = 1", &sets).artefact);
+    let path = data.path().join("bad.safetensors");
+    let refusal = |bytes: &[u8]| {
+        let _ = std::fs::remove_file(&path);
+        std::fs::write(&path, bytes).unwrap();
+        Artefact::open(&path).unwrap_err().to_string()
+    };
+    assert!(refusal(&whole[..whole.len() - 1]).contains("bad.safetensors"));
+    let mut flipped = whole.clone();
+    let end = flipped.len();
+    flipped[end - 1] ^= 1;
+    assert!(refusal(&flipped).contains("damaged"));
+    let at = whole.len() / 2;
+    flipped[end - 1] ^= 1;
+    flipped[at] ^= 0x10;
+    assert!(refusal(&flipped).contains("damaged"));
+    assert!(refusal(b"").contains("bad.safetensors"));
+    // JSON in a text in JSON in a text of the header.
+    let version = b"version\\\\\\\":1";
+    let position = (whole.windows(version.len()))
+        .position(|at| at == version)
+        .unwrap();
+    let mut newer = whole.clone();
+    newer[position + version.len() - 1] = b'2';
+    assert!(refusal(&newer).contains("version 2"));
+
+    // A backbone's checkpoint whose classes nothing names, and a task file without its backbone.
+    let state = filled(Architecture::MobileNetV2, 10);
+    piggyback::backbone::convert(&state, LoadOptions::default(), &path).unwrap();
+    assert!(
+        Artefact::open(&path)
+            .unwrap_err()
+            .to_string()
+            .contains("10 classes")
+    );
+    let task = learn(MethodName::ClassifierOnly, "epochs = 1", &sets).artefact;
+    let error = task.engine("a", None, &Device::flex()).unwrap_err();
+    assert!(error.to_string().contains("mobilenet_v2"), "{error}");
+}
+
+#[test]
+fn sizes_are_counted_as_the_paper_counts() {
+    let data = folder(&[("train", 6)]);
+    let sets = [set("a", data.path()), set("b", data.path())];
+    let bits = |method, sets| learn(method, "epochs = 1", sets).artefact.paper_bits();
+    let architecture = Architecture::MobileNetV2;
+    let network = piggyback::artefact::paper_bits_of_network(architecture);
+    let weights = architecture.maskable_weights() as u64;
+    assert_eq!(bits(MethodName::ClassifierOnly, &sets[..1]), 0);
+    assert_eq!(bits(MethodName::Individual, &sets[..1]), network);
+    assert_eq!(bits(MethodName::Joint, &sets), network);
+    // Free, the backbone's, the task's: two bits tell them apart.
+    assert_eq!(bits(MethodName::Packnet, &sets[..1]), network + 2 * weights);
+}
