@@ -2,14 +2,15 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use piggyback::data::Image;
+use piggyback::device::Device;
 use piggyback::engine::Prediction;
 use piggyback::task::{BitMask, Mask, TaskFile};
-use piggyback::{Backbone, Engine};
+use piggyback::{Artefact, Backbone, Engine};
 use serde::Serialize;
 
-use super::{Outcome, open_backbone, open_task};
+use super::{Outcome, open_artefact, open_backbone};
 use crate::args::VerifyArgs;
 use crate::printer::Printer;
 
@@ -51,10 +52,14 @@ pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Outcome> {
     for path in &args.files {
         File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     }
-    let backbone = open_backbone(&args.backbone)?;
+    let backbone = args.backbone.backbone.is_some();
+    let backbone = backbone
+        .then(|| open_backbone(&args.backbone))
+        .transpose()?;
+    let device = piggyback::device::open(&args.backbone.device)?;
     let mut failed = false;
     for path in &args.files {
-        let checks = checks(&backbone, path);
+        let checks = checks(backbone.as_ref(), &device, path)?;
         let ok = checks.iter().all(|check| check.ok);
         failed |= !ok;
         let verdict = Verdict {
@@ -72,16 +77,28 @@ pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Outcome> {
 }
 
 /// The checks in order, up to the first that failed: each needs what those before it proved.
-fn checks(backbone: &Backbone, path: &Path) -> Vec<Check> {
-    let task = match open_task(path) {
-        Ok(task) => task,
-        Err(error) => return vec![Check::of("integrity", Err(error))],
+fn checks(backbone: Option<&Backbone>, device: &Device, path: &Path) -> Result<Vec<Check>> {
+    let artefact = match open_artefact(path) {
+        Ok(artefact) => artefact,
+        Err(error) => return Ok(vec![Check::of("integrity", Err(error))]),
+    };
+    if artefact.needs_backbone() && backbone.is_none() {
+        bail!(
+            "{} is a task file: give the checkpoint of its backbone with --backbone",
+            path.display()
+        );
+    }
+    let engine = || artefact.engine(TASK, backbone, device);
+    let repeat = || {
+        let engine = engine()?;
+        (artefact.names(TASK).iter())
+            .try_for_each(|name| check_repeat(engine.backbone(), engine.task(name)?))
     };
     let mut checks = vec![Check::of("integrity", Ok(()))];
     let remaining: [(&'static str, &dyn Fn() -> Result<()>); 3] = [
-        ("fingerprint", &|| check_fingerprint(backbone, &task)),
-        ("fit", &|| check_fit(backbone, &task)),
-        ("repeat", &|| check_repeat(backbone, &task)),
+        ("fingerprint", &|| check_fingerprint(backbone, &artefact)),
+        ("fit", &|| Ok(engine().map(drop)?)),
+        ("repeat", &repeat),
     ];
     for (name, check) in remaining {
         checks.push(Check::of(name, check()));
@@ -89,15 +106,31 @@ fn checks(backbone: &Backbone, path: &Path) -> Vec<Check> {
             break;
         }
     }
-    checks
+    Ok(checks)
 }
 
-fn check_fingerprint(backbone: &Backbone, task: &TaskFile) -> Result<()> {
-    backbone.check_origin(task).map_err(anyhow::Error::msg)
-}
-
-fn check_fit(backbone: &Backbone, task: &TaskFile) -> Result<()> {
-    Engine::new(backbone.clone()).add_task(TASK, task.clone())?;
+/// Whether a file is of the backbone that is given; nothing to check without one.
+fn check_fingerprint(backbone: Option<&Backbone>, artefact: &Artefact) -> Result<()> {
+    let Some(backbone) = backbone else {
+        return Ok(());
+    };
+    let began = match artefact {
+        Artefact::Task(task) => return backbone.check_origin(task).map_err(anyhow::Error::msg),
+        Artefact::Shared(network) => network.backbone().fingerprint.to_string(),
+        _ => {
+            let training = artefact.tasks().into_iter().find_map(|task| task.training);
+            let recorded = training.and_then(|record| record.get("backbone-fingerprint")?.as_str());
+            match recorded {
+                Some(recorded) => recorded.to_owned(),
+                None => return Ok(()),
+            }
+        }
+    };
+    let own = backbone.fingerprint().to_string();
+    ensure!(
+        began == own,
+        "it began as weights of fingerprint {began}, and the backbone has {own}"
+    );
     Ok(())
 }
 
