@@ -104,7 +104,7 @@ enum Answering {
         tasks: Vec<(usize, String)>,
     },
     Backbone {
-        backbone: Backbone,
+        backbone: Box<Backbone>,
         classes: Vec<String>,
         preprocessing: Preprocessing,
     },
@@ -118,7 +118,7 @@ impl Answering {
             return Ok(Self::Backbone {
                 classes: own_classes(args, &backbone, printer)?,
                 preprocessing: preprocessing.apply(backbone.preprocessing())?,
-                backbone,
+                backbone: Box::new(backbone),
             });
         }
         let (mut engines, mut tasks) = (Vec::new(), Vec::new());

@@ -180,7 +180,7 @@ fn share(zeros: piggyback::task::Zeros) -> Share {
 fn bytes(task: &TaskFile, file: u64) -> Bytes {
     let planes = |mask: &Mask| {
         let sign = mask.sign().map_or(0, |sign| sign.as_bytes().len());
-        let factors = mask.affine().map_or(0, |factors| size_of_val(factors));
+        let factors = mask.affine().map_or(0, size_of_val);
         (mask.keep().as_bytes().len() + sign + factors) as u64
     };
     let changes = task.deltas.values();
