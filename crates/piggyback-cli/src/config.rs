@@ -5,37 +5,39 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use piggyback::backbone::{Architecture, LoadOptions, Precision};
+use piggyback::method::{MethodName, MethodSettings};
 use piggyback::pretrain::PretrainConfig;
-use piggyback::train::{Recipe, TrainConfig};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use crate::args::{
-    DEFAULT_DEVICE, PretrainArgs, PretrainSettings, RunPlaces, Settings, TrainArgs, long_names,
+    DEFAULT_DEVICE, NamedData, PretrainArgs, PretrainSettings, RunPlaces, Settings, TrainArgs,
+    long_names,
 };
 
-/// A run of mask learning, everything decided.
+/// A run of any method on a backbone, everything decided.
 #[derive(Debug)]
 pub(crate) struct TrainPlan {
     pub(crate) backbone: PathBuf,
     pub(crate) load: LoadOptions,
+    pub(crate) data: Vec<NamedData>,
     pub(crate) run: RunPlan,
-    pub(crate) settings: TrainConfig,
+    pub(crate) settings: MethodSettings,
 }
 
 /// A run of training from scratch, everything decided.
 #[derive(Debug)]
 pub(crate) struct PretrainPlan {
     pub(crate) architecture: Architecture,
+    pub(crate) data: PathBuf,
     pub(crate) run: RunPlan,
     pub(crate) settings: PretrainConfig,
 }
 
-/// What a run reads, writes and computes on.
+/// What a run writes and computes on.
 #[derive(Debug)]
 pub(crate) struct RunPlan {
-    pub(crate) data: PathBuf,
     pub(crate) out: PathBuf,
     pub(crate) run_dir: PathBuf,
     pub(crate) device: String,
@@ -48,18 +50,45 @@ struct PlacesInFile {
     backbone: Option<PathBuf>,
     arch: Option<Architecture>,
     precision: Option<Precision>,
-    data: Option<PathBuf>,
+    #[serde(default)]
+    data: OneOrMore,
+    method: Option<MethodName>,
     out: Option<PathBuf>,
     run_dir: Option<PathBuf>,
     device: Option<String>,
 }
 
+/// Folders of images: one as a text, or a list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(
+    from = "OneOrList",
+    expecting = "expected a folder, or a list of folders"
+)]
+struct OneOrMore(Vec<String>);
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a folder, or a list of folders")]
+enum OneOrList {
+    One(String),
+    List(Vec<String>),
+}
+
+impl From<OneOrList> for OneOrMore {
+    fn from(folders: OneOrList) -> Self {
+        match folders {
+            OneOrList::One(folder) => Self(vec![folder]),
+            OneOrList::List(folders) => Self(folders),
+        }
+    }
+}
+
 /// What `piggyback train` looks for in a config file besides its settings.
-const TRAIN_PLACES: [&str; 7] = [
+const TRAIN_PLACES: [&str; 8] = [
     "backbone",
     "arch",
     "precision",
     "data",
+    "method",
     "out",
     "run-dir",
     "device",
@@ -76,27 +105,28 @@ struct Layer {
 }
 
 impl Layer {
-    /// Reads `config`, if one is given, for a verb that has these places, settings `S`, and flags `F`
-    /// for them.
-    fn read<F, S>(config: Option<&PathBuf>, places: &[&str]) -> Result<Self>
-    where
-        F: clap::Args,
-        S: DeserializeOwned,
-    {
+    /// Reads `config`, if one is given, for a verb that has these places, and flags `F` for its
+    /// settings; `check` tells what is wrong with a setting of the whole table.
+    fn read<F: clap::Args>(
+        config: Option<&PathBuf>,
+        places: &[&str],
+        check: &CheckSetting<'_>,
+    ) -> Result<Self> {
         let Some(path) = config else {
             return Ok(Self::default());
         };
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the config file {}", path.display()))?;
-        Self::parse::<F, S>(path, &text, places)
+        Self::parse::<F>(path, &text, places, check)
     }
 
     /// Understands the content of a config file, whose mistakes are to be told with its name.
-    fn parse<F, S>(path: &Path, text: &str, places: &[&str]) -> Result<Self>
-    where
-        F: clap::Args,
-        S: DeserializeOwned,
-    {
+    fn parse<F: clap::Args>(
+        path: &Path,
+        text: &str,
+        places: &[&str],
+        check: &CheckSetting<'_>,
+    ) -> Result<Self> {
         let shown = path.display();
         let table: Table = text
             .parse()
@@ -114,12 +144,11 @@ impl Layer {
         }
         // One key at a time, so that a wrong value is told with its key.
         for (key, value) in &table {
-            let alone = Table::from_iter([(key.clone(), value.clone())]);
             let outcome = match is_place(key) {
-                true => alone.try_into::<PlacesInFile>().map(drop),
-                false => alone.try_into::<S>().map(drop),
+                true => alone::<PlacesInFile>(key, value),
+                false => check(&table, key, value),
             };
-            outcome.map_err(|error| anyhow!("{shown}: {key} = {value}: {}", error.message()))?;
+            outcome.map_err(|error| anyhow!("{shown}: {key} = {value}: {error}"))?;
         }
         let (of_places, settings): (Table, Table) =
             table.into_iter().partition(|(key, _)| is_place(key));
@@ -128,6 +157,43 @@ impl Layer {
             settings,
         })
     }
+}
+
+/// Tells what is wrong with a setting, given all that stand with it.
+type CheckSetting<'a> = dyn Fn(&Table, &str, &Value) -> Result<(), String> + 'a;
+
+/// Checks one key of a table of `S` by itself.
+fn alone<S: DeserializeOwned>(key: &str, value: &Value) -> Result<(), String> {
+    let table = Table::from_iter([(key.to_owned(), value.clone())]);
+    let outcome = table.try_into::<S>().map(drop);
+    outcome.map_err(|error| error.message().to_owned())
+}
+
+/// Checks a setting of the method that a table asks for, or `given` before it.
+fn check_train(
+    given: Option<MethodName>,
+    table: &Table,
+    key: &str,
+    value: &Value,
+) -> Result<(), String> {
+    let named = |key: &str| table.get(key).and_then(Value::as_str);
+    // A recipe's method has the settings of all methods with masks.
+    let in_file = named("method").and_then(|name| name.parse().ok());
+    let method = given.or(in_file).unwrap_or(MethodName::Piggyback);
+    check_known(method, key)?;
+    MethodSettings::check(method, key, value)
+}
+
+/// Fails on a setting that `method` does not have.
+fn check_known(method: MethodName, key: &str) -> Result<(), String> {
+    let names = MethodSettings::names(method);
+    if names.iter().any(|name| name == key) {
+        return Ok(());
+    }
+    let names = names.join(", ");
+    Err(format!(
+        "method {method} has no setting '{key}'; it has {names}"
+    ))
 }
 
 /// What is wrong with a file that is not TOML, and in which line.
@@ -147,9 +213,11 @@ fn in_a_line(error: &toml::de::Error, text: &str) -> String {
 /// A config file that cannot be read or understood, a setting out of range, a place not given.
 pub(crate) fn train_plan(args: &TrainArgs) -> Result<TrainPlan> {
     let config = args.switches.config.as_ref();
+    let given = args.places.method;
+    let check = |table: &Table, key: &str, value: &Value| check_train(given, table, key, value);
     decide_train(
         args,
-        Layer::read::<Settings, TrainConfig>(config, &TRAIN_PLACES)?,
+        Layer::read::<Settings>(config, &TRAIN_PLACES, &check)?,
     )
 }
 
@@ -162,36 +230,52 @@ pub(crate) fn pretrain_plan(args: &PretrainArgs) -> Result<PretrainPlan> {
     let config = args.switches.config.as_ref();
     decide_pretrain(
         args,
-        Layer::read::<PretrainSettings, PretrainConfig>(config, &PRETRAIN_PLACES)?,
+        Layer::read::<PretrainSettings>(config, &PRETRAIN_PLACES, &check_pretrain)?,
     )
 }
 
+fn check_pretrain(_: &Table, key: &str, value: &Value) -> Result<(), String> {
+    alone::<PretrainConfig>(key, value)
+}
+
 fn decide_train(args: &TrainArgs, file: Layer) -> Result<TrainPlan> {
-    let given = Table::try_from(&args.settings)?;
     let (places, mut in_file) = (&args.places, file.places);
-    let recipe = match given.get("recipe").or(file.settings.get("recipe")) {
-        Some(name) => name.clone().try_into::<Recipe>()?,
-        None => Recipe::default(),
-    };
-    let mut settings = Table::try_from(TrainConfig::recipe(recipe))?;
-    settings.extend(file.settings);
-    settings.extend(given);
-    settings.insert("recipe".into(), Value::try_from(recipe)?);
-    let settings: TrainConfig = understood(settings)?;
-    settings.validate()?;
+    let method = places.method.or(in_file.method);
+    let mut settings = file.settings;
+    settings.extend(Table::try_from(&args.settings)?);
+    for key in settings.keys() {
+        let known = check_known(method.unwrap_or(MethodName::Piggyback), key);
+        known.map_err(anyhow::Error::msg)?;
+    }
+    let settings = MethodSettings::from_table(method, &settings)?;
 
     let backbone = required(
         places.backbone.as_ref(),
         in_file.backbone.take(),
         "backbone",
     )?;
+    let data = match places.data.is_empty() {
+        false => places.data.clone(),
+        true => (in_file.data.0.iter())
+            .map(|text| NamedData::parse(text).map_err(|error| anyhow!("data: {error}")))
+            .collect::<Result<_>>()?,
+    };
+    if data.is_empty() {
+        return Err(missing("data"));
+    }
+    // A PackNet file takes many tasks: each has a run folder of its own.
+    let of_task = match (settings.method(), &data[..]) {
+        (MethodName::Packnet, [set]) => Some(set.name()),
+        _ => None,
+    };
     Ok(TrainPlan {
         backbone,
+        data,
         load: LoadOptions {
             architecture: places.arch.or(in_file.arch),
             precision: places.precision.or(in_file.precision),
         },
-        run: decide_run(places.out.as_ref(), &places.run, in_file)?,
+        run: decide_run(places.out.as_ref(), &places.run, in_file, of_task)?,
         settings,
     })
 }
@@ -202,29 +286,44 @@ fn decide_pretrain(args: &PretrainArgs, file: Layer) -> Result<PretrainPlan> {
     let settings: PretrainConfig = understood(settings)?;
     settings.validate()?;
 
-    let (places, in_file) = (&args.places, file.places);
+    let (places, mut in_file) = (&args.places, file.places);
+    let data = in_file.data.0.drain(..).next().map(PathBuf::from);
     Ok(PretrainPlan {
         architecture: required(places.arch.as_ref(), in_file.arch, "arch")?,
-        run: decide_run(places.out.as_ref(), &places.run, in_file)?,
+        data: required(places.data.as_ref(), data, "data")?,
+        run: decide_run(places.out.as_ref(), &places.run, in_file, None)?,
         settings,
     })
 }
 
-fn decide_run(out: Option<&PathBuf>, given: &RunPlaces, in_file: PlacesInFile) -> Result<RunPlan> {
-    let data = required(given.data.as_ref(), in_file.data, "data")?;
+/// `of_task` names the task whose run it is, where the file may have several.
+fn decide_run(
+    out: Option<&PathBuf>,
+    given: &RunPlaces,
+    in_file: PlacesInFile,
+    of_task: Option<String>,
+) -> Result<RunPlan> {
     let out = required(out, in_file.out, "out")?;
+    let run_dir = || match &of_task {
+        None => run_dir(&out),
+        Some(task) => {
+            let name = out.file_name().unwrap_or_default().to_string_lossy();
+            out.with_file_name(format!("{name}.{task}.run"))
+        }
+    };
     Ok(RunPlan {
-        data,
-        run_dir: (given.run_dir.clone().or(in_file.run_dir)).unwrap_or_else(|| run_dir(&out)),
+        run_dir: (given.run_dir.clone().or(in_file.run_dir)).unwrap_or_else(run_dir),
         device: (given.device.clone().or(in_file.device)).unwrap_or_else(|| DEFAULT_DEVICE.into()),
         out,
     })
 }
 
 fn required<T: Clone>(flag: Option<&T>, in_file: Option<T>, name: &str) -> Result<T> {
-    flag.cloned().or(in_file).ok_or_else(|| {
-        anyhow!("--{name} is missing; give it here, or as '{name}' in a --config file")
-    })
+    flag.cloned().or(in_file).ok_or_else(|| missing(name))
+}
+
+fn missing(name: &str) -> anyhow::Error {
+    anyhow!("--{name} is missing; give it here, or as '{name}' in a --config file")
 }
 
 fn understood<S: DeserializeOwned>(settings: Table) -> Result<S> {
@@ -242,7 +341,7 @@ fn run_dir(out: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use clap::FromArgMatches;
-    use piggyback::train::{MaskRate, NormMode, TrainConfig};
+    use piggyback::train::{MaskRate, NormMode, Recipe, TrainConfig};
 
     use super::*;
     use crate::args::{Args, Verb, command};
@@ -267,8 +366,20 @@ mod tests {
 
     fn merged(flags: &[&str], file: &str) -> Result<TrainPlan> {
         let path = Path::new("flags.toml");
-        let file = Layer::parse::<Settings, TrainConfig>(path, file, &TRAIN_PLACES)?;
-        decide_train(&args(flags), file)
+        let args = args(flags);
+        let given = args.places.method;
+        let check = |table: &Table, key: &str, value: &Value| check_train(given, table, key, value);
+        let file = Layer::parse::<Settings>(path, file, &TRAIN_PLACES, &check)?;
+        decide_train(&args, file)
+    }
+
+    fn masks(flags: &[&str], file: &str) -> TrainConfig {
+        match merged(flags, file).unwrap().settings {
+            MethodSettings::Piggyback(config)
+            | MethodSettings::ClassifierOnly(config)
+            | MethodSettings::NormOnly(config) => config,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn merged_pretrain(flags: &[&str], file: &str) -> Result<PretrainPlan> {
@@ -278,7 +389,7 @@ mod tests {
             panic!("another verb");
         };
         let path = Path::new("places.toml");
-        let file = Layer::parse::<PretrainSettings, PretrainConfig>(path, file, &PRETRAIN_PLACES)?;
+        let file = Layer::parse::<PretrainSettings>(path, file, &PRETRAIN_PLACES, &check_pretrain)?;
         decide_pretrain(&args, file)
     }
 
@@ -289,7 +400,10 @@ mod tests {
     #[test]
     fn without_settings_the_default_recipe_holds() {
         let plan = merged(&PATHS, "").unwrap();
-        assert_eq!(plan.settings, TrainConfig::default());
+        assert_eq!(
+            plan.settings,
+            MethodSettings::Piggyback(TrainConfig::default())
+        );
         assert_eq!(plan.run.device, "cpu");
         assert_eq!(plan.run.run_dir, Path::new("a/b.run"));
     }
@@ -298,7 +412,7 @@ mod tests {
     fn flags_win_over_the_file_and_the_file_over_the_recipe() {
         let flags = [&PATHS[..], &["--lr-mask", "0.5", "--norm", "task"]].concat();
         let file = "recipe = 'paper'\nlr-mask = 0.25\nlr-head = 0.125\nnorm = 'frozen'\nepochs = 3";
-        let settings = merged(&flags, file).unwrap().settings;
+        let settings = masks(&flags, file);
         assert_eq!(settings.recipe, Recipe::Paper);
         assert_eq!(
             (settings.lr_mask, settings.lr_head, settings.epochs),
@@ -314,10 +428,7 @@ mod tests {
 
     #[test]
     fn the_rate_of_masks_is_a_number_or_auto() {
-        let of = |flags: &[&str], file| {
-            let plan = merged(&[&PATHS[..], flags].concat(), file).unwrap();
-            plan.settings.lr_mask
-        };
+        let of = |flags: &[&str], file| masks(&[&PATHS[..], flags].concat(), file).lr_mask;
         assert_eq!(of(&[], "lr-mask = 1"), MaskRate::Fixed(1.0));
         assert_eq!(of(&["--lr-mask", "auto"], "lr-mask = 1e-4"), MaskRate::AUTO);
         assert_eq!(
@@ -334,22 +445,51 @@ mod tests {
             &["--score-start", "-0.5", "--threshold", "-0.75"],
         ]
         .concat();
-        let settings = merged(&flags, "").unwrap().settings;
+        let settings = masks(&flags, "");
         assert_eq!((settings.score_start, settings.threshold), (-0.5, -0.75));
     }
 
     #[test]
     fn the_recipe_itself_may_be_replaced_by_a_flag() {
         let flags = [&PATHS[..], &["--recipe", "classifier-only"]].concat();
-        let plan = merged(&flags, "recipe = 'paper'").unwrap();
-        assert_eq!(plan.settings, TrainConfig::recipe(Recipe::ClassifierOnly));
+        let settings = masks(&flags, "recipe = 'paper'");
+        assert_eq!(settings, TrainConfig::recipe(Recipe::ClassifierOnly));
+    }
+
+    #[test]
+    fn a_method_has_its_settings_and_no_others() {
+        let with = |flags: &[&str], file| merged(&[&PATHS[..], flags].concat(), file);
+        let refused = |flags: &[&str], file| with(flags, file).unwrap_err().to_string();
+        let plan = with(
+            &["--lr", "0.5"],
+            "method = 'packnet'\nlr = 0.25\nlast = true",
+        )
+        .unwrap();
+        let MethodSettings::Packnet(config) = plan.settings else {
+            panic!("{:?}", plan.settings)
+        };
+        assert_eq!((config.lr, config.last), (0.5, true));
+        assert_eq!(
+            plan.run.run_dir,
+            Path::new("a/b.task.safetensors.images.run")
+        );
+        let flags = ["--method", "individual", "--data", "more=d"];
+        let plan = with(&flags, "method = 'packnet'\nlr = 0.25").unwrap();
+        assert_eq!(plan.settings.method(), MethodName::Individual);
+        assert_eq!(plan.data[1].name(), "more");
+        assert!(refused(&["--lr", "1"], "").contains("piggyback has no setting 'lr'"));
+        let error = refused(&["--method", "individual"], "lr-mask = 1e-4");
+        assert!(error.starts_with("flags.toml: lr-mask"), "{error}");
+        let error = refused(&["--method", "individual", "--recipe", "norm-only"], "");
+        assert!(error.contains("leave one of them out"), "{error}");
+        assert!(message("method = 'magic'").contains("packnet"));
     }
 
     #[test]
     fn places_may_stand_in_the_file() {
         let file = "backbone = 'w'\narch = 'vgg16'\nprecision = 'bf16'\ndata = 'd'\nout = 'o'\nrun-dir = 'r'\ndevice = 'cuda'";
         let plan = merged(&["--data", "elsewhere"], file).unwrap();
-        assert_eq!(plan.run.data, Path::new("elsewhere"));
+        assert_eq!(plan.data[0].dir, Path::new("elsewhere"));
         assert_eq!(plan.run.run_dir, Path::new("r"));
         assert_eq!(plan.load.architecture, Some(Architecture::Vgg16));
         assert_eq!(plan.load.precision, Some(Precision::Bf16));
@@ -365,8 +505,8 @@ mod tests {
     #[test]
     fn a_switch_of_the_file_can_be_turned_off() {
         let flags = [&PATHS[..], &["--skip-bad=false"]].concat();
-        assert!(merged(&PATHS, "skip-bad = true").unwrap().settings.skip_bad);
-        assert!(!merged(&flags, "skip-bad = true").unwrap().settings.skip_bad);
+        assert!(masks(&PATHS, "skip-bad = true").skip_bad);
+        assert!(!masks(&flags, "skip-bad = true").skip_bad);
     }
 
     #[test]

@@ -130,7 +130,7 @@ fn combined<const D: usize>(
     bits: Tensor<D>,
     factors: Tensor<1>,
 ) -> Tensor<D> {
-    let factor = |i: usize| factors.clone().slice([i..i + 1]).reshape([1; D]);
+    let factor = |i: usize| factors.clone().narrow(0, i, 1).reshape([1; D]);
     base * factor(0) + factor(1) + masked * factor(2) + bits * factor(3)
 }
 

@@ -22,9 +22,12 @@ Exit codes: 0 done; 1 done, but images were left out (--skip-bad); 2 not done.";
 pub(crate) struct EvalArgs {
     #[command(flatten)]
     pub(crate) backbone: BackboneArgs,
-    /// The task file
+    /// The task file, or another file that `piggyback train` wrote
     #[arg(long, value_name = "FILE", env = "PIGGYBACK_TASK")]
     pub(crate) task: PathBuf,
+    /// Which of the file's tasks, where it holds several
+    #[arg(long, env = "PIGGYBACK_NAME")]
+    pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) preprocessing: PreprocessingArgs,
     /// Folder of labelled images

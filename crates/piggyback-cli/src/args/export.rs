@@ -34,9 +34,12 @@ Exit codes: 0 done; 2 not done.";
 pub(crate) struct ExportArgs {
     #[command(flatten)]
     pub(crate) backbone: BackboneArgs,
-    /// The task file
+    /// The task file, or another file that `piggyback train` wrote
     #[arg(long, value_name = "FILE", env = "PIGGYBACK_TASK")]
     pub(crate) task: PathBuf,
+    /// Which of the file's tasks, where it holds several
+    #[arg(long, env = "PIGGYBACK_NAME")]
+    pub(crate) name: Option<String>,
     /// What to write the network as
     #[arg(long, value_name = "FORMAT", env = "PIGGYBACK_TO")]
     #[arg(value_parser = format())]

@@ -5,6 +5,7 @@ mod compare;
 mod eval;
 mod export;
 mod inspect;
+mod method;
 mod predict;
 mod preprocessing;
 mod pretrain;
@@ -35,7 +36,7 @@ pub(crate) use predict::{NamedTask, PredictArgs, task_name};
 pub(crate) use preprocessing::PreprocessingArgs;
 pub(crate) use pretrain::{PretrainArgs, PretrainSettings};
 pub(crate) use run::{ImageSettings, RunPlaces, RunSwitches};
-pub(crate) use train::{Settings, TrainArgs};
+pub(crate) use train::{NamedData, Settings, TrainArgs};
 pub(crate) use verify::VerifyArgs;
 
 /// Teach one pretrained vision network many tasks, each kept in a small file.
@@ -134,9 +135,10 @@ Example:
 /// The network that tasks are used with.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BackboneArgs {
-    /// Checkpoint of the pretrained network: .pth, .safetensors, or the index of one in parts
+    /// Checkpoint of the pretrained network: .pth, .safetensors, or the index of one in parts. Files
+    /// that hold their own network need none
     #[arg(long, value_name = "FILE", env = "PIGGYBACK_BACKBONE")]
-    pub(crate) backbone: PathBuf,
+    pub(crate) backbone: Option<PathBuf>,
     /// Architecture of the checkpoint, if it should not be recognised from its tensors (`piggyback
     /// backbone list` has the names)
     #[arg(long, env = "PIGGYBACK_ARCH", value_parser = architecture(), hide_possible_values = true)]

@@ -27,7 +27,7 @@ Exit codes: 0 done; 1 done, but some images were unreadable; 2 not done.";
 pub(crate) struct PredictArgs {
     #[command(flatten)]
     pub(crate) backbone: BackboneArgs,
-    /// A task file, or NAME=FILE; repeat it for several tasks [default: the backbone's own classes]
+    /// A task file or another file that `piggyback train` wrote, or NAME=FILE; repeat it for several [default: the backbone's own classes]
     #[arg(long = "task", value_name = "FILE", env = "PIGGYBACK_TASK")]
     #[arg(value_parser = NamedTask::parse)]
     pub(crate) tasks: Vec<NamedTask>,

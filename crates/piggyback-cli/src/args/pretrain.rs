@@ -50,6 +50,9 @@ pub(crate) struct PretrainPlaces {
     /// Architecture of the network (`piggyback backbone list` has the names)
     #[arg(long, env = "PIGGYBACK_ARCH", value_parser = architecture(), hide_possible_values = true)]
     pub(crate) arch: Option<Architecture>,
+    /// Folder of images, one sub-folder per class, or with train/, val/ and test/
+    #[arg(long, value_name = "DIR", env = "PIGGYBACK_DATA")]
+    pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) run: RunPlaces,
     /// The checkpoint to write

@@ -8,13 +8,9 @@ use serde::Serialize;
 
 use super::{PreprocessingArgs, switch};
 
-/// What a run reads, where it keeps its state and where it computes. The config file may name these
-/// too.
+/// Where a run keeps its state and where it computes. The config file may name these too.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct RunPlaces {
-    /// Folder of images, one sub-folder per class, or with train/, val/ and test/
-    #[arg(long, value_name = "DIR", env = "PIGGYBACK_DATA")]
-    pub(crate) data: Option<PathBuf>,
     /// Folder for configuration, metrics, checkpoint and curves [default: the name of --out with
     /// .run]
     #[arg(

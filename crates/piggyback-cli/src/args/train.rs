@@ -1,9 +1,13 @@
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use piggyback::backbone::{Architecture, Precision};
+use piggyback::data::{DataSet, ImageFolder};
+use piggyback::method::MethodName;
 use piggyback::train::MaskRate;
 use serde::Serialize;
 
+use super::method::{OtherMethods, method};
 use super::{ImageSettings, RunPlaces, RunSwitches, architecture, count, precision, seed};
 
 const EXAMPLES: &str = "\
@@ -16,6 +20,12 @@ Examples:
     piggyback train --backbone mobilenet_v2.pth --data flags --out flags.task.safetensors
   As in the paper:
     piggyback train --backbone resnet50.pth --data birds --out birds.task.safetensors --recipe paper
+  A whole network for the task, one for two data sets, and a task in a PackNet file:
+    piggyback train --backbone resnet50.pth --data birds --out birds.safetensors --method individual
+    piggyback train --backbone resnet50.pth --data birds --data cars --out both.safetensors \\
+      --method joint
+    piggyback train --backbone resnet50.pth --data birds --out shared.packnet.safetensors \\
+      --method packnet
   Smaller images, more passes, settings from a file:
     piggyback train --config flags.toml --image-size 96 --epochs 30
   After Ctrl-C, or a crash: the same command with --resume writes the same task file, to the bit.
@@ -56,9 +66,18 @@ pub(crate) struct Places {
     /// 32 bits all the same, and the task belongs to this precision
     #[arg(long, env = "PIGGYBACK_PRECISION", value_parser = precision())]
     pub(crate) precision: Option<Precision>,
+    /// Folder of images, one sub-folder per class, or with train/, val/ and test/; or NAME=DIR. Method
+    /// joint takes several
+    #[arg(long, value_name = "DIR", env = "PIGGYBACK_DATA", value_parser = named_data())]
+    pub(crate) data: Vec<NamedData>,
+    /// What learns, and what is kept: masks over frozen weights, a new classifier, batch norms too, a
+    /// network of its own, one for several data sets, a share of one network's weights [default:
+    /// piggyback, unless the recipe says otherwise]
+    #[arg(long, env = "PIGGYBACK_METHOD", value_parser = method())]
+    pub(crate) method: Option<MethodName>,
     #[command(flatten)]
     pub(crate) run: RunPlaces,
-    /// The task file to write
+    /// The file to write; method packnet adds the task to one that is there
     #[arg(long, value_name = "FILE.task.safetensors", env = "PIGGYBACK_OUT")]
     pub(crate) out: Option<PathBuf>,
 }
@@ -150,6 +169,24 @@ pub(crate) struct Settings {
     #[arg(long, env = "PIGGYBACK_GRADIENT_SCALING", help_heading = "Masks")]
     #[arg(value_parser = ["none", "average", "individual"])]
     pub(crate) gradient_scaling: Option<String>,
+    /// Learn four factors for each masked tensor w: k0 w + k1 + k2 w m + k3 m instead of w m
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "PIGGYBACK_AFFINE",
+        help_heading = "Masks"
+    )]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = clap::builder::BoolishValueParser::new())]
+    pub(crate) affine: Option<bool>,
+    /// After each step, pull scores back to their start by this times their rate: fewer zeros
+    #[arg(
+        long,
+        value_name = "C",
+        env = "PIGGYBACK_DRIFT",
+        help_heading = "Masks"
+    )]
+    pub(crate) drift: Option<f64>,
     /// A weight is kept where its score is above this
     #[arg(
         long,
@@ -161,7 +198,60 @@ pub(crate) struct Settings {
     pub(crate) threshold: Option<f64>,
     #[command(flatten)]
     #[serde(flatten)]
+    pub(crate) others: OtherMethods,
+    #[command(flatten)]
+    #[serde(flatten)]
     pub(crate) images: ImageSettings,
+}
+
+/// [`NamedData`], in a folder of whatever name.
+fn named_data() -> impl TypedValueParser<Value = NamedData> {
+    OsStringValueParser::new().try_map(|text| match text.to_str() {
+        Some(text) => NamedData::parse(text),
+        None => Ok(NamedData {
+            name: None,
+            dir: text.into(),
+        }),
+    })
+}
+
+/// A folder of images and what to call it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NamedData {
+    /// None: as the folder.
+    pub(crate) name: Option<String>,
+    pub(crate) dir: PathBuf,
+}
+
+impl NamedData {
+    /// Reads `DIR` or `NAME=DIR`. An equals sign in a folder's name does not make the folder a name.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let (name, dir) = match text.split_once('=') {
+            Some((name, dir)) if !name.contains(['/', '\\']) => (Some(name.to_owned()), dir),
+            _ => (None, text),
+        };
+        if dir.is_empty() || name.as_ref().is_some_and(String::is_empty) {
+            return Err("expected DIR or NAME=DIR".into());
+        }
+        Ok(Self {
+            name,
+            dir: dir.into(),
+        })
+    }
+
+    /// What to call it.
+    pub(crate) fn name(&self) -> String {
+        let of_folder = || DataSet::name_of(&self.dir);
+        self.name.clone().unwrap_or_else(of_folder)
+    }
+
+    /// Lists its images.
+    pub(crate) fn open(&self) -> anyhow::Result<DataSet> {
+        Ok(DataSet {
+            name: self.name(),
+            images: ImageFolder::open(&self.dir)?,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -176,10 +266,10 @@ mod tests {
     fn every_possible_value_is_a_setting() {
         let settings = Settings::augment_args(Command::new("settings"));
         let mut named = 0;
-        for arg in settings
-            .get_arguments()
-            .filter(|arg| arg.get_id() != "skip_bad")
-        {
+        // Switches, whose values are not names.
+        let is_named =
+            |arg: &&clap::Arg| !["skip_bad", "last", "affine"].contains(&arg.get_id().as_str());
+        for arg in settings.get_arguments().filter(is_named) {
             for value in arg.get_possible_values() {
                 let setting = arg.get_long().unwrap();
                 let text = format!("{setting} = '{}'", value.get_name());

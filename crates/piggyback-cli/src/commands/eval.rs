@@ -1,13 +1,13 @@
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::path::Path;
 
-use anyhow::{Context, Result};
-use piggyback::Engine;
+use anyhow::Result;
 use piggyback::data::Samples;
 use piggyback::evaluate::{EvaluateConfig, Evaluation, evaluate};
 use serde::Serialize;
 
-use super::{Outcome, open_backbone, open_task};
+use super::{Outcome, choose, engine, open_artefact};
 use crate::args::{EvalArgs, task_name};
 use crate::printer::Printer;
 use crate::progress::images_bar;
@@ -28,16 +28,18 @@ struct Report<'a> {
 pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Outcome> {
     // What is quick to find wrong comes first.
     if let Some(path) = &args.confusion {
-        write::check_target(path, &[&args.task, &args.backbone.backbone])?;
+        let backbone = args.backbone.backbone.as_deref();
+        let inputs: Vec<&Path> = backbone.into_iter().chain([&*args.task]).collect();
+        write::check_target(path, &inputs)?;
     }
-    let task = open_task(&args.task)?;
-    args.preprocessing.settings()?.check(&task.preprocessing)?;
-    let samples = Samples::for_classes(&args.data, &task.classes)?;
-    let backbone = open_backbone(&args.backbone)?;
+    let artefact = open_artefact(&args.task)?;
+    let index = choose(&artefact, &args.task, args.name.as_deref())?;
+    let task = &artefact.tasks()[index];
+    args.preprocessing.settings()?.check(task.preprocessing)?;
+    let samples = Samples::for_classes(&args.data, task.classes)?;
     let name = task_name(&args.task);
-    let engine = Engine::new(backbone)
-        .with_task(&name, task)
-        .with_context(|| args.task.display().to_string())?;
+    let engine = engine(&artefact, &args.task, &name, &args.backbone, printer)?;
+    let name = artefact.names(&name).swap_remove(index);
 
     let config = EvaluateConfig {
         batch_size: args.batch_size,

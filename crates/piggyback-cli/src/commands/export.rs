@@ -1,13 +1,13 @@
 use std::borrow::Cow;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use piggyback::export::{ExportOptions, Exported, Format, export};
 use piggyback::task::Zeros;
 use serde::Serialize;
 
-use super::{Outcome, open_backbone, open_task};
+use super::{Outcome, choose, engine, open_artefact};
 use crate::args::{ExportArgs, task_name};
 use crate::printer::Printer;
 use crate::report::{pairs, thousands, zeros};
@@ -37,14 +37,19 @@ pub(super) fn run(args: &ExportArgs, printer: &Printer) -> Result<Outcome> {
             out.display()
         );
     }
-    write::check_target(&out, &[&args.task, &args.backbone.backbone])?;
-    let task = open_task(&args.task)?;
-    let backbone = open_backbone(&args.backbone)?;
+    let backbone = args.backbone.backbone.as_deref();
+    let inputs: Vec<&Path> = backbone.into_iter().chain([&*args.task]).collect();
+    write::check_target(&out, &inputs)?;
+    let artefact = open_artefact(&args.task)?;
+    let index = choose(&artefact, &args.task, args.name.as_deref())?;
+    let name = task_name(&args.task);
+    let engine = engine(&artefact, &args.task, &name, &args.backbone, printer)?;
+    let name = artefact.names(&name).swap_remove(index);
+    let (backbone, task) = (engine.backbone(), engine.task(&name)?);
     let options = ExportOptions {
         softmax: args.softmax,
     };
-    let name = task_name(&args.task);
-    let exported = export(&backbone, &name, &task, args.to, options, &out)?;
+    let exported = export(backbone, &name, task, args.to, options, &out)?;
 
     let bytes = fs::metadata(&out)
         .with_context(|| format!("cannot read {}", out.display()))?
@@ -73,8 +78,11 @@ fn default_out(args: &ExportArgs) -> PathBuf {
         Format::Safetensors => "safetensors",
         Format::PthNames => "pth",
     };
-    args.task
-        .with_file_name(format!("{}.{extension}", task_name(&args.task)))
+    let stem = match &args.name {
+        None => task_name(&args.task),
+        Some(task) => format!("{}.{task}", task_name(&args.task)),
+    };
+    args.task.with_file_name(format!("{stem}.{extension}"))
 }
 
 fn text(report: &Report<'_>) -> String {

@@ -15,10 +15,9 @@ mod verify;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
-use piggyback::Backbone;
+use anyhow::{Context, Result, anyhow, bail};
 use piggyback::backbone::{LoadOptions, StateDict};
-use piggyback::task::TaskFile;
+use piggyback::{Artefact, Backbone, Engine};
 
 use crate::args::{Args, BackboneArgs, Verb};
 use crate::printer::Printer;
@@ -66,12 +65,16 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<Outcome> {
     }
 }
 
+/// The backbone that a command is given.
 fn open_backbone(args: &BackboneArgs) -> Result<Backbone> {
+    let Some(path) = &args.backbone else {
+        bail!("--backbone is missing: give the checkpoint of the pretrained network");
+    };
     let options = LoadOptions {
         architecture: args.arch,
         precision: args.precision,
     };
-    let backbone = load_backbone(&args.backbone, options, &args.device)?;
+    let backbone = load_backbone(path, options, &args.device)?;
     Ok(backbone.with_other_precisions(args.allow_precision))
 }
 
@@ -90,14 +93,66 @@ fn load_backbone(path: &Path, options: LoadOptions, device: &str) -> Result<Back
     Ok(backbone)
 }
 
-fn open_task(path: &Path) -> Result<TaskFile> {
-    let task = TaskFile::open(path)?;
+/// Opens what `piggyback train` wrote, or a checkpoint with a classifier.
+fn open_artefact(path: &Path) -> Result<Artefact> {
+    let artefact = Artefact::open(path)?;
     tracing::info!(
-        classes = task.classes.len(),
-        masks = task.masks.len(),
-        zeros = task.zeros().share(),
+        kind = %artefact.kind(),
+        tasks = artefact.tasks().len(),
         "opened {}",
         path.display()
     );
-    Ok(task)
+    Ok(artefact)
+}
+
+/// An engine that answers for `artefact` of the file `path`, with the backbone if one is needed.
+fn engine(
+    artefact: &Artefact,
+    path: &Path,
+    name: &str,
+    args: &BackboneArgs,
+    printer: &Printer,
+) -> Result<Engine> {
+    let shown = path.display();
+    if artefact.needs_backbone() {
+        if args.backbone.is_none() {
+            bail!("{shown} is a task file: give the checkpoint of its backbone with --backbone");
+        }
+        let backbone = open_backbone(args)?;
+        let engine = artefact.engine(name, Some(&backbone), backbone.device());
+        return engine.with_context(|| shown.to_string());
+    }
+    if args.backbone.is_some() {
+        printer.note(&format!(
+            "{shown} holds a network of its own: --backbone is not used for it"
+        ));
+    }
+    let device = piggyback::device::open(&args.device)?;
+    let engine = artefact.engine(name, None, &device);
+    engine.with_context(|| shown.to_string())
+}
+
+/// Which of an artefact's tasks is asked for, by its place, where the file may hold several.
+fn choose(artefact: &Artefact, path: &Path, wanted: Option<&str>) -> Result<usize> {
+    let tasks = artefact.tasks();
+    let names: Vec<&str> = tasks.iter().filter_map(|task| task.name).collect();
+    let shown = path.display();
+    match wanted {
+        _ if names.is_empty() => match wanted {
+            None => Ok(0),
+            Some(_) => bail!("{shown} holds one task without a name; leave --name out"),
+        },
+        Some(wanted) => names
+            .iter()
+            .position(|name| *name == wanted)
+            .ok_or_else(|| {
+                let names = names.join(", ");
+                anyhow!("{shown} holds no task '{wanted}'; it holds {names}")
+            }),
+        None if names.len() == 1 => Ok(0),
+        None => bail!(
+            "{shown} holds the tasks {}; choose one with --name",
+            names.join(", ")
+        ),
+    }
 }

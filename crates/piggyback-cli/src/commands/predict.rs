@@ -5,15 +5,15 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use piggyback::Backbone;
 use piggyback::backbone::imagenet_classes;
 use piggyback::data::{self, Image, MAX_FILE_BYTES, Samples};
 use piggyback::engine::{Engine, Prediction};
-use piggyback::task::{Preprocessing, TaskFile};
+use piggyback::task::Preprocessing;
+use piggyback::{Artefact, Backbone};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Outcome, open_backbone, open_task};
+use super::{Outcome, engine, open_artefact, open_backbone};
 use crate::args::{NamedTask, PredictArgs};
 use crate::printer::Printer;
 use crate::progress::images_bar;
@@ -39,10 +39,9 @@ struct Likely<'a> {
 }
 
 pub(super) fn run(args: &PredictArgs, printer: &Printer) -> Result<Outcome> {
-    let tasks = open_tasks(args)?;
+    let artefacts = open_tasks(args)?;
     let (images, mut unreadable) = list_images(&args.images, printer)?;
-    let backbone = open_backbone(&args.backbone)?;
-    let answering = Answering::new(args, backbone, tasks, printer)?;
+    let answering = Answering::new(args, &artefacts, printer)?;
 
     let bar = images_bar(printer, "images", images.len());
     let mut batch = Batch::default();
@@ -73,7 +72,7 @@ pub(super) fn run(args: &PredictArgs, printer: &Printer) -> Result<Outcome> {
 }
 
 /// Opens the task files, whose names must differ.
-fn open_tasks(args: &PredictArgs) -> Result<Vec<TaskFile>> {
+fn open_tasks(args: &PredictArgs) -> Result<Vec<Artefact>> {
     let mut names = BTreeSet::new();
     if let Some(twice) = args.tasks.iter().find(|task| !names.insert(&task.name)) {
         bail!(
@@ -84,10 +83,12 @@ fn open_tasks(args: &PredictArgs) -> Result<Vec<TaskFile>> {
     }
     let settings = args.preprocessing.settings()?;
     let open = |named: &NamedTask| {
-        let task = open_task(&named.path)?;
-        let checked = settings.check(&task.preprocessing);
-        checked.with_context(|| named.path.display().to_string())?;
-        Ok(task)
+        let artefact = open_artefact(&named.path)?;
+        for task in artefact.tasks() {
+            let checked = settings.check(task.preprocessing);
+            checked.with_context(|| named.path.display().to_string())?;
+        }
+        Ok(artefact)
     };
     args.tasks.iter().map(open).collect()
 }
@@ -97,36 +98,52 @@ type Answers<'a> = (Option<&'a str>, Vec<Vec<Likely<'a>>>);
 
 /// What answers: tasks, or the backbone's own head.
 enum Answering {
-    Tasks(Engine),
+    /// Engines, and which of them answers for each task.
+    Tasks {
+        engines: Vec<Engine>,
+        tasks: Vec<(usize, String)>,
+    },
     Backbone {
-        backbone: Backbone,
+        backbone: Box<Backbone>,
         classes: Vec<String>,
         preprocessing: Preprocessing,
     },
 }
 
 impl Answering {
-    fn new(
-        args: &PredictArgs,
-        backbone: Backbone,
-        tasks: Vec<TaskFile>,
-        printer: &Printer,
-    ) -> Result<Self> {
-        if tasks.is_empty() {
+    fn new(args: &PredictArgs, artefacts: &[Artefact], printer: &Printer) -> Result<Self> {
+        if artefacts.is_empty() {
+            let backbone = open_backbone(&args.backbone)?;
             let preprocessing = args.preprocessing.settings()?;
             return Ok(Self::Backbone {
                 classes: own_classes(args, &backbone, printer)?,
                 preprocessing: preprocessing.apply(backbone.preprocessing())?,
-                backbone,
+                backbone: Box::new(backbone),
             });
         }
-        let mut engine = Engine::new(backbone);
-        for (named, task) in args.tasks.iter().zip(tasks) {
-            engine
-                .add_task(&named.name, task)
-                .with_context(|| named.path.display().to_string())?;
+        let (mut engines, mut tasks) = (Vec::new(), Vec::new());
+        // All task files share the backbone.
+        let mut of_backbone: Option<usize> = None;
+        for (NamedTask { name, path }, artefact) in args.tasks.iter().zip(artefacts) {
+            let index = match (artefact, of_backbone) {
+                (Artefact::Task(task), Some(index)) => {
+                    let engine: &mut Engine = &mut engines[index];
+                    let added = engine.add_task(name, task.clone());
+                    added.with_context(|| path.display().to_string())?;
+                    index
+                }
+                _ => {
+                    engines.push(engine(artefact, path, name, &args.backbone, printer)?);
+                    engines.len() - 1
+                }
+            };
+            if artefact.needs_backbone() {
+                of_backbone = Some(index);
+            }
+            let names = artefact.names(name).into_iter();
+            tasks.extend(names.map(|name| (index, name)));
         }
-        Ok(Self::Tasks(engine))
+        Ok(Self::Tasks { engines, tasks })
     }
 
     /// The likeliest classes of each image, by task; the backbone's own have no task's name.
@@ -136,8 +153,9 @@ impl Answering {
             predictions.into_iter().map(likely).collect()
         };
         match self {
-            Self::Tasks(engine) => (args.tasks.iter())
-                .map(|NamedTask { name, .. }| {
+            Self::Tasks { engines, tasks } => (tasks.iter())
+                .map(|(index, name)| {
+                    let engine = &engines[*index];
                     let predictions = engine.predict(name, images)?;
                     let classes = &engine.task(name)?.classes;
                     Ok((Some(name.as_str()), rank(predictions, classes)))
@@ -160,7 +178,11 @@ fn own_classes(args: &PredictArgs, backbone: &Backbone, printer: &Printer) -> Re
     let Some(head) = backbone.head() else {
         bail!(
             "{} has no classifier that fits it; give a task file with --task",
-            args.backbone.backbone.display()
+            args.backbone
+                .backbone
+                .as_deref()
+                .unwrap_or(Path::new("the backbone"))
+                .display()
         );
     };
     let [count, _] = head.weight.shape().dims();

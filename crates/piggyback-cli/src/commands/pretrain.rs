@@ -47,7 +47,7 @@ pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
         );
     }
     check_places(run, &args.switches, &[])?;
-    let images = ImageFolder::open(&run.data)?;
+    let images = ImageFolder::open(&plan.data)?;
     let device = piggyback::device::open(&run.device)?;
     if settings.epochs > 0 {
         note_new_start(run, &args.switches, printer);

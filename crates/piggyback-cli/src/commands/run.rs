@@ -38,7 +38,12 @@ fn check_out(out: &Path, switches: &RunSwitches, inputs: &[&Path]) -> Result<()>
     write::check_target(out, inputs)
 }
 
-fn check_run_dir(run_dir: &Path, switches: &RunSwitches, inputs: &[&Path]) -> Result<()> {
+/// [`check_places`] for the run folder alone.
+pub(super) fn check_run_dir(
+    run_dir: &Path,
+    switches: &RunSwitches,
+    inputs: &[&Path],
+) -> Result<()> {
     if run_dir.exists() && !run_dir.is_dir() {
         bail!(
             "{} is no folder; choose another --run-dir",

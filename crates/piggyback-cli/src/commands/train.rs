@@ -1,93 +1,228 @@
 use std::borrow::Cow;
 use std::fs;
+use std::path::Path;
 
-use anyhow::{Context, Result};
-use piggyback::Backbone;
-use piggyback::data::ImageFolder;
+use anyhow::{Context, Result, bail, ensure};
+use piggyback::artefact::{FreeWeights, SharedNetwork};
+use piggyback::data::DataSet;
 use piggyback::evaluate::Evaluation;
+use piggyback::method::{Learner, MethodName, Outcome as Learned};
 use piggyback::task::Zeros;
-use piggyback::train::{Trained, Trainer};
+use piggyback::{Artefact, Backbone};
 use serde::Serialize;
 
-use super::run::{best_error, check_places, ended, note_new_start, seconds, unless_interrupted};
-use super::{Outcome, load_backbone};
+use super::run::{
+    best_error, check_places, check_run_dir, ended, note_new_start, seconds, unless_interrupted,
+};
+use super::{Outcome, load_backbone, open_artefact};
 use crate::args::TrainArgs;
-use crate::config::{self, RunPlan, TrainPlan};
+use crate::config::{self, TrainPlan};
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::progress::TrainingProgress;
 use crate::report::{pairs, percent, thousands, zeros};
+use crate::write;
 
 /// What a finished training came to.
 #[derive(Serialize)]
 struct Summary<'a> {
     task: Cow<'a, str>,
     run_dir: Cow<'a, str>,
+    method: MethodName,
     classes: usize,
     epochs: usize,
     best_epoch: usize,
     validation_error: Option<f64>,
+    /// The test of the only data set.
     test: Option<&'a Evaluation>,
-    zeros: Zeros,
+    /// The tests of several data sets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tests: Vec<Test<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zeros: Option<Zeros>,
+    /// Weights left for further tasks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free: Option<FreeWeights>,
     file_bytes: u64,
     backbone_bytes: u64,
     seconds: f64,
     skipped: &'a [String],
 }
 
+#[derive(Serialize)]
+struct Test<'a> {
+    data: &'a str,
+    evaluation: Option<&'a Evaluation>,
+}
+
 pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
     let plan = config::train_plan(args)?;
     let TrainPlan { run, settings, .. } = &plan;
-    check_places(run, &args.switches, &[&plan.backbone])?;
-    let images = ImageFolder::open(&run.data)?;
+    let inputs = [plan.backbone.as_path()];
+    let file = match settings.method() {
+        MethodName::Packnet if run.out.exists() => {
+            let config = args.switches.config.as_deref();
+            let inputs: Vec<&Path> = inputs.into_iter().chain(config).collect();
+            write::check_target(&run.out, &inputs)?;
+            check_run_dir(&run.run_dir, &args.switches, &inputs)?;
+            Some(open_packnet(&run.out)?)
+        }
+        _ => {
+            check_places(run, &args.switches, &inputs)?;
+            None
+        }
+    };
+    check_extension(settings.method(), &run.out)?;
+    let data = plan.data.iter().map(|data| data.open());
+    let data: Vec<DataSet> = data.collect::<Result<_>>()?;
     let backbone = load_backbone(&plan.backbone, plan.load, &run.device)?;
     note_new_start(run, &args.switches, printer);
 
     let stop = interrupt::listen(printer)?;
     let mut progress = TrainingProgress::new(printer);
-    let outcome = Trainer::new(settings.clone())
+    let mut learner = Learner::new(settings.clone())
         .run_dir(&run.run_dir)
         .resume(args.switches.resume)
         .stop_when(stop)
-        .observe(|event| progress.show(event))
-        .train(&backbone, &images);
+        .observe(|event| progress.show(event));
+    if let Some(file) = &file {
+        learner = learner.add_to(file.clone());
+    }
+    let outcome = learner.learn(&backbone, &data);
     drop(progress);
-    let Some(trained) = unless_interrupted(outcome, printer)? else {
+    let Some(learned) = unless_interrupted(outcome, printer)? else {
         return Ok(Outcome::Interrupted);
     };
 
-    let saved = match args.switches.force {
-        true => trained.task.save(&run.out),
-        false => trained.task.save_new(&run.out),
-    };
+    let saved = save(
+        &learned.artefact,
+        file.as_ref(),
+        &run.out,
+        args.switches.force,
+    );
     saved.context("nothing is lost, the same command with --resume saves it without training")?;
-    summarise(args, run, &backbone, &trained, printer)?;
-    Ok(ended("task", trained.test, &trained.skipped, printer))
+    summarise(args, &plan, &backbone, &learned, &data, printer)?;
+    let mut outcome = Outcome::Done;
+    let product = match learned.artefact {
+        Artefact::Network(_) => "network",
+        _ => "task",
+    };
+    for test in learned.tests {
+        let ended = ended(product, test, &learned.skipped, printer);
+        if ended != Outcome::Done {
+            outcome = ended;
+        }
+    }
+    Ok(outcome)
+}
+
+/// The PackNet file that a task is added to.
+fn open_packnet(path: &Path) -> Result<SharedNetwork> {
+    match open_artefact(path)? {
+        Artefact::Shared(file) if file.free().is_some() => Ok(file),
+        _ => bail!(
+            "{} is no PackNet file; a task is added to one, or a new one is begun under another --out",
+            path.display()
+        ),
+    }
+}
+
+/// Fails on a name under which a file with a network would not be recognised.
+fn check_extension(method: MethodName, out: &Path) -> Result<()> {
+    let is_task = matches!(
+        method,
+        MethodName::Piggyback
+            | MethodName::ClassifierOnly
+            | MethodName::NormOnly
+            | MethodName::Bitdelta
+    );
+    if is_task
+        || out
+            .extension()
+            .is_some_and(|extension| extension == "safetensors")
+    {
+        return Ok(());
+    }
+    bail!(
+        "{} would be a safetensors file; give it a name that ends in .safetensors",
+        out.display()
+    );
+}
+
+/// Writes the file; in place of another one only if that was asked for, or is what a task was added to.
+fn save(
+    artefact: &Artefact,
+    added_to: Option<&SharedNetwork>,
+    out: &Path,
+    force: bool,
+) -> Result<()> {
+    if let Some(before) = added_to {
+        let now = open_packnet(out)?;
+        ensure!(
+            now.digest()? == before.digest()?,
+            "{} has changed since the run began: another run has added to it; \
+             run this one anew with --force",
+            out.display()
+        );
+        return Ok(artefact.save(out)?);
+    }
+    match artefact {
+        _ if force => Ok(artefact.save(out)?),
+        Artefact::Task(task) => Ok(task.save_new(out)?),
+        _ => {
+            ensure!(!out.exists(), "{} already exists", out.display());
+            Ok(artefact.save(out)?)
+        }
+    }
 }
 
 fn summarise(
     args: &TrainArgs,
-    run: &RunPlan,
+    plan: &TrainPlan,
     backbone: &Backbone,
-    trained: &Trained,
+    learned: &Learned,
+    data: &[DataSet],
     printer: &Printer,
 ) -> Result<()> {
+    let run = &plan.run;
     let file_bytes = fs::metadata(&run.out)
         .with_context(|| format!("cannot read {}", run.out.display()))?
         .len();
+    let tests = learned
+        .tests
+        .iter()
+        .map(|test| test.as_ref()?.as_ref().ok());
+    let mut tests: Vec<Option<&Evaluation>> = tests.collect();
     let summary = Summary {
         task: run.out.to_string_lossy(),
         run_dir: run.run_dir.to_string_lossy(),
-        classes: trained.task.classes.len(),
-        epochs: trained.epochs.len(),
-        best_epoch: trained.best_epoch,
-        validation_error: best_error(&trained.epochs, trained.best_epoch),
-        test: trained.test.as_ref().and_then(|test| test.as_ref().ok()),
-        zeros: trained.task.zeros(),
+        method: plan.settings.method(),
+        classes: data.iter().map(|set| set.images.classes().len()).sum(),
+        epochs: learned.epochs.len(),
+        best_epoch: learned.best_epoch,
+        validation_error: best_error(&learned.epochs, learned.best_epoch),
+        test: match tests[..] {
+            [_] => tests.pop().flatten(),
+            _ => None,
+        },
+        tests: (tests.into_iter().zip(data))
+            .map(|(evaluation, set)| Test {
+                data: &set.name,
+                evaluation,
+            })
+            .collect(),
+        zeros: match &learned.artefact {
+            Artefact::Task(task) => Some(task.zeros()),
+            _ => None,
+        },
+        free: match &learned.artefact {
+            Artefact::Shared(network) => network.free(),
+            _ => None,
+        },
         file_bytes,
         backbone_bytes: backbone.weights_bytes() as u64,
-        seconds: seconds(&trained.epochs),
-        skipped: &trained.skipped,
+        seconds: seconds(&learned.epochs),
+        skipped: &learned.skipped,
     };
     if args.switches.json {
         printer.json(&summary)
@@ -97,29 +232,47 @@ fn summarise(
 }
 
 fn text(summary: &Summary<'_>) -> String {
+    let own = |name: &str| name.to_owned();
     let mut lines = vec![
-        ("task", summary.task.to_string()),
-        ("run folder", summary.run_dir.to_string()),
-        ("classes", summary.classes.to_string()),
+        (own("task"), summary.task.to_string()),
+        (own("run folder"), summary.run_dir.to_string()),
+        (own("method"), summary.method.to_string()),
+        (own("classes"), summary.classes.to_string()),
         (
-            "best epoch",
+            own("best epoch"),
             format!("{} of {}", summary.best_epoch, summary.epochs),
         ),
     ];
     if let Some(error) = summary.validation_error {
-        lines.push(("validation error", format!("{error:.2} %")));
+        lines.push((own("validation error"), format!("{error:.2} %")));
     }
     if let Some(test) = summary.test {
-        lines.push(("test error", format!("{:.2} %", test.top1_error)));
+        lines.push((own("test error"), format!("{:.2} %", test.top1_error)));
     }
-    let Zeros { count, total } = summary.zeros;
-    lines.push(("zeros", zeros(count, total)));
+    for Test { data, evaluation } in &summary.tests {
+        if let Some(test) = evaluation {
+            let error = format!("{:.2} %", test.top1_error);
+            lines.push((format!("test error, {data}"), error));
+        }
+    }
+    if let Some(Zeros { count, total }) = summary.zeros {
+        lines.push((own("zeros"), zeros(count, total)));
+    }
+    if let Some(FreeWeights { count, total }) = summary.free {
+        let share = percent(count as f64, total as f64);
+        let (count, total) = (thousands(count), thousands(total));
+        let free = format!("{share}, {count} of {total} weights are left for other tasks");
+        lines.push((own("free"), free));
+    }
     let share = percent(summary.file_bytes as f64, summary.backbone_bytes as f64);
     let bytes = thousands(summary.file_bytes);
-    lines.push(("size", format!("{bytes} bytes, {share} of the backbone")));
-    lines.push(("time", format!("{:.1} s", summary.seconds)));
+    lines.push((
+        own("size"),
+        format!("{bytes} bytes, {share} of the backbone"),
+    ));
+    lines.push((own("time"), format!("{:.1} s", summary.seconds)));
     if !summary.skipped.is_empty() {
-        lines.push(("images left out", summary.skipped.len().to_string()));
+        lines.push((own("images left out"), summary.skipped.len().to_string()));
     }
     pairs(0, &lines)
 }

@@ -2,16 +2,16 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use indicatif::ProgressBar;
 use piggyback::data::Image;
-use piggyback::device::InstructionSet;
+use piggyback::device::{Device, InstructionSet};
 use piggyback::engine::Prediction;
 use piggyback::task::{BitMask, Mask, TaskFile};
-use piggyback::{Backbone, Engine};
+use piggyback::{Artefact, Backbone, Engine};
 use serde::Serialize;
 
-use super::{Outcome, open_backbone, open_task};
+use super::{Outcome, open_artefact, open_backbone};
 use crate::args::{DEFAULT_DEVICE, VerifyArgs};
 use crate::printer::Printer;
 
@@ -67,20 +67,24 @@ pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Outcome> {
     for path in &args.files {
         File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     }
-    let backbone = open_backbone(&args.backbone)?;
+    let backbone = args.backbone.backbone.is_some();
+    let backbone = backbone
+        .then(|| open_backbone(&args.backbone))
+        .transpose()?;
+    let device = piggyback::device::open(&args.backbone.device)?;
     let on_cpu = args.backbone.device == DEFAULT_DEVICE;
     let wanted = if on_cpu {
-        &CHECKS[..]
+        &TASK_CHECKS[..]
     } else {
-        &CHECKS[..ANYWHERE]
+        &TASK_CHECKS[..ANYWHERE]
     };
     if !on_cpu {
         printer.note("batches, threads and instruction sets are not checked: only the CPU promises equal bits");
     }
-    let bar = printer.bar(args.files.len() * (1 + wanted.len()));
+    let bar = printer.bar(args.files.len() * (FILE_CHECKS + wanted.len()));
     let mut failed = false;
     for path in &args.files {
-        let checks = checks(&backbone, path, wanted, &bar);
+        let checks = checks(backbone.as_ref(), &device, path, wanted, &bar)?;
         let ok = checks.iter().all(|check| check.ok);
         failed |= !ok;
         let verdict = Verdict {
@@ -101,10 +105,11 @@ pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Outcome> {
 /// A check of a task that could be opened.
 type TaskCheck = fn(&Backbone, &TaskFile) -> Result<Compared>;
 
+/// How many checks come before those of the tasks in a file.
+const FILE_CHECKS: usize = 3;
+
 /// In their order.
-const CHECKS: [(&str, TaskCheck); 6] = [
-    ("fingerprint", check_fingerprint),
-    ("fit", check_fit),
+const TASK_CHECKS: [(&str, TaskCheck); 4] = [
     ("repeat", check_repeat),
     ("batch", check_batch),
     ("threads", check_threads),
@@ -112,42 +117,85 @@ const CHECKS: [(&str, TaskCheck); 6] = [
 ];
 
 /// How many of them hold on every device.
-const ANYWHERE: usize = 3;
+const ANYWHERE: usize = 1;
 
 /// The checks in order, up to the first that failed: each needs what those before it proved.
 fn checks(
-    backbone: &Backbone,
+    backbone: Option<&Backbone>,
+    device: &Device,
     path: &Path,
     wanted: &[(&'static str, TaskCheck)],
     bar: &ProgressBar,
-) -> Vec<Check> {
+) -> Result<Vec<Check>> {
     bar.set_message("integrity");
-    let task = open_task(path);
+    let artefact = open_artefact(path);
     bar.inc(1);
-    let task = match task {
-        Ok(task) => task,
-        Err(error) => return vec![Check::of("integrity", Err(error))],
+    let artefact = match artefact {
+        Ok(artefact) => artefact,
+        Err(error) => return Ok(vec![Check::of("integrity", Err(error))]),
     };
+    if artefact.needs_backbone() && backbone.is_none() {
+        bail!(
+            "{} is a task file: give the checkpoint of its backbone with --backbone",
+            path.display()
+        );
+    }
+    let engine = || artefact.engine(TASK, backbone, device);
     let mut checks = vec![Check::of("integrity", Ok(None))];
+    let fingerprint = || check_fingerprint(backbone, &artefact).map(|()| None);
+    let fit = || Ok(engine().map(|_| None)?);
+    let of_file: [(&'static str, &dyn Fn() -> Result<Compared>); FILE_CHECKS - 1] =
+        [("fingerprint", &fingerprint), ("fit", &fit)];
+    for (name, check) in of_file {
+        bar.set_message(name);
+        checks.push(Check::of(name, check()));
+        bar.inc(1);
+        if checks.iter().any(|check| !check.ok) {
+            return Ok(checks);
+        }
+    }
+    let engine = engine()?;
     for &(name, check) in wanted {
         bar.set_message(name);
-        checks.push(Check::of(name, check(backbone, &task)));
+        let mut outcome = Ok(None);
+        for task in artefact.names(TASK) {
+            outcome = check(engine.backbone(), engine.task(&task)?);
+            if outcome.is_err() {
+                break;
+            }
+        }
+        checks.push(Check::of(name, outcome));
         bar.inc(1);
         if checks.iter().any(|check| !check.ok) {
             break;
         }
     }
-    checks
+    Ok(checks)
 }
 
-fn check_fingerprint(backbone: &Backbone, task: &TaskFile) -> Result<Compared> {
-    backbone.check_origin(task).map_err(anyhow::Error::msg)?;
-    Ok(None)
-}
-
-fn check_fit(backbone: &Backbone, task: &TaskFile) -> Result<Compared> {
-    Engine::new(backbone.clone()).add_task(TASK, task.clone())?;
-    Ok(None)
+/// Whether a file is of the backbone that is given; nothing to check without one.
+fn check_fingerprint(backbone: Option<&Backbone>, artefact: &Artefact) -> Result<()> {
+    let Some(backbone) = backbone else {
+        return Ok(());
+    };
+    let began = match artefact {
+        Artefact::Task(task) => return backbone.check_origin(task).map_err(anyhow::Error::msg),
+        Artefact::Shared(network) => network.backbone().fingerprint.to_string(),
+        _ => {
+            let training = artefact.tasks().into_iter().find_map(|task| task.training);
+            let recorded = training.and_then(|record| record.get("backbone-fingerprint")?.as_str());
+            match recorded {
+                Some(recorded) => recorded.to_owned(),
+                None => return Ok(()),
+            }
+        }
+    };
+    let own = backbone.fingerprint().to_string();
+    ensure!(
+        began == own,
+        "it began as weights of fingerprint {began}, and the backbone has {own}"
+    );
+    Ok(())
 }
 
 /// Predicts the same images again and again while another task comes and goes.

@@ -15,6 +15,7 @@ mod hub;
 #[path = "../../../piggyback/tests/library/hub_server.rs"]
 mod hub_server;
 mod journey;
+mod methods;
 mod own_classes;
 mod pretraining;
 #[cfg(unix)]

@@ -114,15 +114,16 @@ impl Artefact {
         let recorded = |record: &TrainingRecord| record.get("method")?.as_str()?.parse().ok();
         let of_tasks = self.tasks().into_iter().find_map(|task| task.training);
         match self {
-            Self::Task(task) => of_tasks.and_then(recorded).or_else(|| {
-                // Files of before methods were recorded.
-                Some(match (task.masks.is_empty(), task.norms.is_empty()) {
+            Self::Task(task) => {
+                // Files of before methods were recorded tell by what they hold.
+                let held = match (task.masks.is_empty(), task.norms.is_empty()) {
                     _ if !task.deltas.is_empty() => MethodName::Bitdelta,
                     (true, true) => MethodName::ClassifierOnly,
                     (true, false) => MethodName::NormOnly,
                     _ => MethodName::Piggyback,
-                })
-            }),
+                };
+                Some(of_tasks.and_then(recorded).unwrap_or(held))
+            }
             Self::Network(_) => of_tasks.and_then(recorded),
             Self::Shared(network) => Some(match network.sharing {
                 Sharing::Joint => MethodName::Joint,

@@ -9,7 +9,9 @@ use burn::tensor::Device;
 use piggyback::artefact::{ArtefactKind, SharedNetwork};
 use piggyback::backbone::{Architecture, LoadOptions, StateDict};
 use piggyback::data::{DataSet, Image};
+use piggyback::evaluate::{EvaluateConfig, evaluate};
 use piggyback::method::{Learner, MethodName, MethodSettings, Outcome};
+use piggyback::task::TaskFile;
 use piggyback::train::Event;
 use piggyback::{Artefact, Backbone, Engine, Error};
 
@@ -31,7 +33,7 @@ fn small(method: MethodName) -> String {
          val-share = 0.25\n"
     );
     let own = match method {
-        MethodName::Individual | MethodName::Joint => "lr = 0.01\n",
+        MethodName::Bitdelta | MethodName::Individual | MethodName::Joint => "lr = 0.01\n",
         MethodName::Packnet => "lr = 0.01\nretrain-lr = 0.01\nretrain-epochs = 1\n",
         _ => "lr-head = 0.01\nlr-norm = 0.01\n",
     };
@@ -157,19 +159,82 @@ fn engine_of_backbone(backbone: &Backbone, data: &Path) -> Engine {
 fn methods_without_masks_keep_what_they_train() {
     let data = folder(&[("train", 6)]);
     let sets = [set("stripes", data.path())];
-    let task = |method| match learn(method, "epochs = 1", &sets).artefact {
-        Artefact::Task(task) => task,
-        other => panic!("{other:?}"),
-    };
-    let classifier = task(MethodName::ClassifierOnly);
+    let learned = |method| task(learn(method, "epochs = 1", &sets).artefact);
+    let classifier = learned(MethodName::ClassifierOnly);
     assert!(classifier.masks.is_empty() && classifier.norms.is_empty());
-    let norm_only = task(MethodName::NormOnly);
+    let norm_only = learned(MethodName::NormOnly);
     assert!(norm_only.masks.is_empty());
     assert_eq!(norm_only.norms.len(), 4 * 52);
     assert_eq!(norm_only.training.get("method").unwrap(), "norm-only");
     assert_eq!(
         Artefact::Task(norm_only).method(),
         Some(MethodName::NormOnly)
+    );
+}
+
+fn task(artefact: Artefact) -> TaskFile {
+    match artefact {
+        Artefact::Task(task) => task,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn bitdelta_keeps_a_bit_of_each_weights_change_and_is_judged_by_it() {
+    let data = folder(&[("train", 6), ("val", 3)]);
+    let sets = [set("stripes", data.path())];
+    let backbone = backbone();
+    let outcome = learn(MethodName::Bitdelta, "", &sets);
+    let judged = outcome.epochs[outcome.best_epoch - 1].validation_error;
+    let bitdelta = task(outcome.artefact);
+    let still = task(learn(MethodName::Bitdelta, "lr = 0.0", &sets).artefact);
+    assert!(still.deltas.values().all(|delta| delta.scale() == 0.0));
+    assert_eq!((bitdelta.deltas.len(), bitdelta.norms.len()), (52, 4 * 52));
+    assert!(bitdelta.masks.is_empty());
+    assert!(bitdelta.deltas.values().all(|delta| delta.scale() > 0.0));
+    let weights = Architecture::MobileNetV2.maskable_weights() as u64;
+    let norms: usize = bitdelta.norms.values().map(|norm| norm.data().len()).sum();
+    assert_eq!(
+        Artefact::Task(bitdelta.clone()).paper_bits(),
+        weights + 32 * (52 + norms as u64)
+    );
+
+    let path = data.path().join("stripes.task.safetensors");
+    bitdelta.save(&path).unwrap();
+    let opened = Artefact::open(&path).unwrap();
+    assert_eq!(opened.method(), Some(MethodName::Bitdelta));
+    assert_eq!(task(opened), bitdelta);
+    let engine = Engine::new(backbone)
+        .with_task("stripes", bitdelta)
+        .unwrap();
+    let samples = sets[0].images.val().unwrap().clone();
+    let config = EvaluateConfig::default();
+    let again = evaluate(&engine, "stripes", samples, &config, &mut |_, _| {}).unwrap();
+    assert_eq!(again.top1_error, judged);
+}
+
+#[test]
+fn affine_masks_learn_their_factors_and_drift_leaves_fewer_zeros() {
+    let data = folder(&[("train", 8)]);
+    let sets = [set("stripes", data.path())];
+    let learned = |more: &str| {
+        let more = format!("epochs = 3\nlr-mask = 3e-3\n{more}");
+        task(learn(MethodName::Piggyback, &more, &sets).artefact)
+    };
+    let (plain, affine) = (learned(""), learned("affine = true"));
+    assert!(plain.masks.values().all(|mask| mask.affine().is_none()));
+    let factors = affine.masks.values().map(|mask| mask.affine().unwrap());
+    assert!(factors.into_iter().all(|k| *k != [0.0, 0.0, 1.0, 0.0]));
+    let added = Artefact::Task(affine).paper_bits() - Artefact::Task(plain.clone()).paper_bits();
+    assert_eq!(added, 4 * 32 * plain.masks.len() as u64);
+
+    let drifted = learned("drift = 100.0");
+    let zeros = |task: &TaskFile| task.zeros().count;
+    assert!(
+        zeros(&drifted) < zeros(&plain),
+        "{} of {}",
+        zeros(&drifted),
+        zeros(&plain)
     );
 }
 

@@ -1,15 +1,18 @@
+mod network;
+
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use piggyback::Artefact;
 use piggyback::plot;
 use piggyback::task::{BackboneId, Mask, Preprocessing, TaskFile, TrainingRecord};
 use serde::Serialize;
 
-use super::{Outcome, open_task};
+use super::{Outcome, open_artefact};
 use crate::args::{InspectArgs, ShownClasses};
 use crate::printer::Printer;
-use crate::report::{images, pairs, percent, table, thousands, training_lines, zeros};
+use crate::report::{count, images, pairs, percent, table, thousands, training_lines, zeros};
 use crate::write;
 
 /// How many classes are listed unless all are asked for.
@@ -25,7 +28,17 @@ struct Contents<'a> {
     bytes: Bytes,
     zeros: Share,
     layers: Vec<Layer<'a>>,
+    /// Weights that move by one amount each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    deltas: Vec<Change<'a>>,
     training: &'a TrainingRecord,
+}
+
+#[derive(Serialize)]
+struct Change<'a> {
+    weight: &'a str,
+    shape: &'a [usize],
+    scale: f32,
 }
 
 /// What the file's bytes are spent on.
@@ -33,9 +46,15 @@ struct Contents<'a> {
 struct Bytes {
     file: u64,
     masks: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    deltas: u64,
     norms: u64,
     head: u64,
     header: u64,
+}
+
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 #[derive(Serialize)]
@@ -50,6 +69,9 @@ struct Layer<'a> {
     weight: &'a str,
     shape: &'a [usize],
     ternary: bool,
+    /// The factors of an affine mask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    affine: Option<&'a [f32; 4]>,
     zeros: Share,
 }
 
@@ -63,8 +85,14 @@ pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Result<Outcome> {
     }
     let mut unreadable = false;
     for path in &args.files {
-        match open_task(path) {
-            Ok(task) => show(args, path, &task, printer)?,
+        match open_artefact(path) {
+            Ok(Artefact::Task(task)) => show(args, path, &task, printer)?,
+            Ok(artefact) => {
+                if args.svg.is_some() {
+                    bail!("{} has no masks that --svg could draw", path.display());
+                }
+                network::show(args, path, &artefact, printer)?;
+            }
             Err(error) => {
                 unreadable = true;
                 printer.error(&error);
@@ -86,21 +114,37 @@ fn show(args: &InspectArgs, path: &Path, task: &TaskFile, printer: &Printer) -> 
     if args.json {
         return printer.json(&contents);
     }
+    printer.result(&text(&contents, args))
+}
+
+/// How many classes there are, and the first of their names or all.
+fn classes(names: &[String], args: &InspectArgs) -> String {
     let shown = match args.classes {
         ShownClasses::First => FIRST,
         ShownClasses::All => usize::MAX,
     };
-    printer.result(&text(&contents, shown))
+    let first: Vec<&str> = names.iter().take(shown).map(String::as_str).collect();
+    let more = match names.len() - first.len() {
+        0 => String::new(),
+        rest => format!(" and {rest} more (--classes all)"),
+    };
+    format!("{}: {}{more}", names.len(), first.join(", "))
+}
+
+/// Size of a file, bytes.
+fn file_bytes(path: &Path) -> Result<u64> {
+    let metadata = std::fs::metadata(path);
+    let metadata = metadata.with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(metadata.len())
 }
 
 fn contents<'a>(path: &'a Path, task: &'a TaskFile) -> Result<Contents<'a>> {
-    let file_bytes = std::fs::metadata(path)
-        .with_context(|| format!("cannot read {}", path.display()))?
-        .len();
+    let file_bytes = file_bytes(path)?;
     let layer = |(weight, mask): (&'a String, &'a Mask)| Layer {
         weight,
         shape: mask.shape(),
         ternary: mask.sign().is_some(),
+        affine: mask.affine(),
         zeros: share(mask.zeros()),
     };
     let mut layers: Vec<Layer<'a>> = task.masks.iter().map(layer).collect();
@@ -114,6 +158,13 @@ fn contents<'a>(path: &'a Path, task: &'a TaskFile) -> Result<Contents<'a>> {
         bytes: bytes(task, file_bytes),
         zeros: share(task.zeros()),
         layers,
+        deltas: (task.deltas.iter())
+            .map(|(weight, delta)| Change {
+                weight,
+                shape: delta.shape(),
+                scale: delta.scale(),
+            })
+            .collect(),
         training: &task.training,
     })
 }
@@ -129,8 +180,12 @@ fn share(zeros: piggyback::task::Zeros) -> Share {
 fn bytes(task: &TaskFile, file: u64) -> Bytes {
     let planes = |mask: &Mask| {
         let sign = mask.sign().map_or(0, |sign| sign.as_bytes().len());
-        (mask.keep().as_bytes().len() + sign) as u64
+        let factors = mask.affine().map_or(0, size_of_val);
+        (mask.keep().as_bytes().len() + sign + factors) as u64
     };
+    let changes = task.deltas.values();
+    let changes = changes.map(|delta| delta.up().as_bytes().len() + size_of::<f32>());
+    let deltas = changes.sum::<usize>() as u64;
     let floats = |values: &piggyback::task::Values| 4 * values.data().len() as u64;
     let masks = task.masks.values().map(planes).sum();
     let norms = task.norms.values().map(floats).sum();
@@ -138,9 +193,10 @@ fn bytes(task: &TaskFile, file: u64) -> Bytes {
     Bytes {
         file,
         masks,
+        deltas,
         norms,
         head,
-        header: file.saturating_sub(masks + norms + head),
+        header: file.saturating_sub(masks + deltas + norms + head),
     }
 }
 
@@ -151,13 +207,7 @@ fn natural(name: &str) -> Vec<(u64, &str)> {
         .collect()
 }
 
-fn text(contents: &Contents<'_>, shown_classes: usize) -> String {
-    let shown = contents.classes.iter().take(shown_classes);
-    let names: Vec<&str> = shown.map(String::as_str).collect();
-    let more = match contents.classes.len() - names.len() {
-        0 => String::new(),
-        rest => format!(" and {rest} more (--classes all)"),
-    };
+fn text(contents: &Contents<'_>, args: &InspectArgs) -> String {
     let bytes = &contents.bytes;
     let [file, masks, norms, head, header] = [
         bytes.file,
@@ -167,22 +217,32 @@ fn text(contents: &Contents<'_>, shown_classes: usize) -> String {
         bytes.header,
     ]
     .map(thousands);
-    let lines = [
+    let changes = match bytes.deltas {
+        0 => String::new(),
+        deltas => format!("changes {}, ", thousands(deltas)),
+    };
+    let mut lines = vec![
         ("backbone", contents.backbone.architecture.clone()),
         ("fingerprint", contents.backbone.fingerprint.to_string()),
         ("digest", contents.digest.clone()),
-        (
-            "classes",
-            format!("{}: {}{more}", contents.classes.len(), names.join(", ")),
-        ),
+        ("classes", classes(contents.classes, args)),
         ("images", images(contents.preprocessing)),
         ("bytes", file),
         (
             "",
-            format!("masks {masks}, batch norms {norms}, classifier {head}, header {header}"),
+            format!(
+                "masks {masks}, {changes}batch norms {norms}, classifier {head}, header {header}"
+            ),
         ),
         ("zeros", zeros(contents.zeros.count, contents.zeros.total)),
     ];
+    if !contents.deltas.is_empty() {
+        let count = count(contents.deltas.len(), "tensor");
+        lines.push(("changes", format!("{count}, a bit for each weight")));
+    }
+    if contents.layers.iter().any(|layer| layer.affine.is_some()) {
+        lines.push(("affine", "four factors for each masked tensor".to_owned()));
+    }
     let layers: Vec<[String; 3]> = contents.layers.iter().map(layer_row).collect();
     let layers = match layers[..] {
         [] => String::new(),

@@ -1,0 +1,120 @@
+//! Files that hold a network of their own.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use anyhow::Result;
+use piggyback::Artefact;
+use piggyback::artefact::{ArtefactKind, FreeWeights};
+use piggyback::task::{Preprocessing, TrainingRecord};
+use serde::Serialize;
+
+use super::{classes, file_bytes};
+use crate::args::InspectArgs;
+use crate::printer::Printer;
+use crate::report::{images, pairs, percent, thousands, training_lines};
+
+#[derive(Serialize)]
+struct Contents<'a> {
+    file: Cow<'a, str>,
+    kind: ArtefactKind,
+    architecture: &'a str,
+    file_bytes: u64,
+    /// Weights that further tasks may use, where tasks share them out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free: Option<FreeWeights>,
+    tasks: Vec<Task<'a>>,
+}
+
+#[derive(Serialize)]
+struct Task<'a> {
+    name: Option<&'a str>,
+    classes: &'a [String],
+    preprocessing: &'a Preprocessing,
+    /// Weights that are the task's own, where tasks share them out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    own_weights: Option<u64>,
+    training: Option<&'a TrainingRecord>,
+}
+
+pub(super) fn show(
+    args: &InspectArgs,
+    path: &Path,
+    artefact: &Artefact,
+    printer: &Printer,
+) -> Result<()> {
+    let shared = match artefact {
+        Artefact::Shared(network) => Some(network),
+        _ => None,
+    };
+    let free = shared.and_then(|network| network.free());
+    let owned = shared.map(|network| network.owned()).unwrap_or_default();
+    let tasks = artefact.tasks().into_iter().enumerate();
+    let contents = Contents {
+        file: path.to_string_lossy(),
+        kind: artefact.kind(),
+        architecture: match artefact {
+            Artefact::Network(network) => network.architecture().name(),
+            Artefact::Shared(network) => network.architecture().name(),
+            _ => "",
+        },
+        file_bytes: file_bytes(path)?,
+        free,
+        tasks: tasks
+            .map(|(index, task)| Task {
+                name: task.name,
+                classes: task.classes,
+                preprocessing: task.preprocessing,
+                own_weights: free.map(|_| owned.get(&(index as u8 + 2)).copied().unwrap_or(0)),
+                training: task.training,
+            })
+            .collect(),
+    };
+    match args.json {
+        true => printer.json(&contents),
+        false => printer.result(&text(&contents, args)),
+    }
+}
+
+fn text(contents: &Contents<'_>, args: &InspectArgs) -> String {
+    let what = match contents.kind {
+        ArtefactKind::Joint => "one network with a head for each data set",
+        ArtefactKind::Packnet => "PackNet: tasks share out the weights of one network",
+        _ => "a whole network",
+    };
+    let mut lines = vec![
+        ("holds", what.to_owned()),
+        ("network", contents.architecture.to_owned()),
+        ("bytes", thousands(contents.file_bytes)),
+    ];
+    let share = |count: u64, total: u64| {
+        let share = percent(count as f64, total as f64);
+        format!(
+            "{share}, {} of {} weights",
+            thousands(count),
+            thousands(total)
+        )
+    };
+    if let Some(FreeWeights { count, total }) = contents.free {
+        lines.push(("free", share(count, total)));
+    }
+    let mut text = format!("{}\n{}", contents.file, pairs(2, &lines));
+    for task in &contents.tasks {
+        let mut lines = vec![
+            ("classes", classes(task.classes, args)),
+            ("images", images(task.preprocessing)),
+        ];
+        if let (Some(own), Some(FreeWeights { total, .. })) = (task.own_weights, contents.free) {
+            lines.push(("own", share(own, total)));
+        }
+        let title = task
+            .name
+            .map_or("task".to_owned(), |name| format!("task {name}"));
+        text.push_str(&format!("\n{title}\n{}", pairs(2, &lines)));
+        if let Some(training) = task.training {
+            let training = pairs(2, &training_lines(training));
+            text.push_str(&format!("\ntraining\n{training}"));
+        }
+    }
+    text
+}
