@@ -5,7 +5,10 @@
 //! Between the transforms there is one matrix product for each of the 36 points, over all tiles. Every element is still
 //! computed in one order that depends on nothing but the shape of an image.
 
+// Rows are written column by column: an iterator over them would hide which index is which.
+#[allow(clippy::needless_range_loop)]
 mod points;
+#[allow(clippy::needless_range_loop)]
 mod tiles;
 
 use std::mem::MaybeUninit;
