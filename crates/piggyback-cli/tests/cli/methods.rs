@@ -37,11 +37,10 @@ fn use_it(file: &Path, task: &[&str], needs_backbone: bool) {
     assert!(told.stdout.contains("2: blue, red"), "{}", told.stdout);
 
     let verified = piggyback(&[&["verify", text(file)], &backbone[..]].concat()).ends_with(0);
-    assert!(
-        verified.stdout.contains("repeat       OK"),
-        "{}",
-        verified.stdout
-    );
+    for check in ["repeat", "batch", "threads", "instructions"] {
+        let line = format!("  {check:<12}  OK");
+        assert!(verified.stdout.contains(&line), "{}", verified.stdout);
+    }
 
     let folder = tempfile::tempdir().unwrap();
     let exported = folder.path().join("network.safetensors");

@@ -22,7 +22,7 @@
 //! let backbone = Backbone::load("mobilenet_v2.pth", &Device::flex())?;
 //! let settings = MethodSettings::new(MethodName::Individual, Recipe::Paper)?;
 //! let outcome = Learner::new(settings).learn(&backbone, &[DataSet::open("data/flags")?])?;
-//! outcome.artefact.save("flags.safetensors".as_ref())?;
+//! outcome.artefact.save(std::path::Path::new("flags.safetensors"))?;
 //! let engine = (outcome.artefact).engine("flags", Some(&backbone), backbone.device())?;
 //! # Ok::<(), piggyback::Error>(())
 //! ```

@@ -48,7 +48,7 @@ prop_compose! {
     ) -> Conv2dShape {
         Conv2dShape {
             batch,
-            height: size[0] + 2,
+            height: size[0] + 4,
             width: size[1] + 2,
             in_channels: channels[0],
             out_channels: channels[1],
