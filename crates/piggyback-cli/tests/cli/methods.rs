@@ -232,13 +232,21 @@ fn tasks_in_a_packnet_file() {
     learn("packnet", &exported, &[]).refused_with(&["exported.safetensors", "PackNet"]);
     let verify = ["verify", "--backbone", text(&exported), text(&out)];
     let run = piggyback(&verify).ends_with(1);
-    assert!(run.stdout.contains("fingerprint  FAILED"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("fingerprint   FAILED"),
+        "{}",
+        run.stdout
+    );
     let mut damaged = fs::read(&out).unwrap();
     let end = damaged.len();
     damaged[end - 1] ^= 1;
     fs::write(&exported, damaged).unwrap();
     let run = piggyback(&["verify", text(&exported)]).ends_with(1);
-    assert!(run.stdout.contains("integrity    FAILED"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("integrity     FAILED"),
+        "{}",
+        run.stdout
+    );
 }
 
 #[test]
