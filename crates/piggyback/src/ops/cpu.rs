@@ -8,7 +8,7 @@ use burn::backend::{Backend, backend_extension};
 use burn::tensor::{AllocationProperty, Bytes, DType, Shape, Tensor};
 use burn_flex::{Flex, FlexTensor, Layout};
 
-use super::kernels::buffer::Recycled;
+use super::kernels::buffer::{self, Recycled};
 use super::kernels::linear::{self, LinearShape};
 use super::kernels::{adam, batch_norm, conv2d, conv2d::Conv2dShape, mask, pool, pool::PoolShape};
 use super::{
@@ -495,14 +495,15 @@ impl ChannelsLast {
 /// [`super::apply_bits`] for a tensor without autodiff on the CPU.
 pub(super) fn apply_bits<const D: usize>(weight: Tensor<D>, bits: &Bits) -> Tensor<D> {
     let weight = primitive(weight).to_contiguous();
-    let mut masked = vec![0.0; weight.layout().num_elements()];
+    // The network that is made here takes the memory of one that was dropped.
+    let mut masked = buffer::scratch(weight.layout().num_elements());
     mask::select_bits(
         slice(&weight),
         &bits.keep,
         bits.sign.as_deref(),
         &mut masked,
     );
-    Tensor::from_primitive::<Flex>(tensor(masked, weight.layout().shape()))
+    Tensor::from_primitive::<Flex>(tensor(masked.into_vec(), weight.layout().shape()))
 }
 
 /// [`super::adam_step`] for tensors without autodiff on the CPU, in place where they are not shared.

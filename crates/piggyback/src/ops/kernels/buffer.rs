@@ -48,10 +48,10 @@ impl Pool {
         buffer
     }
 
-    /// Frees idle buffers, the largest first, as far as they and a new one come to much more than was ever in use.
+    /// Frees idle buffers, the largest first, as far as they and `len` more values would come to more than was ever in
+    /// use at once.
     fn make_room(&mut self, len: usize) {
-        let most = self.most_used_len + self.most_used_len / 8;
-        while self.used_len + self.idle_len + len > most {
+        while self.used_len + self.idle_len + len > self.most_used_len {
             let Some((&capacity, buffers)) = self.idle.iter_mut().next_back() else {
                 return;
             };
@@ -69,8 +69,12 @@ impl Pool {
 
     fn give_back(&mut self, buffer: Vec<f32>) {
         let capacity = buffer.capacity();
-        // Some that come back were never taken: results that a caller has built by itself.
+        // Some that come back were never taken: results that a caller has built by itself. They must not pile up.
         self.used_len = self.used_len.saturating_sub(capacity);
+        self.make_room(capacity);
+        if self.used_len + self.idle_len + capacity > self.most_used_len {
+            return;
+        }
         self.idle_len += capacity;
         self.idle.entry(capacity).or_default().push(buffer);
     }
@@ -211,8 +215,20 @@ mod tests {
             }
             assert_eq!(pool.used_len, 0);
             assert_eq!(pool.idle_len, sizes(&pool).iter().sum::<usize>());
-            assert!(pool.idle_len <= pool.most_used_len * 9 / 8, "round {round}");
+            assert!(pool.idle_len <= pool.most_used_len, "round {round}");
         }
         assert!(pool.most_used_len < 7000);
+    }
+
+    #[test]
+    fn buffers_that_were_never_taken_do_not_pile_up() {
+        let mut pool = Pool::new();
+        let taken = pool.take(2000);
+        pool.give_back(taken);
+        for _ in 0..50 {
+            pool.give_back(Vec::with_capacity(700));
+            assert_eq!(pool.idle_len, sizes(&pool).iter().sum::<usize>());
+            assert!(pool.idle_len <= 2000, "{:?}", sizes(&pool));
+        }
     }
 }
