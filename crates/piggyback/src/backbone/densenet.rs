@@ -146,7 +146,7 @@ impl Block {
         layers.iter().fold(input, |maps, layer| {
             let [maps, input] = graph.fork(maps);
             let added = layer.run(graph, input);
-            graph.concat(vec![maps, added])
+            graph.concat(maps, added)
         })
     }
 }

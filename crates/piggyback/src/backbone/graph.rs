@@ -38,8 +38,8 @@ pub(crate) trait Graph {
     fn fork(&mut self, input: Self::Maps) -> [Self::Maps; 2] {
         [input.clone(), input]
     }
-    /// The channels of `parts` one after the other.
-    fn concat(&mut self, parts: Vec<Self::Maps>) -> Self::Maps;
+    /// The channels of `first`, then those of `second`.
+    fn concat(&mut self, first: Self::Maps, second: Self::Maps) -> Self::Maps;
     /// The largest value of each window.
     fn max_pool(&mut self, input: Self::Maps, options: PoolOptions) -> Self::Maps;
     /// The mean of each window; no padding.
@@ -116,8 +116,8 @@ impl Graph for Eager {
         ops::fork(input)
     }
 
-    fn concat(&mut self, parts: Vec<Tensor<4>>) -> Tensor<4> {
-        ops::concat(parts)
+    fn concat(&mut self, first: Tensor<4>, second: Tensor<4>) -> Tensor<4> {
+        ops::concat(first, second)
     }
 
     fn max_pool(&mut self, input: Tensor<4>, options: PoolOptions) -> Tensor<4> {
@@ -204,11 +204,8 @@ impl Graph for Cost {
         input
     }
 
-    fn concat(&mut self, parts: Vec<Size>) -> Size {
-        let channels = parts.iter().map(|part| part[0]).sum();
-        parts
-            .first()
-            .map_or([0; 3], |[_, height, width]| [channels, *height, *width])
+    fn concat(&mut self, [first, height, width]: Size, [second, _, _]: Size) -> Size {
+        [first + second, height, width]
     }
 
     fn max_pool(&mut self, input: Size, options: PoolOptions) -> Size {

@@ -202,12 +202,12 @@ impl Graph for Recorder {
         }
     }
 
-    fn concat(&mut self, parts: Vec<Maps>) -> Maps {
-        let names: Vec<&str> = parts.iter().map(|part| part.name.as_str()).collect();
+    fn concat(&mut self, first: Maps, second: Maps) -> Maps {
+        let names = [first.name.as_str(), &second.name];
         Maps {
             name: self.node("Concat", &names, &[("axis", Attribute::Int(1))]),
-            channels: parts.iter().map(|part| part.channels).sum(),
-            size: parts.first().map_or([0; 2], |part| part.size),
+            channels: first.channels + second.channels,
+            size: first.size,
         }
     }
 

@@ -145,6 +145,21 @@ impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
         (branch(input.clone()), branch(input))
     }
 
+    fn concat(first: Tracked<C>, second: Tracked<C>) -> Tracked<C> {
+        let ((first, first_node), (second, second_node)) =
+            (first.into_parts(), second.into_parts());
+        let channels = [&first, &second].map(|part| part.layout().shape().dims::<4>()[1]);
+        let output = Flex::concat(first, second);
+        match ConcatBackward
+            .prepare::<C>([first_node, second_node])
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prep) => prep.finish(channels, output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+
     fn average_pool(input: Tracked<C>) -> Tracked<C> {
         let (input, node) = input.into_parts();
         let shape = input.layout().shape().dims::<4>();
@@ -155,6 +170,20 @@ impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
             .stateful()
         {
             OpsKind::Tracked(prep) => prep.finish(shape, output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+
+    fn average_pool2d(input: Tracked<C>, options: PoolOptions) -> Tracked<C> {
+        let (input, node) = input.into_parts();
+        let shape = input.layout().shape().dims::<4>();
+        let output = Flex::average_pool2d(input, options);
+        match AveragePool2dBackward
+            .prepare::<C>([node])
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prep) => prep.finish((shape, options), output),
             OpsKind::UnTracked(prep) => prep.finish(output),
         }
     }
@@ -296,6 +325,23 @@ impl Backward<Flex, 1> for ForkBackward {
 }
 
 #[derive(Debug)]
+struct ConcatBackward;
+
+impl Backward<Flex, 2> for ConcatBackward {
+    type State = [usize; 2];
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<Flex>(&ops.node);
+        let gradients = cpu::concat_gradients(ops.state, &grad);
+        for (node, gradient) in ops.parents.into_iter().zip(gradients) {
+            if let Some(node) = node {
+                grads.register::<Flex>(node.id, gradient);
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
 struct AveragePoolBackward;
 
 impl Backward<Flex, 1> for AveragePoolBackward {
@@ -305,6 +351,22 @@ impl Backward<Flex, 1> for AveragePoolBackward {
         let grad = grads.consume::<Flex>(&ops.node);
         if let [Some(node)] = ops.parents {
             grads.register::<Flex>(node.id, cpu::average_pool_gradient(ops.state, &grad));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct AveragePool2dBackward;
+
+impl Backward<Flex, 1> for AveragePool2dBackward {
+    type State = ([usize; 4], PoolOptions);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<Flex>(&ops.node);
+        let (shape, options) = ops.state;
+        if let [Some(node)] = ops.parents {
+            let gradient = cpu::average_pool2d_gradient(shape, options, &grad);
+            grads.register::<Flex>(node.id, gradient);
         }
     }
 }

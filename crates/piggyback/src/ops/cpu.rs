@@ -10,7 +10,9 @@ use burn_flex::{Flex, FlexTensor, Layout};
 
 use super::kernels::buffer::{self, Recycled};
 use super::kernels::linear::{self, LinearShape};
-use super::kernels::{adam, batch_norm, conv2d, conv2d::Conv2dShape, mask, pool, pool::PoolShape};
+use super::kernels::{
+    adam, batch_norm, concat, conv2d, conv2d::Conv2dShape, mask, pool, pool::PoolShape,
+};
 use super::{
     Activation, AdamRates, Bits, Conv2dOptions, GradientScaling, Moments, PoolOptions, Statistics,
     Thresholding,
@@ -54,7 +56,9 @@ pub(crate) trait CpuOps: Backend {
         activation: Activation,
     ) -> FloatTensor<Self>;
     fn fork(input: FloatTensor<Self>) -> (FloatTensor<Self>, FloatTensor<Self>);
+    fn concat(first: FloatTensor<Self>, second: FloatTensor<Self>) -> FloatTensor<Self>;
     fn average_pool(input: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn average_pool2d(input: FloatTensor<Self>, options: PoolOptions) -> FloatTensor<Self>;
     fn max_pool(input: FloatTensor<Self>, options: PoolOptions) -> FloatTensor<Self>;
     fn threshold(
         weight: FloatTensor<Self>,
@@ -111,11 +115,26 @@ impl CpuOps for Flex {
         (input.clone(), input)
     }
 
+    fn concat(first: FlexTensor, second: FlexTensor) -> FlexTensor {
+        let (first, second) = (ChannelsLast::of(&first), ChannelsLast::of(&second));
+        assert_eq!(first.shape[..3], second.shape[..3], "sizes of both");
+        let [batch, height, width, _] = first.shape;
+        let channels = [first.channels(), second.channels()];
+        let joined = concat::concat(first.values(), second.values(), channels);
+        from_channels_last(joined, [batch, height, width, channels[0] + channels[1]])
+    }
+
     fn average_pool(input: FlexTensor) -> FlexTensor {
         let x = ChannelsLast::of(&input);
         let [batch, height, width, channels] = x.shape;
         let pooled = pool::global_average_pool(x.values(), batch, height * width, channels);
         tensor(pooled, &[batch, channels])
+    }
+
+    fn average_pool2d(input: FlexTensor, options: PoolOptions) -> FlexTensor {
+        let shape = pool_shape(dims(&input), options);
+        let x = ChannelsLast::of(&input);
+        from_channels_last(pool::average_pool2d(x.values(), &shape), out_sizes(&shape))
     }
 
     fn max_pool(input: FlexTensor, options: PoolOptions) -> FlexTensor {
@@ -381,6 +400,17 @@ pub(super) fn sum(a: &FlexTensor, b: &FlexTensor) -> FlexTensor {
     from_channels_last(mask::sum(a.values(), b.values()), a.shape)
 }
 
+/// Gradients of the two tensors, of so many channels, that were joined.
+pub(super) fn concat_gradients(channels: [usize; 2], grad: &FlexTensor) -> [FlexTensor; 2] {
+    let grad = ChannelsLast::of(grad);
+    let [batch, height, width, _] = grad.shape;
+    let (first, second) = concat::split(grad.values(), channels);
+    [
+        from_channels_last(first, [batch, height, width, channels[0]]),
+        from_channels_last(second, [batch, height, width, channels[1]]),
+    ]
+}
+
 /// Gradient of a global average pooling's input, which has shape `input`.
 pub(super) fn average_pool_gradient(input: [usize; 4], grad: &FlexTensor) -> FlexTensor {
     let [batch, channels, height, width] = input;
@@ -410,18 +440,37 @@ fn pool_shape([batch, channels, height, width]: [usize; 4], options: PoolOptions
     }
 }
 
+/// The shape of a pooling's output, channels last.
+fn out_sizes(shape: &PoolShape) -> [usize; 4] {
+    [
+        shape.batch,
+        shape.out_height(),
+        shape.out_width(),
+        shape.channels,
+    ]
+}
+
+/// Gradient of the input, which has shape `input`, of an average pooling of windows.
+pub(super) fn average_pool2d_gradient(
+    input: [usize; 4],
+    options: PoolOptions,
+    grad: &FlexTensor,
+) -> FlexTensor {
+    let grad = ChannelsLast::of(grad);
+    let gradient = pool::average_pool2d_backward(grad.values(), &pool_shape(input, options));
+    let [batch, channels, height, width] = input;
+    from_channels_last(gradient, [batch, height, width, channels])
+}
+
 /// Output of a max pooling and where it came from.
 pub(super) fn max_pool_forward(input: &FlexTensor, options: PoolOptions) -> (FlexTensor, Winners) {
     let shape = pool_shape(dims(input), options);
     let x = ChannelsLast::of(input);
     let (output, winners) = pool::max_pool2d(x.values(), &shape);
-    let sizes = [
-        shape.batch,
-        shape.out_height(),
-        shape.out_width(),
-        shape.channels,
-    ];
-    (from_channels_last(output, sizes), winners.into())
+    (
+        from_channels_last(output, out_sizes(&shape)),
+        winners.into(),
+    )
 }
 
 /// Gradient of a max pooling's input, which has shape `input`.

@@ -147,15 +147,37 @@ pub(crate) fn bias(input: Tensor<4>, bias: Tensor<1>, activation: Activation) ->
     batch_norm(input, values, Statistics::Running, activation)
 }
 
-/// The channels of `parts` one after the other.
-pub(crate) fn concat(parts: Vec<Tensor<4>>) -> Tensor<4> {
-    // Channels last, as the kernels leave them: so whole pixels are copied.
-    let parts = parts.into_iter().map(|part| part.permute([0, 2, 3, 1]));
-    Tensor::cat(parts.collect(), 3).permute([0, 3, 1, 2])
+/// The channels of `first`, then those of `second`.
+///
+/// # Shapes
+///
+/// Equal but for the channels.
+pub(crate) fn concat(first: Tensor<4>, second: Tensor<4>) -> Tensor<4> {
+    if is_cpu(&first.device()) {
+        return Tensor::from_dispatch(<Dispatch as CpuOps>::concat(
+            first.into_dispatch(),
+            second.into_dispatch(),
+        ));
+    }
+    concat_reference(first, second)
 }
 
-/// The mean of each window; no padding.
+fn concat_reference(first: Tensor<4>, second: Tensor<4>) -> Tensor<4> {
+    Tensor::cat(vec![first, second], 1)
+}
+
+/// The mean of each window; the options must have no padding.
 pub(crate) fn average_pool2d(input: Tensor<4>, options: PoolOptions) -> Tensor<4> {
+    if is_cpu(&input.device()) {
+        return Tensor::from_dispatch(<Dispatch as CpuOps>::average_pool2d(
+            input.into_dispatch(),
+            options,
+        ));
+    }
+    average_pool2d_reference(input, options)
+}
+
+fn average_pool2d_reference(input: Tensor<4>, options: PoolOptions) -> Tensor<4> {
     let options = AvgPoolOptions::new(options.kernel).with_stride(options.stride);
     module::avg_pool2d(input, options)
 }
@@ -344,7 +366,7 @@ pub(crate) fn global_average_pool(input: Tensor<4>) -> Tensor<2> {
     input.mean_dim(2).mean_dim(3).reshape([batch, channels])
 }
 
-/// Geometry of a max pooling.
+/// Geometry of a pooling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PoolOptions {
     pub kernel: [usize; 2],

@@ -194,8 +194,20 @@ fn biases_are_added_channel_by_channel() {
 fn channels_are_joined_in_order() {
     compare(
         [random([2, 3, 4, 5], 1), random([2, 2, 4, 5], 2)],
-        |parts| concat(parts.to_vec()),
-        |parts| Tensor::cat(parts.to_vec(), 1),
+        |[first, second]| concat(first, second),
+        |[first, second]| concat_reference(first, second),
+    );
+    // One part may need no gradient, as the output of a frozen layer.
+    let fixed = random([2, 3, 4, 5], 1).detach();
+    compare(
+        [random([2, 2, 4, 5], 2)],
+        |[second]| concat(fixed.clone(), second),
+        |[second]| concat_reference(fixed.clone(), second),
+    );
+    compare(
+        [random([2, 2, 4, 5], 2)],
+        |[first]| concat(first, fixed.clone()),
+        |[first]| concat_reference(first, fixed.clone()),
     );
 }
 
@@ -348,6 +360,18 @@ fn poolings_agree() {
         |[input]| max_pool2d(input, options),
         |[input]| max_pool2d_reference(input, options),
     );
+    for (kernel, stride) in [([2, 2], [2, 2]), ([3, 2], [2, 1]), ([1, 2], [3, 3])] {
+        let options = PoolOptions {
+            kernel,
+            stride,
+            padding: [0, 0],
+        };
+        compare(
+            [random([2, 35, 9, 7], 1)],
+            |[input]| average_pool2d(input, options),
+            |[input]| average_pool2d_reference(input, options),
+        );
+    }
     compare(
         [random([2, 5, 3, 4], 8)],
         |[input]| global_average_pool(input),

@@ -8,6 +8,7 @@
 pub(crate) mod adam;
 pub(crate) mod batch_norm;
 pub(crate) mod buffer;
+pub(crate) mod concat;
 pub(crate) mod conv2d;
 pub(crate) mod gemm;
 pub(crate) mod linear;

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::super::buffer;
 use super::super::simd::{Isa, Kernel, Simd};
 
-/// Sizes of a max pooling over `[batch, height, width, channels]`. Pairs are `[vertical, horizontal]`.
+/// Sizes of a pooling over `[batch, height, width, channels]`. Pairs are `[vertical, horizontal]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PoolShape {
     /// Images.
@@ -22,7 +22,7 @@ pub(crate) struct PoolShape {
     pub(crate) kernel: [usize; 2],
     /// Step between windows.
     pub(crate) stride: [usize; 2],
-    /// Border of minus infinity on each side; at most half the window.
+    /// Border on each side, which never wins a maximum; at most half the window. Averages take none.
     pub(crate) padding: [usize; 2],
 }
 

@@ -1,9 +1,11 @@
-//! Max pooling and global average pooling.
+//! Max pooling, average pooling and global average pooling.
 
 mod average;
 mod max;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use average::{global_average_pool, global_average_pool_backward};
+pub(crate) use average::{
+    average_pool2d, average_pool2d_backward, global_average_pool, global_average_pool_backward,
+};
 pub(crate) use max::{PoolShape, max_pool2d, max_pool2d_backward};

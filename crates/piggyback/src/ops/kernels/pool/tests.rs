@@ -1,9 +1,10 @@
-//! Max pooling beside its definition.
+//! Poolings of windows beside their definitions.
 
 use proptest::prelude::*;
 
 use super::super::reference::{in_pool, noise, same_bits};
 use super::super::simd::Isa;
+use super::average::{average_pool2d, average_pool2d_backward_on, average_pool2d_on};
 use super::max::{PoolShape, max_pool2d, max_pool2d_backward_on, max_pool2d_on};
 
 prop_compose! {
@@ -50,6 +51,37 @@ fn plain(x: &[f32], shape: &PoolShape) -> Vec<(f32, u8, usize)> {
     maxima
 }
 
+/// The means of all windows, and the gradient of `x`.
+fn plain_averages(x: &[f32], grad_out: &[f32], shape: &PoolShape) -> (Vec<f32>, Vec<f32>) {
+    let mut gradient = vec![0.0; x.len()];
+    let mut means = Vec::new();
+    let count = (shape.kernel[0] * shape.kernel[1]) as f32;
+    for b in 0..shape.batch {
+        for (oy, ox) in
+            (0..shape.out_height()).flat_map(|y| (0..shape.out_width()).map(move |x| (y, x)))
+        {
+            for c in 0..shape.channels {
+                let grad_out = grad_out[means.len()];
+                let mut sum = 0.0;
+                for (ky, kx) in
+                    (0..shape.kernel[0]).flat_map(|y| (0..shape.kernel[1]).map(move |x| (y, x)))
+                {
+                    let y = oy * shape.stride[0] + ky;
+                    let px = ox * shape.stride[1] + kx;
+                    let i = ((b * shape.height + y) * shape.width + px) * shape.channels + c;
+                    sum += x[i];
+                    gradient[i] += grad_out;
+                }
+                means.push(sum / count);
+            }
+        }
+    }
+    for gradient in &mut gradient {
+        *gradient /= count;
+    }
+    (means, gradient)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -69,6 +101,19 @@ proptest! {
             prop_assert!(expected.iter().zip(&output).all(|(e, v)| e.0 == *v), "{isa:?}");
             prop_assert!(expected.iter().zip(&positions).all(|(e, p)| e.1 == *p), "{isa:?}");
             prop_assert_eq!(&max_pool2d_backward_on(isa, &grad_out, &positions, &shape), &expected_gradient);
+        }
+    }
+
+    #[test]
+    fn averages_and_their_gradients_follow_the_definition(shape in shapes(), seed in any::<u64>()) {
+        let shape = PoolShape { padding: [0, 0], ..shape };
+        let x = noise(shape.input_len(), seed);
+        let grad_out = noise(shape.output_len(), seed ^ 1);
+        let (expected, expected_gradient) = plain_averages(&x, &grad_out, &shape);
+        for isa in Isa::all() {
+            prop_assert!(same_bits(&average_pool2d_on(isa, &x, &shape), &expected), "{isa:?}");
+            let gradient = average_pool2d_backward_on(isa, &grad_out, &shape);
+            prop_assert!(same_bits(&gradient, &expected_gradient), "{isa:?}");
         }
     }
 }
@@ -99,6 +144,39 @@ fn threads_and_instruction_sets_give_equal_bits() {
     for isa in Isa::all() {
         let (again, gradient_again) = run(isa, 2);
         assert!(same_bits(&again, &output) && same_bits(&gradient_again, &gradient));
+    }
+}
+
+#[test]
+fn neither_threads_nor_instruction_sets_nor_the_batch_change_bits_of_averages() {
+    let shape = PoolShape {
+        batch: 3,
+        height: 17,
+        width: 9,
+        channels: 40,
+        kernel: [3, 2],
+        stride: [2, 1],
+        padding: [0, 0],
+    };
+    let x = noise(shape.input_len(), 1);
+    let grad_out = noise(shape.output_len(), 2);
+    let run = |isa, threads| {
+        in_pool(threads, || {
+            (
+                average_pool2d_on(isa, &x, &shape),
+                average_pool2d_backward_on(isa, &grad_out, &shape),
+            )
+        })
+    };
+    let (output, gradient) = run(Isa::best(), 1);
+    for isa in Isa::all() {
+        let (again, gradient_again) = run(isa, 2);
+        assert!(same_bits(&again, &output) && same_bits(&gradient_again, &gradient));
+    }
+    let alone = PoolShape { batch: 1, ..shape };
+    let images = x.chunks_exact(alone.input_len());
+    for (image, output) in images.zip(output.chunks_exact(alone.output_len())) {
+        assert!(same_bits(&average_pool2d(image, &alone), output));
     }
 }
 
