@@ -1,8 +1,9 @@
 //! One backbone, many tasks: prediction.
 //!
 //! The engine keeps one copy of the backbone, every task's packed bits, and the effective weights of
-//! the tasks used last, as far as the cache goes. Opening a task costs about the size of its file;
-//! switching to one whose weights are not cached costs one pass over the weights.
+//! the tasks used last, as far as the cache goes. From a task's second prediction on, on the CPU, it
+//! keeps them in the order in which convolutions read them as well. Opening a task costs about the size
+//! of its file; switching to one whose weights are not cached costs one pass over the weights.
 //!
 //! What a task answers depends on the backbone, the task file and the image alone: not on the other
 //! tasks, nor on their order.
@@ -51,6 +52,21 @@ pub struct Engine {
 #[derive(Debug, Default)]
 struct Cache {
     networks: Vec<(String, Arc<Materialised>)>,
+}
+
+impl Cache {
+    /// Drops the least recently used networks beyond `bytes`, but for the one used last.
+    fn trim(&mut self, bytes: usize) {
+        let mut total = 0;
+        let kept = (self.networks.iter().rev())
+            .take_while(|(_, network)| {
+                total += network.bytes();
+                total <= bytes
+            })
+            .count();
+        let dropped = self.networks.len() - kept.max(1).min(self.networks.len());
+        self.networks.drain(..dropped);
+    }
 }
 
 /// What an engine holds in memory, bytes.
@@ -209,12 +225,14 @@ impl Engine {
             return Ok(Vec::new());
         }
         let network = self.network(name)?;
-        predict_batches(
+        let predictions = predict_batches(
             images,
             &task.preprocessing,
             self.backbone.device(),
             |images| network.forward(images),
-        )
+        );
+        self.keep_within_bounds();
+        predictions
     }
 
     /// Predicts from prepared pixels `[batch, height, width, 3]`.
@@ -229,7 +247,9 @@ impl Engine {
         }
         let network = self.network(name)?;
         let images = images_tensor(pixels, shape, self.backbone.device());
-        Ok(predictions(network.forward(images)))
+        let predictions = predictions(network.forward(images));
+        self.keep_within_bounds();
+        Ok(predictions)
     }
 
     /// The effective network of a task, from the cache or made now.
@@ -242,20 +262,14 @@ impl Engine {
             return Ok(network);
         }
         let network = Arc::new(Materialised::new(&self.backbone, name, self.task(name)?)?);
-        // Room is made before the new network is kept, so that the bound holds at every moment.
-        let mut total = network.bytes();
-        let mut kept = 0;
-        for (_, cached) in cache.networks.iter().rev() {
-            total += cached.bytes();
-            if total > self.cache_bytes {
-                break;
-            }
-            kept += 1;
-        }
-        let drop = cache.networks.len() - kept;
-        cache.networks.drain(..drop);
         cache.networks.push((name.to_owned(), network.clone()));
+        cache.trim(self.cache_bytes);
         Ok(network)
+    }
+
+    /// A network grows when its convolutions are packed: others may have to go.
+    fn keep_within_bounds(&self) {
+        self.lock().trim(self.cache_bytes);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {

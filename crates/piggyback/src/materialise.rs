@@ -1,21 +1,26 @@
 //! A task's own network: the backbone with masks applied and the task's batch norms and head.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use piggyback_task::{Layout, TaskFile, Values};
 
 use crate::backbone::layers::Linear;
-use crate::backbone::{Backbone, Network, Replace, map_tensors};
+use crate::backbone::{Backbone, Eager, Network, Replace, map_tensors};
 use crate::delta;
 use crate::error::{Error, Result};
 use crate::mask;
+use crate::ops::PackedConvs;
 
 /// A network that answers for one task: weights are effective, nothing is masked any more.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Materialised {
     network: Network,
     head: Linear,
     bytes: usize,
+    packed: PackedConvs,
+    used: AtomicBool,
 }
 
 impl Materialised {
@@ -57,12 +62,22 @@ impl Materialised {
             network,
             head: head.freeze(),
             bytes,
+            packed: PackedConvs::default(),
+            used: AtomicBool::new(false),
         })
     }
 
     /// Images `[batch, 3, height, width]` to logits `[batch, classes]`.
+    ///
+    /// From the second pass on, on the CPU, convolutions are kept packed, which takes about the memory of the weights
+    /// again; a program that predicts once does without. All passes give the same bits.
     pub(crate) fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.head.forward(self.network.forward(images))
+        let mut graph = match self.used.swap(true, Ordering::Relaxed) {
+            true => Eager::packed(&self.packed),
+            false => Eager::default(),
+        };
+        // Among the threads that compute: from outside, every operation would wait to be taken over by one of them.
+        rayon::scope(|_| self.head.forward(self.network.run(&mut graph, images)))
     }
 
     /// The layers up to the pooled features.
@@ -75,9 +90,9 @@ impl Materialised {
         &self.head
     }
 
-    /// Memory of the effective weights.
+    /// Memory of the effective weights, packed ones included.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.packed.bytes()
     }
 }
 

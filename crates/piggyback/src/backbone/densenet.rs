@@ -118,8 +118,7 @@ impl DenseNet {
     /// Images `[batch, 3, height, width]` to features `[batch, 1024 to 2208]`.
     pub(super) fn run<G: Graph>(&self, graph: &mut G, images: G::Maps) -> G::Features {
         let parts = &self.features;
-        let maps = graph.conv(&parts.conv0, images, Activation::None);
-        let maps = graph.norm(&parts.norm0, maps, Activation::Relu);
+        let maps = graph.conv_norm(&parts.conv0, &parts.norm0, images, Activation::Relu);
         let halved = PoolOptions {
             kernel: [3; 2],
             stride: [2; 2],
@@ -165,8 +164,7 @@ impl Layer {
 
     fn run<G: Graph>(&self, graph: &mut G, input: G::Maps) -> G::Maps {
         let maps = graph.norm(&self.norm1, input, Activation::Relu);
-        let maps = graph.conv(&self.conv1, maps, Activation::None);
-        let maps = graph.norm(&self.norm2, maps, Activation::Relu);
+        let maps = graph.conv_norm(&self.conv1, &self.norm2, maps, Activation::Relu);
         graph.conv(&self.conv2, maps, Activation::None)
     }
 }

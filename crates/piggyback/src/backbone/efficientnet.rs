@@ -154,16 +154,14 @@ impl EfficientNetLite {
 
     /// Images `[batch, 3, height, width]` to features `[batch, 1280]`.
     pub(super) fn run<G: Graph>(&self, graph: &mut G, images: G::Maps) -> G::Features {
-        let maps = graph.conv(&self.conv_stem, images, Activation::None);
-        let mut maps = graph.norm(&self.bn1, maps, Activation::Relu6);
+        let mut maps = graph.conv_norm(&self.conv_stem, &self.bn1, images, Activation::Relu6);
         for block in self.blocks.iter().flatten() {
             maps = match block {
                 Block::Separable(block) => block.run(graph, maps),
                 Block::Inverted(block) => block.run(graph, maps),
             };
         }
-        let maps = graph.conv(&self.conv_head, maps, Activation::None);
-        let maps = graph.norm(&self.bn2, maps, Activation::Relu6);
+        let maps = graph.conv_norm(&self.conv_head, &self.bn2, maps, Activation::Relu6);
         graph.global_average_pool(maps)
     }
 }
@@ -179,10 +177,8 @@ impl Separable {
     }
 
     fn run<G: Graph>(&self, graph: &mut G, input: G::Maps) -> G::Maps {
-        let maps = graph.conv(&self.conv_dw, input, Activation::None);
-        let maps = graph.norm(&self.bn1, maps, Activation::Relu6);
-        let maps = graph.conv(&self.conv_pw, maps, Activation::None);
-        graph.norm(&self.bn2, maps, Activation::None)
+        let maps = graph.conv_norm(&self.conv_dw, &self.bn1, input, Activation::Relu6);
+        graph.conv_norm(&self.conv_pw, &self.bn2, maps, Activation::None)
     }
 }
 
@@ -207,19 +203,16 @@ impl Inverted {
     fn run<G: Graph>(&self, graph: &mut G, input: G::Maps) -> G::Maps {
         if !self.adds_input {
             let maps = self.filter(graph, input);
-            return graph.norm(&self.bn3, maps, Activation::None);
+            return graph.conv_norm(&self.conv_pwl, &self.bn3, maps, Activation::None);
         }
         let [input, shortcut] = graph.fork(input);
         let maps = self.filter(graph, input);
-        graph.norm_add(&self.bn3, maps, shortcut, Activation::None)
+        graph.conv_norm_add(&self.conv_pwl, &self.bn3, maps, shortcut, Activation::None)
     }
 
-    /// Up to the last batch norm.
+    /// Up to the last convolution.
     fn filter<G: Graph>(&self, graph: &mut G, input: G::Maps) -> G::Maps {
-        let maps = graph.conv(&self.conv_pw, input, Activation::None);
-        let maps = graph.norm(&self.bn1, maps, Activation::Relu6);
-        let maps = graph.conv(&self.conv_dw, maps, Activation::None);
-        let maps = graph.norm(&self.bn2, maps, Activation::Relu6);
-        graph.conv(&self.conv_pwl, maps, Activation::None)
+        let maps = graph.conv_norm(&self.conv_pw, &self.bn1, input, Activation::Relu6);
+        graph.conv_norm(&self.conv_dw, &self.bn2, maps, Activation::Relu6)
     }
 }

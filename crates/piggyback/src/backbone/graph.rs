@@ -4,10 +4,12 @@
 //! [`Cost`] counts its multiply-adds; an exporter writes it down. So an exported network cannot
 //! differ from the one that was trained.
 
+use std::sync::Arc;
+
 use burn::tensor::{Tensor, TensorData};
 
 use super::layers::{BatchNorm2d, Conv2d, ConvNorm, Linear};
-use crate::ops::{self, Activation, PoolOptions};
+use crate::ops::{self, Activation, Conv2dOptions, PackedConv, PackedConvs, PoolOptions};
 use crate::random::{Purpose, Random};
 
 /// The steps that networks are made of.
@@ -34,6 +36,29 @@ pub(crate) trait Graph {
         shortcut: Self::Maps,
         activation: Activation,
     ) -> Self::Maps;
+    /// A convolution without bias, its batch norm and an activation.
+    fn conv_norm(
+        &mut self,
+        conv: &Conv2d,
+        norm: &BatchNorm2d,
+        input: Self::Maps,
+        activation: Activation,
+    ) -> Self::Maps {
+        let maps = self.conv(conv, input, Activation::None);
+        self.norm(norm, maps, activation)
+    }
+    /// A convolution without bias, its batch norm, the sum with `shortcut`, which has the same shape, and an activation.
+    fn conv_norm_add(
+        &mut self,
+        conv: &Conv2d,
+        norm: &BatchNorm2d,
+        input: Self::Maps,
+        shortcut: Self::Maps,
+        activation: Activation,
+    ) -> Self::Maps {
+        let maps = self.conv(conv, input, Activation::None);
+        self.norm_add(norm, maps, shortcut, activation)
+    }
     /// The same maps for two uses.
     fn fork(&mut self, input: Self::Maps) -> [Self::Maps; 2] {
         [input.clone(), input]
@@ -67,35 +92,78 @@ pub(super) fn conv_norm<G: Graph>(
     input: G::Maps,
     activation: Activation,
 ) -> G::Maps {
-    let maps = graph.conv(conv, input, Activation::None);
-    graph.norm(norm, maps, activation)
+    graph.conv_norm(conv, norm, input, activation)
 }
 
 /// Runs a network on tensors.
 #[derive(Debug, Default)]
-pub(crate) struct Eager {
+pub(crate) struct Eager<'a> {
     /// Where the randomness of dropout comes from; none outside training.
     training: Option<(u64, u64)>,
     /// Dropouts so far in this pass.
     dropouts: u64,
+    /// Where packed convolutions are kept from pass to pass.
+    packed: Option<&'a PackedConvs>,
+    /// Convolutions so far in this pass.
+    convolutions: usize,
 }
 
-impl Eager {
+impl<'a> Eager<'a> {
+    /// A pass of inference through a network that never changes, whose convolutions are packed once.
+    pub(crate) fn packed(packed: &'a PackedConvs) -> Self {
+        Self {
+            packed: Some(packed),
+            ..Self::default()
+        }
+    }
+
     /// A pass of training step `step`, whose dropout is drawn from `seed` and the step.
     pub(crate) fn training(seed: u64, step: usize) -> Self {
         Self {
             training: Some((seed, step as u64)),
-            dropouts: 0,
+            ..Self::default()
         }
+    }
+
+    /// A convolution and what follows it, packed for one pass over `input`, if this is inference on the CPU.
+    fn pack(
+        &mut self,
+        conv: &Conv2d,
+        norm: Option<&BatchNorm2d>,
+        input: &Tensor<4>,
+        activation: Activation,
+    ) -> Option<(Arc<PackedConv>, Conv2dOptions)> {
+        let index = self.convolutions;
+        self.convolutions += 1;
+        let fuses = match (norm, &conv.bias) {
+            (Some(_), Some(_)) => false,
+            // There is no pass that an activation alone could be part of.
+            (None, None) => activation == Activation::None,
+            _ => true,
+        };
+        if !fuses || !ops::is_cpu_inference(input) {
+            return None;
+        }
+        let [_, _, height, width] = input.dims();
+        let options = conv.options([height, width]);
+        let pack = || conv.packed(norm, input);
+        let packed = match self.packed {
+            Some(packed) => packed.get(index, input, options, pack),
+            None => pack().into(),
+        };
+        Some((packed, options))
     }
 }
 
-impl Graph for Eager {
+impl Graph for Eager<'_> {
     type Maps = Tensor<4>;
     type Features = Tensor<2>;
 
     fn conv(&mut self, layer: &Conv2d, input: Tensor<4>, activation: Activation) -> Tensor<4> {
-        layer.forward(input, activation)
+        match self.pack(layer, None, &input, activation) {
+            Some((packed, options)) => packed.forward(input, options, None, activation),
+            None => layer.forward(input, activation),
+        }
     }
 
     fn norm(&mut self, layer: &BatchNorm2d, input: Tensor<4>, activation: Activation) -> Tensor<4> {
@@ -110,6 +178,36 @@ impl Graph for Eager {
         activation: Activation,
     ) -> Tensor<4> {
         layer.forward_add(input, shortcut, activation)
+    }
+
+    fn conv_norm(
+        &mut self,
+        conv: &Conv2d,
+        norm: &BatchNorm2d,
+        input: Tensor<4>,
+        activation: Activation,
+    ) -> Tensor<4> {
+        match self.pack(conv, Some(norm), &input, activation) {
+            Some((packed, options)) => packed.forward(input, options, None, activation),
+            None => norm.forward(conv.forward(input, Activation::None), activation),
+        }
+    }
+
+    fn conv_norm_add(
+        &mut self,
+        conv: &Conv2d,
+        norm: &BatchNorm2d,
+        input: Tensor<4>,
+        shortcut: Tensor<4>,
+        activation: Activation,
+    ) -> Tensor<4> {
+        match self.pack(conv, Some(norm), &input, activation) {
+            Some((packed, options)) => packed.forward(input, options, Some(shortcut), activation),
+            None => {
+                let maps = conv.forward(input, Activation::None);
+                norm.forward_add(maps, shortcut, activation)
+            }
+        }
     }
 
     fn fork(&mut self, input: Tensor<4>) -> [Tensor<4>; 2] {

@@ -3,7 +3,7 @@
 use burn::module::{Flag, Module, Param, ParamId, RunningState};
 use burn::tensor::{Device, Shape, Tensor};
 
-use crate::ops::{self, NormValues, Statistics};
+use crate::ops::{self, NormValues, PackedConv, Statistics};
 pub use crate::ops::{Activation, Conv2dOptions};
 
 /// A parameter that is filled with `value` unless something is loaded before it is used.
@@ -96,6 +96,23 @@ impl Conv2d {
             Some(bias) => ops::bias(output, bias.val(), activation),
             None => ops::activate(output, activation),
         }
+    }
+
+    /// The weights and what comes before the activation, for inference on the CPU with inputs of this size. A layer with
+    /// a batch norm has no bias.
+    pub(super) fn packed(&self, norm: Option<&BatchNorm2d>, input: &Tensor<4>) -> PackedConv {
+        let after = match (norm, &self.bias) {
+            (Some(norm), _) => Some(norm.values(input).0),
+            (None, Some(bias)) => Some(NormValues::of_bias(bias.val())),
+            (None, None) => None,
+        };
+        let [_, _, height, width] = input.dims();
+        PackedConv::new(
+            self.weight.val(),
+            after,
+            input,
+            self.options([height, width]),
+        )
     }
 }
 

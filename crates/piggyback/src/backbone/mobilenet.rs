@@ -113,17 +113,26 @@ impl InvertedResidual {
             }
             false => (input, None),
         };
-        for part in &self.conv {
-            maps = match part {
-                Part::Activated(conv) => conv_norm(graph, conv, maps, Activation::Relu6),
-                Part::Conv(conv) => graph.conv(conv, maps, Activation::None),
-                // The only norm that stands by itself is the last part.
-                Part::Norm(norm) => match shortcut.take() {
-                    Some(shortcut) => graph.norm_add(norm, maps, shortcut, Activation::None),
-                    None => graph.norm(norm, maps, Activation::None),
-                },
+        let mut parts = &self.conv[..];
+        loop {
+            (maps, parts) = match parts {
+                [] => return maps,
+                [Part::Activated(conv), rest @ ..] => {
+                    (conv_norm(graph, conv, maps, Activation::Relu6), rest)
+                }
+                // A block ends with these two.
+                [Part::Conv(conv), Part::Norm(norm), rest @ ..] => {
+                    let maps = match shortcut.take() {
+                        Some(shortcut) => {
+                            graph.conv_norm_add(conv, norm, maps, shortcut, Activation::None)
+                        }
+                        None => graph.conv_norm(conv, norm, maps, Activation::None),
+                    };
+                    (maps, rest)
+                }
+                [Part::Conv(conv), rest @ ..] => (graph.conv(conv, maps, Activation::None), rest),
+                [Part::Norm(norm), rest @ ..] => (graph.norm(norm, maps, Activation::None), rest),
             };
         }
-        maps
     }
 }

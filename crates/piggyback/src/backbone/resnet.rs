@@ -87,8 +87,7 @@ impl ResNet {
 
     /// Images `[batch, 3, height, width]` to features `[batch, 512 or 2048]`.
     pub(super) fn run<G: Graph>(&self, graph: &mut G, images: G::Maps) -> G::Features {
-        let stem = graph.conv(&self.conv1, images, Activation::None);
-        let stem = graph.norm(&self.bn1, stem, Activation::Relu);
+        let stem = graph.conv_norm(&self.conv1, &self.bn1, images, Activation::Relu);
         let pooling = PoolOptions {
             kernel: [3; 2],
             stride: [2; 2],
@@ -137,20 +136,18 @@ impl Block {
 
     fn run<G: Graph>(&self, graph: &mut G, input: G::Maps) -> G::Maps {
         let [input, shortcut] = graph.fork(input);
-        let maps = graph.conv(&self.conv1, input, Activation::None);
-        let maps = graph.norm(&self.bn1, maps, Activation::Relu);
-        let maps = graph.conv(&self.conv2, maps, Activation::None);
-        let (maps, last) = match (&self.conv3, &self.bn3) {
+        let maps = graph.conv_norm(&self.conv1, &self.bn1, input, Activation::Relu);
+        let (maps, conv, norm) = match (&self.conv3, &self.bn3) {
             (Some(conv3), Some(bn3)) => {
-                let maps = graph.norm(&self.bn2, maps, Activation::Relu);
-                (graph.conv(conv3, maps, Activation::None), bn3)
+                let maps = graph.conv_norm(&self.conv2, &self.bn2, maps, Activation::Relu);
+                (maps, conv3, bn3)
             }
-            _ => (maps, &self.bn2),
+            _ => (maps, &self.conv2, &self.bn2),
         };
         let shortcut = match &self.downsample {
             Some(pair) => conv_norm(graph, pair, shortcut, Activation::None),
             None => shortcut,
         };
-        graph.norm_add(last, maps, shortcut, Activation::Relu)
+        graph.conv_norm_add(conv, norm, maps, shortcut, Activation::Relu)
     }
 }

@@ -77,7 +77,7 @@ impl Convolution {
 
     /// Output.
     pub fn forward(&self) -> Vec<f32> {
-        conv2d::forward(&self.input, &self.weight, None, &self.shape)
+        conv2d::forward(&self.input, &self.weight, &self.shape)
     }
 
     /// Gradient of the input.

@@ -155,7 +155,11 @@ impl CpuOps for Flex {
 }
 
 /// The kernels' geometry of a convolution of an `input` `[batch, channels, height, width]`.
-fn conv2d_shape(input: [usize; 4], weight: [usize; 4], options: Conv2dOptions) -> Conv2dShape {
+pub(super) fn conv2d_shape(
+    input: [usize; 4],
+    weight: [usize; 4],
+    options: Conv2dOptions,
+) -> Conv2dShape {
     let [batch, in_channels, height, width] = input;
     let [out_channels, _, kernel_height, kernel_width] = weight;
     let Conv2dOptions {
@@ -187,7 +191,7 @@ pub(super) fn conv2d_forward(
 ) -> FlexTensor {
     let shape = conv2d_shape(dims(input), dims(weight), options);
     let (x, weight) = (ChannelsLast::of(input), weight.to_contiguous());
-    let output = conv2d::forward(x.values(), slice(&weight), None, &shape);
+    let output = conv2d::forward(x.values(), slice(&weight), &shape);
     let sizes = [
         shape.batch,
         shape.out_height(),
@@ -292,14 +296,14 @@ pub(super) struct NormSaved {
 }
 
 /// A batch norm as one multiply and add per channel.
-struct Affine {
+pub(super) struct Affine {
     inverse_std: Vec<f32>,
-    scale: Vec<f32>,
-    shift: Vec<f32>,
+    pub(super) scale: Vec<f32>,
+    pub(super) shift: Vec<f32>,
 }
 
 impl Affine {
-    fn new([weight, bias, mean, variance]: &[FlexTensor; 4], epsilon: f32) -> Self {
+    pub(super) fn new([weight, bias, mean, variance]: &[FlexTensor; 4], epsilon: f32) -> Self {
         // In f64: scale and shift are few, and their rounding would reach every activation.
         let wide = |tensor: &FlexTensor| -> Vec<f64> {
             slice(tensor)
@@ -599,12 +603,12 @@ fn matrix_dims(tensor: &FlexTensor) -> [usize; 2] {
     tensor.layout().shape().dims::<2>()
 }
 
-fn dims(tensor: &FlexTensor) -> [usize; 4] {
+pub(super) fn dims(tensor: &FlexTensor) -> [usize; 4] {
     tensor.layout().shape().dims::<4>()
 }
 
 /// The elements of a contiguous tensor.
-fn slice(tensor: &FlexTensor) -> &[f32] {
+pub(super) fn slice(tensor: &FlexTensor) -> &[f32] {
     let offset = tensor.layout().start_offset();
     &tensor.storage::<f32>()[offset..offset + tensor.layout().num_elements()]
 }
@@ -623,7 +627,7 @@ fn vector(values: Vec<f32>) -> FlexTensor {
 }
 
 /// A `[batch, channels, height, width]` tensor over values in channels-last order.
-fn from_channels_last(
+pub(super) fn from_channels_last(
     values: Vec<f32>,
     [batch, height, width, channels]: [usize; 4],
 ) -> FlexTensor {

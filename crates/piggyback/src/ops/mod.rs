@@ -14,6 +14,7 @@ pub mod bench;
 mod cpu;
 mod instruction_set;
 pub(crate) mod kernels;
+mod packed_conv;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ use cpu::CpuOps;
 pub use instruction_set::InstructionSet;
 pub(crate) use kernels::adam::AdamRates;
 pub use kernels::batch_norm::Activation;
+pub(crate) use packed_conv::{PackedConv, PackedConvs, is_cpu_inference};
 
 /// Geometry of a convolution: everything but the shapes of its operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,13 +139,7 @@ fn conv2d_reference(input: Tensor<4>, weight: Tensor<4>, options: Conv2dOptions)
 
 /// `activation(input + bias)`, channel by channel: a batch norm that has nothing to normalise.
 pub(crate) fn bias(input: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
-    let values = NormValues {
-        weight: bias.ones_like().detach(),
-        mean: bias.zeros_like().detach(),
-        variance: bias.ones_like().detach(),
-        epsilon: 0.0,
-        bias,
-    };
+    let values = NormValues::of_bias(bias);
     batch_norm(input, values, Statistics::Running, activation)
 }
 
@@ -257,6 +253,19 @@ pub(crate) struct NormValues {
     pub mean: Tensor<1>,
     pub variance: Tensor<1>,
     pub epsilon: f32,
+}
+
+impl NormValues {
+    /// A batch norm that has nothing to normalise and adds `bias`.
+    pub(crate) fn of_bias(bias: Tensor<1>) -> Self {
+        Self {
+            weight: bias.ones_like().detach(),
+            mean: bias.zeros_like().detach(),
+            variance: bias.ones_like().detach(),
+            epsilon: 0.0,
+            bias,
+        }
+    }
 }
 
 /// `activation((input - mean) / sqrt(variance + epsilon) * weight + bias)`, channel by channel.

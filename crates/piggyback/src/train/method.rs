@@ -13,9 +13,9 @@ use crate::error::Result;
 use crate::evaluate::Evaluation;
 
 /// A way of learning from images: what the network is, how it moves, and what is kept of it.
-pub(crate) trait Method {
+pub(crate) trait Method: Sync {
     /// What is trained.
-    type Network: Module;
+    type Network: Module + Send + Sync;
     /// What moves it.
     type Optimizer: Optimizer;
     /// The settings, which a resumed run must share.
@@ -97,7 +97,7 @@ pub(crate) trait Product: Sized {
 }
 
 /// The state of an optimiser: how many steps it did, and some numbers for each tensor.
-pub(crate) trait Optimizer: Default {
+pub(crate) trait Optimizer: Default + Send {
     /// Names of what it keeps for each tensor.
     const KINDS: &'static [&'static str];
 

@@ -204,23 +204,25 @@ impl<M: Method> Session<'_, '_, M> {
             base,
         } = state;
         let (count, shape) = (batch.len(), batch.shape());
+        let (method, step) = (self.method, position.step);
         let device = self.device.clone().autodiff();
-        let images = images_tensor(batch.images, shape, &device);
-        let logits = (self.method).logits(&network, images, &batch.labels, position.step);
-        let wrong = count_wrong(&logits, &batch.labels);
-        let loss = self.method.loss(logits, &batch.labels);
-        let loss_value = f64::from(mask::values(loss.clone())[0]);
-        if !loss_value.is_finite() {
+        // Among the threads that compute: from outside, every operation would wait to be taken over by one of them.
+        let (loss_value, learned) = rayon::scope(|_| {
+            let images = images_tensor(batch.images, shape, &device);
+            let logits = method.logits(&network, images, &batch.labels, step);
+            let wrong = count_wrong(&logits, &batch.labels);
+            let loss = method.loss(logits, &batch.labels);
+            let loss_value = f64::from(mask::values(loss.clone())[0]);
+            let learned = loss_value.is_finite().then(|| {
+                let mut gradients = loss.backward();
+                let network = method.update(network, &mut optimizer, &mut gradients, step, steps);
+                (network, wrong)
+            });
+            (loss_value, learned)
+        });
+        let Some((network, wrong)) = learned else {
             return Err(self.diverged(format!("the loss became {loss_value}"), &position));
-        }
-        let mut gradients = loss.backward();
-        let network = (self.method).update(
-            network,
-            &mut optimizer,
-            &mut gradients,
-            position.step,
-            steps,
-        );
+        };
 
         position.loss_sum += loss_value * count as f64;
         position.wrong += wrong;

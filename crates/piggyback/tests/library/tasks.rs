@@ -269,6 +269,38 @@ fn frozen_batch_norms_keep_the_backbones_values() {
 }
 
 #[test]
+fn weights_that_are_packed_give_the_bits_of_the_first_prediction_and_count_as_memory() {
+    let data = folder(&[("train", 6)]);
+    let backbone = backbone();
+    let config = TrainConfig {
+        epochs: 1,
+        ..config()
+    };
+    let task = train(&backbone, data.path(), config).task;
+    let images: Vec<Image> = (0..3).map(|index| image(index % 2, index)).collect();
+    let engine = Engine::new(backbone.clone())
+        .with_task("a", task.clone())
+        .unwrap();
+    let first = bits(&engine, "a", &images);
+    let unpacked = engine.memory().cache_bytes;
+    for _ in 0..2 {
+        assert_eq!(bits(&engine, "a", &images), first);
+    }
+    let packed = engine.memory().cache_bytes;
+    assert!(packed > unpacked, "{packed} {unpacked}");
+
+    // A network that grows makes others go that there is no room for any more.
+    let mut engine = Engine::new(backbone).with_cache_bytes(2 * unpacked);
+    for name in ["a", "b"] {
+        engine.add_task(name, task.clone()).unwrap();
+        engine.predict(name, &images).unwrap();
+    }
+    assert_eq!(engine.memory().cache_bytes, 2 * unpacked);
+    engine.predict("b", &images).unwrap();
+    assert_eq!(engine.memory().cache_bytes, packed);
+}
+
+#[test]
 fn the_cache_keeps_one_network_and_what_its_bytes_allow() {
     let data = folder(&[("train", 6)]);
     let backbone = backbone();

@@ -7,7 +7,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::buffer;
-use super::gemm::{Block, PANEL_VECTORS, pack_taps, scratch_stride};
+use super::gemm::{Block, PANEL_VECTORS, Target, pack_taps, scratch_stride};
 use super::simd::Isa;
 
 /// Sizes of a layer over `[batch, inputs]` with weights `[outputs, inputs]`.
@@ -119,9 +119,9 @@ fn weight_gradient_on(isa: Isa, x: &[f32], grad_out: &[f32], shape: LinearShape)
                 b: &rows,
                 b_stride: stride,
                 panel_stride: width,
-                c: gradient,
-                c_stride: inputs,
+                c: Target::new(gradient, inputs),
                 resume: false,
+                epilogue: None,
             });
         });
     };
@@ -164,9 +164,9 @@ fn product(
                     b: &scratch.panel,
                     b_stride: width,
                     panel_stride: BLOCK_DEPTH * width,
-                    c: buffer::overwrite(&mut out),
-                    c_stride: columns.len(),
+                    c: Target::new(buffer::overwrite(&mut out), columns.len()),
                     resume: first > 0,
+                    epilogue: None,
                 });
             }
             out

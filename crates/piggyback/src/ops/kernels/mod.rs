@@ -10,6 +10,7 @@ pub(crate) mod batch_norm;
 pub(crate) mod buffer;
 pub(crate) mod concat;
 pub(crate) mod conv2d;
+pub(crate) mod epilogue;
 pub(crate) mod gemm;
 pub(crate) mod linear;
 pub(crate) mod mask;

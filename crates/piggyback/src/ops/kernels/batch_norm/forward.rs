@@ -21,7 +21,7 @@ pub enum Activation {
 
 impl Activation {
     /// The values that the activation clamps to; it lets gradients through strictly between them.
-    pub(super) fn bounds(self) -> [f32; 2] {
+    pub(in super::super) fn bounds(self) -> [f32; 2] {
         match self {
             Self::None => [f32::NEG_INFINITY, f32::INFINITY],
             Self::Relu => [0.0, f32::INFINITY],

@@ -5,79 +5,73 @@ use std::mem::MaybeUninit;
 use rayon::prelude::*;
 
 use super::super::buffer;
-use super::super::gemm::{Packed, multiply_rows, pack_taps, rows_per_task};
+use super::super::epilogue::Epilogue;
+use super::super::gemm::{Packed, Target, Tasks, multiply_rows, pack_taps};
 use super::super::simd::Isa;
 use super::Conv2dShape;
 use super::gather::Gather;
 use super::taps::{Phase, forward_taps, phases};
 
+/// The weights of each group with (tap, input channel) as depth and output channels as columns.
+pub(super) fn filters(isa: Isa, weight: &[f32], shape: &Conv2dShape) -> Vec<Packed> {
+    let [in_group, out_group] = [shape.in_channels, shape.out_channels].map(|c| c / shape.groups);
+    let order: Vec<usize> = (0..shape.taps()).collect();
+    let depth = order.len() * in_group;
+    let pack = |group: usize| {
+        Packed::new(isa, depth, out_group, |first, count, panel, width| {
+            let filters = &weight[(group * out_group + first) * depth..];
+            let strides = [order.len(), depth];
+            pack_taps(panel, width, filters, &order, [in_group, count], strides);
+        })
+    };
+    (0..shape.groups).map(pack).collect()
+}
+
 pub(super) fn forward(
     isa: Isa,
     x: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
+    filters: &[Packed],
+    epilogue: Option<&Epilogue<'_>>,
     shape: &Conv2dShape,
 ) -> Vec<f32> {
     let grid = [shape.out_height(), shape.out_width()];
     let rows = shape.batch * grid[0] * grid[1];
-    let [in_group, out_group] = [shape.in_channels, shape.out_channels].map(|c| c / shape.groups);
+    let channels = shape.out_channels;
+    let [in_group, out_group] = [shape.in_channels, channels].map(|c| c / shape.groups);
     let taps = forward_taps(shape);
-    let depth = taps.len() * in_group;
-    let order: Vec<usize> = (0..taps.len()).collect();
-    let packed: Vec<Packed> = (0..shape.groups)
-        .map(|group| {
-            Packed::new(isa, depth, out_group, |first, count, panel, width| {
-                let filters = &weight[(group * out_group + first) * depth..];
-                pack_taps(
-                    panel,
-                    width,
-                    filters,
-                    &order,
-                    [in_group, count],
-                    [order.len(), depth],
-                );
-            })
-        })
-        .collect();
-    let chunk = rows_per_task(rows, depth, out_group);
+    let gather = |group: usize| Gather {
+        source: x,
+        size: [shape.height, shape.width],
+        pixel: shape.in_channels,
+        channels: group * in_group..(group + 1) * in_group,
+        grid,
+        step: shape.stride,
+        taps: &taps,
+    };
+    let tasks = Tasks::new(rows, taps.len() * in_group, &filters[0]);
     let fill = |out: &mut [MaybeUninit<f32>]| {
-        out.par_chunks_mut(chunk * shape.out_channels)
-            .enumerate()
-            .for_each_init(Vec::new, |scratch, (i, out)| {
-                let rows = i * chunk..i * chunk + out.len() / shape.out_channels;
-                for (group, packed) in packed.iter().enumerate() {
-                    let gather = Gather {
-                        source: x,
-                        size: [shape.height, shape.width],
-                        pixel: shape.in_channels,
-                        channels: group * in_group..(group + 1) * in_group,
-                        grid,
-                        step: shape.stride,
-                        taps: &taps,
-                    };
-                    let out = &mut out[group * out_group..];
+        let out = Target::new(out, channels);
+        (0..tasks.count())
+            .into_par_iter()
+            .for_each_init(Vec::new, |scratch, task| {
+                let (rows, columns) = tasks.part(task);
+                for (group, filters) in filters.iter().enumerate() {
+                    let channel = group * out_group + columns.start;
+                    let at = rows.start * channels + channel;
                     multiply_rows(
                         isa,
-                        &gather,
-                        packed.all(),
+                        &gather(group),
+                        filters.all().columns_at(columns.clone()),
                         rows.clone(),
-                        out,
-                        shape.out_channels,
+                        // SAFETY: tasks differ in rows or columns.
+                        unsafe { out.shared(at) },
+                        epilogue.map(|epilogue| epilogue.part(at, channel)),
                         scratch,
                     );
                 }
-                if let Some(bias) = bias {
-                    // SAFETY: the products of all groups wrote every element.
-                    let out = unsafe { out.assume_init_mut() };
-                    for row in out.chunks_exact_mut(bias.len()) {
-                        for (value, bias) in row.iter_mut().zip(bias) {
-                            *value += bias;
-                        }
-                    }
-                }
             });
     };
-    // SAFETY: the chunks cover every row, the groups every channel.
+    // SAFETY: the tasks cover every row and column, the groups every channel.
     unsafe { buffer::filled(shape.output_len(), fill) }
 }
 
@@ -184,30 +178,32 @@ fn contiguous_input_gradient(
     phase: &Phase,
     packed: &[Packed],
 ) -> Vec<f32> {
-    let in_group = shape.in_channels / shape.groups;
+    let channels = shape.in_channels;
+    let in_group = channels / shape.groups;
     let rows = shape.batch * shape.height * shape.width;
-    let chunk = rows_per_task(rows, packed[0].all().depth(), in_group);
+    let tasks = Tasks::new(rows, packed[0].all().depth(), &packed[0]);
     let fill = |out: &mut [MaybeUninit<f32>]| {
-        out.par_chunks_mut(chunk * shape.in_channels)
-            .enumerate()
-            .for_each_init(Vec::new, |scratch, (i, out)| {
-                let rows = i * chunk..i * chunk + out.len() / shape.in_channels;
+        let out = Target::new(out, channels);
+        (0..tasks.count())
+            .into_par_iter()
+            .for_each_init(Vec::new, |scratch, task| {
+                let (rows, columns) = tasks.part(task);
                 for (group, packed) in packed.iter().enumerate() {
-                    let gather = gather_gradient(grad_out, shape, phase, group);
-                    let out = &mut out[group * in_group..];
+                    let channel = group * in_group + columns.start;
                     multiply_rows(
                         isa,
-                        &gather,
-                        packed.all(),
+                        &gather_gradient(grad_out, shape, phase, group),
+                        packed.all().columns_at(columns.clone()),
                         rows.clone(),
-                        out,
-                        shape.in_channels,
+                        // SAFETY: tasks differ in rows or columns.
+                        unsafe { out.shared(rows.start * channels + channel) },
+                        None,
                         scratch,
                     );
                 }
             });
     };
-    // SAFETY: the chunks cover every pixel, the groups every channel.
+    // SAFETY: the tasks cover every pixel and column, the groups every channel.
     unsafe { buffer::filled(shape.input_len(), fill) }
 }
 
@@ -238,8 +234,8 @@ fn strided_line(
             &gather,
             packed.all(),
             rows.clone(),
-            out,
-            channels,
+            Target::new(out, channels),
+            None,
             scratch,
         );
     }

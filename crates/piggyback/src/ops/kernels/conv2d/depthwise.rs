@@ -6,6 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::super::buffer;
+use super::super::epilogue::{ApplyEpilogue, Epilogue};
 use super::super::simd::Isa;
 use super::Conv2dShape;
 use super::depthwise_line::{Ahead, MOST_TAPS, Segment, Sums};
@@ -130,17 +131,21 @@ fn by_tap(weight: &[f32], channels: usize, order: &[usize]) -> Vec<f32> {
     by_tap
 }
 
+/// The weights as the forward pass reads them: `[tap, channel]`.
+pub(super) fn filters(weight: &[f32], shape: &Conv2dShape) -> Vec<f32> {
+    let order: Vec<usize> = (0..shape.taps()).collect();
+    by_tap(weight, shape.in_channels, &order)
+}
+
 pub(super) fn forward(
     isa: Isa,
     x: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
+    filters: &[f32],
+    epilogue: Option<&Epilogue<'_>>,
     shape: &Conv2dShape,
 ) -> Vec<f32> {
     let channels = shape.in_channels;
     let offsets = forward_taps(shape);
-    let order: Vec<usize> = (0..offsets.len()).collect();
-    let weight = by_tap(weight, channels, &order);
     let reader = Reader {
         source: x,
         size: [shape.height, shape.width],
@@ -156,19 +161,19 @@ pub(super) fn forward(
                 reader.convolve_line(
                     isa,
                     [i / height, i % height],
-                    &weight,
+                    filters,
                     width,
                     line,
                     channels,
                 );
-                if let Some(bias) = bias {
+                if let Some(epilogue) = epilogue {
                     // SAFETY: `convolve_line` has written the line.
                     let line = unsafe { line.assume_init_mut() };
-                    for pixel in line.chunks_exact_mut(channels) {
-                        for (value, bias) in pixel.iter_mut().zip(bias) {
-                            *value += bias;
-                        }
-                    }
+                    isa.run(ApplyEpilogue {
+                        epilogue: epilogue.part(i * width * channels, 0),
+                        values: line,
+                        channels,
+                    });
                 }
             });
     };

@@ -6,6 +6,7 @@
 mod dense;
 mod depthwise;
 mod depthwise_line;
+mod filters;
 mod gather;
 #[cfg(test)]
 mod plain;
@@ -16,9 +17,12 @@ mod tests;
 mod weight;
 mod winograd;
 
+pub(crate) use filters::{Filters, Pass};
 pub(crate) use shape::Conv2dShape;
 
+use super::epilogue::Epilogue;
 use super::simd::Isa;
+use filters::PackedFilters;
 
 /// Convolution: `x` is `[batch, height, width, in_channels]`, `weight` `[out_channels, in_channels / groups, kernel[0],
 /// kernel[1]]`, the result `[batch, out_height, out_width, out_channels]`. An image's output does not depend on the
@@ -26,37 +30,45 @@ use super::simd::Isa;
 ///
 /// # Panics
 /// If `shape` is not valid or a slice does not have the length it asks for.
-pub(crate) fn forward(
+pub(crate) fn forward(x: &[f32], weight: &[f32], shape: &Conv2dShape) -> Vec<f32> {
+    let isa = Isa::best();
+    let filters = Filters::new(isa, weight, shape, Pass::Training);
+    forward_on(isa, x, &filters, None, shape)
+}
+
+/// [`forward`] from weights that were packed before, and what follows it in inference.
+///
+/// # Panics
+/// As [`forward`], and if the filters or the epilogue do not fit the shape.
+pub(crate) fn forward_packed(
     x: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
+    filters: &Filters,
+    epilogue: Option<&Epilogue<'_>>,
     shape: &Conv2dShape,
 ) -> Vec<f32> {
-    forward_on(Isa::best(), x, weight, bias, shape)
+    forward_on(filters.isa(), x, filters, epilogue, shape)
 }
 
 fn forward_on(
     isa: Isa,
     x: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
+    filters: &Filters,
+    epilogue: Option<&Epilogue<'_>>,
     shape: &Conv2dShape,
 ) -> Vec<f32> {
     check(shape);
     assert_eq!(x.len(), shape.input_len(), "length of x");
-    assert_eq!(weight.len(), shape.weight_len(), "length of weight");
-    assert!(
-        bias.is_none_or(|bias| bias.len() == shape.out_channels),
-        "length of bias"
-    );
+    assert!(filters.fit(shape), "filters of a convolution");
+    if let Some(epilogue) = epilogue {
+        epilogue.check(shape.out_channels, shape.output_len());
+    }
     if shape.batch == 0 {
-        Vec::new()
-    } else if shape.is_depthwise() {
-        depthwise::forward(isa, x, weight, bias, shape)
-    } else if bias.is_none() && winograd::suits(shape) {
-        winograd::forward(isa, x, weight, shape)
-    } else {
-        dense::forward(isa, x, weight, bias, shape)
+        return Vec::new();
+    }
+    match &filters.packed {
+        PackedFilters::Depthwise(filters) => depthwise::forward(isa, x, filters, epilogue, shape),
+        PackedFilters::Tiles(filters) => winograd::forward(isa, x, filters, epilogue, shape),
+        PackedFilters::Dense(filters) => dense::forward(isa, x, filters, epilogue, shape),
     }
 }
 
@@ -77,7 +89,7 @@ fn input_gradient_on(isa: Isa, grad_out: &[f32], weight: &[f32], shape: &Conv2dS
         Vec::new()
     } else if shape.is_depthwise() {
         depthwise::input_gradient(isa, grad_out, weight, shape)
-    } else if winograd::suits(shape) {
+    } else if winograd::suits(shape, Pass::Training) {
         winograd::input_gradient(isa, grad_out, weight, shape)
     } else {
         dense::input_gradient(isa, grad_out, weight, shape)
@@ -100,7 +112,7 @@ fn weight_gradient_on(isa: Isa, x: &[f32], grad_out: &[f32], shape: &Conv2dShape
         vec![0.0; shape.weight_len()]
     } else if shape.is_depthwise() {
         depthwise::weight_gradient(isa, x, grad_out, shape)
-    } else if winograd::suits(shape) {
+    } else if winograd::suits(shape, Pass::Training) {
         winograd::weight_gradient(isa, x, grad_out, shape)
     } else {
         weight::weight_gradient(isa, x, grad_out, shape)

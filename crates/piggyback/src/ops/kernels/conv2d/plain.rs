@@ -1,5 +1,7 @@
 //! The definition of convolution, as loops.
 
+use super::super::batch_norm;
+use super::super::epilogue::Epilogue;
 use super::Conv2dShape;
 
 /// Calls `visit(x index, weight index, output index)` for every product of the convolution.
@@ -42,21 +44,23 @@ fn products(shape: &Conv2dShape, mut visit: impl FnMut(usize, usize, usize)) {
 pub(super) fn forward(
     x: &[f32],
     weight: &[f32],
-    bias: Option<&[f32]>,
+    epilogue: Option<&Epilogue<'_>>,
     shape: &Conv2dShape,
 ) -> Vec<f32> {
     let mut output = vec![0.0_f32; shape.output_len()];
     products(shape, |i, w, o| {
         output[o] = x[i].mul_add(weight[w], output[o])
     });
-    if let Some(bias) = bias {
-        for row in output.chunks_exact_mut(shape.out_channels) {
-            for (value, bias) in row.iter_mut().zip(bias) {
-                *value += bias;
-            }
-        }
-    }
-    output
+    let Some(epilogue) = epilogue else {
+        return output;
+    };
+    let Epilogue {
+        scale,
+        shift,
+        shortcut,
+        activation,
+    } = *epilogue;
+    batch_norm::apply(&output, scale, shift, shortcut, activation)
 }
 
 pub(super) fn input_gradient(grad_out: &[f32], weight: &[f32], shape: &Conv2dShape) -> Vec<f32> {

@@ -2,9 +2,27 @@
 
 use proptest::prelude::*;
 
+use super::super::batch_norm::Activation;
+use super::super::epilogue::Epilogue;
 use super::super::reference::{in_pool, noise, same_bits};
 use super::super::simd::Isa;
-use super::{Conv2dShape, forward_on, input_gradient_on, plain, weight_gradient_on, winograd};
+use super::{Conv2dShape, Filters, Pass, input_gradient_on, plain, weight_gradient_on, winograd};
+
+fn forward_on(
+    isa: Isa,
+    x: &[f32],
+    weight: &[f32],
+    epilogue: Option<&Epilogue<'_>>,
+    shape: &Conv2dShape,
+) -> Vec<f32> {
+    // What follows is what inference has.
+    let pass = match epilogue {
+        Some(_) => Pass::Inference,
+        None => Pass::Training,
+    };
+    let filters = Filters::new(isa, weight, shape, pass);
+    super::forward_on(isa, x, &filters, epilogue, shape)
+}
 
 prop_compose! {
     /// Odd shapes: dense, grouped and depthwise.
@@ -61,6 +79,23 @@ prop_compose! {
     }
 }
 
+/// Nothing, or what may follow a convolution.
+fn epilogue<'a>(affine: &'a [f32], shortcut: &'a [f32], seed: u64) -> Option<Epilogue<'a>> {
+    let (scale, shift) = affine.split_at(affine.len() / 2);
+    let activation = match seed % 3 {
+        0 => return None,
+        1 => Activation::None,
+        _ => Activation::Relu6,
+    };
+    let shortcut = seed.is_multiple_of(2).then_some(shortcut);
+    Some(Epilogue {
+        scale,
+        shift,
+        shortcut,
+        activation,
+    })
+}
+
 /// The largest difference, relative to the number of products in a sum.
 fn close(a: &[f32], b: &[f32], products: usize) -> bool {
     let tolerance = 1e-6 * (products as f32).sqrt().max(1.0) * 4.0;
@@ -76,20 +111,22 @@ proptest! {
         let x = noise(shape.input_len(), seed);
         let weight = noise(shape.weight_len(), seed ^ 1);
         let grad_out = noise(shape.output_len(), seed ^ 2);
-        let bias = noise(shape.out_channels, seed ^ 3);
-        let bias = (seed % 2 == 0).then_some(&bias[..]);
+        let affine = noise(2 * shape.out_channels, seed ^ 3);
+        let shortcut = noise(shape.output_len(), seed ^ 4);
+        let epilogue = epilogue(&affine, &shortcut, seed);
+        let epilogue = epilogue.as_ref();
         let products = shape.taps() * shape.in_channels.max(shape.out_channels) / shape.groups;
         let pixels = shape.batch * shape.out_height() * shape.out_width();
 
-        let output = forward_on(Isa::best(), &x, &weight, bias, &shape);
-        prop_assert!(close(&output, &plain::forward(&x, &weight, bias, &shape), products));
+        let output = forward_on(Isa::best(), &x, &weight, epilogue, &shape);
+        prop_assert!(close(&output, &plain::forward(&x, &weight, epilogue, &shape), products));
         let input = input_gradient_on(Isa::best(), &grad_out, &weight, &shape);
         prop_assert!(close(&input, &plain::input_gradient(&grad_out, &weight, &shape), products));
         let filters = weight_gradient_on(Isa::best(), &x, &grad_out, &shape);
         prop_assert!(close(&filters, &plain::weight_gradient(&x, &grad_out, &shape), pixels));
 
         for isa in Isa::all() {
-            prop_assert!(same_bits(&output, &forward_on(isa, &x, &weight, bias, &shape)), "{isa:?}");
+            prop_assert!(same_bits(&output, &forward_on(isa, &x, &weight, epilogue, &shape)), "{isa:?}");
             prop_assert!(same_bits(&input, &input_gradient_on(isa, &grad_out, &weight, &shape)), "{isa:?}");
             prop_assert!(same_bits(&filters, &weight_gradient_on(isa, &x, &grad_out, &shape)), "{isa:?}");
         }
@@ -102,22 +139,26 @@ proptest! {
     #[test]
     fn tiles_give_the_sums_of_the_definition_on_every_instruction_set(shape in tiled_shapes(), seed in any::<u64>()) {
         prop_assert_eq!(shape.validate(), Ok(()));
-        prop_assert!(winograd::suits(&shape));
+        prop_assert!(winograd::suits(&shape, Pass::Training));
         let x = noise(shape.input_len(), seed);
         let weight = noise(shape.weight_len(), seed ^ 1);
         let grad_out = noise(shape.output_len(), seed ^ 2);
+        let affine = noise(2 * shape.out_channels, seed ^ 3);
+        let shortcut = noise(shape.output_len(), seed ^ 4);
+        let epilogue = epilogue(&affine, &shortcut, seed);
+        let epilogue = epilogue.as_ref();
         let products = 9 * shape.in_channels.max(shape.out_channels);
         let pixels = shape.batch * shape.out_height() * shape.out_width();
 
-        let output = forward_on(Isa::best(), &x, &weight, None, &shape);
-        prop_assert!(close(&output, &plain::forward(&x, &weight, None, &shape), products));
+        let output = forward_on(Isa::best(), &x, &weight, epilogue, &shape);
+        prop_assert!(close(&output, &plain::forward(&x, &weight, epilogue, &shape), products));
         let input = input_gradient_on(Isa::best(), &grad_out, &weight, &shape);
         prop_assert!(close(&input, &plain::input_gradient(&grad_out, &weight, &shape), products));
         let filters = weight_gradient_on(Isa::best(), &x, &grad_out, &shape);
         prop_assert!(close(&filters, &plain::weight_gradient(&x, &grad_out, &shape), pixels));
 
         for isa in Isa::all() {
-            prop_assert!(same_bits(&output, &forward_on(isa, &x, &weight, None, &shape)), "{isa:?}");
+            prop_assert!(same_bits(&output, &forward_on(isa, &x, &weight, epilogue, &shape)), "{isa:?}");
             prop_assert!(same_bits(&input, &input_gradient_on(isa, &grad_out, &weight, &shape)), "{isa:?}");
             prop_assert!(same_bits(&filters, &weight_gradient_on(isa, &x, &grad_out, &shape)), "{isa:?}");
         }

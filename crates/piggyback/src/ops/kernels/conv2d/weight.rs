@@ -6,7 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::super::buffer::{self, Recycled};
-use super::super::gemm::{Block, LeftSide, PANEL_VECTORS, aliases, scratch_stride};
+use super::super::gemm::{Block, LeftSide, PANEL_VECTORS, Target, aliases, scratch_stride};
 use super::super::simd::Isa;
 use super::Conv2dShape;
 use super::gather::Gather;
@@ -188,9 +188,9 @@ fn sum_pixels(
             b,
             b_stride,
             panel_stride: PANEL_VECTORS * isa.lanes(),
-            c: sums,
-            c_stride: padded,
+            c: Target::new(sums, padded),
             resume: first > rows.start,
+            epilogue: None,
         });
     }
 }

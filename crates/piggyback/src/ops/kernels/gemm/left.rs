@@ -1,10 +1,10 @@
 //! The left side of a product and the loop over its rows.
 
-use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use super::super::epilogue::Epilogue;
 use super::super::simd::Isa;
-use super::{Block, PackedRows};
+use super::{Block, PackedRows, Target};
 
 /// The left side of a product: rows that can be read in place, or copied a block at a time.
 pub(crate) trait LeftSide: Sync {
@@ -46,21 +46,20 @@ pub(crate) fn aliases(stride: usize) -> bool {
     stride > 0 && stride.is_multiple_of(ALIASING_STRIDE)
 }
 
-/// Writes `rows` of the product `left * packed` to `out`, whose rows are `out_stride` apart. `scratch` is reused from
-/// call to call.
+/// Writes `rows` of the product `left * packed` and what follows it to `out`. `scratch` is reused from call to call.
 pub(crate) fn multiply_rows(
     isa: Isa,
     left: &impl LeftSide,
     packed: PackedRows<'_>,
     rows: Range<usize>,
-    out: &mut [MaybeUninit<f32>],
-    out_stride: usize,
+    mut out: Target<'_>,
+    epilogue: Option<Epilogue<'_>>,
     scratch: &mut Vec<f32>,
 ) {
     let in_place = left.in_place().filter(|&(_, stride)| !aliases(stride));
     for first in rows.clone().step_by(BLOCK_ROWS) {
         let block_rows = first..rows.end.min(first + BLOCK_ROWS);
-        let out = &mut out[(first - rows.start) * out_stride..];
+        let at = (first - rows.start) * out.stride();
         // A product of depth 0 still writes its zeros.
         for k in (0..packed.depth().max(1)).step_by(BLOCK_DEPTH) {
             let depth = BLOCK_DEPTH.min(packed.depth() - k);
@@ -73,6 +72,8 @@ pub(crate) fn multiply_rows(
                     (&scratch[..], stride)
                 }
             };
+            let whole = k + depth == packed.depth();
+            let epilogue = epilogue.as_ref().filter(|_| whole);
             isa.run(Block::<false> {
                 rows: block_rows.len(),
                 columns: packed.columns(),
@@ -82,9 +83,9 @@ pub(crate) fn multiply_rows(
                 b: packed.panels_at(k),
                 b_stride: packed.width(),
                 panel_stride: packed.panel_stride(),
-                c: out,
-                c_stride: out_stride,
+                c: out.from(at),
                 resume: k > 0,
+                epilogue: epilogue.map(|epilogue| epilogue.part(at, 0)),
             });
         }
     }

@@ -10,6 +10,7 @@ use super::PANEL_VECTORS;
 use super::matrix::Matrix;
 
 /// A `depth x columns` matrix as panels of as many columns as a tile is wide, padded with zeros.
+#[derive(Debug)]
 pub(crate) struct Packed {
     data: Recycled,
     depth: usize,
@@ -50,6 +51,16 @@ impl Packed {
 
     pub(crate) fn columns(&self) -> usize {
         self.columns
+    }
+
+    /// Columns in a panel.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val::<[f32]>(&self.data)
     }
 
     /// All of it.
@@ -96,6 +107,16 @@ impl<'a> PackedRows<'a> {
     /// Columns in a panel.
     pub(crate) fn width(self) -> usize {
         self.width
+    }
+
+    /// Some of its columns, from the first one of a panel on.
+    pub(crate) fn columns_at(self, columns: Range<usize>) -> Self {
+        let panel = columns.start / self.width;
+        Self {
+            data: &self.data[(panel * self.panel_stride).min(self.data.len())..],
+            columns: columns.len(),
+            ..self
+        }
     }
 
     /// The panels without their first `depth` rows.

@@ -9,7 +9,7 @@ use super::super::reference::{noise, same_bits};
 use super::super::simd::Isa;
 use super::matrix::Matrix;
 use super::packed::pack_strided;
-use super::{LeftSide, Packed, multiply_rows};
+use super::{LeftSide, Packed, Target, multiply_rows};
 
 impl LeftSide for Matrix<'_> {
     fn in_place(&self) -> Option<(&[f32], usize)> {
@@ -47,8 +47,8 @@ fn product(isa: Isa, a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
     let (upper, lower) = out.split_at_mut(rows / 2 * columns);
     let mut scratch = Vec::new();
     for (rows, out) in [(0..rows / 2, upper), (rows / 2..rows, lower)] {
-        let out = buffer::overwrite(out);
-        multiply_rows(isa, &a, packed.all(), rows, out, columns, &mut scratch);
+        let out = Target::new(buffer::overwrite(out), columns);
+        multiply_rows(isa, &a, packed.all(), rows, out, None, &mut scratch);
     }
     out
 }

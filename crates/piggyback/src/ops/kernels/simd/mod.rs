@@ -174,6 +174,9 @@ pub(crate) trait Simd: Copy {
         high: Self::Vector,
     ) -> Self::Vector;
 
+    /// `f32::clamp` of every lane: a NaN stays, and so does the sign of a zero at a bound.
+    fn clamp(self, vector: Self::Vector, low: Self::Vector, high: Self::Vector) -> Self::Vector;
+
     /// The lanes whose bit in `bits` is set; the others become `+0.0`.
     fn keep(self, vector: Self::Vector, bits: u16) -> Self::Vector;
 

@@ -90,6 +90,21 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn clamp(self, vector: Self::Vector, low: Self::Vector, high: Self::Vector) -> Self::Vector {
+        // SAFETY: NEON is part of the target. Its minimum and maximum order zeros by sign, comparisons do not.
+        unsafe {
+            let clamp = |v, low, high| {
+                let v = vbslq_f32(vcltq_f32(v, low), low, v);
+                vbslq_f32(vcgtq_f32(v, high), high, v)
+            };
+            float32x4x2_t(
+                clamp(vector.0, low.0, high.0),
+                clamp(vector.1, low.1, high.1),
+            )
+        }
+    }
+
+    #[inline(always)]
     fn keep(self, vector: Self::Vector, bits: u16) -> Self::Vector {
         let lanes = lanes(bits);
         float32x4x2_t(and(vector.0, lanes.0), and(vector.1, lanes.1))

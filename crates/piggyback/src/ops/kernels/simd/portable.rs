@@ -71,6 +71,25 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn clamp(
+        self,
+        mut vector: Self::Vector,
+        low: Self::Vector,
+        high: Self::Vector,
+    ) -> Self::Vector {
+        for lane in 0..8 {
+            // Unlike `f32::clamp`, this does not panic if the bounds are the wrong way round.
+            if vector[lane] < low[lane] {
+                vector[lane] = low[lane];
+            }
+            if vector[lane] > high[lane] {
+                vector[lane] = high[lane];
+            }
+        }
+        vector
+    }
+
+    #[inline(always)]
     fn prefetch_line(self, _: *const f32) {}
 
     #[inline(always)]

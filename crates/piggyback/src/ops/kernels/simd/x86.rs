@@ -91,6 +91,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn clamp(self, vector: __m256, low: __m256, high: __m256) -> __m256 {
+        // SAFETY: as in `splat`. Of a NaN and of two zeros the second operand is taken.
+        unsafe { _mm256_min_ps(high, _mm256_max_ps(low, vector)) }
+    }
+
+    #[inline(always)]
     fn prefetch_line(self, at: *const f32) {
         // SAFETY: prefetching has no effect on memory, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
@@ -186,6 +192,12 @@ impl Simd for Avx512 {
             let between = _mm512_mask_cmp_ps_mask::<_CMP_NGE_UQ>(above, y, high);
             _mm512_maskz_mov_ps(between, vector)
         }
+    }
+
+    #[inline(always)]
+    fn clamp(self, vector: __m512, low: __m512, high: __m512) -> __m512 {
+        // SAFETY: as in `splat`. Of a NaN and of two zeros the second operand is taken.
+        unsafe { _mm512_min_ps(high, _mm512_max_ps(low, vector)) }
     }
 
     #[inline(always)]

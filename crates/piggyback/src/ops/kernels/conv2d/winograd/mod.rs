@@ -17,9 +17,12 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::super::buffer;
-use super::super::gemm::{Block, PANEL_VECTORS, Packed, multiply_rows, pack_taps, scratch_stride};
+use super::super::epilogue::Epilogue;
+use super::super::gemm::{
+    Block, PANEL_VECTORS, Packed, Target, multiply_rows, pack_taps, scratch_stride,
+};
 use super::super::simd::Isa;
-use super::Conv2dShape;
+use super::{Conv2dShape, Pass};
 use points::{FilterGradient, TransformFilters};
 use tiles::{Maps, Output, TransformGradient, TransformInput, TransformOutput};
 
@@ -36,44 +39,53 @@ const POINTS: usize = IN * IN;
 const TAPS: usize = 9;
 
 /// Whether a convolution is computed this way: a question of its kind and of the size of one image, never of the batch.
-pub(super) fn suits(shape: &Conv2dShape) -> bool {
-    /// Pixels of maps that are worth it. Rounding errors are twice those of plain sums here, and what is exactly 0
-    /// there, as sums beside the many zeros of rectified maps are, need not be. Adam makes a full step of the smallest
-    /// gradient, so small maps, where few products are saved and sums have few terms, are left to plain sums.
-    const LEAST_PIXELS: usize = 28 * 28;
+pub(super) fn suits(shape: &Conv2dShape, pass: Pass) -> bool {
     /// Fewer channels cost more to transform than their products take.
     const LEAST_CHANNELS: usize = 16;
+    let least_pixels = match pass {
+        // Rounding errors are twice those of plain sums here, and what is exactly 0 there, as sums beside the many zeros
+        // of rectified maps are, need not be. Adam makes a full step of the smallest gradient, so small maps, where few
+        // products are saved and sums have few terms, are left to plain sums.
+        Pass::Training => 28 * 28,
+        // Smaller maps have too few tiles for the transformed filters, four times the size, to be worth reading.
+        Pass::Inference => 14 * 14,
+    };
     shape.kernel == [3, 3]
         && shape.stride == [1, 1]
         && shape.dilation == [1, 1]
         && shape.groups == 1
         && shape.padding.as_flattened().iter().all(|&zeros| zeros <= 2)
         && shape.in_channels.min(shape.out_channels) >= LEAST_CHANNELS
-        && shape.out_height() * shape.out_width() >= LEAST_PIXELS
+        && shape.out_height() * shape.out_width() >= least_pixels
 }
 
-/// `[batch, out_height, out_width, out_channels]`.
-pub(super) fn forward(isa: Isa, x: &[f32], weight: &[f32], shape: &Conv2dShape) -> Vec<f32> {
+/// The weights at all points, input channels as depth and output channels as columns.
+pub(super) fn filters(isa: Isa, weight: &[f32], shape: &Conv2dShape) -> Packed {
     let [inputs, outputs] = [shape.in_channels, shape.out_channels];
     let order: [usize; TAPS] = std::array::from_fn(|tap| tap);
-    let filters = transformed_filters(isa, inputs, outputs, |first, count, panel, width| {
+    transformed_filters(isa, inputs, outputs, |first, count, panel, width| {
         let weight = &weight[first * inputs * TAPS..];
         let strides = [TAPS, inputs * TAPS];
         pack_taps(panel, width, weight, &order, [inputs, count], strides);
-    });
+    })
+}
+
+/// `[batch, out_height, out_width, out_channels]`.
+pub(super) fn forward(
+    isa: Isa,
+    x: &[f32],
+    filters: &Packed,
+    epilogue: Option<&Epilogue<'_>>,
+    shape: &Conv2dShape,
+) -> Vec<f32> {
     let maps = Maps {
         values: x,
         size: [shape.height, shape.width],
-        channels: inputs,
+        channels: shape.in_channels,
         before: [shape.padding[0][0], shape.padding[1][0]],
     };
-    correlate(
-        isa,
-        &maps,
-        &filters,
-        shape.batch,
-        [shape.out_height(), shape.out_width()],
-    )
+    let size = [shape.out_height(), shape.out_width()];
+    correlate(isa, &maps, filters, epilogue, shape.batch, size)
 }
 
 /// `[batch, height, width, in_channels]`: a correlation of the output's gradient with the filters turned by half a turn.
@@ -96,13 +108,8 @@ pub(super) fn input_gradient(
         channels: outputs,
         before: [2 - shape.padding[0][0], 2 - shape.padding[1][0]],
     };
-    correlate(
-        isa,
-        &maps,
-        &filters,
-        shape.batch,
-        [shape.height, shape.width],
-    )
+    let size = [shape.height, shape.width];
+    correlate(isa, &maps, &filters, None, shape.batch, size)
 }
 
 /// Filters at all points, `[point, depth]` by `columns`; `pack(first column, columns, panel, width)` writes them as
@@ -145,6 +152,7 @@ fn correlate(
     isa: Isa,
     maps: &Maps<'_>,
     filters: &Packed,
+    epilogue: Option<&Epilogue<'_>>,
     batch: usize,
     size: [usize; 2],
 ) -> Vec<f32> {
@@ -183,8 +191,8 @@ fn correlate(
                     &left,
                     filters,
                     0..tiles.len(),
-                    out,
-                    out_stride,
+                    Target::new(out, out_stride),
+                    None,
                     &mut Vec::new(),
                 );
             }
@@ -194,6 +202,7 @@ fn correlate(
                 tiles,
                 stride: out_stride,
                 point: out_point,
+                epilogue,
                 out: &out,
             });
         });
@@ -301,9 +310,9 @@ pub(super) fn weight_gradient(
                             b: &evaluated[(i * POINTS + point) * in_point..],
                             b_stride: in_stride,
                             panel_stride: PANEL_VECTORS * isa.lanes(),
-                            c: buffer::overwrite(sums),
-                            c_stride: columns,
+                            c: Target::new(buffer::overwrite(sums), columns),
                             resume: first + i > 0,
+                            epilogue: None,
                         });
                     }
                 });

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use super::super::super::epilogue::Epilogue;
 use super::super::super::gemm::LeftSide;
 use super::super::super::simd::{Isa, Kernel, Simd, load, store};
 use super::points;
@@ -279,6 +280,7 @@ pub(super) struct TransformOutput<'a> {
     pub(super) tiles: Range<usize>,
     pub(super) stride: usize,
     pub(super) point: usize,
+    pub(super) epilogue: Option<&'a Epilogue<'a>>,
     pub(super) out: &'a Output<'a>,
 }
 
@@ -300,6 +302,9 @@ impl Kernel for TransformOutput<'_> {
         );
         let images = self.tiles.end.div_ceil(self.grid[0] * self.grid[1]);
         assert!(images * height * width * channels <= len, "output of tiles");
+        if let Some(epilogue) = self.epilogue {
+            epilogue.check(channels, len);
+        }
         for (row, tile) in self.tiles.clone().enumerate() {
             let [image, line, column] = place(tile, self.grid);
             let first = ((image * height + line * OUT) * width + column * OUT) * channels;
@@ -312,11 +317,11 @@ impl Kernel for TransformOutput<'_> {
                 // SAFETY: the products were checked above; `lines` and `columns` end at the image, which lies inside
                 // of the output.
                 unsafe {
-                    let to = self.out.values.add(first + channel);
+                    let place = [first + channel, channel];
                     if count == S::LANES {
-                        self.tile::<S, true>(simd, from, to, [lines, columns], count);
+                        self.tile::<S, true>(simd, from, place, [lines, columns], count);
                     } else {
-                        self.tile::<S, false>(simd, from, to, [lines, columns], count);
+                        self.tile::<S, false>(simd, from, place, [lines, columns], count);
                     }
                 }
                 channel += count;
@@ -327,14 +332,14 @@ impl Kernel for TransformOutput<'_> {
 
 impl TransformOutput<'_> {
     /// # Safety
-    /// A vector must be readable at `from` and every point further; `count` values must be writable at `to` and the
-    /// pixels of `lines` and `columns` from there.
+    /// A vector must be readable at `from` and every point further; the output must have `count` values from `first` on,
+    /// which is one of `channel`, and at the pixels of `lines` and `columns` from there.
     #[inline(always)]
     unsafe fn tile<S: Simd, const FULL: bool>(
         &self,
         simd: S,
         from: *const f32,
-        to: *mut f32,
+        [first, channel]: [usize; 2],
         [lines, columns]: [usize; 2],
         count: usize,
     ) {
@@ -354,13 +359,12 @@ impl TransformOutput<'_> {
             }
             for (line, values) in rows.into_iter().enumerate().take(lines) {
                 let values = points::output(simd, values);
-                for (column, value) in values.into_iter().enumerate().take(columns) {
-                    store::<S, FULL>(
-                        simd,
-                        to.add((line * width + column) * channels),
-                        value,
-                        count,
-                    );
+                for (column, mut value) in values.into_iter().enumerate().take(columns) {
+                    let at = first + (line * width + column) * channels;
+                    if let Some(epilogue) = self.epilogue {
+                        value = epilogue.apply::<S, FULL>(simd, value, at, channel, count);
+                    }
+                    store::<S, FULL>(simd, self.out.values.add(at), value, count);
                 }
             }
         }

@@ -1,0 +1,147 @@
+//! Convolutions of inference on the CPU: weights that are packed once, and what follows in the same pass.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::tensor::Tensor;
+use burn_flex::Flex;
+
+use super::cpu::{Affine, ChannelsLast, conv2d_shape, dims, from_channels_last, primitive, slice};
+use super::kernels::conv2d::{self, Filters};
+use super::kernels::epilogue::Epilogue;
+use super::{Activation, Conv2dOptions, NormValues, computed, is_cpu};
+
+/// Whether a tensor is on the CPU and no gradient is wanted of what is made of it.
+pub(crate) fn is_cpu_inference(input: &Tensor<4>) -> bool {
+    let device = input.device();
+    is_cpu(&device) && !device.is_autodiff()
+}
+
+/// A convolution's weights, and the bias or batch norm after it, as inference on the CPU reads them.
+#[derive(Debug)]
+pub(crate) struct PackedConv {
+    filters: Filters,
+    weight: [usize; 4],
+    affine: Option<AffineValues>,
+}
+
+#[derive(Debug)]
+struct AffineValues {
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+impl PackedConv {
+    /// Packs `weight`, `[out, in / groups, kernel height, kernel width]` of any precision, for inputs of the size of
+    /// `input`, `[batch, in, height, width]`. What follows is a batch norm, or a bias as [`NormValues::of_bias`].
+    pub(crate) fn new(
+        weight: Tensor<4>,
+        after: Option<NormValues>,
+        input: &Tensor<4>,
+        options: Conv2dOptions,
+    ) -> Self {
+        let affine = after.map(|values| {
+            let NormValues {
+                weight,
+                bias,
+                mean,
+                variance,
+                epsilon,
+            } = values;
+            let values = [weight, bias, mean, variance];
+            let values = values.map(|tensor| primitive(tensor).to_contiguous());
+            let Affine { scale, shift, .. } = Affine::new(&values, epsilon);
+            AffineValues { scale, shift }
+        });
+        let weight = primitive(computed(weight)).to_contiguous();
+        let shape = conv2d_shape(input.dims(), dims(&weight), options);
+        Self {
+            filters: Filters::for_inference(slice(&weight), &shape),
+            weight: dims(&weight),
+            affine,
+        }
+    }
+
+    /// Whether they can be used for inputs of this size.
+    fn fits(&self, input: &Tensor<4>, options: Conv2dOptions) -> bool {
+        let shape = conv2d_shape(input.dims(), self.weight, options);
+        self.filters.fit(&shape)
+    }
+
+    /// `activation(conv2d + bias + shortcut)` or `activation(batch norm of conv2d + shortcut)`: the bits of these
+    /// operations one after the other.
+    pub(crate) fn forward(
+        &self,
+        input: Tensor<4>,
+        options: Conv2dOptions,
+        shortcut: Option<Tensor<4>>,
+        activation: Activation,
+    ) -> Tensor<4> {
+        let input = primitive(input);
+        let shape = conv2d_shape(dims(&input), self.weight, options);
+        let x = ChannelsLast::of(&input);
+        let shortcut = shortcut.map(|shortcut| ChannelsLast::of(&primitive(shortcut)));
+        let epilogue = self.affine.as_ref().map(|affine| Epilogue {
+            scale: &affine.scale,
+            shift: &affine.shift,
+            shortcut: shortcut.as_ref().map(ChannelsLast::values),
+            activation,
+        });
+        let output = conv2d::forward_packed(x.values(), &self.filters, epilogue.as_ref(), &shape);
+        let sizes = [
+            shape.batch,
+            shape.out_height(),
+            shape.out_width(),
+            shape.out_channels,
+        ];
+        Tensor::from_primitive::<Flex>(from_channels_last(output, sizes))
+    }
+
+    fn bytes(&self) -> usize {
+        let affine = self
+            .affine
+            .as_ref()
+            .map_or(0, |affine| affine.scale.len() + affine.shift.len());
+        self.filters.bytes() + 4 * affine
+    }
+}
+
+/// The packed convolutions of a network whose weights never change, in the order in which they run.
+#[derive(Debug, Default)]
+pub(crate) struct PackedConvs(Mutex<Vec<Arc<PackedConv>>>);
+
+impl PackedConvs {
+    /// The one that runs as number `index`, made by `pack` if it is not there yet or was made for inputs of another
+    /// size.
+    pub(crate) fn get(
+        &self,
+        index: usize,
+        input: &Tensor<4>,
+        options: Conv2dOptions,
+        pack: impl FnOnce() -> PackedConv,
+    ) -> Arc<PackedConv> {
+        let known = self.lock(|packed| packed.get(index).cloned());
+        match known {
+            Some(packed) if packed.fits(input, options) => return packed,
+            Some(_) => return Arc::new(pack()),
+            None => {}
+        }
+        let packed = Arc::new(pack());
+        self.lock(|all| {
+            // Another pass may have been here meanwhile.
+            if all.len() == index {
+                all.push(packed.clone());
+            }
+        });
+        packed
+    }
+
+    /// Memory they take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.lock(|packed| packed.iter().map(|packed| packed.bytes()).sum())
+    }
+
+    fn lock<T>(&self, work: impl FnOnce(&mut Vec<Arc<PackedConv>>) -> T) -> T {
+        // Whole entries are pushed, so what a panic elsewhere leaves is safe to go on with.
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
