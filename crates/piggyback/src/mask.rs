@@ -29,7 +29,7 @@ use piggyback_task::{BitMask, Mask};
 use serde::{Deserialize, Serialize};
 
 use crate::backbone::{FieldPath, NamedTensor, Replace, map_tensors, named_tensors};
-use crate::ops::{self, Bits, GradientScaling, Thresholding};
+use crate::ops::{self, Bits, GradientScaling, ScoreGradient, Thresholding};
 use crate::random::{Purpose, Random};
 
 /// What ends the path of a weight's scores.
@@ -82,6 +82,17 @@ pub struct MaskConfig {
     /// mask, `0, 0, 1, 0` (Mancini et al., *Adding New Tasks to a Single Network with Weight
     /// Transformations using Binary Masks*, 2018).
     pub affine: bool,
+}
+
+impl MaskConfig {
+    /// The gradient of scores that costs least, for an optimiser that can multiply.
+    pub(crate) fn cheapest_gradient(&self) -> ScoreGradient {
+        match self.gradient_scaling {
+            // An affine mask thresholds the same scores twice, with another weight each time.
+            GradientScaling::None if !self.affine => ScoreGradient::OfMaskedWeight,
+            scaling => ScoreGradient::Own(scaling),
+        }
+    }
 }
 
 impl Default for MaskConfig {
@@ -151,6 +162,18 @@ pub fn attach_seeded<M: Module>(
     module: M,
     config: &MaskConfig,
     seed: u64,
+    select: impl FnMut(&NamedTensor) -> bool,
+) -> M {
+    let gradient = ScoreGradient::Own(config.gradient_scaling);
+    attach_with(module, config, seed, gradient, select)
+}
+
+/// [`attach_seeded`] with scores whose gradient is `gradient`.
+pub(crate) fn attach_with<M: Module>(
+    module: M,
+    config: &MaskConfig,
+    seed: u64,
+    gradient: ScoreGradient,
     mut select: impl FnMut(&NamedTensor) -> bool,
 ) -> M {
     let selected = named_tensors(&module)
@@ -162,6 +185,7 @@ pub fn attach_seeded<M: Module>(
     module.apply_reparameterization(Masker {
         config: *config,
         seed,
+        gradient,
         selected,
     })
 }
@@ -169,6 +193,7 @@ pub fn attach_seeded<M: Module>(
 struct Masker {
     config: MaskConfig,
     seed: u64,
+    gradient: ScoreGradient,
     /// The masked parameters, numbered in the order of the module.
     selected: BTreeMap<ParamId, u64>,
 }
@@ -202,7 +227,7 @@ impl Reparameterizer for Masker {
         let thresholding = Thresholding {
             threshold: self.config.threshold,
             ternary: self.config.kind == MaskKind::Ternary,
-            scaling: self.config.gradient_scaling,
+            gradient: self.gradient,
         };
         (
             param,
@@ -456,6 +481,23 @@ mod tests {
         assert_eq!(of(scores.affine.as_ref().unwrap()), [-1.0, 2.0, -1.0, 2.0]);
         // With the factors that they start at, a score's gradient is the plain one.
         assert_eq!(of(&scores.scores), [2.0, -3.0]);
+    }
+
+    #[test]
+    fn scaled_gradients_and_those_of_affine_masks_are_their_own() {
+        use GradientScaling::{Average, Individual, None};
+        let cheapest = |gradient_scaling, affine| {
+            let config = MaskConfig {
+                gradient_scaling,
+                affine,
+                ..MaskConfig::default()
+            };
+            config.cheapest_gradient()
+        };
+        assert_eq!(cheapest(None, false), ScoreGradient::OfMaskedWeight);
+        for (scaling, affine) in [(None, true), (Average, false), (Individual, true)] {
+            assert_eq!(cheapest(scaling, affine), ScoreGradient::Own(scaling));
+        }
     }
 
     #[test]

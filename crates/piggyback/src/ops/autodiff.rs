@@ -13,7 +13,10 @@ use burn::backend::tensor::FloatTensor;
 use burn_flex::{Flex, FlexTensor};
 
 use super::cpu::{self, CpuOps};
-use super::{Activation, Conv2dOptions, PoolOptions, Statistics, Thresholding};
+use super::{
+    Activation, Conv2dOptions, GradientScaling, PoolOptions, ScoreGradient, Statistics,
+    Thresholding,
+};
 
 type Tracked<C> = FloatTensor<Autodiff<Flex, C>>;
 
@@ -211,7 +214,13 @@ impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
             .compute_bound()
             .stateful()
         {
-            OpsKind::Tracked(prep) => prep.finish((weight, options), output),
+            OpsKind::Tracked(prep) => {
+                let times = match options.gradient {
+                    ScoreGradient::Own(scaling) => Some((weight, scaling)),
+                    ScoreGradient::OfMaskedWeight => None,
+                };
+                prep.finish(times, output)
+            }
             OpsKind::UnTracked(prep) => prep.finish(output),
         }
     }
@@ -231,15 +240,17 @@ impl Backward<Flex, 2> for Conv2dBackward {
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<Flex>(&ops.node);
         let (input, weight, options) = ops.state;
+        let weight_shape = weight.layout().shape().dims::<4>();
         let [input_node, weight_node] = ops.parents;
         if let Some(node) = input_node {
             let shape = input.layout().shape().dims::<4>();
             let gradient = cpu::conv2d_input_gradient(shape, &weight, &grad, options);
             grads.register::<Flex>(node.id, gradient);
         }
+        // The gradient takes the memory of the weight, where that was masked.
+        drop(weight);
         if let Some(node) = weight_node {
-            let shape = weight.layout().shape().dims::<4>();
-            let gradient = cpu::conv2d_weight_gradient(&input, shape, &grad, options);
+            let gradient = cpu::conv2d_weight_gradient(&input, weight_shape, &grad, options);
             grads.register::<Flex>(node.id, gradient);
         }
     }
@@ -258,6 +269,8 @@ impl Backward<Flex, 3> for LinearBackward {
         if let Some(node) = input_node {
             grads.register::<Flex>(node.id, cpu::linear_input_gradient(&weight, &grad));
         }
+        // As in a convolution.
+        drop(weight);
         if let Some(node) = weight_node {
             grads.register::<Flex>(node.id, cpu::linear_weight_gradient(&input, &grad));
         }
@@ -393,16 +406,17 @@ impl Backward<Flex, 1> for MaxPoolBackward {
 struct ThresholdBackward;
 
 impl Backward<Flex, 1> for ThresholdBackward {
-    type State = (FlexTensor, Thresholding);
+    /// The weight to multiply by, and how that is scaled, unless it is left to whoever moves the scores.
+    type State = Option<(FlexTensor, GradientScaling)>;
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<Flex>(&ops.node);
-        let (weight, options) = ops.state;
         if let [Some(node)] = ops.parents {
-            grads.register::<Flex>(
-                node.id,
-                cpu::score_gradient(&weight, &grad, options.scaling),
-            );
+            let gradient = match ops.state {
+                Some((weight, scaling)) => cpu::score_gradient(&weight, &grad, scaling),
+                None => cpu::flat(&grad),
+            };
+            grads.register::<Flex>(node.id, gradient);
         }
     }
 }

@@ -2,13 +2,12 @@
 //! does. Every type holds what its kernel reads, and every method is one call of a kernel.
 
 use burn::tensor::{Device, Tensor};
-use burn_flex::Flex;
 
 use super::kernels::batch_norm::{self, Activation};
 use super::kernels::conv2d::{self, Conv2dShape};
 use super::kernels::pool::{self, PoolShape};
 use super::kernels::{mask, peak};
-use super::{AdamRates, GradientScaling, Moments, adam_step, cpu};
+use super::{AdamRates, Gradient, Moments, adam_step};
 
 /// `count` numbers in -1..1 that depend on `seed` alone.
 fn noise(count: usize, seed: u64) -> Vec<f32> {
@@ -289,10 +288,10 @@ impl ScoreUpdate {
             let Some((scores, moments)) = layer.state.take() else {
                 continue;
             };
-            let [weight, gradient] =
-                [&layer.weight, &layer.gradient].map(|tensor| cpu::primitive(tensor.clone()));
-            let gradient = cpu::score_gradient(&weight, &gradient, GradientScaling::None);
-            let gradient = Tensor::from_primitive::<Flex>(gradient);
+            let gradient = Gradient {
+                values: layer.gradient.clone(),
+                factor: Some(layer.weight.clone()),
+            };
             layer.state = Some(adam_step(scores, gradient, moments, &rates, self.steps));
         }
     }

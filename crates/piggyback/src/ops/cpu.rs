@@ -14,8 +14,8 @@ use super::kernels::{
     adam, batch_norm, concat, conv2d, conv2d::Conv2dShape, mask, pool, pool::PoolShape,
 };
 use super::{
-    Activation, AdamRates, Bits, Conv2dOptions, GradientScaling, Moments, PoolOptions, Statistics,
-    Thresholding,
+    Activation, AdamRates, Bits, Conv2dOptions, Gradient, GradientScaling, Moments, PoolOptions,
+    Statistics, Thresholding, computed,
 };
 
 /// Forward and backward passes that run on kernels of our own.
@@ -522,6 +522,11 @@ pub(super) fn score_gradient(
     vector(gradient)
 }
 
+/// The same values in row-major order, without a copy where they lie so: `[elements]`.
+pub(super) fn flat(tensor: &FlexTensor) -> FlexTensor {
+    tensor.reshape(Shape::from([tensor.layout().num_elements()]))
+}
+
 /// A rank-4 tensor's values in `[batch, height, width, channels]` order: a view where the tensor
 /// has channels-last strides already, else a copy.
 pub(crate) struct ChannelsLast {
@@ -562,17 +567,22 @@ pub(super) fn apply_bits<const D: usize>(weight: Tensor<D>, bits: &Bits) -> Tens
 /// [`super::adam_step`] for tensors without autodiff on the CPU, in place where they are not shared.
 pub(super) fn adam_step(
     parameter: Tensor<1>,
-    gradient: Tensor<1>,
+    gradient: Gradient,
     moments: Moments,
     rates: &AdamRates,
     step: u32,
 ) -> (Tensor<1>, Moments) {
-    let gradient = primitive(gradient).to_contiguous();
+    let values = primitive(gradient.values).to_contiguous();
+    let factor = (gradient.factor).map(|factor| primitive(computed(factor)).to_contiguous());
+    let gradient = adam::Gradient {
+        values: slice(&values),
+        factor: factor.as_ref().map(slice),
+    };
     let [mut parameter, mut first, mut second] =
         [parameter, moments.first, moments.second].map(|tensor| whole(primitive(tensor)));
     adam::step(
         parameter.storage_mut(),
-        slice(&gradient),
+        gradient,
         first.storage_mut(),
         second.storage_mut(),
         rates,

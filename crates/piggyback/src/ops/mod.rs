@@ -8,6 +8,7 @@
 //! Activations are `[batch, channels, height, width]`. The CPU kernels return them with
 //! channels-last strides, and take any strides at the price of a copy.
 
+mod adam;
 mod autodiff;
 #[cfg(feature = "bench")]
 pub mod bench;
@@ -25,8 +26,8 @@ use std::sync::Arc;
 
 use cpu::CpuOps;
 
+pub(crate) use adam::{AdamRates, Gradient, Moments, adam_step};
 pub use instruction_set::InstructionSet;
-pub(crate) use kernels::adam::AdamRates;
 pub use kernels::batch_norm::Activation;
 pub(crate) use packed_conv::{PackedConv, PackedConvs, is_cpu_inference};
 
@@ -67,6 +68,16 @@ pub enum GradientScaling {
     Individual,
 }
 
+/// What the backward pass leaves as the gradient of the scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ScoreGradient {
+    /// Their gradient: that of the masked weight times the weight, scaled.
+    Own(GradientScaling),
+    /// The gradient of the masked weight. Whoever moves the scores multiplies it by the weight
+    /// first ([`Gradient::factor`]): the product then needs no memory and no pass of its own.
+    OfMaskedWeight,
+}
+
 /// How scores become a mask.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Thresholding {
@@ -74,8 +85,8 @@ pub(crate) struct Thresholding {
     pub threshold: f32,
     /// Whether a score below zero keeps the weight with its sign flipped.
     pub ternary: bool,
-    /// Scaling of the score's gradient.
-    pub scaling: GradientScaling,
+    /// What the gradient of the scores is.
+    pub gradient: ScoreGradient,
 }
 
 /// One bit per weight, packed as in a task file, ready to be applied.
@@ -420,7 +431,8 @@ fn max_pool2d_reference(input: Tensor<4>, options: PoolOptions) -> Tensor<4> {
 
 /// The weight where its score is above the threshold, else +0.0 (ternary: the negated weight where
 /// the score is below zero). The gradient passes straight through to the scores:
-/// `d loss / d score = d loss / d masked weight * weight` (Piggyback, section 3.2).
+/// `d loss / d score = d loss / d masked weight * weight` (Piggyback, section 3.2); see
+/// [`ScoreGradient`] for who multiplies.
 ///
 /// # Shapes
 ///
@@ -459,10 +471,13 @@ fn threshold_mask_reference<const D: usize>(
         false => above,
     };
     // What a gradient meets on its way from the masked weight to its score.
-    let slope = match thresholding.scaling {
-        GradientScaling::None => weight.clone(),
-        GradientScaling::Average => weight.clone() / weight.clone().abs().mean().unsqueeze(),
-        GradientScaling::Individual => weight.clone().sign(),
+    let slope = match thresholding.gradient {
+        ScoreGradient::Own(GradientScaling::None) => weight.clone(),
+        ScoreGradient::Own(GradientScaling::Average) => {
+            weight.clone() / weight.clone().abs().mean().unsqueeze()
+        }
+        ScoreGradient::Own(GradientScaling::Individual) => weight.clone().sign(),
+        ScoreGradient::OfMaskedWeight => weight.ones_like(),
     };
     // `+ 0.0` turns the -0.0 of a masked negative weight into +0.0.
     let masked = weight * hard + 0.0;
@@ -493,32 +508,4 @@ pub(crate) fn apply_bits<const D: usize>(weight: Tensor<D>, bits: &Bits) -> Tens
         .collect();
     let factors = Tensor::<1>::from_data(factors.as_slice(), &device).reshape(shape);
     weight * factors + 0.0
-}
-
-/// First and second moment of a parameter's gradient.
-#[derive(Clone, Debug)]
-pub(crate) struct Moments {
-    pub first: Tensor<1>,
-    pub second: Tensor<1>,
-}
-
-/// One step of Adam (Kingma and Ba, ICLR 2015) as PyTorch computes it; `step` counts from 1.
-///
-/// All tensors are flat and without autodiff. On the CPU the step is one pass in place.
-pub(crate) fn adam_step(
-    parameter: Tensor<1>,
-    gradient: Tensor<1>,
-    moments: Moments,
-    rates: &AdamRates,
-    step: u32,
-) -> (Tensor<1>, Moments) {
-    if is_cpu(&parameter.device()) {
-        return cpu::adam_step(parameter, gradient, moments, rates, step);
-    }
-    let corrections = [rates.beta1, rates.beta2].map(|beta| 1.0 - beta.powi(step as i32));
-    let first = moments.first * rates.beta1 + gradient.clone() * (1.0 - rates.beta1);
-    let second = moments.second * rates.beta2 + gradient.clone() * gradient * (1.0 - rates.beta2);
-    let denominator = (second.clone() / corrections[1]).sqrt() + rates.epsilon;
-    let change = first.clone() / denominator * (rates.learning_rate / corrections[0]);
-    (parameter - change, Moments { first, second })
 }

@@ -225,7 +225,7 @@ fn half_precision_weights_count_as_the_floats_they_stand_for() {
         let thresholding = Thresholding {
             threshold: 0.1,
             ternary: true,
-            scaling: GradientScaling::None,
+            gradient: ScoreGradient::Own(GradientScaling::None),
         };
         let masked = |weight| threshold_mask(weight, scores.clone(), thresholding);
         let of_stored = masked(stored.clone());
@@ -382,15 +382,16 @@ fn poolings_agree() {
 #[test]
 fn masks_and_their_scaled_gradients_agree() {
     for ternary in [false, true] {
-        for scaling in [
-            GradientScaling::None,
-            GradientScaling::Average,
-            GradientScaling::Individual,
+        for gradient in [
+            ScoreGradient::Own(GradientScaling::None),
+            ScoreGradient::Own(GradientScaling::Average),
+            ScoreGradient::Own(GradientScaling::Individual),
+            ScoreGradient::OfMaskedWeight,
         ] {
             let thresholding = Thresholding {
                 threshold: 0.2,
                 ternary,
-                scaling,
+                gradient,
             };
             let weight = random([4, 3, 3, 3], 10).detach();
             compare(
@@ -409,7 +410,7 @@ fn a_masked_weight_is_positive_zero() {
     let thresholding = Thresholding {
         threshold: 0.1,
         ternary: false,
-        scaling: GradientScaling::None,
+        gradient: ScoreGradient::Own(GradientScaling::None),
     };
     let bits = |values: Vec<f32>| {
         values
@@ -461,7 +462,10 @@ fn adam_steps_as_pytorch_writes_it() {
         let gradient = [0.3, -0.1 * f64::from(step), 0.0];
         (parameter, moments) = adam_step(
             parameter,
-            vector(gradient.map(|g| g as f32)),
+            Gradient {
+                values: vector(gradient.map(|g| g as f32)),
+                factor: None,
+            },
             moments,
             &rates,
             step,

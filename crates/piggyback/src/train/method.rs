@@ -11,11 +11,12 @@ use super::EpochMetrics;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::evaluate::Evaluation;
+use crate::ops::ScoreGradient;
 
 /// A way of learning from images: what the network is, how it moves, and what is kept of it.
 pub(crate) trait Method: Sync {
     /// What is trained.
-    type Network: Module + Send + Sync;
+    type Network: Trainee;
     /// What moves it.
     type Optimizer: Optimizer;
     /// The settings, which a resumed run must share.
@@ -94,6 +95,12 @@ pub(crate) trait Product: Sized {
     fn set_record(&mut self, record: TrainingRecord);
     /// Share of the masked weights that are zeroed, where there are masks.
     fn zeros(&self) -> Option<f64>;
+}
+
+/// A network that an [`Optimizer`] moves.
+pub(crate) trait Trainee: Module + Send + Sync {
+    /// What a backward pass leaves as the gradients of its scores.
+    fn score_gradient(&self) -> ScoreGradient;
 }
 
 /// The state of an optimiser: how many steps it did, and some numbers for each tensor.

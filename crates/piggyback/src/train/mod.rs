@@ -33,7 +33,7 @@ pub use mask_rate::{Auto, MaskRate};
 pub(crate) use config::MOST_EPOCHS;
 pub(crate) use config::{check_batch_size, check_epochs, check_rate, check_share};
 pub(crate) use masks::record_precisions;
-pub(crate) use method::{Learned, Method, Product, RunSettings};
+pub(crate) use method::{Learned, Method, Product, RunSettings, Trainee};
 pub(crate) use network::{TaskDescription, TaskNetwork, head_values, norm_modules, owner};
 pub(crate) use optimizer::{Sgd, SgdRates};
 pub(crate) use session::{cross_entropy, learn};

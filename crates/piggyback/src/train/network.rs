@@ -7,14 +7,19 @@ use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use piggyback_task::{BackboneId, Head, Layout, Preprocessing, TaskFile, TrainingRecord, Values};
 
 use super::config::{NormMode, TrainConfig};
+use super::method::Trainee;
 use crate::backbone::layers::Linear;
 use crate::backbone::{
-    About, Architecture, Backbone, Eager, FieldPath, Graph, Network, Replace, StateDict,
-    StoredTensor, TensorValues, map_tensors, named_tensors, tensor_values,
+    About, Architecture, Backbone, Eager, FieldPath, Graph, NamedTensor, Network, Replace,
+    StateDict, StoredTensor, TensorValues, map_tensors, named_tensors, tensor_values,
 };
 use crate::error::{Error, Result};
 use crate::mask;
+use crate::ops::{GradientScaling, ScoreGradient};
 use crate::random::{Purpose, Random};
+
+/// What a network without masks says of its scores.
+const NO_SCORES: ScoreGradient = ScoreGradient::Own(GradientScaling::None);
 
 /// A backbone's layers and a task's head.
 #[derive(Module, Debug)]
@@ -22,6 +27,14 @@ pub(crate) struct TaskNetwork {
     pub(crate) backbone: Network,
     pub(crate) head: Linear,
     dropout: f64,
+    #[module(skip)]
+    score_gradient: ScoreGradient,
+}
+
+impl Trainee for TaskNetwork {
+    fn score_gradient(&self) -> ScoreGradient {
+        self.score_gradient
+    }
 }
 
 impl TaskNetwork {
@@ -31,6 +44,17 @@ impl TaskNetwork {
     ///
     /// Names in `mask_layers` that fit no layer that can be masked.
     pub(crate) fn new(backbone: &Backbone, classes: usize, config: &TrainConfig) -> Result<Self> {
+        let gradient = config.mask_config().cheapest_gradient();
+        Self::with_score_gradient(backbone, classes, config, gradient)
+    }
+
+    /// [`new`](Self::new) with scores whose gradient is `score_gradient`.
+    pub(super) fn with_score_gradient(
+        backbone: &Backbone,
+        classes: usize,
+        config: &TrainConfig,
+        score_gradient: ScoreGradient,
+    ) -> Result<Self> {
         config.mask_layers.check(&backbone.maskable())?;
         let network = backbone.independent_network().train().freeze();
         let network = match config.norm {
@@ -43,9 +67,10 @@ impl TaskNetwork {
             }
             NormMode::Frozen => network,
         };
-        let network = mask::attach_seeded(network, &config.mask_config(), config.seed, |tensor| {
-            tensor.is_maskable() && config.mask_layers.includes(tensor)
-        });
+        let masks = config.mask_config();
+        let is_masked =
+            |tensor: &NamedTensor| tensor.is_maskable() && config.mask_layers.includes(tensor);
+        let network = mask::attach_with(network, &masks, config.seed, score_gradient, is_masked);
         let architecture = backbone.architecture();
         let device = backbone.device().clone().autodiff();
         let head = initial_head(architecture.features(), classes, config.seed, &device);
@@ -53,6 +78,7 @@ impl TaskNetwork {
             backbone: network,
             head,
             dropout: architecture.head_dropout(),
+            score_gradient,
         })
     }
 
@@ -77,6 +103,7 @@ impl TaskNetwork {
             backbone: network,
             head: initial_head(architecture.features(), classes, seed, &device),
             dropout: architecture.head_dropout(),
+            score_gradient: NO_SCORES,
         }
     }
 
@@ -97,6 +124,7 @@ impl TaskNetwork {
             backbone: network,
             head,
             dropout,
+            score_gradient: NO_SCORES,
         };
         network.map(&mut Unfreeze {
             path: FieldPath::default(),

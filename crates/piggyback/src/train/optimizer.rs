@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{ModuleMapper, Param};
 use burn::tensor::{Gradients, Tensor};
 
-use super::method::Optimizer;
+use super::method::{Optimizer, Trainee};
 use crate::backbone::FieldPath;
-use crate::ops::{self, AdamRates, Moments};
+use crate::mask::SCORES_SUFFIX;
+use crate::ops::{self, AdamRates, Gradient, Moments, ScoreGradient};
 
 /// Rates by the name of a tensor.
 pub(crate) type RateOf<'a> = dyn Fn(&str) -> f64 + 'a;
@@ -22,17 +23,17 @@ pub(crate) struct Adam {
 }
 
 impl Adam {
-    /// Moves every tensor of `module` that has a gradient, at the rate of its name; each then becomes
+    /// Moves every tensor of `network` that has a gradient, at the rate of its name; each then becomes
     /// what `then` makes of its name and its values, flat.
-    pub(crate) fn step<M: Module>(
+    pub(crate) fn step<M: Trainee>(
         &mut self,
-        module: M,
+        network: M,
         gradients: &mut Gradients,
         rate_of: &RateOf<'_>,
         then: &dyn Fn(&str, Tensor<1>) -> Tensor<1>,
     ) -> M {
         self.steps += 1;
-        move_tensors(module, gradients, &mut |name, _rank, value, gradient| {
+        move_tensors(network, gradients, &mut |name, _rank, value, gradient| {
             let rates = AdamRates {
                 learning_rate: rate_of(name),
                 beta1: 0.9,
@@ -40,8 +41,8 @@ impl Adam {
                 epsilon: 1e-8,
             };
             let moments = self.moments.remove(name).unwrap_or_else(|| Moments {
-                first: gradient.zeros_like(),
-                second: gradient.zeros_like(),
+                first: value.zeros_like(),
+                second: value.zeros_like(),
             });
             let (moved, moments) = ops::adam_step(value, gradient, moments, &rates, self.steps);
             self.moments.insert(name.to_owned(), moments);
@@ -96,31 +97,31 @@ pub(crate) struct SgdRates {
 }
 
 impl Sgd {
-    /// Moves every tensor of `module` that has a gradient. Weights decay; biases and batch norms,
+    /// Moves every tensor of `network` that has a gradient. Weights decay; biases and batch norms,
     /// which are vectors, do not.
-    pub(crate) fn step<M: Module>(
+    pub(crate) fn step<M: Trainee>(
         &mut self,
-        module: M,
+        network: M,
         gradients: &mut Gradients,
         rates: SgdRates,
     ) -> M {
-        self.step_within(module, gradients, rates, &|_| None)
+        self.step_within(network, gradients, rates, &|_| None)
     }
 
     /// [`step`](Self::step) for some numbers of a tensor only: where `within` of its name, flat, is 1
     /// and not 0.
-    pub(crate) fn step_within<M: Module>(
+    pub(crate) fn step_within<M: Trainee>(
         &mut self,
-        module: M,
+        network: M,
         gradients: &mut Gradients,
         rates: SgdRates,
         within: &dyn Fn(&str) -> Option<Tensor<1>>,
     ) -> M {
         self.steps += 1;
-        move_tensors(module, gradients, &mut |name, rank, value, gradient| {
+        move_tensors(network, gradients, &mut |name, rank, value, gradient| {
             let gradient = match within(name) {
-                Some(within) => gradient * within,
-                None => gradient,
+                Some(within) => gradient.product() * within,
+                None => gradient.product(),
             };
             let decays = rates.weight_decay > 0.0 && rank > 1;
             let gradient = match decays {
@@ -158,21 +159,28 @@ impl Optimizer for Sgd {
     }
 }
 
-/// Gives every tensor of `module` that has a gradient the value that `update` makes of its name, its
+/// Gives every tensor of `network` that has a gradient the value that `update` makes of its name, its
 /// rank, its value and its gradient, both flat and untracked.
-fn move_tensors<M: Module>(module: M, gradients: &mut Gradients, update: &mut Update<'_>) -> M {
-    module.map(&mut Move {
+fn move_tensors<M: Trainee>(network: M, gradients: &mut Gradients, update: &mut Update<'_>) -> M {
+    let multiplies = network.score_gradient() == ScoreGradient::OfMaskedWeight;
+    network.map(&mut Move {
         path: FieldPath::default(),
         gradients,
+        multiplies,
+        frozen: None,
         update,
     })
 }
 
-type Update<'a> = dyn FnMut(&str, usize, Tensor<1>, Tensor<1>) -> Tensor<1> + 'a;
+type Update<'a> = dyn FnMut(&str, usize, Tensor<1>, Gradient) -> Tensor<1> + 'a;
 
 struct Move<'a, 'b> {
     path: FieldPath,
     gradients: &'a mut Gradients,
+    /// Whether gradients of scores are yet to be multiplied by the weights.
+    multiplies: bool,
+    /// The tensor visited last, flat, if it does not learn: its scores, if it has any, come next.
+    frozen: Option<Tensor<1>>,
     update: &'a mut Update<'b>,
 }
 
@@ -186,19 +194,128 @@ impl ModuleMapper for Move<'_, '_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let weight = self.frozen.take();
         if !param.is_require_grad() {
+            let flat = || param.base().without_autodiff().flatten(0, D - 1);
+            self.frozen = self.multiplies.then(flat);
             return param;
         }
-        let Some(gradient) = param.base().grad_remove(self.gradients) else {
+        let Some(values) = param.base().grad_remove(self.gradients) else {
             return param;
         };
         let name = self.path.name();
-        let gradient = gradient.flatten::<1>(0, D - 1);
+        let gradient = Gradient {
+            values: values.flatten(0, D - 1),
+            factor: weight.filter(|_| name.ends_with(SCORES_SUFFIX)),
+        };
         param.map(|value| {
             let shape = value.shape();
             let flat = value.without_autodiff().flatten::<1>(0, D - 1);
             let moved = (self.update)(&name, D, flat, gradient);
             Tensor::from_inner(moved.reshape(shape)).require_grad()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::super::checkpoint::trained_tensors;
+    use super::super::{NormMode, TaskNetwork, TrainConfig, cross_entropy};
+    use super::*;
+    use crate::backbone::{Architecture, Backbone, LoadOptions, Precision};
+    use crate::golden::{filled, uniform};
+    use crate::mask::{MaskKind, values};
+    use crate::ops::GradientScaling;
+
+    const SIDE: usize = 32;
+    const MULTIPLIED: ScoreGradient = ScoreGradient::Own(GradientScaling::None);
+    const STEPS: usize = 3;
+
+    fn network(backbone: &Backbone, mask: MaskKind, gradient: ScoreGradient) -> TaskNetwork {
+        let config = TrainConfig {
+            mask,
+            norm: NormMode::Frozen,
+            ..TrainConfig::default()
+        };
+        let plain = TaskNetwork::new(backbone, 2, &config).unwrap();
+        assert_eq!(plain.score_gradient(), ScoreGradient::OfMaskedWeight);
+        match gradient {
+            ScoreGradient::OfMaskedWeight => plain,
+            own => TaskNetwork::with_score_gradient(backbone, 2, &config, own).unwrap(),
+        }
+    }
+
+    /// Every trained number, as bits, after steps that `update` does.
+    fn trained(
+        mut network: TaskNetwork,
+        mut update: impl FnMut(TaskNetwork, &mut Gradients) -> TaskNetwork,
+    ) -> BTreeMap<String, Vec<u32>> {
+        let shape = [2, 3, SIDE, SIDE];
+        let pixels = uniform("images", shape.iter().product());
+        for _ in 0..STEPS {
+            let images = TensorData::new(pixels.clone(), shape);
+            let images = Tensor::from_data(images, &Device::flex().autodiff());
+            let logits = network.forward_training(images, 0, 0);
+            let mut gradients = cross_entropy(logits, &[0, 1], 0.0).backward();
+            network = update(network, &mut gradients);
+        }
+        let bits = |data: Vec<f32>| data.into_iter().map(f32::to_bits).collect();
+        (trained_tensors(&network).into_iter())
+            .map(|(name, data)| (name, bits(data)))
+            .collect()
+    }
+
+    fn with_adam(network: TaskNetwork) -> BTreeMap<String, Vec<u32>> {
+        let mut adam = Adam::default();
+        // Fast enough for scores to cross the threshold.
+        let rate_of = |_: &str| 4e-3;
+        let found = trained(network, |network, gradients| {
+            adam.step(network, gradients, &rate_of, &|_, value| value)
+        });
+        let scores = |name: &str| name.ends_with(SCORES_SUFFIX);
+        let moved = adam.moments.iter().filter(|(name, _)| scores(name));
+        let mut largest = moved.map(|(_, moments)| values(moments.second.clone().max())[0]);
+        assert!(largest.any(|value| value > 0.0), "gradients of scores");
+        found
+    }
+
+    fn with_sgd(network: TaskNetwork) -> BTreeMap<String, Vec<u32>> {
+        let mut sgd = Sgd::default();
+        let rates = SgdRates {
+            learning_rate: 0.1,
+            momentum: 0.9,
+            weight_decay: 1e-2,
+        };
+        trained(network, |network, gradients| {
+            sgd.step(network, gradients, rates)
+        })
+    }
+
+    fn same(expected: &BTreeMap<String, Vec<u32>>, found: &BTreeMap<String, Vec<u32>>) {
+        assert!(expected.keys().eq(found.keys()));
+        assert!(expected.keys().any(|name| name.ends_with(SCORES_SUFFIX)));
+        for (name, bits) in expected {
+            assert!(*bits == found[name], "{name} differs");
+        }
+    }
+
+    #[test]
+    fn scores_move_alike_whether_their_gradients_are_multiplied_before_or_within_the_step() {
+        for precision in [Precision::F32, Precision::F16] {
+            let options = LoadOptions {
+                precision: Some(precision),
+                ..LoadOptions::default()
+            };
+            let state = filled(Architecture::ResNet18, 1000);
+            let backbone = Backbone::from_state_dict(state, options, &Device::flex()).unwrap();
+            for mask in [MaskKind::Binary, MaskKind::Ternary] {
+                let [before, within] = [MULTIPLIED, ScoreGradient::OfMaskedWeight]
+                    .map(|gradient| network(&backbone, mask, gradient));
+                same(&with_adam(before.clone()), &with_adam(within.clone()));
+                same(&with_sgd(before), &with_sgd(within));
+            }
+        }
     }
 }

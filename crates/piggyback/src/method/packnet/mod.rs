@@ -24,7 +24,8 @@ use crate::backbone::{Backbone, LoadOptions, StateDict, StoredTensor};
 use crate::data::DataSet;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::train::{Method, RunSettings, Sgd, SgdRates, TaskNetwork, cross_entropy};
+use crate::ops::ScoreGradient;
+use crate::train::{Method, RunSettings, Sgd, SgdRates, TaskNetwork, Trainee, cross_entropy};
 
 /// The most tasks of a file: an owner's number is a byte.
 const MOST_TASKS: usize = 254;
@@ -39,6 +40,12 @@ pub(super) struct Packed {
     /// 1 for each weight that learns, else 0, by the name of its tensor in this module; `[weights]`.
     #[module(skip)]
     learning: Arc<BTreeMap<String, Tensor<1>>>,
+}
+
+impl Trainee for Packed {
+    fn score_gradient(&self) -> ScoreGradient {
+        self.network.score_gradient()
+    }
 }
 
 /// A run that adds a task to a file.

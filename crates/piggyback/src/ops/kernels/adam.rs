@@ -17,6 +17,14 @@ pub(crate) struct AdamRates {
     pub(crate) epsilon: f64,
 }
 
+/// What a step follows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gradient<'a> {
+    pub(crate) values: &'a [f32],
+    /// What each value is multiplied by first, rounded; 1 where it is left out.
+    pub(crate) factor: Option<&'a [f32]>,
+}
+
 /// Values per task.
 const TASK_LEN: usize = 1 << 15;
 
@@ -26,7 +34,7 @@ const TASK_LEN: usize = 1 << 15;
 /// If the lengths differ or `step` is 0.
 pub(crate) fn step(
     parameter: &mut [f32],
-    gradient: &[f32],
+    gradient: Gradient<'_>,
     exp_avg: &mut [f32],
     exp_avg_sq: &mut [f32],
     rates: &AdamRates,
@@ -41,27 +49,30 @@ pub(crate) fn step(
     );
 }
 
-fn step_on(isa: Isa, state: [&mut [f32]; 3], gradient: &[f32], rates: &AdamRates, step: u32) {
+fn step_on(isa: Isa, state: [&mut [f32]; 3], gradient: Gradient<'_>, rates: &AdamRates, step: u32) {
+    let len = gradient.values.len();
     assert!(
-        state.iter().all(|values| values.len() == gradient.len()),
+        state.iter().all(|values| values.len() == len)
+            && gradient.factor.is_none_or(|factor| factor.len() == len),
         "lengths of an Adam step"
     );
     assert!(step > 0, "steps of Adam count from 1");
     let factors = Factors::new(rates, step);
     let [parameter, exp_avg, exp_avg_sq] = state.map(|values| values.par_chunks_mut(TASK_LEN));
-    parameter
-        .zip(exp_avg)
-        .zip(exp_avg_sq)
-        .zip(gradient.par_chunks(TASK_LEN))
-        .for_each(|(((parameter, exp_avg), exp_avg_sq), gradient)| {
+    parameter.zip(exp_avg).zip(exp_avg_sq).enumerate().for_each(
+        |(task, ((parameter, exp_avg), exp_avg_sq))| {
+            let first = task * TASK_LEN;
+            let part = first..first + parameter.len();
             isa.run(Step {
+                gradient: &gradient.values[part.clone()],
+                factor: gradient.factor.map(|factor| &factor[part]),
                 parameter,
                 exp_avg,
                 exp_avg_sq,
-                gradient,
                 factors,
             });
-        });
+        },
+    );
 }
 
 /// The factors of one step, worked out in `f64` as PyTorch does.
@@ -89,6 +100,15 @@ impl Factors {
             epsilon: rates.epsilon as f32,
         }
     }
+
+    /// Moves one parameter and its moments by the gradient `g`.
+    #[inline(always)]
+    fn step(self, (parameter, exp_avg, exp_avg_sq): (&mut f32, &mut f32, &mut f32), g: f32) {
+        *exp_avg += self.weight1 * (g - *exp_avg);
+        *exp_avg_sq = *exp_avg_sq * self.beta2 + self.weight2 * g * g;
+        let denominator = exp_avg_sq.sqrt() / self.root + self.epsilon;
+        *parameter -= self.step_size * *exp_avg / denominator;
+    }
 }
 
 struct Step<'a> {
@@ -96,6 +116,7 @@ struct Step<'a> {
     exp_avg: &'a mut [f32],
     exp_avg_sq: &'a mut [f32],
     gradient: &'a [f32],
+    factor: Option<&'a [f32]>,
     factors: Factors,
 }
 
@@ -109,6 +130,7 @@ impl Kernel for Step<'_> {
             exp_avg,
             exp_avg_sq,
             gradient,
+            factor,
             factors,
         } = self;
         let len = gradient.len();
@@ -117,18 +139,28 @@ impl Kernel for Step<'_> {
             &mut exp_avg[..len],
             &mut exp_avg_sq[..len],
         );
-        for i in 0..len {
-            let g = gradient[i];
-            exp_avg[i] += factors.weight1 * (g - exp_avg[i]);
-            exp_avg_sq[i] = exp_avg_sq[i] * factors.beta2 + factors.weight2 * g * g;
-            let denominator = exp_avg_sq[i].sqrt() / factors.root + factors.epsilon;
-            parameter[i] -= factors.step_size * exp_avg[i] / denominator;
+        match factor {
+            Some(factor) => {
+                let factor = &factor[..len];
+                for i in 0..len {
+                    let moved = (&mut parameter[i], &mut exp_avg[i], &mut exp_avg_sq[i]);
+                    factors.step(moved, gradient[i] * factor[i]);
+                }
+            }
+            None => {
+                for i in 0..len {
+                    let moved = (&mut parameter[i], &mut exp_avg[i], &mut exp_avg_sq[i]);
+                    factors.step(moved, gradient[i]);
+                }
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::reference::{in_pool, noise, same_bits};
     use super::*;
 
@@ -143,24 +175,58 @@ mod tests {
         noise(len, u64::from(step))
     }
 
-    /// Three steps: parameter and both moments.
-    fn run(isa: Isa, len: usize) -> [Vec<f32>; 3] {
+    /// Three steps, with gradients that are multiplied by `factor`: parameter and both moments.
+    fn run(isa: Isa, len: usize, factor: Option<&[f32]>) -> [Vec<f32>; 3] {
         let mut state = [noise(len, 99), vec![0.0; len], vec![0.0; len]];
         for step in 1..=3 {
-            step_on(
-                isa,
-                state.each_mut().map(|values| &mut values[..]),
-                &gradient(len, step),
-                &RATES,
-                step,
-            );
+            let values = &gradient(len, step);
+            let gradient = Gradient { values, factor };
+            let state = state.each_mut().map(|values| &mut values[..]);
+            step_on(isa, state, gradient, &RATES, step);
         }
         state
     }
 
+    /// Three steps, one number and one operation after the other.
+    fn plain(len: usize, factor: Option<&[f32]>) -> [Vec<f32>; 3] {
+        let mut state = [noise(len, 99), vec![0.0; len], vec![0.0; len]];
+        let [parameter, exp_avg, exp_avg_sq] = &mut state;
+        for step in 1..=3 {
+            let factors = Factors::new(&RATES, step);
+            for (i, mut g) in gradient(len, step).into_iter().enumerate() {
+                if let Some(factor) = factor {
+                    g *= factor[i];
+                }
+                exp_avg[i] += factors.weight1 * (g - exp_avg[i]);
+                exp_avg_sq[i] = exp_avg_sq[i] * factors.beta2 + factors.weight2 * g * g;
+                let denominator = exp_avg_sq[i].sqrt() / factors.root + factors.epsilon;
+                parameter[i] -= factors.step_size * exp_avg[i] / denominator;
+            }
+        }
+        state
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn steps_follow_their_definition(len in 0_usize..200, long in any::<bool>(), seed in any::<u64>()) {
+            let len = if long { len + TASK_LEN } else { len };
+            let factor = noise(len, seed);
+            for factor in [None, Some(&factor[..])] {
+                let expected = plain(len, factor);
+                for isa in Isa::all() {
+                    let found = run(isa, len, factor);
+                    let equal = expected.iter().zip(&found).all(|(a, b)| same_bits(a, b));
+                    prop_assert!(equal, "{isa:?}, multiplied: {}", factor.is_some());
+                }
+            }
+        }
+    }
+
     #[test]
     fn three_steps_follow_the_paper() {
-        let [found, ..] = run(Isa::best(), 77);
+        let [found, ..] = run(Isa::best(), 77, None);
         let start = noise(77, 99);
         for i in 0..77 {
             let (mut p, mut m, mut v) = (f64::from(start[i]), 0.0, 0.0);
@@ -177,15 +243,13 @@ mod tests {
     }
 
     #[test]
-    fn instruction_sets_and_threads_give_equal_bits() {
+    fn any_number_of_threads_gives_equal_bits() {
         let len = 2 * TASK_LEN + 5;
-        let expected = run(Isa::best(), len);
-        let others = Isa::all()
-            .into_iter()
-            .map(|isa| run(isa, len))
-            .chain([1, 2].map(|threads| in_pool(threads, || run(Isa::best(), len))));
-        for other in others {
-            assert!(expected.iter().zip(&other).all(|(a, b)| same_bits(a, b)));
+        let factor = noise(len, 7);
+        let expected = plain(len, Some(&factor));
+        for threads in [1, 2] {
+            let found = in_pool(threads, || run(Isa::best(), len, Some(&factor)));
+            assert!(expected.iter().zip(&found).all(|(a, b)| same_bits(a, b)));
         }
     }
 }
