@@ -44,8 +44,8 @@ pub(crate) fn run(root: &Path, peers: bool) -> Result<ExitCode> {
         let _ = writeln!(
             io::stderr(),
             "\nSKIPPED: task files in numpy, exports in ONNX Runtime and torchvision, real weights of \
-             EfficientNet-Lite0, reports in Chromium; `cargo xtask test --peers` installs these and runs \
-             them (Chromium if it is there)"
+             EfficientNet-Lite0, metrics in TensorBoard, reports in Chromium; `cargo xtask test --peers` \
+             installs these and runs them (Chromium if it is there)"
         );
     } else if browser.is_none() {
         let _ = writeln!(

@@ -132,6 +132,7 @@ mod tests {
             validation_loss: 1.5,
             validation_error: 50.0,
             zeros: Some(0.0125),
+            learning_rates: Default::default(),
             seconds: 2.0,
         };
         assert_eq!(

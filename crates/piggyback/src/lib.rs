@@ -106,6 +106,7 @@ pub mod own_network;
 pub mod plot;
 pub mod preprocessing;
 pub mod pretrain;
+mod protobuf;
 mod random;
 pub mod train;
 mod write;

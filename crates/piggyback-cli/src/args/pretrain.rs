@@ -25,7 +25,8 @@ Examples:
 
 A setting's value comes from its flag (--lr), else from its environment twin (PIGGYBACK_LR), else
 from the --config file (lr = 0.05), else it is the default.
-The run folder holds config.toml (for --config), metrics.jsonl, the checkpoint, and curves.svg.
+The run folder holds config.toml (for --config), metrics.jsonl, the checkpoint, curves.svg, and the
+metrics as TensorBoard reads them.
 Exit codes: 0 done; 1 done, but images were left out or test/ was unreadable; 2 not done;
 130 interrupted, with a checkpoint.";
 

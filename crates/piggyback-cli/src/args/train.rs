@@ -33,7 +33,8 @@ Examples:
 
 A setting's value comes from its flag (--lr-mask), else from its environment twin
 (PIGGYBACK_LR_MASK), else from the --config file (lr-mask = 1e-4), else from the recipe.
-The run folder holds config.toml (for --config), metrics.jsonl, the checkpoint, and curves.svg.
+The run folder holds config.toml (for --config), metrics.jsonl, the checkpoint, curves.svg, and the
+metrics as TensorBoard reads them.
 Exit codes: 0 done; 1 done, but images were left out or test/ was unreadable; 2 not done;
 130 interrupted, with a checkpoint.";
 

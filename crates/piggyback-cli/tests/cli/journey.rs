@@ -16,6 +16,7 @@ fn training_leaves_a_task_file_and_a_run_folder() {
             "checkpoint.safetensors",
             "config.toml",
             "curves.svg",
+            "events.out.tfevents.piggyback",
             "metrics.jsonl"
         ]
     );

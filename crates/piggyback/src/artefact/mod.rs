@@ -78,7 +78,12 @@ impl Artefact {
         match Found::at(path) {
             Found::Task => Ok(Self::Task(TaskFile::open(path)?)),
             Found::Shared => Ok(Self::Shared(SharedNetwork::open(path)?)),
-            Found::Checkpoint => Ok(Self::Network(WholeNetwork::new(StateDict::open(path)?)?)),
+            Found::Checkpoint => {
+                let state = StateDict::open(path)?;
+                let network = WholeNetwork::new(state)?;
+                network.state().check_digest()?;
+                Ok(Self::Network(network))
+            }
         }
     }
 

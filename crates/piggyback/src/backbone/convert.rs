@@ -6,7 +6,7 @@ use std::path::Path;
 use piggyback_task::{Fingerprint, FingerprintBuilder};
 
 use super::{
-    Architecture, LoadOptions, Precision, StateDict, WeightInfo, recognise, write_weights,
+    Architecture, LoadOptions, Precision, StateDict, WeightInfo, digest, recognise, write_weights,
 };
 use crate::error::Result;
 
@@ -22,7 +22,8 @@ pub struct Converted {
 }
 
 /// Writes `state` as a safetensors file with torchvision's names, its classes and preprocessing along,
-/// in the precision that `options` ask for or the one it is stored in.
+/// in the precision that `options` ask for or the one it is stored in. A digest tells whether the file
+/// is still what was written, see [`Artefact::open`](crate::Artefact::open).
 ///
 /// A piece of one tensor is in memory at a time. The file is there whole or not at all.
 ///
@@ -33,11 +34,13 @@ pub struct Converted {
 pub fn convert(state: &StateDict, options: LoadOptions, path: &Path) -> Result<Converted> {
     let architecture = recognise(state, options.architecture)?;
     let mut fingerprint = FingerprintBuilder::new();
+    let mut all = FingerprintBuilder::new();
     let mut tensors = Vec::new();
     let head = format!("{}.", architecture.head_name());
     for (name, stored) in &state.tensors {
         let dtype = Precision::dtype_in(options.precision, stored);
         let of_backbone = !name.starts_with(&head);
+        all.begin(name, dtype, stored.shape())?;
         if of_backbone {
             fingerprint.begin(name, dtype, stored.shape())?;
         }
@@ -46,6 +49,7 @@ pub fn convert(state: &StateDict, options: LoadOptions, path: &Path) -> Result<C
             let narrowed = piece.to_dtype(dtype);
             wrong += piece.count_wrong(name);
             beyond += piece.count_beyond(&narrowed);
+            all.write(&narrowed.bytes())?;
             if of_backbone {
                 fingerprint.write(&narrowed.bytes())?;
             }
@@ -59,7 +63,9 @@ pub fn convert(state: &StateDict, options: LoadOptions, path: &Path) -> Result<C
             shape: stored.shape().to_vec(),
         });
     }
-    let metadata = state.about.to_metadata();
+    let mut metadata = state.about.to_metadata();
+    let digest = digest::digest(&metadata, all.finish()?);
+    metadata.insert(digest::KEY.into(), digest);
     write_weights(path, &tensors, &metadata, |weight| {
         let dtype = weight.dtype;
         Ok(state.tensors[&weight.name].pieces().map(move |piece| {

@@ -7,6 +7,7 @@ mod about;
 mod architecture;
 mod convert;
 mod densenet;
+mod digest;
 mod efficientnet;
 mod graph;
 pub mod layers;

@@ -76,7 +76,7 @@ fn check_format(path: &Path, value: &Value) -> Result<()> {
 }
 
 /// What is no record: the number of its line, counted from 1, and the line.
-type BrokenLine = (usize, String);
+type BrokenLine = (usize, Vec<u8>);
 
 /// The results of a comparison on disk.
 #[derive(Debug)]
@@ -184,15 +184,14 @@ impl Results {
     /// The records of the file, and what is none of them with the number of its line.
     fn parse(&self) -> Result<(Vec<Record>, Vec<BrokenLine>)> {
         let path = self.path();
-        let text = match fs::read(&path) {
+        let bytes = match fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             bytes => bytes.map_err(|source| Error::read(&path, source))?,
         };
-        let text = String::from_utf8_lossy(&text);
         let (mut records, mut broken) = (Vec::new(), Vec::new());
-        for (index, line) in text.lines().enumerate() {
+        for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             // Files put together without a line break between them have two records on a line.
-            for value in serde_json::Deserializer::from_str(line).into_iter::<Value>() {
+            for value in serde_json::Deserializer::from_slice(line).into_iter::<Value>() {
                 let record = match value {
                     Ok(value) => {
                         check_format(&path, &value)?;
@@ -201,7 +200,7 @@ impl Results {
                     Err(error) => Err(error),
                 };
                 let Ok(record) = record else {
-                    broken.push((index + 1, line.to_owned()));
+                    broken.push((index + 1, line.to_vec()));
                     break;
                 };
                 records.push(record);
@@ -226,7 +225,8 @@ impl Results {
                 .open(&aside)
                 .map_err(|source| Error::write(&aside, source))?;
             for (_, line) in &broken {
-                writeln!(file, "{line}").map_err(|source| Error::write(&aside, source))?;
+                file.write_all(&[line, &b"\n"[..]].concat())
+                    .map_err(|source| Error::write(&aside, source))?;
             }
             self.notes.push(format!(
                 "what could not be understood is in {}",

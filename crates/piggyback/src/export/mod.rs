@@ -5,7 +5,6 @@
 //! metadata.
 
 mod onnx;
-mod protobuf;
 mod pth;
 mod recorder;
 

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use super::protobuf::Message;
 use super::recorder::{Maps, Recorder};
 use super::{Export, ExportOptions, NamedValues};
 use crate::backbone::{Graph, named_tensors};
 use crate::error::{Error, Result};
+use crate::protobuf::Message;
 use crate::write;
 
 /// Version of the file format that belongs to the operators' version.

@@ -6,10 +6,10 @@ use burn::module::ParamId;
 use burn::tensor::{Tensor, TensorData};
 
 use super::NamedValues;
-use super::protobuf::Message;
 use crate::backbone::Graph;
 use crate::backbone::layers::{Activation, BatchNorm2d, Conv2d, Linear};
 use crate::ops::PoolOptions;
+use crate::protobuf::Message;
 
 /// Nodes in the order in which they run, and the constants that they use.
 pub(super) struct Recorder {

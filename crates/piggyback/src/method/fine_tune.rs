@@ -265,6 +265,10 @@ impl<K: Keep> Method for FineTune<'_, K> {
     fn rates(&self, _steps: usize) -> String {
         format!("now lr {}", self.config.lr)
     }
+
+    fn rates_at(&self, step: usize, steps: usize) -> Vec<(&'static str, f64)> {
+        vec![("lr", self.config.rates(step, steps).learning_rate)]
+    }
 }
 
 /// Notes the method and the backbone that a network began as.

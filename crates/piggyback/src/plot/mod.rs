@@ -168,6 +168,7 @@ mod tests {
             validation_loss: loss / 2.0,
             validation_error: 25.0,
             zeros: None,
+            learning_rates: Default::default(),
             seconds: 1.0,
         }
     }

@@ -153,6 +153,11 @@ impl Method for Whole {
     fn rates(&self, _steps: usize) -> String {
         format!("now lr {}", self.learning_rate())
     }
+
+    fn rates_at(&self, step: usize, steps: usize) -> Vec<(&'static str, f64)> {
+        let share = self.config.rate_share(step, steps);
+        vec![("lr", share * self.learning_rate())]
+    }
 }
 
 impl Product for StateDict {

@@ -111,6 +111,15 @@ impl Method for Masks<'_> {
         let lr_mask = self.config.lr_mask.resolve(steps);
         format!("now lr-mask {lr_mask}, lr-norm {lr_norm}, lr-head {lr_head}")
     }
+
+    fn rates_at(&self, step: usize, steps: usize) -> Vec<(&'static str, f64)> {
+        let share = self.config.rate_share(step, steps);
+        vec![
+            ("lr-mask", share * self.config.lr_mask.resolve(steps)),
+            ("lr-norm", share * self.config.lr_norm),
+            ("lr-head", share * self.config.lr_head),
+        ]
+    }
 }
 
 /// An engine that answers with `task` under each of `names`.

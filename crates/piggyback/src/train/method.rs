@@ -68,6 +68,8 @@ pub(crate) trait Method: Sync {
     fn describe(&self, record: &mut TrainingRecord, steps: usize);
     /// Tells which learning rates are in use, for a run of `steps` that diverged.
     fn rates(&self, steps: usize) -> String;
+    /// The learning rates of step `step` of `steps`, counted from 0, by the names of their settings.
+    fn rates_at(&self, step: usize, steps: usize) -> Vec<(&'static str, f64)>;
 }
 
 /// The settings of a run that its method does not touch.

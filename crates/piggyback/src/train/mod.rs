@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod config;
+mod events;
 #[cfg(test)]
 mod exact;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod optimizer;
 mod run;
 mod session;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -60,6 +62,9 @@ pub struct EpochMetrics {
     /// Share of the masked layers' weights that are zeroed after the epoch; `None` without masks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zeros: Option<f64>,
+    /// The learning rates of the epoch's last step, by the names of their settings.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub learning_rates: BTreeMap<String, f64>,
     /// Duration, validation included, seconds.
     pub seconds: f64,
 }

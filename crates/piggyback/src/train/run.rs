@@ -5,25 +5,32 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::EpochMetrics;
+use super::events::EventFile;
 use crate::error::{Error, Result};
 use crate::{plot, write};
 
-/// `config.toml`, `metrics.jsonl`, `curves.svg` and `checkpoint.safetensors` in one folder.
+/// `config.toml`, `metrics.jsonl`, TensorBoard's events, `curves.svg` and `checkpoint.safetensors` in
+/// one folder.
 pub(super) struct RunFolder {
     folder: PathBuf,
+    /// There from [`begin`](Self::begin) on.
+    events: Option<EventFile>,
 }
 
 impl RunFolder {
     /// Makes the folder if it is not there.
     pub(super) fn open(folder: PathBuf) -> Result<Self> {
         std::fs::create_dir_all(&folder).map_err(|source| Error::write(&folder, source))?;
-        Ok(Self { folder })
+        Ok(Self {
+            folder,
+            events: None,
+        })
     }
 
     /// Writes down the settings and the metrics of the epochs that are done. A run that does not
     /// resume removes the checkpoint of the one before.
     pub(super) fn begin(
-        &self,
+        &mut self,
         config: &impl Serialize,
         history: &[EpochMetrics],
         resume: bool,
@@ -36,7 +43,9 @@ impl RunFolder {
         let settings = toml::to_string_pretty(config)
             .map_err(|error| Error::setting("config", error.to_string()))?;
         write::atomically(&self.folder.join("config.toml"), settings.as_bytes())?;
-        self.rewrite_metrics(history)
+        self.rewrite_metrics(history)?;
+        self.events = Some(EventFile::begin(&self.folder, history)?);
+        Ok(())
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -50,6 +59,9 @@ impl RunFolder {
     /// Writes the metrics and curves of the epochs so far.
     pub(super) fn epoch_done(&self, history: &[EpochMetrics]) -> Result<()> {
         self.rewrite_metrics(history)?;
+        if let Some(events) = &self.events {
+            events.epoch_done(history)?;
+        }
         write::atomically(
             &self.folder.join("curves.svg"),
             plot::curves(history).as_bytes(),

@@ -54,7 +54,7 @@ pub(crate) fn learn<M: Method>(
     };
     let train = Samples::union(splits.iter().map(|split| &split.train));
     let loader = Loader::new(train, settings.preprocessing.clone(), loader_config)?;
-    let run = options.run_dir.clone().map(RunFolder::open).transpose()?;
+    let mut run = options.run_dir.clone().map(RunFolder::open).transpose()?;
     let network = start()?;
     let saved = run
         .as_ref()
@@ -70,7 +70,7 @@ pub(crate) fn learn<M: Method>(
             base: None,
         },
     };
-    if let Some(run) = &run {
+    if let Some(run) = &mut run {
         run.begin(config, &state.position.history, options.resume)?;
     }
     let mut session = Session {
@@ -300,6 +300,9 @@ impl<M: Method> Session<'_, '_, M> {
         // Every data set counts alike, however many images it has.
         let sets = self.splits.len() as f64;
         let position = &mut state.position;
+        let last_step = position.step.saturating_sub(1);
+        let rates = self.method.rates_at(last_step, self.steps()).into_iter();
+        let learning_rates = rates.map(|(name, rate)| (name.to_owned(), rate)).collect();
         let metrics = EpochMetrics {
             epoch: position.epoch + 1,
             train_loss: position.loss_sum / position.images as f64,
@@ -307,6 +310,7 @@ impl<M: Method> Session<'_, '_, M> {
             validation_loss: loss / sets,
             validation_error: error / sets,
             zeros: product.zeros(),
+            learning_rates,
             seconds: position.seconds + started.elapsed().as_secs_f64(),
         };
         let better = position

@@ -15,3 +15,4 @@ mod pytorch_files;
 mod real_weights;
 mod support;
 mod tasks;
+mod tensorboard;

@@ -14,6 +14,7 @@ use piggyback::method::{Learner, MethodName, MethodSettings, Outcome};
 use piggyback::task::TaskFile;
 use piggyback::train::Event;
 use piggyback::{Artefact, Backbone, Engine, Error};
+use safetensors::SafeTensors;
 
 use crate::support::filled;
 use crate::tasks::{SIDE, folder, image};
@@ -138,6 +139,24 @@ fn an_individual_network_learns_all_over_and_leaves_the_backbone() {
     let fresh = outcome.artefact.engine("stripes", None, &device).unwrap();
     let engine = opened.engine("stripes", None, &device).unwrap();
     assert_eq!(bits(&engine, "stripes"), bits(&fresh, "stripes"));
+
+    // A bit of a number or of the name of a class, and a file written anew by another program.
+    let whole = std::fs::read(&path).unwrap();
+    let class = whole.windows(6).position(|text| text == b"across");
+    for at in [class.unwrap(), whole.len() / 2, whole.len() - 4] {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1;
+        let path = data.path().join("flipped.safetensors");
+        std::fs::write(&path, flipped).unwrap();
+        let error = Artefact::open(&path).unwrap_err().to_string();
+        assert!(error.contains("digest does not match"), "{at}: {error}");
+    }
+    let (_, header) = SafeTensors::read_metadata(&whole).unwrap();
+    let tensors = SafeTensors::deserialize(&whole).unwrap();
+    let anew = |metadata| safetensors::serialize(tensors.tensors(), metadata).unwrap();
+    let path = data.path().join("anew.safetensors");
+    std::fs::write(&path, anew(header.metadata().clone())).unwrap();
+    Artefact::open(&path).unwrap();
     assert_eq!(
         outcome.tests[0].as_ref().unwrap().as_ref().unwrap().images,
         4

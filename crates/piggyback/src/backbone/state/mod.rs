@@ -19,6 +19,7 @@ pub(crate) use safetensors::{metadata as safetensors_metadata, read as read_safe
 pub use tensor::StoredTensor;
 
 use super::about::About;
+use super::digest;
 use super::mmap::MappedFile;
 use crate::error::{Error, Result};
 
@@ -31,6 +32,8 @@ pub struct StateDict {
     pub tensors: BTreeMap<String, StoredTensor>,
     /// What the file says of the network besides.
     pub about: About,
+    /// The digest that the file says it has.
+    digest: Option<String>,
     /// Types of what else is there, by the names in the file, for messages.
     other: BTreeMap<String, String>,
     /// The files that tensors lie in.
@@ -63,6 +66,7 @@ impl StateDict {
             path: path.into(),
             tensors,
             about: About::default(),
+            digest: None,
             other: BTreeMap::new(),
             files: Vec::new(),
         }
@@ -106,6 +110,7 @@ impl StateDict {
             path: path.to_owned(),
             tensors,
             about,
+            digest: content.metadata.remove(digest::KEY),
             other: content.other,
             files: content.files,
         })
@@ -143,6 +148,33 @@ impl StateDict {
         Ok(Self {
             about: About::from_metadata(&content.metadata).map_err(problem)?,
             ..Self::new(path, content.tensors)
+        })
+    }
+
+    /// Fails if the file is no longer what [`convert`](super::convert) wrote. Files of other programs
+    /// say nothing of that.
+    pub(crate) fn check_digest(&self) -> Result<()> {
+        let Some(digest) = &self.digest else {
+            return Ok(());
+        };
+        let mut tensors = FingerprintBuilder::new();
+        for (name, tensor) in &self.tensors {
+            tensors.begin(name, tensor.dtype(), tensor.shape())?;
+            for piece in tensor.pieces() {
+                tensors.write(&piece.bytes())?;
+                self.release();
+            }
+        }
+        if *digest == digest::digest(&self.about.to_metadata(), tensors.finish()?) {
+            return Ok(());
+        }
+        Err(Error::Checkpoint {
+            path: self.path.clone(),
+            reason: format!(
+                "is damaged (its digest does not match its content); restore it, or, if another \
+                 program has changed it, leave '{}' out of its metadata",
+                digest::KEY
+            ),
         })
     }
 

@@ -315,4 +315,8 @@ impl Method for PackNet<'_> {
         let PackNetConfig { lr, retrain_lr, .. } = self.config;
         format!("now lr {lr}, retrain-lr {retrain_lr}")
     }
+
+    fn rates_at(&self, step: usize, steps: usize) -> Vec<(&'static str, f64)> {
+        vec![("lr", self.config.rates(step, steps).learning_rate)]
+    }
 }

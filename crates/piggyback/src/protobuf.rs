@@ -1,23 +1,25 @@
-//! As much of Protocol Buffers as writing an ONNX file takes: varints, strings, nested messages.
+//! As much of Protocol Buffers as writing ONNX and TensorBoard files takes: varints, strings, nested
+//! messages.
 //!
 //! Wire format: <https://protobuf.dev/programming-guides/encoding>. A library would bring a code
-//! generator for the dozen fields that are written here.
+//! generator for the two dozen fields that are written here.
 
 /// A message under construction.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Message(Vec<u8>);
+pub(crate) struct Message(Vec<u8>);
 
 /// How a field's value is encoded.
 #[derive(Clone, Copy)]
 enum Wire {
     Varint = 0,
+    Fixed64 = 1,
     Bytes = 2,
     Fixed32 = 5,
 }
 
 impl Message {
     /// An integer field.
-    pub(super) fn int(mut self, field: u32, value: i64) -> Self {
+    pub(crate) fn int(mut self, field: u32, value: i64) -> Self {
         self.tag(field, Wire::Varint);
         // Negative numbers are written as the unsigned ones with the same bits.
         varint(&mut self.0, value as u64);
@@ -25,14 +27,21 @@ impl Message {
     }
 
     /// A 32-bit float field.
-    pub(super) fn float(mut self, field: u32, value: f32) -> Self {
+    pub(crate) fn float(mut self, field: u32, value: f32) -> Self {
         self.tag(field, Wire::Fixed32);
         self.0.extend(value.to_le_bytes());
         self
     }
 
+    /// A 64-bit float field.
+    pub(crate) fn double(mut self, field: u32, value: f64) -> Self {
+        self.tag(field, Wire::Fixed64);
+        self.0.extend(value.to_le_bytes());
+        self
+    }
+
     /// A string or bytes field.
-    pub(super) fn bytes(mut self, field: u32, value: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn bytes(mut self, field: u32, value: impl AsRef<[u8]>) -> Self {
         let value = value.as_ref();
         self = self.length(field, value.len());
         self.0.extend(value);
@@ -40,24 +49,24 @@ impl Message {
     }
 
     /// A nested message.
-    pub(super) fn message(self, field: u32, message: Message) -> Self {
+    pub(crate) fn message(self, field: u32, message: Message) -> Self {
         self.bytes(field, message.0)
     }
 
     /// The beginning of a field of `length_bytes` that are written after this message.
-    pub(super) fn length(mut self, field: u32, length_bytes: usize) -> Self {
+    pub(crate) fn length(mut self, field: u32, length_bytes: usize) -> Self {
         self.tag(field, Wire::Bytes);
         varint(&mut self.0, length_bytes as u64);
         self
     }
 
     /// The fields of `other` after these.
-    pub(super) fn then(mut self, other: Self) -> Self {
+    pub(crate) fn then(mut self, other: Self) -> Self {
         self.0.extend(other.0);
         self
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
@@ -92,5 +101,7 @@ mod tests {
         minus_two.push(0x01);
         assert_eq!(Message::default().int(1, -2).0, minus_two);
         assert_eq!(Message::default().float(1, 1.0).0, [0x0d, 0, 0, 0x80, 0x3f]);
+        let double = Message::default().double(1, 1.0);
+        assert_eq!(double.0, [0x09, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f]);
     }
 }
