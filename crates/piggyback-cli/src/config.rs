@@ -2,11 +2,13 @@
 //! flags, each over the one before.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use piggyback::backbone::{Architecture, LoadOptions, Precision};
 use piggyback::method::{MethodName, MethodSettings};
 use piggyback::pretrain::PretrainConfig;
+use piggyback::train::CHECKPOINT_EVERY;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
@@ -41,6 +43,7 @@ pub(crate) struct RunPlan {
     pub(crate) out: PathBuf,
     pub(crate) run_dir: PathBuf,
     pub(crate) device: String,
+    pub(crate) checkpoint_every: Duration,
 }
 
 /// What a config file may name besides the settings; paths are relative to the current folder.
@@ -56,6 +59,7 @@ struct PlacesInFile {
     out: Option<PathBuf>,
     run_dir: Option<PathBuf>,
     device: Option<String>,
+    checkpoint_seconds: Option<u64>,
 }
 
 /// Folders of images: one as a text, or a list.
@@ -83,7 +87,7 @@ impl From<OneOrList> for OneOrMore {
 }
 
 /// What `piggyback train` looks for in a config file besides its settings.
-const TRAIN_PLACES: [&str; 8] = [
+const TRAIN_PLACES: [&str; 9] = [
     "backbone",
     "arch",
     "precision",
@@ -92,10 +96,18 @@ const TRAIN_PLACES: [&str; 8] = [
     "out",
     "run-dir",
     "device",
+    "checkpoint-seconds",
 ];
 
 /// What `piggyback pretrain` looks for in a config file besides its settings.
-const PRETRAIN_PLACES: [&str; 5] = ["arch", "data", "out", "run-dir", "device"];
+const PRETRAIN_PLACES: [&str; 6] = [
+    "arch",
+    "data",
+    "out",
+    "run-dir",
+    "device",
+    "checkpoint-seconds",
+];
 
 /// A config file's content.
 #[derive(Default)]
@@ -314,6 +326,8 @@ fn decide_run(
     Ok(RunPlan {
         run_dir: (given.run_dir.clone().or(in_file.run_dir)).unwrap_or_else(run_dir),
         device: (given.device.clone().or(in_file.device)).unwrap_or_else(|| DEFAULT_DEVICE.into()),
+        checkpoint_every: (given.checkpoint_seconds.or(in_file.checkpoint_seconds))
+            .map_or(CHECKPOINT_EVERY, Duration::from_secs),
         out,
     })
 }
@@ -487,13 +501,14 @@ mod tests {
 
     #[test]
     fn places_may_stand_in_the_file() {
-        let file = "backbone = 'w'\narch = 'vgg16'\nprecision = 'bf16'\ndata = 'd'\nout = 'o'\nrun-dir = 'r'\ndevice = 'cuda'";
+        let file = "backbone = 'w'\narch = 'vgg16'\nprecision = 'bf16'\ndata = 'd'\nout = 'o'\nrun-dir = 'r'\ndevice = 'cuda'\ncheckpoint-seconds = 60";
         let plan = merged(&["--data", "elsewhere"], file).unwrap();
         assert_eq!(plan.data[0].dir, Path::new("elsewhere"));
         assert_eq!(plan.run.run_dir, Path::new("r"));
         assert_eq!(plan.load.architecture, Some(Architecture::Vgg16));
         assert_eq!(plan.load.precision, Some(Precision::Bf16));
         assert_eq!(plan.run.device, "cuda");
+        assert_eq!(plan.run.checkpoint_every, Duration::from_secs(60));
         assert!(
             merged(&[], "")
                 .unwrap_err()

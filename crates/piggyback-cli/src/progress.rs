@@ -81,6 +81,7 @@ impl<'a> TrainingProgress<'a> {
                     self.images.finish_and_clear();
                 }
             }
+            Event::NotSaved(reason) => self.printer.warn(&not_saved(reason)),
             Event::Skipped(reason) => self.printer.warn(&format!("left out: {reason}")),
             _ => {}
         }
@@ -108,6 +109,11 @@ fn epoch_line(metrics: &EpochMetrics, epochs: usize) -> String {
         metrics.validation_error,
         metrics.seconds,
     )
+}
+
+/// Says that a checkpoint within an epoch could not be written.
+pub(crate) fn not_saved(reason: &str) -> String {
+    format!("no checkpoint this time, the one before stays and training goes on: {reason}")
 }
 
 /// Shows how many images are done.

@@ -23,6 +23,15 @@ pub(crate) struct RunPlaces {
     /// Where to compute: cpu, or a GPU that this program was built with [default: cpu]
     #[arg(long, env = "PIGGYBACK_DEVICE", help_heading = "Run")]
     pub(crate) device: Option<String>,
+    /// Leave a checkpoint this often within an epoch, besides the one at its end; 0: at each step
+    /// [default: 600]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "PIGGYBACK_CHECKPOINT_SECONDS",
+        help_heading = "Run"
+    )]
+    pub(crate) checkpoint_seconds: Option<u64>,
 }
 
 /// How a run begins and reports.

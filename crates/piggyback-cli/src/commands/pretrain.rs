@@ -58,6 +58,7 @@ pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
     let outcome = Pretrainer::new(settings.clone())
         .run_dir(&run.run_dir)
         .resume(args.switches.resume)
+        .checkpoint_every(run.checkpoint_every)
         .stop_when(stop)
         .observe(|event| progress.show(event))
         .pretrain(plan.architecture, &images, &device);

@@ -83,6 +83,7 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
     let mut learner = Learner::new(settings.clone())
         .run_dir(&run.run_dir)
         .resume(args.switches.resume)
+        .checkpoint_every(run.checkpoint_every)
         .stop_when(stop)
         .observe(|event| progress.show(event));
     if let Some(file) = &file {

@@ -39,6 +39,7 @@ pub(crate) use state::{
     safetensors_metadata,
 };
 pub use state::{Precision, StateDict, StoredTensor};
+pub(crate) use weights::{Entry, write_entries};
 pub use weights::{WeightInfo, write_weights};
 
 use crate::error::{Error, Result};

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use piggyback_task::Dtype;
 use serde_json::{Map, Value, json};
+use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 
@@ -46,32 +47,71 @@ pub fn write_weights<'a, Pieces>(
 where
     Pieces: IntoIterator<Item = Cow<'a, [u8]>>,
 {
+    let entries = weights.iter().map(|weight| Entry {
+        name: weight.name.clone(),
+        dtype: weight.dtype.as_str(),
+        number_bytes: weight.dtype.size_bytes(),
+        shape: weight.shape.clone(),
+        source: weight,
+    });
+    let file = crate::write::temporary(path)?;
+    write_entries(file, path, entries.collect(), metadata, |weight| {
+        read(weight)
+    })
+}
+
+/// A tensor that is to be written, of any type, and what its bytes are read from.
+pub(crate) struct Entry<S> {
+    pub(crate) name: String,
+    /// Its type's name in safetensors.
+    pub(crate) dtype: &'static str,
+    /// Size of one of its numbers, bytes.
+    pub(crate) number_bytes: usize,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) source: S,
+}
+
+impl<S> Entry<S> {
+    fn size_bytes(&self) -> usize {
+        self.number_bytes * self.shape.iter().product::<usize>()
+    }
+}
+
+/// [`write_weights`] of any tensors, by way of the temporary file `file`.
+pub(crate) fn write_entries<'a, S, Pieces>(
+    mut file: NamedTempFile,
+    path: &Path,
+    mut entries: Vec<Entry<S>>,
+    metadata: &BTreeMap<String, String>,
+    mut read: impl FnMut(S) -> Result<Pieces>,
+) -> Result<()>
+where
+    Pieces: IntoIterator<Item = Cow<'a, [u8]>>,
+{
     let failed = |source| Error::write(path, source);
-    let mut ordered: Vec<&WeightInfo> = weights.iter().collect();
     // Wide numbers first: so every tensor starts at a multiple of its numbers' size.
-    ordered.sort_by(|a, b| {
-        let key = |weight: &WeightInfo| std::cmp::Reverse(weight.dtype.size_bytes());
+    entries.sort_by(|a, b| {
+        let key = |entry: &Entry<S>| std::cmp::Reverse(entry.number_bytes);
         (key(a), &a.name).cmp(&(key(b), &b.name))
     });
-    let header = header(&ordered, metadata);
-    let mut file = crate::write::temporary(path)?;
+    let header = header(&entries, metadata);
     let mut writer = BufWriter::new(file.as_file_mut());
     let length = (header.len() as u64).to_le_bytes();
     writer.write_all(&length).map_err(failed)?;
     writer.write_all(header.as_bytes()).map_err(failed)?;
-    for weight in ordered {
+    for entry in entries {
+        let size_bytes = entry.size_bytes();
         let mut written_bytes = 0;
-        for piece in read(weight)? {
+        for piece in read(entry.source)? {
             writer.write_all(&piece).map_err(failed)?;
             written_bytes += piece.len();
         }
-        if written_bytes != weight.size_bytes() {
+        if written_bytes != size_bytes {
             return Err(Error::Checkpoint {
                 path: path.to_owned(),
                 reason: format!(
-                    "tensor '{}' would have {written_bytes} bytes instead of {}",
-                    weight.name,
-                    weight.size_bytes()
+                    "tensor '{}' would have {written_bytes} bytes instead of {size_bytes}",
+                    entry.name,
                 ),
             });
         }
@@ -82,21 +122,21 @@ where
 }
 
 /// The header's JSON, filled up with spaces so that the data starts at a multiple of eight.
-fn header(weights: &[&WeightInfo], metadata: &BTreeMap<String, String>) -> String {
+fn header<S>(entries: &[Entry<S>], metadata: &BTreeMap<String, String>) -> String {
     let mut fields = Map::new();
     if !metadata.is_empty() {
         fields.insert("__metadata__".into(), json!(metadata));
     }
     let mut end = 0;
-    for weight in weights {
+    for entry in entries {
         let start = end;
-        end += weight.size_bytes();
+        end += entry.size_bytes();
         let field = json!({
-            "dtype": weight.dtype.as_str(),
-            "shape": weight.shape,
+            "dtype": entry.dtype,
+            "shape": entry.shape,
             "data_offsets": [start, end],
         });
-        fields.insert(weight.name.clone(), field);
+        fields.insert(entry.name.clone(), field);
     }
     let mut text = Value::Object(fields).to_string();
     let padded = text.len().next_multiple_of(8);

@@ -7,6 +7,9 @@ use rayon::prelude::*;
 use crate::data::{ImageFolder, Samples};
 use crate::error::{Error, Result};
 
+/// Files whose sizes are asked for before they are hashed: so memory does not grow with their number.
+const FILES_AT_ONCE: usize = 1 << 14;
+
 /// The images of a data set as a comparison sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataSummary {
@@ -61,21 +64,21 @@ impl DataSummary {
 
 /// Adds the files of a split; lengths go first, so that no two lists run together to the same bytes.
 fn add<'a>(hash: &'a mut blake3::Hasher, samples: &Samples) -> Result<&'a mut blake3::Hasher> {
-    let indices: Vec<usize> = (0..samples.len()).collect();
-    let sizes = (indices.par_iter())
-        .map(|&index| match samples.get(index) {
-            Some((path, _)) => std::fs::metadata(&path)
-                .map(|metadata| metadata.len())
-                .map_err(|source| Error::read(&path, source)),
-            None => Ok(0),
-        })
-        .collect::<Result<Vec<u64>>>()?;
     hash.update(&(samples.len() as u64).to_le_bytes());
-    for ((path, class), size) in samples.iter().zip(sizes) {
-        let name = path.strip_prefix(samples.root()).unwrap_or(&path);
-        add_text(hash, name.as_os_str().as_encoded_bytes());
-        hash.update(&class.to_le_bytes());
-        hash.update(&size.to_le_bytes());
+    for first in (0..samples.len()).step_by(FILES_AT_ONCE) {
+        let last = samples.len().min(first + FILES_AT_ONCE);
+        let files = (first..last).into_par_iter();
+        let files = files.filter_map(|index| samples.get(index)).map(|file| {
+            let metadata = std::fs::metadata(&file.0);
+            let metadata = metadata.map_err(|source| Error::read(&file.0, source))?;
+            Ok((file, metadata.len()))
+        });
+        for ((path, class), size) in files.collect::<Result<Vec<_>>>()? {
+            let name = path.strip_prefix(samples.root()).unwrap_or(&path);
+            add_text(hash, name.as_os_str().as_encoded_bytes());
+            hash.update(&class.to_le_bytes());
+            hash.update(&size.to_le_bytes());
+        }
     }
     Ok(hash)
 }

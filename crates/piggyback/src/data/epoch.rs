@@ -13,7 +13,7 @@ use super::{Batch, Error};
 struct Work {
     source: Arc<Source>,
     epoch: u64,
-    order: Vec<usize>,
+    order: Vec<u32>,
     /// Batches that may be ready or in work at once.
     window: usize,
     stopped: AtomicBool,

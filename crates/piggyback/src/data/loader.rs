@@ -88,7 +88,7 @@ impl Loader {
 
 impl Source {
     /// The sample indices in the order of an epoch.
-    pub(super) fn order(&self, epoch: u64) -> Vec<usize> {
+    pub(super) fn order(&self, epoch: u64) -> Vec<u32> {
         self.config
             .order
             .indices(self.samples.len(), self.config.seed, epoch)
@@ -98,7 +98,7 @@ impl Source {
     pub(super) fn batch(
         &self,
         epoch: u64,
-        indices: &[usize],
+        indices: &[u32],
         stopped: impl Fn() -> bool,
     ) -> Option<Result<Batch, Error>> {
         let image_size = self.preprocessing.image_size as usize;
@@ -109,7 +109,7 @@ impl Source {
             indices: Vec::with_capacity(indices.len()),
             skipped: Vec::new(),
         };
-        for &index in indices {
+        for index in indices.iter().map(|&index| index as usize) {
             if stopped() {
                 return None;
             }

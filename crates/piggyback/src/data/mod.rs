@@ -23,6 +23,7 @@ mod decode;
 mod epoch;
 mod error;
 mod folder;
+mod listing;
 mod loader;
 mod order;
 mod pixels;

@@ -15,8 +15,8 @@ pub enum Order {
 
 impl Order {
     /// The sample indices `0..images` in the order of an epoch.
-    pub(super) fn indices(self, images: usize, seed: u64, epoch: u64) -> Vec<usize> {
-        let mut indices: Vec<usize> = (0..images).collect();
+    pub(super) fn indices(self, images: usize, seed: u64, epoch: u64) -> Vec<u32> {
+        let mut indices: Vec<u32> = (0..).take(images).collect();
         if self == Self::Shuffled {
             Random::new(Purpose::Shuffle, seed, epoch, 0).shuffle(&mut indices);
         }

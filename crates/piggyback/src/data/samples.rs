@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Error;
+use super::listing::Listing;
 use super::walk::{check_folder, class_names, images_below};
 use crate::random::{Purpose, Random};
 
@@ -13,19 +14,15 @@ pub const EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "png", "webp", "bmp", "gif"];
 
 /// Image files and their classes; the images themselves stay on disk.
 ///
-/// Each file costs a relative path and a class index.
+/// Each file costs its name and four bytes, and four more in each part of a split; clones share them.
 #[derive(Clone, Debug)]
 pub struct Samples {
     root: Arc<Path>,
     classes: Arc<[String]>,
-    files: Vec<File>,
-}
-
-#[derive(Clone, Debug)]
-struct File {
-    /// Relative to the root; shared by the parts of a split.
-    path: Arc<Path>,
-    class: u32,
+    /// Paths are relative to the root.
+    listing: Arc<Listing>,
+    /// Which files of the listing these are; all where it is `None`.
+    chosen: Option<Arc<[u32]>>,
 }
 
 impl Samples {
@@ -59,30 +56,20 @@ impl Samples {
     /// # Errors
     /// [`Error::Missing`], [`Error::Io`], and [`Error::NoImages`] for a folder without images.
     pub fn unlabelled(paths: &[PathBuf]) -> Result<Self, Error> {
-        let mut files = Vec::new();
+        let mut files = Listing::default();
         for path in paths {
             if check_folder(path).is_ok() {
                 let images = images_below(Path::new(""), path)?;
                 if images.is_empty() {
                     return Err(Error::NoImages { path: path.clone() });
                 }
-                files.extend(images.into_iter().map(|path| File {
-                    path: path.into(),
-                    class: 0,
-                }));
+                files.extend(images.into_iter().map(|path| (path, 0)));
             } else {
                 std::fs::metadata(path).map_err(|source| Error::io(path, source))?;
-                files.push(File {
-                    path: path.as_path().into(),
-                    class: 0,
-                });
+                files.extend([(path.clone(), 0)]);
             }
         }
-        Ok(Self {
-            root: Path::new("").into(),
-            classes: Arc::new([]),
-            files,
-        })
+        Ok(Self::all(Path::new(""), Arc::new([]), files))
     }
 
     /// The class folders in `dir`, each of which must be in `classes`.
@@ -109,24 +96,26 @@ impl Samples {
             }
         }
         folders.sort_unstable();
-        let mut files = Vec::new();
+        let mut files = Listing::default();
         for (class, name) in folders {
-            let class = class as u32;
             let images = images_below(dir, Path::new(&name))?;
-            files.extend(images.into_iter().map(|path| File {
-                path: path.into(),
-                class,
-            }));
+            files.extend(images.into_iter().map(|path| (path, class as u32)));
         }
-        if files.is_empty() {
+        if files.len() == 0 {
             return Err(Error::NoImages { path: dir.into() });
         }
-        files.shrink_to_fit();
-        Ok(Self {
-            root: dir.into(),
+        Ok(Self::all(dir, classes, files))
+    }
+
+    /// The images of a whole listing, whose paths are relative to `root`.
+    fn all(root: &Path, classes: Arc<[String]>, mut listing: Listing) -> Self {
+        listing.shrink();
+        Self {
+            root: root.into(),
             classes,
-            files,
-        })
+            listing: Arc::new(listing),
+            chosen: None,
+        }
     }
 
     /// The images of all `parts`, one part after the other; their classes, too, stand one after the
@@ -136,30 +125,26 @@ impl Samples {
         if let [one] = parts[..] {
             return one.clone();
         }
-        let (mut classes, mut files) = (Vec::new(), Vec::new());
+        let (mut classes, mut files) = (Vec::new(), Listing::default());
         for part in parts {
             let first = classes.len() as u32;
-            files.extend(part.iter().map(|(path, class)| File {
-                path: path.into(),
-                class: first + class,
-            }));
+            files.extend(part.iter().map(|(path, class)| (path, first + class)));
             classes.extend(part.classes.iter().cloned());
         }
-        Self {
-            root: Path::new("").into(),
-            classes: classes.into(),
-            files,
-        }
+        Self::all(Path::new(""), classes.into(), files)
     }
 
     /// Number of images.
     pub fn len(&self) -> usize {
-        self.files.len()
+        match &self.chosen {
+            Some(chosen) => chosen.len(),
+            None => self.listing.len(),
+        }
     }
 
     /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
+        self.len() == 0
     }
 
     /// The folder that holds the class folders.
@@ -174,27 +159,37 @@ impl Samples {
 
     /// The path and class index of an image.
     pub fn get(&self, index: usize) -> Option<(PathBuf, u32)> {
-        self.files
-            .get(index)
-            .map(|file| (self.root.join(&file.path), file.class))
+        let (path, class) = self.listing.get(self.place(index)?)?;
+        Some((self.root.join(path), class))
     }
 
     /// The paths and class indices in order.
     pub fn iter(&self) -> impl Iterator<Item = (PathBuf, u32)> {
-        self.files
-            .iter()
-            .map(|file| (self.root.join(&file.path), file.class))
+        (0..self.len()).filter_map(|index| self.get(index))
     }
 
     /// Number of images of each class.
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
-        for file in &self.files {
-            if let Some(count) = counts.get_mut(file.class as usize) {
+        for class in self.labels() {
+            if let Some(count) = counts.get_mut(class as usize) {
                 *count += 1;
             }
         }
         counts
+    }
+
+    /// Where an image stands in the listing.
+    fn place(&self, index: usize) -> Option<usize> {
+        match &self.chosen {
+            Some(chosen) => chosen.get(index).map(|&place| place as usize),
+            None => Some(index),
+        }
+    }
+
+    /// The class indices in order.
+    fn labels(&self) -> impl Iterator<Item = u32> {
+        (0..self.len()).filter_map(|index| self.listing.class(self.place(index)?))
     }
 
     /// Holds out about `share` of the images for validation: `(train, validation)`.
@@ -213,19 +208,19 @@ impl Samples {
         }
         let mut random = Random::new(Purpose::Split, seed, 0, 0);
         // Unlabelled images all have class 0.
-        let mut members = vec![Vec::new(); self.classes.len().max(1)];
-        for (index, file) in self.files.iter().enumerate() {
-            members[file.class as usize].push(index);
+        let mut members: Vec<Vec<u32>> = vec![Vec::new(); self.classes.len().max(1)];
+        for (index, class) in (0..).zip(self.labels()) {
+            members[class as usize].push(index);
         }
-        let mut held_out = vec![false; self.files.len()];
+        let mut held_out = vec![false; self.len()];
         let mut remainders = Vec::new();
-        let mut missing = (share * self.files.len() as f64).round().max(1.0) as usize;
+        let mut missing = (share * self.len() as f64).round().max(1.0) as usize;
         for mut class in members {
             random.shuffle(&mut class);
             let wanted = share * class.len() as f64;
             let whole = (wanted as usize).min(class.len().saturating_sub(1));
             for &index in &class[..whole] {
-                held_out[index] = true;
+                held_out[index as usize] = true;
             }
             missing = missing.saturating_sub(whole);
             if whole + 1 < class.len() {
@@ -235,14 +230,14 @@ impl Samples {
         random.shuffle(&mut remainders);
         remainders.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         for (_, index) in remainders.into_iter().take(missing) {
-            held_out[index] = true;
+            held_out[index as usize] = true;
         }
         let part = |wanted: bool| {
-            let files = self.files.iter().zip(&held_out);
-            let files = files.filter(|&(_, &held_out)| held_out == wanted);
+            let indices = (0..self.len()).filter(|&index| held_out[index] == wanted);
+            let places = indices.filter_map(|index| self.place(index));
             Self {
-                files: files.map(|(file, _)| file.clone()).collect(),
-                ..self.emptied()
+                chosen: Some(places.map(|place| place as u32).collect()),
+                ..self.clone()
             }
         };
         let (train, validation) = (part(false), part(true));
@@ -252,14 +247,6 @@ impl Samples {
             });
         }
         Ok((train, validation))
-    }
-
-    fn emptied(&self) -> Self {
-        Self {
-            root: self.root.clone(),
-            classes: self.classes.clone(),
-            files: Vec::new(),
-        }
     }
 }
 
@@ -274,17 +261,11 @@ mod tests {
     /// Samples with this many images of each class; no such files exist.
     fn samples(counts: &[usize]) -> Samples {
         let classes: Vec<String> = (0..counts.len()).map(|class| format!("c{class}")).collect();
-        let files = counts.iter().enumerate().flat_map(|(class, &count)| {
-            (0..count).map(move |image| File {
-                path: PathBuf::from(format!("c{class}/{image}.png")).into(),
-                class: class as u32,
-            })
-        });
-        Samples {
-            root: Path::new("root").into(),
-            classes: classes.into(),
-            files: files.collect(),
-        }
+        let mut files = Listing::default();
+        files.extend(counts.iter().enumerate().flat_map(|(class, &count)| {
+            (0..count).map(move |image| (format!("c{class}/{image}.png").into(), class as u32))
+        }));
+        Samples::all(Path::new("root"), classes.into(), files)
     }
 
     #[test]
@@ -322,6 +303,20 @@ mod tests {
         assert_eq!(union.class_counts(), [1, 2, 2]);
         assert_eq!(union.classes(), ["c0", "c1", "c0"]);
         assert_eq!(union.get(4).unwrap(), ("root/c0/1.png".into(), 2));
+    }
+
+    #[test]
+    fn a_part_can_be_split_again() {
+        let (train, _) = samples(&[10, 20]).split_validation(0.5, 1).unwrap();
+        let (again, other) = train.split_validation(0.2, 2).unwrap();
+        assert_eq!((again.len(), other.len()), (12, 3));
+        let of_part: HashSet<_> = train.iter().collect();
+        assert!(
+            again
+                .iter()
+                .chain(other.iter())
+                .all(|file| of_part.contains(&file))
+        );
     }
 
     #[test]

@@ -38,6 +38,7 @@ mod settings;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 pub use fine_tune::FineTuneConfig;
 pub use name::MethodName;
@@ -122,6 +123,14 @@ impl<'a> Learner<'a> {
     #[must_use]
     pub fn resume(mut self, resume: bool) -> Self {
         self.options.resume = resume;
+        self
+    }
+
+    /// Leaves a checkpoint in the run folder this often within an epoch, [`CHECKPOINT_EVERY`](crate::train::CHECKPOINT_EVERY) if not
+    /// asked otherwise; zero means at each step. There is always one at the end of an epoch.
+    #[must_use]
+    pub fn checkpoint_every(mut self, time: Duration) -> Self {
+        self.options.checkpoint_every = time;
         self
     }
 

@@ -14,6 +14,7 @@ mod whole;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use burn::tensor::Device;
 use piggyback_task::TrainingRecord;
@@ -88,6 +89,14 @@ impl<'a> Pretrainer<'a> {
     #[must_use]
     pub fn resume(mut self, resume: bool) -> Self {
         self.options.resume = resume;
+        self
+    }
+
+    /// Leaves a checkpoint in the run folder this often within an epoch, [`CHECKPOINT_EVERY`](crate::train::CHECKPOINT_EVERY) if not
+    /// asked otherwise; zero means at each step. There is always one at the end of an epoch.
+    #[must_use]
+    pub fn checkpoint_every(mut self, time: Duration) -> Self {
+        self.options.checkpoint_every = time;
         self
     }
 

@@ -3,18 +3,19 @@
 //! A checkpoint is a safetensors file. Everything random is drawn from seeds and counters, so
 //! tensors, moments and counters are all there is to keep: a resumed run gives the same bits.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use piggyback_task::Preprocessing;
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
 use super::EpochMetrics;
 use super::method::{Method, Optimizer, Product};
-use crate::backbone::FieldPath;
+use crate::backbone::{Entry, FieldPath, write_entries};
 use crate::error::{Error, Result};
 use crate::mask::values;
 use crate::write;
@@ -94,7 +95,46 @@ pub(super) struct State<M: Method> {
     pub(super) base: Option<M::Product>,
 }
 
-/// Writes the state atomically.
+/// What the bytes of an entry of a checkpoint are read from.
+enum Source {
+    Numbers(Box<Tensor<1>>),
+    File(Vec<u8>),
+}
+
+impl Source {
+    /// Little-endian bytes; of numbers, a piece is in memory at a time besides the numbers.
+    fn pieces(self) -> impl Iterator<Item = Cow<'static, [u8]>> {
+        const NUMBERS: usize = 1 << 14;
+        let (numbers, file) = match self {
+            Self::Numbers(tensor) => (values(*tensor), None),
+            Self::File(bytes) => (Vec::new(), Some(Cow::Owned(bytes))),
+        };
+        let pieces = numbers.len().div_ceil(NUMBERS);
+        let piece = move |index: usize| {
+            let rest = &numbers[index * NUMBERS..];
+            let piece = &rest[..NUMBERS.min(rest.len())];
+            let words: Vec<[u8; 4]> = piece.iter().map(|value| value.to_le_bytes()).collect();
+            Cow::Owned(words.into_flattened())
+        };
+        (0..pieces).map(piece).chain(file)
+    }
+
+    fn entry(self, name: String) -> Entry<Self> {
+        let (dtype, number_bytes, length) = match &self {
+            Self::Numbers(tensor) => ("F32", 4, tensor.shape().num_elements()),
+            Self::File(bytes) => ("U8", 1, bytes.len()),
+        };
+        Entry {
+            name,
+            dtype,
+            number_bytes,
+            shape: vec![length],
+            source: self,
+        }
+    }
+}
+
+/// Writes the state; the checkpoint before stays until all of this one is on the disk.
 pub(super) fn save<M: Method>(
     path: &Path,
     state: &State<M>,
@@ -104,37 +144,19 @@ pub(super) fn save<M: Method>(
         path: path.to_owned(),
         reason,
     };
-    let mut tensors: BTreeMap<String, Vec<f32>> = (trained_tensors(&state.network).into_iter())
-        .map(|(name, data)| (format!("tensor.{name}"), data))
+    let mut entries: Vec<Entry<Source>> = (trained_tensors(&state.network).into_iter())
+        .map(|(name, tensor)| Source::Numbers(tensor.into()).entry(format!("tensor.{name}")))
         .collect();
     for (name, kept) in state.optimizer.tensors() {
         for (kind, tensor) in M::Optimizer::KINDS.iter().zip(kept) {
-            tensors.insert(format!("{kind}.{name}"), values(tensor));
+            entries.push(Source::Numbers(tensor.into()).entry(format!("{kind}.{name}")));
         }
     }
-    let products = [(BEST, &state.best), (BASE, &state.base)]
-        .into_iter()
-        .filter_map(|(name, product)| Some((name, product.as_ref()?)))
-        .map(|(name, product)| Ok((name, product.to_bytes()?)))
-        .collect::<Result<Vec<_>>>()?;
-    let bytes: BTreeMap<String, Vec<u8>> = (tensors.into_iter())
-        .map(|(name, data)| {
-            (
-                name,
-                data.iter().flat_map(|value| value.to_le_bytes()).collect(),
-            )
-        })
-        .collect();
-    let views = bytes
-        .iter()
-        .map(|(name, bytes)| Ok((name.as_str(), view(Dtype::F32, bytes)?)))
-        .chain(
-            products
-                .iter()
-                .map(|(name, bytes)| Ok((*name, view(Dtype::U8, bytes)?))),
-        )
-        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
-        .map_err(|error| problem(error.to_string()))?;
+    for (name, product) in [(BEST, &state.best), (BASE, &state.base)] {
+        if let Some(product) = product {
+            entries.push(Source::File(product.to_bytes()?).entry(name.to_owned()));
+        }
+    }
     let kind = Kind {
         version: VERSION,
         method: M::NAME.to_owned(),
@@ -146,15 +168,9 @@ pub(super) fn save<M: Method>(
     };
     let kind = serde_json::to_string(&kind).map_err(|error| problem(error.to_string()))?;
     let json = serde_json::to_string(&metadata).map_err(|error| problem(error.to_string()))?;
-    let metadata = HashMap::from([(KIND_KEY.to_owned(), kind), (METADATA_KEY.to_owned(), json)]);
-    let file = safetensors::serialize(views, Some(metadata))
-        .map_err(|error| problem(error.to_string()))?;
-    write::atomically(path, &file)
-}
-
-fn view(dtype: Dtype, bytes: &[u8]) -> Result<TensorView<'_>, safetensors::SafeTensorError> {
-    let size = if dtype == Dtype::F32 { 4 } else { 1 };
-    TensorView::new(dtype, vec![bytes.len() / size], bytes)
+    let metadata = BTreeMap::from([(KIND_KEY.to_owned(), kind), (METADATA_KEY.to_owned(), json)]);
+    let file = write::named_temporary(path)?;
+    write_entries(file, path, entries, &metadata, |source| Ok(source.pieces()))
 }
 
 /// Reads a checkpoint into a network as training starts with it, or the phase that it is of.
@@ -298,8 +314,8 @@ fn is_trained<const D: usize>(name: &str, param: &Param<Tensor<D>>) -> bool {
     param.is_require_grad() || statistic
 }
 
-/// Everything in `network` that training changes, by name.
-pub(super) fn trained_tensors<M: Module>(network: &M) -> BTreeMap<String, Vec<f32>> {
+/// Everything in `network` that training changes, by name, flat.
+pub(super) fn trained_tensors<M: Module>(network: &M) -> BTreeMap<String, Tensor<1>> {
     let mut reader = TrainedReader::default();
     network.visit(&mut reader);
     reader.tensors
@@ -326,7 +342,7 @@ pub(super) fn with_trained_tensors<M: Module>(
 #[derive(Default)]
 struct TrainedReader {
     path: FieldPath,
-    tensors: BTreeMap<String, Vec<f32>>,
+    tensors: BTreeMap<String, Tensor<1>>,
 }
 
 impl ModuleVisitor for TrainedReader {
@@ -341,7 +357,8 @@ impl ModuleVisitor for TrainedReader {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let name = self.path.name();
         if is_trained(&name, param) {
-            self.tensors.insert(name, values(param.base()));
+            let tensor = param.base().without_autodiff();
+            self.tensors.insert(name, tensor.flatten(0, D - 1));
         }
     }
 }

@@ -67,7 +67,7 @@ fn step(architecture: Architecture) -> BTreeMap<String, Vec<u32>> {
     found.extend(
         statistics
             .filter(|(name, _)| name.contains(".running_"))
-            .map(|(name, data)| (name, bits(data))),
+            .map(|(name, tensor)| (name, bits(values(tensor)))),
     );
     found
 }

@@ -44,7 +44,9 @@ impl Start {
             ..TrainConfig::default()
         };
         let network = TaskNetwork::new(&backbone, CLASSES, &config).unwrap();
-        let mut tensors = trained_tensors(&network);
+        let mut tensors: BTreeMap<String, Vec<f32>> = (trained_tensors(&network).into_iter())
+            .map(|(name, tensor)| (name, values(tensor)))
+            .collect();
         for (name, data) in &mut tensors {
             let scores = name
                 .strip_suffix(".mask.scores")
@@ -105,7 +107,10 @@ impl Start {
 fn statistics(network: &TaskNetwork) -> BTreeMap<String, Vec<f32>> {
     (trained_tensors(network).into_iter())
         .filter(|(name, _)| name.contains(".running_"))
-        .map(|(name, data)| (name.trim_start_matches("backbone.").to_owned(), data))
+        .map(|(name, tensor)| {
+            let name = name.trim_start_matches("backbone.").to_owned();
+            (name, values(tensor))
+        })
         .collect()
 }
 

@@ -14,7 +14,7 @@ use crate::data::{Augment, Batch, DataSet, Loader, LoaderConfig, Samples};
 use crate::engine::{Engine, images_tensor};
 use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateConfig, Evaluation, evaluate_until};
-use crate::mask;
+use crate::{mask, write};
 
 /// Training and validation images of a data set, with its name.
 struct Split<'a> {
@@ -55,6 +55,9 @@ pub(crate) fn learn<M: Method>(
     let train = Samples::union(splits.iter().map(|split| &split.train));
     let loader = Loader::new(train, settings.preprocessing.clone(), loader_config)?;
     let mut run = options.run_dir.clone().map(RunFolder::open).transpose()?;
+    if let Some(run) = &run {
+        write::remove_leftovers(&run.checkpoint())?;
+    }
     let network = start()?;
     let saved = run
         .as_ref()
@@ -161,7 +164,8 @@ impl<M: Method> Session<'_, '_, M> {
 
     /// Trains to the end of the epoch under way, validates, and keeps what there is if it is the best.
     fn epoch(&mut self, mut state: State<M>) -> Result<State<M>> {
-        let started = Instant::now();
+        let mut since = Instant::now();
+        let mut saved = since;
         let steps = self.steps();
         let epoch = state.position.epoch;
         let batches = self.loader.epoch_from(epoch as u64, state.position.batch);
@@ -176,12 +180,27 @@ impl<M: Method> Session<'_, '_, M> {
             state.position.step += 1;
             state.position.batch += 1;
             if self.options.stop.load(Ordering::Relaxed) {
-                state.position.seconds += started.elapsed().as_secs_f64();
+                state.position.seconds += since.elapsed().as_secs_f64();
                 return Err(self.interrupt(&state));
             }
+            if saved.elapsed() >= self.options.checkpoint_every {
+                state.position.seconds += since.elapsed().as_secs_f64();
+                since = Instant::now();
+                self.save_within_epoch(&state);
+                saved = Instant::now();
+            }
         }
-        self.end_epoch(&mut state, started)?;
+        self.end_epoch(&mut state, since)?;
         Ok(state)
+    }
+
+    /// Leaves a checkpoint. A disk that is full for the moment does not end the run: what is trained
+    /// is still in memory, and the checkpoint before on the disk.
+    fn save_within_epoch(&mut self, state: &State<M>) {
+        let Some(run) = &self.run else { return };
+        if let Err(error) = checkpoint::save(&run.checkpoint(), state, &self.identity) {
+            self.tell(&Event::NotSaved(error.to_string()));
+        }
     }
 
     /// Tells of images that were left out, each once.
@@ -266,17 +285,18 @@ impl<M: Method> Session<'_, '_, M> {
         }
     }
 
-    fn end_epoch(&mut self, state: &mut State<M>, started: Instant) -> Result<()> {
+    /// `since` is the moment up to which the position counts seconds.
+    fn end_epoch(&mut self, state: &mut State<M>, since: Instant) -> Result<()> {
         if state.position.images == 0 {
             return Err(Error::setting(
                 "data",
                 "no batch had two readable images; repair the images, or give more of them",
             ));
         }
-        let finite = |data: &Vec<f32>| data.iter().all(|value| value.is_finite());
+        let finite = |tensor| mask::values(tensor).iter().all(|value| value.is_finite());
         if let Some((name, _)) = trained_tensors(&state.network)
-            .iter()
-            .find(|(_, data)| !finite(data))
+            .into_iter()
+            .find(|(_, tensor)| !finite(tensor.clone()))
         {
             let what = format!("'{name}' became infinite or NaN");
             return Err(self.diverged(what, &state.position));
@@ -290,7 +310,7 @@ impl<M: Method> Session<'_, '_, M> {
             } = &self.splits[index];
             let (name, samples) = (*name, validation.clone());
             let Some(validation) = self.evaluate(&engine, name, "validation", samples)? else {
-                state.position.seconds += started.elapsed().as_secs_f64();
+                state.position.seconds += since.elapsed().as_secs_f64();
                 return Err(self.interrupt(state));
             };
             loss += validation.loss;
@@ -311,7 +331,7 @@ impl<M: Method> Session<'_, '_, M> {
             validation_error: error / sets,
             zeros: product.zeros(),
             learning_rates,
-            seconds: position.seconds + started.elapsed().as_secs_f64(),
+            seconds: position.seconds + since.elapsed().as_secs_f64(),
         };
         let better = position
             .history

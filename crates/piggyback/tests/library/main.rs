@@ -10,6 +10,7 @@ mod hub;
 mod hub_server;
 mod methods;
 mod parity;
+mod power_cut;
 mod pretraining;
 mod pytorch_files;
 mod real_weights;

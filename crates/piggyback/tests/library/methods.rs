@@ -87,7 +87,7 @@ fn shared(artefact: Artefact) -> SharedNetwork {
 }
 
 /// The bytes of an artefact's file.
-fn file(artefact: &Artefact) -> Vec<u8> {
+pub(crate) fn file(artefact: &Artefact) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("artefact.safetensors");
     artefact.save(&path).unwrap();

@@ -11,6 +11,7 @@ use piggyback::compare::Unit;
 use super::unit::Told;
 use crate::interrupt;
 use crate::printer::Printer;
+use crate::progress::not_saved;
 
 /// A unit under way.
 pub(super) struct Child {
@@ -88,6 +89,9 @@ impl Child {
                     }
                     Some(Told::Skipped(reason)) => {
                         printer.warn(&format!("{place}: left out: {reason}"));
+                    }
+                    Some(Told::NotSaved(reason)) => {
+                        printer.warn(&format!("{place}: {}", not_saved(&reason)));
                     }
                     Some(Told::Failed(reason)) => failure = Some(reason),
                     None => {}

@@ -33,6 +33,8 @@ pub(super) enum Told {
     },
     /// An image was left out.
     Skipped(String),
+    /// A checkpoint could not be written; the unit goes on.
+    NotSaved(String),
     /// It cannot be done.
     Failed(String),
 }
@@ -80,6 +82,7 @@ pub(in crate::commands) fn run(args: &CompareUnitArgs, printer: &Printer) -> Res
                 total: *total,
             },
             Event::Skipped(reason) => Told::Skipped(reason.clone()),
+            Event::NotSaved(reason) => Told::NotSaved(reason.clone()),
             _ => return,
         };
         let is_progress = matches!(told, Told::Progress { .. });

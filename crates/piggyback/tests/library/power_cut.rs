@@ -1,0 +1,157 @@
+//! A run that ends without warning goes on from its last checkpoint within the epoch, to the same bits.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use burn::tensor::Device;
+use piggyback::backbone::Architecture;
+use piggyback::data::ImageFolder;
+use piggyback::method::{Learner, MethodName, Outcome};
+use piggyback::pretrain::{PretrainConfig, Pretrained, Pretrainer};
+use piggyback::train::Event;
+
+use crate::methods::{backbone, file, set, settings};
+use crate::tasks::{SIDE, folder};
+
+const CHECKPOINT: &str = "checkpoint.safetensors";
+
+/// Epochs of three steps each.
+fn images() -> tempfile::TempDir {
+    folder(&[("train", 8)])
+}
+
+/// Copies of a run folder's checkpoint as it is during each step.
+struct Copies {
+    run: PathBuf,
+}
+
+impl Copies {
+    fn new(folder: &Path) -> Self {
+        Self {
+            run: folder.join("run"),
+        }
+    }
+
+    /// The run folder as a power cut during step `step` leaves it.
+    fn after_cut_in(&self, step: usize) -> PathBuf {
+        self.run.with_file_name(format!("cut-in-{step}"))
+    }
+
+    fn take(&self, event: &Event) {
+        let Event::Step { step, .. } = event else {
+            return;
+        };
+        let found = self.run.join(CHECKPOINT);
+        // In the first step there is none yet.
+        assert_eq!(found.exists(), *step > 1, "step {step}");
+        if found.exists() {
+            let cut = self.after_cut_in(*step);
+            std::fs::create_dir(&cut).unwrap();
+            std::fs::copy(found, cut.join(CHECKPOINT)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_method_goes_on_from_within_an_epoch_to_the_same_bits() {
+    let data = images();
+    let backbone = backbone();
+    for method in MethodName::ALL {
+        let sets = [set("a", data.path()), set("b", data.path())];
+        let sets = match method {
+            MethodName::Joint => &sets[..],
+            _ => &sets[..1],
+        };
+        let learner = || Learner::new(settings(method, "augment = 'light'"));
+        let learned = |learner: Learner<'_>| learner.learn(&backbone, sets).unwrap();
+        let expected = learned(learner());
+        let same = |other: &Outcome, how: &str| {
+            assert_eq!(other.best_epoch, expected.best_epoch, "{method} {how}");
+            let same = file(&other.artefact) == file(&expected.artefact);
+            assert!(same, "{method} {how}");
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let copies = Copies::new(folder.path());
+        let mut steps = 0;
+        let with_checkpoints = learned(
+            learner()
+                .run_dir(&copies.run)
+                .checkpoint_every(Duration::ZERO)
+                .observe(|event| {
+                    copies.take(event);
+                    if let Event::Step { steps: all, .. } = event {
+                        steps = *all;
+                    }
+                }),
+        );
+        same(&with_checkpoints, "with checkpoints");
+        // In the first epoch, and in the last, which for PackNet is of another phase.
+        for step in [3, steps] {
+            let mut first = None;
+            let resumed = learned(
+                learner()
+                    .run_dir(copies.after_cut_in(step))
+                    .resume(true)
+                    .observe(|event| {
+                        if let Event::Start { first_step, .. } = event {
+                            first = Some(*first_step);
+                        }
+                    }),
+            );
+            assert_eq!(first, Some(step - 1));
+            same(&resumed, &format!("cut in step {step}"));
+        }
+    }
+}
+
+#[test]
+fn pretraining_goes_on_from_within_an_epoch_to_the_same_bits() {
+    let data = images();
+    let images = ImageFolder::open(data.path()).unwrap();
+    let config = PretrainConfig {
+        epochs: 2,
+        batch_size: 4,
+        lr: Some(0.02),
+        warmup_epochs: Some(1),
+        image_size: SIDE.into(),
+        augment: "light".into(),
+        val_share: 0.25,
+        ..PretrainConfig::default()
+    };
+    let pretrainer = || Pretrainer::new(config.clone());
+    let pretrained = |pretrainer: Pretrainer<'_>| {
+        let device = Device::flex();
+        let outcome = pretrainer.pretrain(Architecture::ResNet18, &images, &device);
+        outcome.unwrap()
+    };
+    let expected = pretrained(pretrainer());
+    let same = |other: &Pretrained| other.network.tensors == expected.network.tensors;
+    let copies = Copies::new(data.path());
+    let with_checkpoints = pretrainer()
+        .run_dir(&copies.run)
+        .checkpoint_every(Duration::ZERO)
+        .observe(|event| copies.take(event));
+    assert!(same(&pretrained(with_checkpoints)));
+    for step in [2, 6] {
+        let resumed = pretrainer().run_dir(copies.after_cut_in(step)).resume(true);
+        assert!(same(&pretrained(resumed)), "cut in step {step}");
+    }
+}
+
+#[test]
+fn without_being_asked_a_short_run_writes_none_within_an_epoch() {
+    let data = images();
+    let run = data.path().join("run");
+    let mut found = Vec::new();
+    Learner::new(settings(MethodName::ClassifierOnly, ""))
+        .run_dir(&run)
+        .observe(|event| {
+            if let Event::Step { step, .. } = event {
+                found.push((*step, run.join(CHECKPOINT).exists()));
+            }
+        })
+        .learn(&backbone(), &[set("a", data.path())])
+        .unwrap();
+    let expected = (1..=6).map(|step| (step, step > 3));
+    assert!(found.into_iter().eq(expected));
+}
