@@ -1,21 +1,42 @@
-//! The library on other devices than the CPU, as far as a machine without a GPU can tell.
+//! The library on other devices than this CPU, as far as a machine without them can tell.
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result};
+
+use crate::debian::{self, say};
 
 /// Where Vulkan's loader looks for drivers.
 const DRIVERS: &str = "/usr/share/vulkan/icd.d";
 
 /// Debian's package with a Vulkan device in software (Mesa's lavapipe).
-const PACKAGE: &str = "mesa-vulkan-drivers";
+const VULKAN: &str = "mesa-vulkan-drivers";
 
-/// Learns and predicts with the feature `wgpu` on a software Vulkan device, and checks that `cuda`
-/// compiles. Whether all that could be run passed; what could not is told on stderr.
+/// 64-bit Arm, whose vector instructions are NEON.
+const ARM: &str = "aarch64-unknown-linux-gnu";
+
+/// Links programs for Arm, and has its C library in [`ARM_ROOT`].
+const ARM_LINKER: &str = "aarch64-linux-gnu-gcc";
+
+/// What an emulated program finds its dynamic libraries under.
+const ARM_ROOT: &str = "/usr/aarch64-linux-gnu";
+
+/// Runs programs for Arm; either of Debian's packages will do.
+const ARM_EMULATORS: [&str; 2] = ["qemu-aarch64", "qemu-aarch64-static"];
+
+/// Debian's packages with linker and emulator.
+const ARM_PACKAGES: [&str; 3] = [
+    "gcc-aarch64-linux-gnu",
+    "libc6-dev-arm64-cross",
+    "qemu-user",
+];
+
+/// Checks that `cuda` compiles, learns and predicts with `wgpu` on a software Vulkan device, and runs
+/// the kernels' tests on an emulated Arm CPU. Whether all that could be run passed; what could not is
+/// told on stderr.
 ///
 /// The builds are large and have a target folder of their own, so that they do not make the others
 /// start anew.
@@ -23,54 +44,37 @@ const PACKAGE: &str = "mesa-vulkan-drivers";
 /// # Errors
 /// cargo cannot be started.
 pub(crate) fn run(root: &Path) -> Result<bool> {
-    let cuda = cargo(
-        root,
-        &["check", "--package", "piggyback", "--features", "cuda"],
-    );
-    let compiles = succeeds(cuda)?;
-    let Some(driver) = software_vulkan() else {
+    let passed = [cuda(root)?, vulkan(root)?, arm(root)?];
+    Ok(passed.into_iter().all(|passed| passed))
+}
+
+fn cuda(root: &Path) -> Result<bool> {
+    let check = ["check", "--package", "piggyback-cli", "--features", "cuda"];
+    succeeds(cargo(root, &check))
+}
+
+fn vulkan(root: &Path) -> Result<bool> {
+    let find = || lavapipe(Path::new(DRIVERS));
+    let Some(driver) = find().or_else(|| {
+        debian::install(&[VULKAN]);
+        find()
+    }) else {
         say(&format!(
-            "SKIPPED: the wgpu feature on a software Vulkan device; install one (Debian: {PACKAGE})"
+            "SKIPPED: the wgpu feature on a software Vulkan device; install one (Debian: {VULKAN})"
         ));
-        return Ok(compiles);
+        return Ok(true);
     };
-    let test = [
-        "test",
-        "--package",
-        "piggyback",
-        "--features",
-        "wgpu",
-        "--test",
-        "devices",
-    ];
-    let mut wgpu = cargo(root, &test);
+    let package = ["test", "--package", "piggyback", "--features", "wgpu"];
+    // There is little to compute and much to compile.
+    let fast = ["--config", "profile.dev.package.'*'.opt-level=0"];
+    let mut wgpu = cargo(
+        root,
+        &[&package[..], &fast, &["--test", "devices"]].concat(),
+    );
     // The old and the new name of the same setting: this driver alone, whatever else there is.
     wgpu.env("VK_ICD_FILENAMES", &driver)
         .env("VK_DRIVER_FILES", &driver);
-    Ok(succeeds(wgpu)? && compiles)
-}
-
-fn cargo(root: &Path, arguments: &[&str]) -> Command {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let mut command = Command::new(cargo);
-    command
-        .args(arguments)
-        .args(["--target-dir", "target/devices"])
-        .current_dir(root);
-    command
-}
-
-fn succeeds(mut command: Command) -> Result<bool> {
-    let status = command.status().context("cannot run cargo")?;
-    Ok(status.success())
-}
-
-/// The driver of a Vulkan device in software, installed where that can be.
-fn software_vulkan() -> Option<PathBuf> {
-    lavapipe(Path::new(DRIVERS)).or_else(|| {
-        install();
-        lavapipe(Path::new(DRIVERS))
-    })
+    succeeds(wgpu)
 }
 
 /// The description of lavapipe among the drivers in `folder`.
@@ -88,29 +92,65 @@ fn lavapipe(folder: &Path) -> Option<PathBuf> {
     found.into_iter().next()
 }
 
-/// Asks Debian's package manager; whoever may not is told by it, and the caller finds no driver.
-fn install() {
-    for arguments in [
-        &["update"][..],
-        &["install", "--yes", "--no-install-recommends", PACKAGE],
-    ] {
-        say(&format!("apt-get {}", arguments.join(" ")));
-        let mut command = Command::new("apt-get");
-        command
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(io::stderr());
-        match command.env("DEBIAN_FRONTEND", "noninteractive").status() {
-            Ok(status) if status.success() => {}
-            Ok(status) => say(&format!("apt-get did not succeed ({status})")),
-            Err(error) => say(&format!("apt-get cannot be run: {error}")),
-        }
+fn arm(root: &Path) -> Result<bool> {
+    if cfg!(target_arch = "aarch64") {
+        // The other tests had it.
+        return Ok(true);
     }
+    let find = || {
+        let emulator = debian::program(&ARM_EMULATORS)?;
+        Some((debian::program(&[ARM_LINKER])?, emulator))
+    };
+    let Some((linker, emulator)) = find().or_else(|| {
+        debian::install(&ARM_PACKAGES);
+        find()
+    }) else {
+        say(&format!(
+            "SKIPPED: kernels for NEON on an emulated Arm CPU; install a linker and qemu (Debian: {})",
+            ARM_PACKAGES.join(" ")
+        ));
+        return Ok(true);
+    };
+    if !has_standard_library(ARM) {
+        say(&format!(
+            "SKIPPED: kernels for NEON on an emulated Arm CPU; run `rustup target add {ARM}`"
+        ));
+        return Ok(true);
+    }
+    let package = ["test", "--package", "piggyback", "--lib", "--target", ARM];
+    let mut tests = cargo(root, &[&package[..], &["ops::"]].concat());
+    let runner = format!("{} -L {ARM_ROOT}", emulator.display());
+    tests
+        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", linker)
+        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", runner);
+    succeeds(tests)
 }
 
-fn say(what: &str) {
-    // Nothing can be done about a closed stderr.
-    let _ = writeln!(io::stderr(), "{what}");
+/// Whether the compiler can make programs for `target`.
+fn has_standard_library(target: &str) -> bool {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
+    let folder = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", target])
+        .output();
+    folder.is_ok_and(|folder| {
+        let folder = String::from_utf8_lossy(&folder.stdout).trim().to_owned();
+        fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some())
+    })
+}
+
+fn cargo(root: &Path, arguments: &[&str]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(cargo);
+    command
+        .args(arguments)
+        .args(["--target-dir", "target/devices"])
+        .current_dir(root);
+    command
+}
+
+fn succeeds(mut command: Command) -> Result<bool> {
+    let status = command.status().context("cannot run cargo")?;
+    Ok(status.success())
 }
 
 #[cfg(test)]
@@ -128,5 +168,17 @@ mod tests {
         fs::write(&driver, "{}").unwrap();
         assert_eq!(lavapipe(folder.path()), Some(driver));
         assert_eq!(lavapipe(Path::new("/nonexistent")), None);
+    }
+
+    #[test]
+    fn only_targets_with_a_standard_library_are_built_for() {
+        if cfg!(all(
+            target_arch = "x86_64",
+            target_os = "linux",
+            target_env = "gnu"
+        )) {
+            assert!(has_standard_library("x86_64-unknown-linux-gnu"));
+        }
+        assert!(!has_standard_library("no-such-target"));
     }
 }

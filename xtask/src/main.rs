@@ -2,6 +2,7 @@
 
 mod bench;
 mod child;
+mod debian;
 mod demo;
 mod devices;
 mod fetch;
@@ -50,7 +51,8 @@ enum Verb {
     Test {
         /// Also read task files with Python's numpy and safetensors, which are installed with pip
         /// into a virtual environment under target/peers; learn and predict on a software Vulkan
-        /// device, which is installed with apt-get where that can be; and check that CUDA compiles.
+        /// device and run the kernels on an emulated Arm CPU, which are installed with apt-get where
+        /// that can be; and check that CUDA compiles.
         #[arg(long)]
         peers: bool,
     },

@@ -44,8 +44,14 @@ pub(crate) fn run(root: &Path, peers: bool) -> Result<ExitCode> {
         let _ = writeln!(
             io::stderr(),
             "\nSKIPPED: task files in numpy, exports in ONNX Runtime and torchvision, real weights of \
-             EfficientNet-Lite0, reports in Chromium, a Vulkan device, building for CUDA; \
+             EfficientNet-Lite0, reports in Chromium, a Vulkan device, NEON, building for CUDA; \
              `cargo xtask test --peers` installs these and runs them (Chromium if it is there)"
+        );
+    } else if browser.is_none() {
+        let _ = writeln!(
+            io::stderr(),
+            "\nSKIPPED: reports in a real browser: no Chromium was found; install one, as with \
+             `apt-get install chromium`, and run this again"
         );
     }
     let others_pass = match peers {
