@@ -2,7 +2,9 @@
 
 mod bench;
 mod child;
+mod debian;
 mod demo;
+mod devices;
 mod fetch;
 mod peers;
 mod program;
@@ -48,7 +50,9 @@ enum Verb {
     /// Run every test of the workspace, the documentation's examples included.
     Test {
         /// Also read task files with Python's numpy and safetensors, which are installed with pip
-        /// into a virtual environment under target/peers.
+        /// into a virtual environment under target/peers; learn and predict on a software Vulkan
+        /// device and run the kernels on an emulated Arm CPU, which are installed with apt-get where
+        /// that can be; and check that CUDA compiles.
         #[arg(long)]
         peers: bool,
     },

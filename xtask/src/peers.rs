@@ -7,6 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::debian;
+
 const REQUIREMENTS: &str = "crates/piggyback/tests/peers/requirements.txt";
 
 /// PyTorch without its gigabytes for GPUs, where this can be reached.
@@ -53,11 +55,7 @@ pub(crate) fn python(root: &Path) -> Result<PathBuf> {
 
 /// A Chromium or Chrome, if the search path has one.
 pub(crate) fn chromium() -> Option<PathBuf> {
-    let folders = std::env::var_os("PATH")?;
-    let names = ["chromium", "chromium-browser", "google-chrome", "chrome"];
-    std::env::split_paths(&folders)
-        .flat_map(|folder| names.map(|name| folder.join(name)))
-        .find(|path| path.is_file())
+    debian::program(&["chromium", "chromium-browser", "google-chrome", "chrome"])
 }
 
 fn finish(command: &mut Command) -> Result<()> {

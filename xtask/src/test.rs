@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
-use crate::peers;
+use crate::{devices, peers};
 
 /// Tests that check us against Python's packages find an interpreter that has these here, and pass
 /// without a check when it is not set.
@@ -44,8 +44,8 @@ pub(crate) fn run(root: &Path, peers: bool) -> Result<ExitCode> {
         let _ = writeln!(
             io::stderr(),
             "\nSKIPPED: task files in numpy, exports in ONNX Runtime and torchvision, real weights of \
-             EfficientNet-Lite0, metrics in TensorBoard, reports in Chromium; `cargo xtask test --peers` \
-             installs these and runs them (Chromium if it is there)"
+             EfficientNet-Lite0, metrics in TensorBoard, reports in Chromium, a Vulkan device, NEON, building \
+             for CUDA; `cargo xtask test --peers` installs these and runs them (Chromium if it is there)"
         );
     } else if browser.is_none() {
         let _ = writeln!(
@@ -54,7 +54,11 @@ pub(crate) fn run(root: &Path, peers: bool) -> Result<ExitCode> {
              `apt-get install chromium`, and run this again"
         );
     }
-    Ok(if status.success() {
+    let others_pass = match peers {
+        true => devices::run(root)?,
+        false => true,
+    };
+    Ok(if status.success() && others_pass {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -14,7 +14,10 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use piggyback::bench::{BatchNorm, Convolution, MaxPool, ScoreUpdate, Selection};
+use piggyback::bench::{
+    AveragePool, BatchNorm, Concatenation, Convolution, GlobalAveragePool, Linear, MaxPool,
+    ScoreUpdate, Selection,
+};
 
 /// Images of a batch.
 const BATCH: usize = 8;
@@ -86,32 +89,108 @@ fn convolve(criterion: &mut Criterion, network: &str, name: &str, convolution: &
     }
 }
 
+/// Passes over memory: one group of all that take the same bytes.
+fn stream<T>(
+    criterion: &mut Criterion,
+    group: &str,
+    size: &str,
+    bytes: u64,
+    of: &T,
+    passes: &[Pass<T>],
+) {
+    let mut group = criterion.benchmark_group(group);
+    group.throughput(Throughput::Bytes(bytes));
+    for (pass, run) in passes {
+        let id = BenchmarkId::new(*pass, size);
+        group.bench_function(id, |bencher| bencher.iter(|| run(black_box(of))));
+    }
+    group.finish();
+}
+
 fn activations(criterion: &mut Criterion) {
     for (rows, channels) in [(BATCH * 56 * 56, 256), (BATCH * 14 * 14, 1024)] {
         let norm = BatchNorm::new(rows, channels);
-        let passes: [Pass<BatchNorm>; 3] = [
+        let passes: [Pass<BatchNorm>; 6] = [
             ("statistics", BatchNorm::statistics),
             ("apply", BatchNorm::apply),
+            ("apply-add", BatchNorm::apply_add),
             ("backward", BatchNorm::backward),
+            ("backward-add", BatchNorm::backward_add),
+            ("sum", BatchNorm::sum),
         ];
-        let mut group = criterion.benchmark_group("batch-norm");
-        group.throughput(Throughput::Bytes(norm.bytes()));
-        for (pass, run) in passes {
-            let id = BenchmarkId::new(pass, format!("{rows}x{channels}"));
-            group.bench_function(id, |bencher| bencher.iter(|| run(black_box(&norm))));
-        }
-        group.finish();
+        let size = format!("{rows}x{channels}");
+        stream(criterion, "batch-norm", &size, norm.bytes(), &norm, &passes);
     }
+    // DenseNet-121: the last layer of its first block at 224 pixels.
+    let concat = Concatenation::new(BATCH * 56 * 56, [224, 32]);
+    let passes: [Pass<Concatenation>; 2] = [
+        ("forward", Concatenation::forward),
+        ("backward", Concatenation::backward),
+    ];
+    stream(
+        criterion,
+        "concat",
+        "224+32",
+        concat.bytes(),
+        &concat,
+        &passes,
+    );
+}
+
+fn poolings(criterion: &mut Criterion) {
     let pool = MaxPool::new(BATCH, 112, 64);
-    let mut group = criterion.benchmark_group("max-pool");
-    group.throughput(Throughput::Bytes(pool.bytes()));
-    group.bench_function("forward", |bencher| {
-        bencher.iter(|| black_box(&pool).forward())
-    });
-    group.bench_function("backward", |bencher| {
-        bencher.iter(|| black_box(&pool).backward())
-    });
-    group.finish();
+    let passes: [Pass<MaxPool>; 2] = [
+        ("forward", MaxPool::forward),
+        ("backward", MaxPool::backward),
+    ];
+    stream(
+        criterion,
+        "max-pool",
+        "112x112 64",
+        pool.bytes(),
+        &pool,
+        &passes,
+    );
+    let pool = AveragePool::new(BATCH, 56, 128);
+    let passes: [Pass<AveragePool>; 2] = [
+        ("forward", AveragePool::forward),
+        ("backward", AveragePool::backward),
+    ];
+    stream(
+        criterion,
+        "average-pool",
+        "56x56 128",
+        pool.bytes(),
+        &pool,
+        &passes,
+    );
+    let pool = GlobalAveragePool::new(BATCH, 7, 2048);
+    let passes: [Pass<GlobalAveragePool>; 2] = [
+        ("forward", GlobalAveragePool::forward),
+        ("backward", GlobalAveragePool::backward),
+    ];
+    stream(
+        criterion,
+        "global-average-pool",
+        "7x7 2048",
+        pool.bytes(),
+        &pool,
+        &passes,
+    );
+}
+
+fn linear(criterion: &mut Criterion) {
+    // ResNet-50's head of ImageNet, VGG-16's fc7.
+    for sizes in [[2048, 1000], [4096, 4096]] {
+        let layer = Linear::new(BATCH, sizes);
+        let passes: [Pass<Linear>; 3] = [
+            ("forward", Linear::forward),
+            ("input-gradient", Linear::input_gradient),
+            ("weight-gradient", Linear::weight_gradient),
+        ];
+        let size = format!("{}->{}", sizes[0], sizes[1]);
+        stream(criterion, "linear", &size, layer.bytes(), &layer, &passes);
+    }
 }
 
 fn masks(criterion: &mut Criterion) {
@@ -146,6 +225,6 @@ criterion_group! {
         .sample_size(10)
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(600));
-    targets = convolutions, activations, masks
+    targets = convolutions, linear, activations, poolings, masks
 }
 criterion_main!(kernels);

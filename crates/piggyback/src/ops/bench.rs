@@ -5,9 +5,13 @@ use burn::tensor::{Device, Tensor};
 
 use super::kernels::batch_norm::{self, Activation};
 use super::kernels::conv2d::{self, Conv2dShape};
-use super::kernels::pool::{self, PoolShape};
-use super::kernels::{mask, peak};
+use super::kernels::linear::{self, LinearShape};
+use super::kernels::{concat, mask, peak};
 use super::{AdamRates, Gradient, Moments, adam_step};
+
+mod pooling;
+
+pub use pooling::{AveragePool, GlobalAveragePool, MaxPool};
 
 /// `count` numbers in -1..1 that depend on `seed` alone.
 fn noise(count: usize, seed: u64) -> Vec<f32> {
@@ -127,65 +131,123 @@ impl BatchNorm {
         batch_norm::apply(&self.input, &self.ones, &self.zeros, None, Activation::Relu)
     }
 
+    /// Output where a shortcut is added before the activation.
+    pub fn apply_add(&self) -> Vec<f32> {
+        let shortcut = Some(&self.gradient[..]);
+        let relu = Activation::Relu;
+        batch_norm::apply(&self.input, &self.ones, &self.zeros, shortcut, relu)
+    }
+
     /// Gradient of the input.
     pub fn backward(&self) -> Vec<f32> {
+        self.gradients(None)
+    }
+
+    /// Gradients of the input and of a shortcut; numbers of either sign stand for the output.
+    pub fn backward_add(&self) -> Vec<f32> {
+        self.gradients(Some(&self.input))
+    }
+
+    fn gradients(&self, output: Option<&[f32]>) -> Vec<f32> {
         let pass = batch_norm::Backward {
             x: &self.input,
-            y: None,
+            y: output,
             grad_y: &self.gradient,
             scale: &self.ones,
             shift: &self.zeros,
             activation: Activation::Relu,
-            wants_residual: false,
+            wants_residual: output.is_some(),
         };
         batch_norm::backward_train(&pass, &self.zeros, &self.ones).x
     }
+
+    /// The sum of two activations, or of their gradients.
+    pub fn sum(&self) -> Vec<f32> {
+        mask::sum(&self.input, &self.gradient)
+    }
 }
 
-/// Max pooling of 3x3 windows at stride 2.
+/// Two activations of as many pixels, side by side and apart again.
 #[derive(Debug)]
-pub struct MaxPool {
-    shape: PoolShape,
-    input: Vec<f32>,
-    winners: Vec<u8>,
-    gradient: Vec<f32>,
+pub struct Concatenation {
+    channels: [usize; 2],
+    first: Vec<f32>,
+    second: Vec<f32>,
+    joined: Vec<f32>,
 }
 
-impl MaxPool {
-    /// Over square images.
-    pub fn new(batch: usize, side: usize, channels: usize) -> Self {
-        let shape = PoolShape {
-            batch,
-            height: side,
-            width: side,
-            channels,
-            kernel: [3; 2],
-            stride: [2; 2],
-            padding: [1; 2],
-        };
-        let input = noise(shape.input_len(), 1);
-        let (output, winners) = pool::max_pool2d(&input, &shape);
+impl Concatenation {
+    /// Of `pixels` of both.
+    pub fn new(pixels: usize, channels: [usize; 2]) -> Self {
+        let [first, second] = channels;
         Self {
-            shape,
-            gradient: noise(output.len(), 2),
-            input,
-            winners,
+            channels,
+            first: noise(pixels * first, 1),
+            second: noise(pixels * second, 2),
+            joined: noise(pixels * (first + second), 3),
         }
     }
 
-    /// Bytes of the input.
+    /// Bytes of both together.
     pub fn bytes(&self) -> u64 {
-        4 * self.input.len() as u64
+        4 * self.joined.len() as u64
     }
 
     /// Output.
     pub fn forward(&self) -> Vec<f32> {
-        pool::max_pool2d(&self.input, &self.shape).0
+        concat::concat(&self.first, &self.second, self.channels)
+    }
+
+    /// Gradient of the second; that of the first is made with it.
+    pub fn backward(&self) -> Vec<f32> {
+        concat::split(&self.joined, self.channels).1
+    }
+}
+
+/// A fully connected layer and its gradients.
+#[derive(Debug)]
+pub struct Linear {
+    shape: LinearShape,
+    input: Vec<f32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    gradient: Vec<f32>,
+}
+
+impl Linear {
+    /// Over `batch` rows.
+    pub fn new(batch: usize, [inputs, outputs]: [usize; 2]) -> Self {
+        Self {
+            shape: LinearShape {
+                batch,
+                inputs,
+                outputs,
+            },
+            input: noise(batch * inputs, 1),
+            weight: noise(outputs * inputs, 2),
+            bias: vec![0.0; outputs],
+            gradient: noise(batch * outputs, 3),
+        }
+    }
+
+    /// Bytes of the weight.
+    pub fn bytes(&self) -> u64 {
+        4 * self.weight.len() as u64
+    }
+
+    /// Output.
+    pub fn forward(&self) -> Vec<f32> {
+        linear::forward(&self.input, &self.weight, &self.bias, self.shape)
     }
 
     /// Gradient of the input.
-    pub fn backward(&self) -> Vec<f32> {
-        pool::max_pool2d_backward(&self.gradient, &self.winners, &self.shape)
+    pub fn input_gradient(&self) -> Vec<f32> {
+        linear::input_gradient(&self.gradient, &self.weight, self.shape)
+    }
+
+    /// Gradient of the weight.
+    pub fn weight_gradient(&self) -> Vec<f32> {
+        linear::weight_gradient(&self.input, &self.gradient, self.shape)
     }
 }
 

@@ -30,7 +30,7 @@ impl InstructionSet {
         Isa::all().into_iter().map(Self).collect()
     }
 
-    /// `portable`, `avx2`, `avx512`.
+    /// `portable`, `neon`, `avx2`, `avx512`.
     pub fn name(self) -> &'static str {
         self.0.name()
     }

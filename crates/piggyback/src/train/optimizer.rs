@@ -261,9 +261,9 @@ mod tests {
             let mut gradients = cross_entropy(logits, &[0, 1], 0.0).backward();
             network = update(network, &mut gradients);
         }
-        let bits = |data: Vec<f32>| data.into_iter().map(f32::to_bits).collect();
+        let bits = |tensor: Tensor<1>| values(tensor).into_iter().map(f32::to_bits).collect();
         (trained_tensors(&network).into_iter())
-            .map(|(name, data)| (name, bits(data)))
+            .map(|(name, tensor)| (name, bits(tensor)))
             .collect()
     }
 
