@@ -226,7 +226,7 @@ fn any_file_of_a_run_is_kept_unless_forced() {
     fs::create_dir(&run_dir).unwrap();
     fs::write(run_dir.join("checkpoint.safetensors"), b"of another run").unwrap();
     train(&place.out(), &["--force", "--epochs", "1"]).ends_with(0);
-    assert_eq!(names(&run_dir).len(), 4);
+    assert_eq!(names(&run_dir).len(), 5);
 }
 
 #[test]
