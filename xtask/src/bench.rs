@@ -5,8 +5,10 @@
 
 mod beside;
 mod first_prediction;
+mod pictures;
 mod roofline;
 mod rows;
+mod scale;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -17,6 +19,7 @@ use beside::Measured;
 use first_prediction::FirstPredictions;
 use roofline::Roofline;
 use rows::ROWS;
+use scale::Scale;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +50,18 @@ pub(crate) struct BenchArgs {
     /// How often each program is measured beside the others
     #[arg(long, value_name = "N", default_value_t = 5, requires = "peers")]
     rounds: usize,
+    /// Measure a data set of very many generated images instead: listing, memory, decoding beside
+    /// training. It is written below target/bench, some 200 MB, and removed
+    #[arg(long, conflicts_with = "peers")]
+    scale: bool,
+    /// Training images of that data set; Places365 has 1,803,460
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1_800_000,
+        requires = "scale"
+    )]
+    files: usize,
     /// Print the measurements as one JSON object
     #[arg(long)]
     json: bool,
@@ -59,6 +74,8 @@ struct Report {
     whole: Option<Whole>,
     #[serde(skip_serializing_if = "Option::is_none")]
     peers: Option<Peers>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scale: Option<Scale>,
 }
 
 /// What `piggyback-bench` prints.
@@ -119,11 +136,19 @@ pub(crate) fn run(root: &Path, args: &BenchArgs) -> Result<()> {
         true => Some(Peers::measure(root, &bench, args, &children)?),
         false => None,
     };
-    let whole = match args.only.is_empty() {
+    let scale = match args.scale {
+        true => Some(Scale::measure(root, &bench, args.files, &children)?),
+        false => None,
+    };
+    let whole = match args.only.is_empty() && !args.scale {
         true => Some(Whole::measure(root, &bench, peers.as_ref(), &children)?),
         false => None,
     };
-    let report = Report { whole, peers };
+    let report = Report {
+        whole,
+        peers,
+        scale,
+    };
     let text = if args.json {
         format!("{}\n", serde_json::to_string(&report)?)
     } else {
@@ -258,6 +283,7 @@ impl Report {
         let parts = [
             self.whole.as_ref().map(Whole::text),
             self.peers.as_ref().map(Peers::text),
+            self.scale.as_ref().map(Scale::text),
         ];
         parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
     }

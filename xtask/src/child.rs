@@ -53,6 +53,17 @@ impl Children {
         Ok(Self { interrupted })
     }
 
+    /// Fails once it was asked to stop.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.interrupted.load(Ordering::SeqCst) {
+            true => bail!(Interrupted),
+            false => Ok(()),
+        }
+    }
+
     /// Runs `command` to its end with its stdout caught and its stderr shown.
     ///
     /// # Errors
@@ -60,9 +71,7 @@ impl Children {
     pub(crate) fn run(&self, command: &mut Command) -> Result<Finished> {
         let shown = shown(command);
         let context = || format!("cannot run {shown}");
-        if self.interrupted.load(Ordering::SeqCst) {
-            bail!(Interrupted);
-        }
+        self.check()?;
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().with_context(context)?;
         let mut pipe = child.stdout.take();
@@ -86,9 +95,7 @@ impl Children {
             }
             thread::sleep(TICK);
         };
-        if self.interrupted.load(Ordering::SeqCst) {
-            bail!(Interrupted);
-        }
+        self.check()?;
         let stdout = match reader.join() {
             Ok(stdout) => stdout.with_context(context)?,
             Err(_) => bail!("cannot read what {shown} prints"),

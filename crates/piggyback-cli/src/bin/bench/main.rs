@@ -5,8 +5,11 @@
 //! that needs no other program; each verb measures one thing, to be run in turn with others.
 
 mod measurement;
+#[path = "../../memory.rs"]
+mod memory;
 mod predict;
 mod roofline;
+mod scale;
 mod step;
 mod switch;
 mod synthetic;
@@ -57,6 +60,9 @@ enum Verb {
         #[arg(long)]
         times: usize,
     },
+    /// A data set of very many files: listing, decoding, training, and the memory of each.
+    #[command(subcommand)]
+    Scale(scale::ScaleVerb),
     /// What this machine can do at most: multiply-adds, reading, copying.
     Roofline,
 }
@@ -82,6 +88,7 @@ fn main() -> Result<()> {
             architecture,
             times,
         }) => scores(*architecture, *times),
+        Some(Verb::Scale(verb)) => scale::measure(verb, scratch.path())?,
         Some(Verb::Roofline) => serde_json::to_value(roofline::measure()?)?,
     };
     writeln!(io::stdout(), "{report}").context("cannot write to stdout")

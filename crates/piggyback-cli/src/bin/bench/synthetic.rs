@@ -15,9 +15,9 @@ use piggyback::train::{MaskLayers, TrainConfig};
 /// Classes of random tasks and images.
 pub(crate) const CLASSES: usize = 10;
 
-/// A MobileNetV2 with numbers made from tensor names alone, about as large as at initialisation.
-pub(crate) fn random_weights() -> Result<StateDict> {
-    let tensors = Architecture::MobileNetV2.tensors().iter().map(|tensor| {
+/// A network with numbers made from tensor names alone, about as large as at initialisation.
+pub(crate) fn random_weights(architecture: Architecture) -> Result<StateDict> {
+    let tensors = architecture.tensors().iter().map(|tensor| {
         let fan_in: usize = tensor.shape.iter().skip(1).product();
         let value = |u: f32| match tensor.name.rsplit('.').next() {
             Some("weight") if tensor.shape.len() > 1 => u * (6.0 / fan_in as f32).sqrt(),

@@ -15,6 +15,7 @@ use piggyback::{Backbone, Engine};
 use serde::Serialize;
 
 use crate::measurement::{Measurement, Unit, median};
+use crate::memory::Memory;
 use crate::step::step_seconds;
 use crate::synthetic::{CLASSES, image, random_tasks, random_weights, write_images};
 use crate::{note, timed};
@@ -57,7 +58,7 @@ pub(crate) struct Report {
 pub(crate) fn measure(args: &WholeArgs, scratch: &Path) -> Result<Report> {
     let state = match &args.backbone {
         Some(path) => StateDict::open(path)?,
-        None => random_weights()?,
+        None => random_weights(Architecture::MobileNetV2)?,
     };
     let device = piggyback::device::open("cpu")?;
     let options = LoadOptions {
@@ -89,6 +90,11 @@ pub(crate) fn measure(args: &WholeArgs, scratch: &Path) -> Result<Report> {
         threads: rayon::current_num_threads(),
         measurements,
     })
+}
+
+/// Memory of this process that is in RAM, where the system tells (Linux).
+fn resident_bytes() -> Option<usize> {
+    Memory::now().map(|memory| memory.resident_bytes as usize)
 }
 
 /// Sizes of files, and what a thousand open tasks take.
@@ -297,16 +303,6 @@ fn training(backbone: &Backbone, scratch: &Path) -> Result<Vec<Measurement>> {
         measurements.push(Measurement::new(name, what, Unit::Seconds, seconds));
     }
     Ok(measurements)
-}
-
-/// Memory of this process that is in RAM, where the system tells (Linux).
-fn resident_bytes() -> Option<usize> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: usize = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    Some(1024 * kibibytes)
 }
 
 /// A task from its file, for inputs of `side` pixels whatever it was trained on.
