@@ -136,7 +136,7 @@ pub(super) fn check_momentum(momentum: f64) -> Result<()> {
 }
 
 /// What is kept of a network whose weights have learned: what tells such methods apart.
-pub(super) trait Keep: Sync + Sized {
+pub(super) trait Keep: Sized {
     type Product: Product;
 
     const METHOD: MethodName;

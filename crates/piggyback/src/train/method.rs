@@ -14,7 +14,7 @@ use crate::evaluate::Evaluation;
 use crate::ops::ScoreGradient;
 
 /// A way of learning from images: what the network is, how it moves, and what is kept of it.
-pub(crate) trait Method: Sync {
+pub(crate) trait Method {
     /// What is trained.
     type Network: Trainee;
     /// What moves it.
@@ -100,13 +100,13 @@ pub(crate) trait Product: Sized {
 }
 
 /// A network that an [`Optimizer`] moves.
-pub(crate) trait Trainee: Module + Send + Sync {
+pub(crate) trait Trainee: Module {
     /// What a backward pass leaves as the gradients of its scores.
     fn score_gradient(&self) -> ScoreGradient;
 }
 
 /// The state of an optimiser: how many steps it did, and some numbers for each tensor.
-pub(crate) trait Optimizer: Default + Send {
+pub(crate) trait Optimizer: Default {
     /// Names of what it keeps for each tensor.
     const KINDS: &'static [&'static str];
 

@@ -225,8 +225,7 @@ impl<M: Method> Session<'_, '_, M> {
         let (count, shape) = (batch.len(), batch.shape());
         let (method, step) = (self.method, position.step);
         let device = self.device.clone().autodiff();
-        // Among the threads that compute: from outside, every operation would wait to be taken over by one of them.
-        let (loss_value, learned) = rayon::scope(|_| {
+        let (loss_value, learned) = {
             let images = images_tensor(batch.images, shape, &device);
             let logits = method.logits(&network, images, &batch.labels, step);
             let wrong = count_wrong(&logits, &batch.labels);
@@ -238,7 +237,7 @@ impl<M: Method> Session<'_, '_, M> {
                 (network, wrong)
             });
             (loss_value, learned)
-        });
+        };
         let Some((network, wrong)) = learned else {
             return Err(self.diverged(format!("the loss became {loss_value}"), &position));
         };
