@@ -61,10 +61,10 @@ impl PackedConv {
         }
     }
 
-    /// Whether they can be used for inputs of this size.
-    fn fits(&self, input: &Tensor<4>, options: Conv2dOptions) -> bool {
+    /// Whether packing anew for inputs of this size would give the same.
+    fn is_current(&self, input: &Tensor<4>, options: Conv2dOptions) -> bool {
         let shape = conv2d_shape(input.dims(), self.weight, options);
-        self.filters.fit(&shape)
+        self.filters.are_current(&shape)
     }
 
     /// `activation(conv2d + bias + shortcut)` or `activation(batch norm of conv2d + shortcut)`: the bits of these
@@ -111,7 +111,7 @@ pub(crate) struct PackedConvs(Mutex<Vec<Arc<PackedConv>>>);
 
 impl PackedConvs {
     /// The one that runs as number `index`, made by `pack` if it is not there yet or was made for inputs of another
-    /// size.
+    /// size, or for another instruction set.
     pub(crate) fn get(
         &self,
         index: usize,
@@ -121,7 +121,7 @@ impl PackedConvs {
     ) -> Arc<PackedConv> {
         let known = self.lock(|packed| packed.get(index).cloned());
         match known {
-            Some(packed) if packed.fits(input, options) => return packed,
+            Some(packed) if packed.is_current(input, options) => return packed,
             Some(_) => return Arc::new(pack()),
             None => {}
         }

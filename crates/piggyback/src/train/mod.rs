@@ -47,8 +47,8 @@ use crate::error::Result;
 use crate::evaluate::Evaluation;
 use masks::Masks;
 
-/// How often a run leaves a checkpoint within an epoch unless it is asked otherwise. A power cut
-/// costs these ten minutes at most, a checkpoint well under 1 % of them.
+/// How often a run leaves a checkpoint within an epoch unless it is asked otherwise. Of the
+/// training steps, a power cut costs these ten minutes at most.
 pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(600);
 
 /// What an epoch came to.

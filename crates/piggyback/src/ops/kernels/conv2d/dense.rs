@@ -34,34 +34,36 @@ pub(super) fn forward(
     epilogue: Option<&Epilogue<'_>>,
     shape: &Conv2dShape,
 ) -> Vec<f32> {
-    let grid = [shape.out_height(), shape.out_width()];
-    let rows = shape.batch * grid[0] * grid[1];
-    let channels = shape.out_channels;
-    let [in_group, out_group] = [shape.in_channels, channels].map(|c| c / shape.groups);
     let taps = forward_taps(shape);
-    let gather = |group: usize| Gather {
-        source: x,
-        size: [shape.height, shape.width],
-        pixel: shape.in_channels,
-        channels: group * in_group..(group + 1) * in_group,
-        grid,
-        step: shape.stride,
-        taps: &taps,
-    };
-    let tasks = Tasks::new(rows, taps.len() * in_group, &filters[0]);
+    let rows = shape.batch * shape.out_height() * shape.out_width();
+    let gather = |group| Gather::of_input(x, shape, &taps, group);
+    product(isa, rows, filters, gather, epilogue)
+}
+
+/// The product of gathered rows with the packed weights of each group, whose columns stand one after the other.
+fn product<'a>(
+    isa: Isa,
+    rows: usize,
+    packed: &[Packed],
+    gather: impl Fn(usize) -> Gather<'a> + Sync,
+    epilogue: Option<&Epilogue<'_>>,
+) -> Vec<f32> {
+    let in_group = packed[0].columns();
+    let channels = packed.len() * in_group;
+    let tasks = Tasks::new(rows, &packed[0]);
     let fill = |out: &mut [MaybeUninit<f32>]| {
         let out = Target::new(out, channels);
         (0..tasks.count())
             .into_par_iter()
             .for_each_init(Vec::new, |scratch, task| {
                 let (rows, columns) = tasks.part(task);
-                for (group, filters) in filters.iter().enumerate() {
-                    let channel = group * out_group + columns.start;
+                for (group, packed) in packed.iter().enumerate() {
+                    let channel = group * in_group + columns.start;
                     let at = rows.start * channels + channel;
                     multiply_rows(
                         isa,
                         &gather(group),
-                        filters.all().columns_at(columns.clone()),
+                        packed.all().columns_at(columns.clone()),
                         rows.clone(),
                         // SAFETY: tasks differ in rows or columns.
                         unsafe { out.shared(at) },
@@ -71,8 +73,8 @@ pub(super) fn forward(
                 }
             });
     };
-    // SAFETY: the tasks cover every row and column, the groups every channel.
-    unsafe { buffer::filled(shape.output_len(), fill) }
+    // SAFETY: the tasks cover every row and column of a group, the groups every channel.
+    unsafe { buffer::filled(rows * channels, fill) }
 }
 
 pub(super) fn input_gradient(
@@ -91,7 +93,10 @@ pub(super) fn input_gradient(
         })
         .collect();
     if let ([phase], [packed]) = (&phases[..], &packed[..]) {
-        return contiguous_input_gradient(isa, grad_out, shape, phase, packed);
+        // Stride 1: positions are input pixels in order.
+        let rows = shape.batch * shape.height * shape.width;
+        let gather = |group| gather_gradient(grad_out, shape, phase, group);
+        return product(isa, rows, packed, gather, None);
     }
     let image = shape.height * shape.width * shape.in_channels;
     let band = shape.stride[0] * shape.width * shape.in_channels;
@@ -168,43 +173,6 @@ fn gather_gradient<'a>(
         step: [1, 1],
         taps: &phase.offsets,
     }
-}
-
-/// Stride 1: positions are input pixels in order.
-fn contiguous_input_gradient(
-    isa: Isa,
-    grad_out: &[f32],
-    shape: &Conv2dShape,
-    phase: &Phase,
-    packed: &[Packed],
-) -> Vec<f32> {
-    let channels = shape.in_channels;
-    let in_group = channels / shape.groups;
-    let rows = shape.batch * shape.height * shape.width;
-    let tasks = Tasks::new(rows, packed[0].all().depth(), &packed[0]);
-    let fill = |out: &mut [MaybeUninit<f32>]| {
-        let out = Target::new(out, channels);
-        (0..tasks.count())
-            .into_par_iter()
-            .for_each_init(Vec::new, |scratch, task| {
-                let (rows, columns) = tasks.part(task);
-                for (group, packed) in packed.iter().enumerate() {
-                    let channel = group * in_group + columns.start;
-                    multiply_rows(
-                        isa,
-                        &gather_gradient(grad_out, shape, phase, group),
-                        packed.all().columns_at(columns.clone()),
-                        rows.clone(),
-                        // SAFETY: tasks differ in rows or columns.
-                        unsafe { out.shared(rows.start * channels + channel) },
-                        None,
-                        scratch,
-                    );
-                }
-            });
-    };
-    // SAFETY: the tasks cover every pixel and column, the groups every channel.
-    unsafe { buffer::filled(shape.input_len(), fill) }
 }
 
 /// Scratch memory of [`strided_line`]: gathered rows and a line of the product.

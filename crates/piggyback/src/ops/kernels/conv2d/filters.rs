@@ -78,8 +78,18 @@ impl Filters {
         }
     }
 
-    /// Whether a convolution of this shape can read them: images of another size may want another form.
-    pub(crate) fn fit(&self, shape: &Conv2dShape) -> bool {
+    /// Whether they are what packing for a convolution of this shape would give now: images of another size may want
+    /// another form, and so does another instruction set.
+    pub(crate) fn are_current(&self, shape: &Conv2dShape) -> bool {
+        self.are_for(Isa::best(), shape)
+    }
+
+    pub(super) fn are_for(&self, isa: Isa, shape: &Conv2dShape) -> bool {
+        self.isa == isa && self.fit(shape)
+    }
+
+    /// Whether a convolution of this shape can read them.
+    pub(super) fn fit(&self, shape: &Conv2dShape) -> bool {
         self.kind == Kind::of(shape, self.pass)
     }
 

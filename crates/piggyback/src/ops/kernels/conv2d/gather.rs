@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::super::gemm::LeftSide;
 use super::super::simd::{Isa, Kernel, Simd};
+use super::Conv2dShape;
 
 /// The matrix whose row is a position of a grid and whose columns are (tap, channel): the value of the source image at
 /// `position * step + offset of the tap`, 0 outside of the image.
@@ -22,7 +23,26 @@ pub(super) struct Gather<'a> {
     pub(super) taps: &'a [[isize; 2]],
 }
 
-impl Gather<'_> {
+impl<'a> Gather<'a> {
+    /// The channels of `group` in the input of a convolution whose taps are those of the forward pass.
+    pub(super) fn of_input(
+        x: &'a [f32],
+        shape: &Conv2dShape,
+        taps: &'a [[isize; 2]],
+        group: usize,
+    ) -> Self {
+        let in_group = shape.in_channels / shape.groups;
+        Self {
+            source: x,
+            size: [shape.height, shape.width],
+            pixel: shape.in_channels,
+            channels: group * in_group..(group + 1) * in_group,
+            grid: [shape.out_height(), shape.out_width()],
+            step: shape.stride,
+            taps,
+        }
+    }
+
     /// Columns of the matrix.
     pub(super) fn columns(&self) -> usize {
         self.taps.len() * self.channels.len()

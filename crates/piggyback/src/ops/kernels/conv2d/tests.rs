@@ -238,6 +238,26 @@ fn routes() -> Vec<Conv2dShape> {
 }
 
 #[test]
+fn packed_filters_are_for_one_instruction_set_and_form() {
+    let small = Conv2dShape { batch: 1, ..BASE };
+    let large = Conv2dShape {
+        height: 14,
+        width: 14,
+        ..small
+    };
+    let weight = noise(small.weight_len(), 1);
+    for isa in Isa::all() {
+        let filters = Filters::new(isa, &weight, &small, Pass::Inference);
+        for other in Isa::all() {
+            assert_eq!(filters.are_for(other, &small), other == isa);
+        }
+        assert!(!filters.are_for(isa, &large), "tiles");
+        let training = Filters::new(isa, &weight, &small, Pass::Training);
+        assert!(training.are_for(isa, &large), "no tiles in training");
+    }
+}
+
+#[test]
 fn an_image_does_not_depend_on_its_batch() {
     for shape in routes() {
         let x = noise(shape.input_len(), 1);

@@ -64,15 +64,7 @@ pub(super) fn weight_gradient(
                 let (chunk_index, group) = (i / shape.groups, i % shape.groups);
                 let first = chunk_index * chunk;
                 let rows = first..pixels.min(first + chunk);
-                let gather = Gather {
-                    source: x,
-                    size: [shape.height, shape.width],
-                    pixel: shape.in_channels,
-                    channels: group * in_group..(group + 1) * in_group,
-                    grid,
-                    step: shape.stride,
-                    taps: &offsets,
-                };
+                let gather = Gather::of_input(x, shape, &offsets, group);
                 let work = |scratch: &mut Scratch, (p, sums): (usize, &mut [MaybeUninit<f32>])| {
                     let filters = group * out_group + p * part;
                     let filters = filters..filters + sums.len() / stride;

@@ -14,12 +14,12 @@ pub(crate) struct Tasks {
 }
 
 impl Tasks {
-    /// For `rows` of a left side whose product with `packed` has chains of `depth`.
-    pub(crate) fn new(rows: usize, depth: usize, packed: &Packed) -> Self {
+    /// For the product of `rows` with `packed`.
+    pub(crate) fn new(rows: usize, packed: &Packed) -> Self {
         /// Weights beyond this leave the second-level cache, so that reading them must serve more rows.
         const CACHED_LEN: usize = 1 << 17;
         const LARGEST: usize = 768;
-        let columns = packed.columns();
+        let (depth, columns) = (packed.all().depth(), packed.columns());
         let smallest = if depth * columns > CACHED_LEN { 72 } else { 24 };
         let threads = rayon::current_num_threads();
         let mut parts = (rows / smallest).clamp(1, 16).max(rows / LARGEST);
@@ -69,7 +69,7 @@ mod tests {
             let packed = Packed::new(Isa::best(), depth, columns, |_, _, panel, _| {
                 panel.fill(0.0)
             });
-            let tasks = Tasks::new(rows, depth, &packed);
+            let tasks = Tasks::new(rows, &packed);
             let mut seen = vec![0; rows * columns];
             for task in 0..tasks.count() {
                 let (task_rows, task_columns) = tasks.part(task);
