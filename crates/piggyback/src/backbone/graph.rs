@@ -59,6 +59,15 @@ pub(crate) trait Graph {
         let maps = self.conv(conv, input, Activation::None);
         self.norm_add(norm, maps, shortcut, activation)
     }
+    /// The first layers of a network, whose maps are so large that those of many images leave the processor's caches:
+    /// `part` may be run for some images after the others.
+    fn large_maps(
+        &mut self,
+        images: Self::Maps,
+        mut part: impl FnMut(&mut Self, Self::Maps) -> Self::Maps,
+    ) -> Self::Maps {
+        part(self, images)
+    }
     /// The same maps for two uses.
     fn fork(&mut self, input: Self::Maps) -> [Self::Maps; 2] {
         [input.clone(), input]
@@ -208,6 +217,22 @@ impl Graph for Eager<'_> {
                 norm.forward_add(maps, shortcut, activation)
             }
         }
+    }
+
+    fn large_maps(
+        &mut self,
+        images: Tensor<4>,
+        mut part: impl FnMut(&mut Self, Tensor<4>) -> Tensor<4>,
+    ) -> Tensor<4> {
+        // Otherwise weights would be packed again for every call.
+        if self.packed.is_none() || !ops::is_cpu_inference(&images) {
+            return part(self, images);
+        }
+        let before = self.convolutions;
+        ops::some_images_at_a_time(images, |some| {
+            self.convolutions = before;
+            part(self, some)
+        })
     }
 
     fn fork(&mut self, input: Tensor<4>) -> [Tensor<4>; 2] {

@@ -87,19 +87,24 @@ impl ResNet {
 
     /// Images `[batch, 3, height, width]` to features `[batch, 512 or 2048]`.
     pub(super) fn run<G: Graph>(&self, graph: &mut G, images: G::Maps) -> G::Features {
-        let stem = graph.conv_norm(&self.conv1, &self.bn1, images, Activation::Relu);
         let pooling = PoolOptions {
             kernel: [3; 2],
             stride: [2; 2],
             padding: [1; 2],
         };
-        let mut maps = graph.max_pool(stem, pooling);
-        let stages = [&self.layer1, &self.layer2, &self.layer3, &self.layer4];
-        for block in stages.into_iter().flatten() {
-            maps = block.run(graph, maps);
-        }
+        let maps = graph.large_maps(images, |graph, images| {
+            let stem = graph.conv_norm(&self.conv1, &self.bn1, images, Activation::Relu);
+            let maps = graph.max_pool(stem, pooling);
+            run_blocks(graph, [&self.layer1, &self.layer2], maps)
+        });
+        let maps = run_blocks(graph, [&self.layer3, &self.layer4], maps);
         graph.global_average_pool(maps)
     }
+}
+
+fn run_blocks<G: Graph>(graph: &mut G, stages: [&Vec<Block>; 2], maps: G::Maps) -> G::Maps {
+    let blocks = stages.into_iter().flatten();
+    blocks.fold(maps, |maps, block| block.run(graph, maps))
 }
 
 impl Block {

@@ -545,6 +545,11 @@ impl ChannelsLast {
         slice(&self.tensor)
     }
 
+    /// `[batch, height, width, channels]`.
+    pub(crate) fn sizes(&self) -> [usize; 4] {
+        self.shape
+    }
+
     pub(crate) fn channels(&self) -> usize {
         self.shape[3]
     }

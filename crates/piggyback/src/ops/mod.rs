@@ -29,7 +29,7 @@ use cpu::CpuOps;
 pub(crate) use adam::{AdamRates, Gradient, Moments, adam_step};
 pub use instruction_set::InstructionSet;
 pub use kernels::batch_norm::Activation;
-pub(crate) use packed_conv::{PackedConv, PackedConvs, is_cpu_inference};
+pub(crate) use packed_conv::{PackedConv, PackedConvs, is_cpu_inference, some_images_at_a_time};
 
 /// Geometry of a convolution: everything but the shapes of its operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

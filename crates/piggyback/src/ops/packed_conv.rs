@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 use burn_flex::Flex;
 
 use super::cpu::{Affine, ChannelsLast, conv2d_shape, dims, from_channels_last, primitive, slice};
+use super::kernels::concat;
 use super::kernels::conv2d::{self, Filters};
 use super::kernels::epilogue::Epilogue;
 use super::{Activation, Conv2dOptions, NormValues, computed, is_cpu};
@@ -15,6 +16,33 @@ pub(crate) fn is_cpu_inference(input: &Tensor<4>) -> bool {
     let device = input.device();
     is_cpu(&device) && !device.is_autodiff()
 }
+
+/// `part` of a network for some images after the others, whose maps [`MAPS_PIXELS`] keeps small: `[batch, channels, height,
+/// width]` to as many maps. For inference on the CPU, where no image's bits depend on the others.
+pub(crate) fn some_images_at_a_time(
+    images: Tensor<4>,
+    mut part: impl FnMut(Tensor<4>) -> Tensor<4>,
+) -> Tensor<4> {
+    let [batch, _, height, width] = images.dims();
+    let at_once = (MAPS_PIXELS / (height * width).max(1)).max(1);
+    if at_once >= batch {
+        return part(images);
+    }
+    let maps: Vec<ChannelsLast> = (0..batch)
+        .step_by(at_once)
+        .map(|first| {
+            let some = images.clone().narrow(0, first, at_once.min(batch - first));
+            ChannelsLast::of(&primitive(part(some)))
+        })
+        .collect();
+    let values: Vec<&[f32]> = maps.iter().map(ChannelsLast::values).collect();
+    let [_, height, width, channels] = maps[0].sizes();
+    let joined = from_channels_last(concat::join(&values), [batch, height, width, channels]);
+    Tensor::from_primitive::<Flex>(joined)
+}
+
+/// Pixels of images whose maps stay in a cache of some megabytes on the way through the first layers of a network.
+const MAPS_PIXELS: usize = 224 * 224;
 
 /// A convolution's weights, and the bias or batch norm after it, as inference on the CPU reads them.
 #[derive(Debug)]

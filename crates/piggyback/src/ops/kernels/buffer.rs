@@ -8,6 +8,8 @@ use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
+use super::pages;
+
 /// Smaller buffers are left to the allocator, which keeps such memory itself.
 const SMALLEST: usize = 1 << 14;
 
@@ -41,7 +43,9 @@ impl Pool {
             buffer
         } else {
             self.make_room(len);
-            Vec::with_capacity(len)
+            let mut buffer = Vec::with_capacity(len);
+            pages::prefer_huge(&mut buffer);
+            buffer
         };
         self.used_len += buffer.capacity();
         self.most_used_len = self.most_used_len.max(self.used_len);

@@ -45,6 +45,26 @@ pub(crate) fn concat(first: &[f32], second: &[f32], channels: [usize; 2]) -> Vec
     }
 }
 
+/// Activations of some images, then those of the next, and so on.
+pub(crate) fn join(parts: &[&[f32]]) -> Vec<f32> {
+    let len = parts.iter().map(|part| part.len()).sum();
+    // SAFETY: the parts are as long as the output together, and each is copied whole.
+    unsafe {
+        buffer::filled(len, |joined| {
+            let mut places = Vec::new();
+            let mut rest = joined;
+            for part in parts {
+                let place;
+                (place, rest) = rest.split_at_mut(part.len());
+                places.push((place, *part));
+            }
+            places.into_par_iter().for_each(|(place, part)| {
+                place.write_copy_of_slice(part);
+            });
+        })
+    }
+}
+
 /// The two that [`concat`] gives `joined` for; its gradients from that of its output.
 ///
 /// # Panics

@@ -14,6 +14,7 @@ pub(crate) mod epilogue;
 pub(crate) mod gemm;
 pub(crate) mod linear;
 pub(crate) mod mask;
+mod pages;
 #[cfg(feature = "bench")]
 pub(crate) mod peak;
 pub(crate) mod pool;
