@@ -3,6 +3,7 @@
 //! A training step asks for the same sizes in the same order as the one before. Memory fresh from the system is zeroed
 //! page by page at first touch, which costs more than most kernels take, so what one step frees the next one is given.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
@@ -148,6 +149,39 @@ pub(crate) fn scratch(len: usize) -> Recycled {
     Recycled(values)
 }
 
+/// Memory that one thread works in, for one task after the other: it stays with the thread, in whose caches it lies.
+#[derive(Debug, Default)]
+pub(crate) struct Workspace(Vec<f32>);
+
+thread_local! {
+    static IDLE_WORKSPACES: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Workspace {
+    /// `len` values; what they hold is anything.
+    pub(crate) fn of(&mut self, len: usize) -> &mut [f32] {
+        if self.0.capacity() == 0 {
+            self.0 = IDLE_WORKSPACES
+                .with_borrow_mut(Vec::pop)
+                .unwrap_or_default();
+        }
+        if self.0.len() < len {
+            self.0.resize(len, 0.0);
+        }
+        &mut self.0[..len]
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        if self.0.capacity() > 0 {
+            let values = std::mem::take(&mut self.0);
+            // A thread that is ending has no place for it.
+            let _ = IDLE_WORKSPACES.try_with(|idle| idle.borrow_mut().push(values));
+        }
+    }
+}
+
 /// A vector of `len` values, all of which `fill` writes.
 ///
 /// # Safety
@@ -184,7 +218,7 @@ pub(crate) fn overwrite(values: &mut [f32]) -> &mut [MaybeUninit<f32>] {
 
 #[cfg(test)]
 mod tests {
-    use super::Pool;
+    use super::{Pool, Workspace};
 
     fn sizes(pool: &Pool) -> Vec<usize> {
         pool.idle
@@ -206,6 +240,17 @@ mod tests {
         // Too wasteful a fit.
         let smaller = pool.take(500);
         assert_eq!(smaller.capacity(), 500);
+    }
+
+    #[test]
+    fn a_workspace_stays_with_its_thread() {
+        let place = Workspace::default().of(1000).as_ptr();
+        let mut again = Workspace::default();
+        assert_eq!(again.of(900).as_ptr(), place);
+        // Another at the same time has memory of its own.
+        assert_ne!(Workspace::default().of(900).as_ptr(), place);
+        let elsewhere = std::thread::spawn(|| Workspace::default().of(900).as_ptr() as usize);
+        assert_ne!(elsewhere.join().unwrap(), place as usize);
     }
 
     #[test]

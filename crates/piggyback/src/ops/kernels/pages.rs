@@ -21,6 +21,12 @@ fn advise(start: *mut u8, bytes: usize) {
     if whole > 0 {
         // SAFETY: the range lies inside memory that the caller holds, and the advice does not change what it contains.
         // An error means that there are no huge pages here.
-        unsafe { libc::madvise(start.wrapping_add(skipped).cast(), whole, libc::MADV_HUGEPAGE) };
+        unsafe {
+            libc::madvise(
+                start.wrapping_add(skipped).cast(),
+                whole,
+                libc::MADV_HUGEPAGE,
+            )
+        };
     }
 }

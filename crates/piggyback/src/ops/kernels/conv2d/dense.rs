@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
-use super::super::buffer;
+use super::super::buffer::{self, Workspace};
 use super::super::epilogue::Epilogue;
 use super::super::gemm::{Packed, Target, Tasks, multiply_rows, pack_taps};
 use super::super::simd::Isa;
@@ -55,7 +55,7 @@ fn product<'a>(
         let out = Target::new(out, channels);
         (0..tasks.count())
             .into_par_iter()
-            .for_each_init(Vec::new, |scratch, task| {
+            .for_each_init(Workspace::default, |copied, task| {
                 let (rows, columns) = tasks.part(task);
                 for (group, packed) in packed.iter().enumerate() {
                     let channel = group * in_group + columns.start;
@@ -68,7 +68,7 @@ fn product<'a>(
                         // SAFETY: tasks differ in rows or columns.
                         unsafe { out.shared(at) },
                         epilogue.map(|epilogue| epilogue.part(at, channel)),
-                        scratch,
+                        copied,
                     );
                 }
             });
@@ -176,7 +176,7 @@ fn gather_gradient<'a>(
 }
 
 /// Scratch memory of [`strided_line`]: gathered rows and a line of the product.
-type LineScratch = (Vec<f32>, Vec<f32>);
+type LineScratch = (Workspace, Vec<f32>);
 
 /// Line `y` of a phase of image `b`, written to every stride-th pixel of `band`, the `stride` lines of the image that
 /// start with line `y * stride`.
@@ -187,7 +187,7 @@ fn strided_line(
     (phase, packed): (&Phase, &[Packed]),
     [b, y]: [usize; 2],
     band: &mut [MaybeUninit<f32>],
-    (scratch, line): &mut LineScratch,
+    (copied, line): &mut LineScratch,
 ) {
     let channels = shape.in_channels;
     let in_group = channels / shape.groups;
@@ -204,7 +204,7 @@ fn strided_line(
             rows.clone(),
             Target::new(out, channels),
             None,
-            scratch,
+            copied,
         );
     }
     let from = phase.start[0] * shape.width * channels;

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::buffer::{self, Recycled};
+use super::super::buffer::{self, Recycled, Workspace};
 use super::super::gemm::{Block, LeftSide, PANEL_VECTORS, Target, aliases, scratch_stride};
 use super::super::simd::Isa;
 use super::Conv2dShape;
@@ -118,8 +118,8 @@ pub(super) fn weight_gradient(
 
 #[derive(Default)]
 struct Scratch {
-    gathered: Vec<f32>,
-    gradients: Vec<f32>,
+    gathered: Workspace,
+    gradients: Workspace,
 }
 
 /// Writes the sums of the products of the pixels in `rows`, which are some, to `sums`, `[filters, columns]`.
@@ -143,28 +143,19 @@ fn sum_pixels(
             Some((data, stride)) => (&data[first * stride..], stride),
             None => {
                 let stride = scratch_stride(columns);
-                scratch.gathered.resize(BLOCK_PIXELS * stride, 0.0);
-                gather.copy(
-                    isa,
-                    block.clone(),
-                    0..columns,
-                    &mut scratch.gathered,
-                    stride,
-                );
-                (&scratch.gathered[..], stride)
+                let gathered = scratch.gathered.of(BLOCK_PIXELS * stride);
+                gather.copy(isa, block.clone(), 0..columns, gathered, stride);
+                (&gathered[..], stride)
             }
         };
         let (a, a_stride) = if aliases(out_channels) {
             let stride = scratch_stride(filters.len());
-            scratch.gradients.resize(BLOCK_PIXELS * stride, 0.0);
-            for (pixel, to) in block
-                .clone()
-                .zip(scratch.gradients.chunks_exact_mut(stride))
-            {
+            let gradients = scratch.gradients.of(BLOCK_PIXELS * stride);
+            for (pixel, to) in block.clone().zip(gradients.chunks_exact_mut(stride)) {
                 let from = &grad_out[pixel * out_channels..][filters.clone()];
                 to[..from.len()].copy_from_slice(from);
             }
-            (&scratch.gradients[..], stride)
+            (&gradients[..], stride)
         } else {
             (
                 &grad_out[first * out_channels + filters.start..],

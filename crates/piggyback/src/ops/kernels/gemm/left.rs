@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::super::buffer::Workspace;
 use super::super::epilogue::Epilogue;
 use super::super::simd::Isa;
 use super::{Block, PackedRows, Target};
@@ -46,7 +47,7 @@ pub(crate) fn aliases(stride: usize) -> bool {
     stride > 0 && stride.is_multiple_of(ALIASING_STRIDE)
 }
 
-/// Writes `rows` of the product `left * packed` and what follows it to `out`. `scratch` is reused from call to call.
+/// Writes `rows` of the product `left * packed` and what follows it to `out`. Rows are copied to `copied`.
 pub(crate) fn multiply_rows(
     isa: Isa,
     left: &impl LeftSide,
@@ -54,7 +55,7 @@ pub(crate) fn multiply_rows(
     rows: Range<usize>,
     mut out: Target<'_>,
     epilogue: Option<Epilogue<'_>>,
-    scratch: &mut Vec<f32>,
+    copied: &mut Workspace,
 ) {
     let in_place = left.in_place().filter(|&(_, stride)| !aliases(stride));
     for first in rows.clone().step_by(BLOCK_ROWS) {
@@ -67,9 +68,9 @@ pub(crate) fn multiply_rows(
                 Some((data, stride)) => (&data[first * stride + k..], stride),
                 None => {
                     let stride = scratch_stride(depth);
-                    scratch.resize(BLOCK_ROWS * scratch_stride(BLOCK_DEPTH), 0.0);
-                    left.copy(isa, block_rows.clone(), k..k + depth, scratch, stride);
-                    (&scratch[..], stride)
+                    let block = copied.of(BLOCK_ROWS * scratch_stride(BLOCK_DEPTH));
+                    left.copy(isa, block_rows.clone(), k..k + depth, block, stride);
+                    (&block[..], stride)
                 }
             };
             let whole = k + depth == packed.depth();

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use proptest::prelude::*;
 
-use super::super::buffer;
+use super::super::buffer::{self, Workspace};
 use super::super::reference::{noise, same_bits};
 use super::super::simd::Isa;
 use super::matrix::Matrix;
@@ -45,10 +45,10 @@ fn product(isa: Isa, a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
     });
     let mut out = vec![f32::NAN; rows * columns];
     let (upper, lower) = out.split_at_mut(rows / 2 * columns);
-    let mut scratch = Vec::new();
+    let mut copied = Workspace::default();
     for (rows, out) in [(0..rows / 2, upper), (rows / 2..rows, lower)] {
         let out = Target::new(buffer::overwrite(out), columns);
-        multiply_rows(isa, &a, packed.all(), rows, out, None, &mut scratch);
+        multiply_rows(isa, &a, packed.all(), rows, out, None, &mut copied);
     }
     out
 }

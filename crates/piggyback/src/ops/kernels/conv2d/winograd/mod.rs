@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::buffer;
+use super::super::buffer::{self, Workspace};
 use super::super::epilogue::Epilogue;
 use super::super::gemm::{
     Block, PANEL_VECTORS, Packed, Target, multiply_rows, pack_taps, scratch_stride,
@@ -193,7 +193,7 @@ fn correlate(
                     0..tiles.len(),
                     Target::new(out, out_stride),
                     None,
-                    &mut Vec::new(),
+                    &mut Workspace::default(),
                 );
             }
             isa.run(TransformOutput {
