@@ -138,13 +138,23 @@ fn transformed_filters(
     )
 }
 
-/// Tiles that one task takes through all three steps: enough that the filters, which every task reads whole, are worth
-/// reading, and few enough that all threads have work. No bit depends on it.
-fn tiles_per_task(tiles: usize) -> usize {
+/// Tiles, and columns of the filters, that one task takes through all three steps. No bit depends on it.
+fn task_size(tiles: usize, filters: &Packed) -> [usize; 2] {
+    /// More leave the second-level cache.
     const MOST: usize = 96;
-    let tasks = tiles.div_ceil(MOST);
+    /// For fewer it does not pay to read all filters: a task takes some of the columns, and all tiles are transformed
+    /// in each.
+    const LEAST: usize = 24;
     let threads = rayon::current_num_threads();
-    tiles.div_ceil(tasks.next_multiple_of(threads)).max(1)
+    let tile_parts = match tiles / LEAST {
+        parts if parts < threads => parts.max(1),
+        _ => tiles.div_ceil(MOST).next_multiple_of(threads),
+    };
+    let columns = filters.columns().div_ceil(threads.div_ceil(tile_parts));
+    [
+        tiles.div_ceil(tile_parts).max(1),
+        columns.next_multiple_of(filters.width()),
+    ]
 }
 
 /// Correlates `maps` with filters of 3x3; the outputs are `[batch, height, width, columns of the filters]`.
@@ -159,12 +169,19 @@ fn correlate(
     let (inputs, outputs) = (maps.channels, filters.columns());
     let grid = size.map(|side| side.div_ceil(OUT));
     let tiles = batch * grid[0] * grid[1];
-    let task = tiles_per_task(tiles);
-    let (in_stride, out_stride) = (scratch_stride(inputs), scratch_stride(outputs));
+    let [task_tiles, task_columns] = task_size(tiles, filters);
+    let column_parts = outputs.div_ceil(task_columns);
+    let (in_stride, out_stride) = (
+        scratch_stride(inputs),
+        scratch_stride(task_columns.min(outputs)),
+    );
     let fill = |out: &mut [MaybeUninit<f32>]| {
         let out = Output::new(out, size, outputs);
-        (0..tiles.div_ceil(task)).into_par_iter().for_each(|i| {
-            let tiles = i * task..tiles.min((i + 1) * task);
+        let tasks = tiles.div_ceil(task_tiles) * column_parts;
+        (0..tasks).into_par_iter().for_each(|task| {
+            let part = |i: usize, step: usize, len: usize| i * step..len.min((i + 1) * step);
+            let tiles = part(task / column_parts, task_tiles, tiles);
+            let columns = part(task % column_parts, task_columns, outputs);
             let (in_point, out_point) = (
                 point_stride(tiles.len(), in_stride),
                 point_stride(tiles.len(), out_stride),
@@ -189,7 +206,7 @@ fn correlate(
                 multiply_rows(
                     isa,
                     &left,
-                    filters,
+                    filters.columns_at(columns.clone()),
                     0..tiles.len(),
                     Target::new(out, out_stride),
                     None,
@@ -200,6 +217,7 @@ fn correlate(
                 products: &products,
                 grid,
                 tiles,
+                channels: columns,
                 stride: out_stride,
                 point: out_point,
                 epilogue,
@@ -207,7 +225,7 @@ fn correlate(
             });
         });
     };
-    // SAFETY: the tiles cover the output, and each is written.
+    // SAFETY: tiles and columns cover the output, and each is written.
     unsafe { buffer::filled(batch * size[0] * size[1] * outputs, fill) }
 }
 

@@ -254,7 +254,8 @@ pub(super) struct Output<'a> {
     _borrow: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: only `TransformOutput` writes, and the tasks that share an `Output` have tiles, hence pixels, of their own.
+// SAFETY: only `TransformOutput` writes, and the tasks that share an `Output` have tiles, hence pixels, or channels of
+// their own.
 unsafe impl Sync for Output<'_> {}
 
 impl<'a> Output<'a> {
@@ -273,11 +274,14 @@ impl<'a> Output<'a> {
     }
 }
 
-/// Outputs of tiles from products at the points. No two that run at once may share a tile.
+/// Outputs of tiles from products at the points. No two that run at once may share both a tile and a channel.
 pub(super) struct TransformOutput<'a> {
+    /// Laid out as [`TransformInput`] does, beginning with the first of `channels`.
     pub(super) products: &'a [f32],
     pub(super) grid: [usize; 2],
     pub(super) tiles: Range<usize>,
+    /// Those of the output that are written.
+    pub(super) channels: Range<usize>,
     pub(super) stride: usize,
     pub(super) point: usize,
     pub(super) epilogue: Option<&'a Epilogue<'a>>,
@@ -295,9 +299,10 @@ impl Kernel for TransformOutput<'_> {
             channels,
             ..
         } = *self.out;
+        assert!(self.channels.end <= channels, "channels of tiles");
         check_rows(
             &self.tiles,
-            [channels, self.stride, self.point],
+            [self.channels.len(), self.stride, self.point],
             self.products.len(),
         );
         let images = self.tiles.end.div_ceil(self.grid[0] * self.grid[1]);
@@ -310,10 +315,11 @@ impl Kernel for TransformOutput<'_> {
             let first = ((image * height + line * OUT) * width + column * OUT) * channels;
             let lines = OUT.min(height - line * OUT);
             let columns = OUT.min(width - column * OUT);
-            let mut channel = 0;
-            while channel < channels {
-                let count = S::LANES.min(channels - channel);
-                let from = self.products[row * self.stride + channel..].as_ptr();
+            let mut channel = self.channels.start;
+            while channel < self.channels.end {
+                let count = S::LANES.min(self.channels.end - channel);
+                let at = row * self.stride + channel - self.channels.start;
+                let from = self.products[at..].as_ptr();
                 // SAFETY: the products were checked above; `lines` and `columns` end at the image, which lies inside
                 // of the output.
                 unsafe {
