@@ -138,7 +138,9 @@ impl CpuOps for Flex {
     }
 
     fn max_pool(input: FlexTensor, options: PoolOptions) -> FlexTensor {
-        max_pool_forward(&input, options).0
+        let shape = pool_shape(dims(&input), options);
+        let output = pool::max_pool2d(ChannelsLast::of(&input).values(), &shape);
+        from_channels_last(output, out_sizes(&shape))
     }
 
     fn threshold(weight: FlexTensor, scores: FlexTensor, options: Thresholding) -> FlexTensor {
@@ -470,7 +472,7 @@ pub(super) fn average_pool2d_gradient(
 pub(super) fn max_pool_forward(input: &FlexTensor, options: PoolOptions) -> (FlexTensor, Winners) {
     let shape = pool_shape(dims(input), options);
     let x = ChannelsLast::of(input);
-    let (output, winners) = pool::max_pool2d(x.values(), &shape);
+    let (output, winners) = pool::max_pool2d_with_positions(x.values(), &shape);
     (
         from_channels_last(output, out_sizes(&shape)),
         winners.into(),

@@ -35,7 +35,7 @@ impl MaxPool {
     pub fn new(batch: usize, side: usize, channels: usize) -> Self {
         let shape = windows([batch, side, channels], 3, 2, 1);
         let input = noise(shape.input_len(), 1);
-        let (output, winners) = pool::max_pool2d(&input, &shape);
+        let (output, winners) = pool::max_pool2d_with_positions(&input, &shape);
         Self {
             shape,
             gradient: noise(output.len(), 2),
@@ -49,9 +49,9 @@ impl MaxPool {
         4 * self.input.len() as u64
     }
 
-    /// Output.
+    /// Output, as training wants it.
     pub fn forward(&self) -> Vec<f32> {
-        pool::max_pool2d(&self.input, &self.shape).0
+        pool::max_pool2d_with_positions(&self.input, &self.shape).0
     }
 
     /// Gradient of the input.

@@ -67,21 +67,49 @@ impl PoolShape {
     }
 }
 
-/// Max pooling. Returns the output `[batch, out_height, out_width, channels]` and, of the same shape, the row-major
-/// position of the first maximum in its window, which [`max_pool2d_backward`] takes. NaN wins, as in PyTorch.
+/// Max pooling: the output, `[batch, out_height, out_width, channels]`. NaN wins, as in PyTorch.
 ///
 /// # Panics
 /// If `x` does not have the length that `shape` asks for. `shape` must be valid.
-pub(crate) fn max_pool2d(x: &[f32], shape: &PoolShape) -> (Vec<f32>, Vec<u8>) {
+pub(crate) fn max_pool2d(x: &[f32], shape: &PoolShape) -> Vec<f32> {
     max_pool2d_on(Isa::best(), x, shape)
 }
 
-pub(super) fn max_pool2d_on(isa: Isa, x: &[f32], shape: &PoolShape) -> (Vec<f32>, Vec<u8>) {
-    assert!(shape.is_valid(), "shape of a pooling");
-    assert_eq!(x.len(), shape.input_len(), "length of x");
-    let image = shape.height * shape.width * shape.channels;
-    let height = shape.out_height();
-    let line = shape.out_width() * shape.channels;
+pub(super) fn max_pool2d_on(isa: Isa, x: &[f32], shape: &PoolShape) -> Vec<f32> {
+    let image = check(x, shape);
+    let (height, line) = (shape.out_height(), shape.out_width() * shape.channels);
+    let fill = |output: &mut [MaybeUninit<f32>]| {
+        let lines = output.par_chunks_mut(line).enumerate();
+        lines.for_each(|(i, output)| {
+            isa.run(MaxLine {
+                shape,
+                x: &x[i / height * image..][..image],
+                y: i % height,
+                output,
+                positions: None,
+            });
+        });
+    };
+    // SAFETY: the lines cover the output, and `MaxLine` writes all of the one it is given.
+    unsafe { buffer::filled(shape.output_len(), fill) }
+}
+
+/// As [`max_pool2d`], and of the same shape the row-major position of the first maximum in its window, which
+/// [`max_pool2d_backward`] takes.
+///
+/// # Panics
+/// As [`max_pool2d`].
+pub(crate) fn max_pool2d_with_positions(x: &[f32], shape: &PoolShape) -> (Vec<f32>, Vec<u8>) {
+    max_pool2d_with_positions_on(Isa::best(), x, shape)
+}
+
+pub(super) fn max_pool2d_with_positions_on(
+    isa: Isa,
+    x: &[f32],
+    shape: &PoolShape,
+) -> (Vec<f32>, Vec<u8>) {
+    let image = check(x, shape);
+    let (height, line) = (shape.out_height(), shape.out_width() * shape.channels);
     let mut output = Vec::new();
     let fill_positions = |positions: &mut [MaybeUninit<u8>]| {
         let fill_output = |output: &mut [MaybeUninit<f32>]| {
@@ -89,13 +117,12 @@ pub(super) fn max_pool2d_on(isa: Isa, x: &[f32], shape: &PoolShape) -> (Vec<f32>
                 .par_chunks_mut(line)
                 .zip(positions.par_chunks_mut(line));
             lines.enumerate().for_each(|(i, (output, positions))| {
-                let x = &x[i / height * image..][..image];
                 isa.run(MaxLine {
                     shape,
-                    x,
+                    x: &x[i / height * image..][..image],
                     y: i % height,
                     output,
-                    positions,
+                    positions: Some(positions),
                 });
             });
         };
@@ -107,13 +134,21 @@ pub(super) fn max_pool2d_on(isa: Isa, x: &[f32], shape: &PoolShape) -> (Vec<f32>
     (output, positions)
 }
 
+/// Values of an image.
+fn check(x: &[f32], shape: &PoolShape) -> usize {
+    assert!(shape.is_valid(), "shape of a pooling");
+    assert_eq!(x.len(), shape.input_len(), "length of x");
+    shape.height * shape.width * shape.channels
+}
+
 /// Line `y` of the output of an image.
 struct MaxLine<'a> {
     shape: &'a PoolShape,
     x: &'a [f32],
     y: usize,
     output: &'a mut [MaybeUninit<f32>],
-    positions: &'a mut [MaybeUninit<u8>],
+    /// Where it says which value of a window won.
+    positions: Option<&'a mut [MaybeUninit<u8>]>,
 }
 
 /// Window positions that lie inside, along an axis: the first, and the end.
@@ -133,21 +168,29 @@ impl Kernel for MaxLine<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, _: S) {
-        let blocks = self.shape.channels / BLOCK * BLOCK;
-        for x in 0..self.shape.out_width() {
-            for channel in (0..blocks).step_by(BLOCK) {
-                self.channels::<BLOCK>(x, channel);
-            }
-            for channel in blocks..self.shape.channels {
-                self.channels::<1>(x, channel);
-            }
+        match self.positions {
+            Some(_) => self.line::<true>(),
+            None => self.line::<false>(),
         }
     }
 }
 
 impl MaxLine<'_> {
     #[inline(always)]
-    fn channels<const N: usize>(&mut self, x: usize, channel: usize) {
+    fn line<const POSITIONS: bool>(&mut self) {
+        let blocks = self.shape.channels / BLOCK * BLOCK;
+        for x in 0..self.shape.out_width() {
+            for channel in (0..blocks).step_by(BLOCK) {
+                self.channels::<BLOCK, POSITIONS>(x, channel);
+            }
+            for channel in blocks..self.shape.channels {
+                self.channels::<1, POSITIONS>(x, channel);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn channels<const N: usize, const POSITIONS: bool>(&mut self, x: usize, channel: usize) {
         let shape = self.shape;
         let [top, left] = [self.y * shape.stride[0], x * shape.stride[1]];
         let (first_y, end_y) = inside(top, shape.kernel[0], shape.padding[0], shape.height);
@@ -165,23 +208,23 @@ impl MaxLine<'_> {
                     // True for NaN as well, but a later number never replaces NaN.
                     let wins = (values[i] > best[i]) | (values[i].is_nan() & !best[i].is_nan());
                     best[i] = if wins { values[i] } else { best[i] };
-                    position[i] = if wins { here } else { position[i] };
+                    if POSITIONS {
+                        position[i] = if wins { here } else { position[i] };
+                    }
                 }
             }
         }
         let to = x * shape.channels + channel;
-        let (output, positions) = (
-            &mut self.output[to..to + N],
-            &mut self.positions[to..to + N],
-        );
-        for i in 0..N {
-            output[i].write(best[i]);
-            positions[i].write(position[i] as u8);
+        self.output[to..to + N].write_copy_of_slice(&best);
+        if let Some(positions) = &mut self.positions {
+            for (to, position) in positions[to..to + N].iter_mut().zip(position) {
+                to.write(position as u8);
+            }
         }
     }
 }
 
-/// Gradient of the input of [`max_pool2d`]: overlapping windows add up in the order of the output.
+/// Gradient of the input of [`max_pool2d_with_positions`]: overlapping windows add up in the order of the output.
 ///
 /// # Panics
 /// If a slice does not have the length that `shape` asks for. `shape` must be valid.

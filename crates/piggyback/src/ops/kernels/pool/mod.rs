@@ -8,4 +8,4 @@ mod tests;
 pub(crate) use average::{
     average_pool2d, average_pool2d_backward, global_average_pool, global_average_pool_backward,
 };
-pub(crate) use max::{PoolShape, max_pool2d, max_pool2d_backward};
+pub(crate) use max::{PoolShape, max_pool2d, max_pool2d_backward, max_pool2d_with_positions};

@@ -5,7 +5,10 @@ use proptest::prelude::*;
 use super::super::reference::{in_pool, noise, same_bits};
 use super::super::simd::Isa;
 use super::average::{average_pool2d, average_pool2d_backward_on, average_pool2d_on};
-use super::max::{PoolShape, max_pool2d, max_pool2d_backward_on, max_pool2d_on};
+use super::max::{
+    PoolShape, max_pool2d_backward_on, max_pool2d_on, max_pool2d_with_positions,
+    max_pool2d_with_positions_on,
+};
 
 prop_compose! {
     fn shapes()(
@@ -97,7 +100,8 @@ proptest! {
             expected_gradient[maximum.2] += gradient;
         }
         for isa in Isa::all() {
-            let (output, positions) = max_pool2d_on(isa, &x, &shape);
+            let (output, positions) = max_pool2d_with_positions_on(isa, &x, &shape);
+            prop_assert!(same_bits(&max_pool2d_on(isa, &x, &shape), &output));
             prop_assert!(expected.iter().zip(&output).all(|(e, v)| e.0 == *v), "{isa:?}");
             prop_assert!(expected.iter().zip(&positions).all(|(e, p)| e.1 == *p), "{isa:?}");
             prop_assert_eq!(&max_pool2d_backward_on(isa, &grad_out, &positions, &shape), &expected_gradient);
@@ -133,7 +137,7 @@ fn threads_and_instruction_sets_give_equal_bits() {
     let grad_out = noise(shape.output_len(), 2);
     let run = |isa, threads| {
         in_pool(threads, || {
-            let (output, positions) = max_pool2d_on(isa, &x, &shape);
+            let (output, positions) = max_pool2d_with_positions_on(isa, &x, &shape);
             (
                 output,
                 max_pool2d_backward_on(isa, &grad_out, &positions, &shape),
@@ -191,7 +195,7 @@ fn nan_wins() {
         stride: [1, 1],
         padding: [0, 0],
     };
-    let (output, positions) = max_pool2d(&[5.0, f32::NAN, 7.0], &shape);
+    let (output, positions) = max_pool2d_with_positions(&[5.0, f32::NAN, 7.0], &shape);
     assert!(output[0].is_nan());
     assert_eq!(positions, [1]);
 }
