@@ -68,11 +68,27 @@ fn check_format(path: &Path, value: &Value) -> Result<()> {
             path: path.to_owned(),
             reason: format!(
                 "has results of format {other}, this program knows {RESULTS_VERSION}; use the program \
-                 that wrote them, or another output folder"
+                 that wrote them, or give another output folder with --out"
             ),
         });
     }
     Ok(())
+}
+
+/// Fails where a folder stands in place of the results' file, or a file in place of the units' folder.
+fn check_kinds(folder: &Path) -> Result<()> {
+    let (file, units) = (folder.join(RESULTS_FILE), folder.join("units"));
+    let wrong = [
+        (file.is_dir(), file, "a folder, and should be a file"),
+        (units.is_file(), units, "a file, and should be a folder"),
+    ];
+    match wrong.into_iter().find(|(is_wrong, ..)| *is_wrong) {
+        None => Ok(()),
+        Some((_, path, kind)) => Err(Error::Results {
+            path,
+            reason: format!("is {kind}; move it away, or give another output folder with --out"),
+        }),
+    }
 }
 
 /// What is no record: the number of its line, counted from 1, and the line.
@@ -95,6 +111,7 @@ impl Results {
     ///
     /// Results of another format, and files that cannot be read.
     pub fn read(folder: &Path) -> Result<Self> {
+        check_kinds(folder)?;
         let mut results = Self {
             folder: folder.to_owned(),
             records: BTreeMap::new(),
@@ -164,7 +181,8 @@ impl Results {
         if !broken.is_empty() {
             let shown = self.path();
             self.notes.push(format!(
-                "{}: line {} is cut off or damaged; {} restored from the units' folders",
+                "{}: line {} is cut off or damaged; {} restored from the units' folders, and what is \
+                 missing is computed again",
                 shown.display(),
                 broken
                     .iter()
