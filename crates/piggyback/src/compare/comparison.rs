@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use serde_json::{Map, Value, json};
 
 use super::learn;
-use super::manifest::DataSummary;
+use super::manifest::{DataSummary, RELATIVE};
 use super::plan::{BackbonePlan, DataPlan, MethodPlan, Order, Plan};
 use super::record::Kind;
 use super::run::PRETRAINED_FILE;
@@ -169,6 +169,13 @@ impl Comparison {
             });
         }
         let path = PathBuf::from(plan.path.clone().unwrap_or_default());
+        if !path.exists() {
+            let reason = format!(
+                "there is no file {}; give a checkpoint, or hf:OWNER/NAME. {RELATIVE}",
+                path.display()
+            );
+            return Err(Error::setting("path", reason));
+        }
         let options = LoadOptions {
             architecture: plan.arch,
             precision: None,

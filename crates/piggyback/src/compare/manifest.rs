@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 /// Files whose sizes are asked for before they are hashed: so memory does not grow with their number.
 const FILES_AT_ONCE: usize = 1 << 14;
 
+/// What to think of where a path leads nowhere.
+pub(super) const RELATIVE: &str = "Paths are relative to the folder that the program runs in";
+
 /// The images of a data set as a comparison sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataSummary {
@@ -32,6 +35,14 @@ impl DataSummary {
     ///
     /// Those of [`ImageFolder::open`], and a folder without `test/`.
     pub fn of(folder: &Path) -> Result<Self> {
+        if !folder.is_dir() {
+            let reason = format!(
+                "there is no folder {}; give one with train/ and test/, and in each a sub-folder of \
+                 images per class. {RELATIVE}",
+                folder.display()
+            );
+            return Err(Error::setting("path", reason));
+        }
         let images = ImageFolder::open(folder)?;
         let Some(test) = images.test() else {
             let reason = format!(

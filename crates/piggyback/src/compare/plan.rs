@@ -302,7 +302,7 @@ pub(super) fn over<S: Serialize + DeserializeOwned>(
     for (key, value) in settings {
         let alone = Table::from_iter([(key.clone(), value.clone())]);
         (alone.try_into::<S>().map(drop)).map_err(|error: toml::de::Error| {
-            let reason = error.message().replace('`', "'");
+            let reason = told(error.message());
             format!("settings: {key} = {value}: {reason}")
         })?;
         table.insert(key.clone(), value.clone());
@@ -310,11 +310,23 @@ pub(super) fn over<S: Serialize + DeserializeOwned>(
     (table.try_into()).map_err(|error: toml::de::Error| format!("settings: {}", error.message()))
 }
 
+/// What a parser says, in a line, with what to do about it.
+fn told(message: &str) -> String {
+    let reason = message.replace('\n', ", ").replace('`', "'");
+    if reason.starts_with("unknown field") {
+        format!("{reason}; correct the key or take it out")
+    } else if reason.starts_with("missing field") {
+        format!("{reason}; add it")
+    } else {
+        reason
+    }
+}
+
 /// What is wrong with a file, and in which line.
 fn in_a_line(error: &toml::de::Error, text: &str) -> String {
     let before = error.span().and_then(|span| text.get(..span.start));
     let line = before.unwrap_or_default().matches('\n').count() + 1;
-    let reason = error.message().replace('\n', ", ").replace('`', "'");
+    let reason = told(error.message());
     match error.span() {
         Some(_) => format!("line {line}: {reason}"),
         None => reason,
@@ -377,7 +389,7 @@ mod tests {
             (
                 "seeds = [0, 1]",
                 "seed = [0]",
-                "line 4: unknown field 'seed'",
+                "line 4: unknown field 'seed', expected one of",
             ),
             ("seeds = [0, 1]", "seeds = = 1", "line 4: "),
             (
@@ -455,8 +467,12 @@ mod tests {
             let other = PLAN.replace(&format!("[[{section}]]"), "[[other]]");
             let error = message(&other);
             assert!(error.contains("unknown field 'other'"), "{error}");
+            assert!(
+                error.ends_with("; correct the key or take it out"),
+                "{error}"
+            );
         }
-        assert!(message("title = 't'").contains("missing field 'output'"));
+        assert!(message("title = 't'").contains("missing field 'output'; add it"));
         let error = message("title = 't'\noutput = 'o'\nseeds = [1]");
         assert!(
             error.contains("there are no backbone: give a section [[backbone]]"),

@@ -215,7 +215,9 @@ pub(crate) fn escape(text: &str) -> String {
 
 /// About how wide a text is, pixels.
 pub(crate) fn text_width(text: &str, size: f64) -> f64 {
-    0.56 * size * text.chars().count() as f64
+    // From Hangul on, most of what is written is as wide as it is high.
+    let width = |c: char| if c < '\u{1100}' { 0.56 } else { 1.0 };
+    size * text.chars().map(width).sum::<f64>()
 }
 
 /// The first round number (1, 2 or 5 times a power of ten) that is not below `value`.

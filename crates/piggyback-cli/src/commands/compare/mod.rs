@@ -68,6 +68,7 @@ pub(super) fn run(
             printer,
         );
     }
+    check_report_files(comparison.output())?;
     let mut results = Results::open(comparison.output())?;
     results.notes().iter().for_each(|note| printer.warn(note));
     let mut work = Work {
@@ -93,6 +94,24 @@ pub(super) fn run(
         return Ok(Outcome::Interrupted);
     }
     Ok(Outcome::found(!summary.failed.is_empty()))
+}
+
+/// What is written of the report.
+const REPORT_FILES: [&str; 3] = ["report.html", "report.md", "results.csv"];
+
+/// Fails where the report could not be written once everything is computed, because something else
+/// has its name. That files can be created at all is checked when the results are opened.
+fn check_report_files(folder: &Path) -> Result<()> {
+    for path in REPORT_FILES.map(|name| folder.join(name)) {
+        if path.is_dir() {
+            bail!(
+                "{} is a folder, and a file of that name is to be written there; move it away, or give \
+                 another output folder with --out",
+                path.display()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Brings the backbones that are named by their model into the cache.
@@ -286,13 +305,9 @@ fn finish(
     let command = format!("piggyback compare {}", args.plan.display());
     let report = Report::new(comparison, results, &command);
     let folder = comparison.output();
-    let page = folder.join("report.html");
-    for (path, content) in [
-        (page.clone(), report.html()),
-        (folder.join("report.md"), report.markdown()),
-        (folder.join("results.csv"), report.csv().to_owned()),
-    ] {
-        write::file(&path, &content).context(
+    let contents = [report.html(), report.markdown(), report.csv().to_owned()];
+    for (name, content) in REPORT_FILES.iter().zip(&contents) {
+        write::file(&folder.join(name), content).context(
             "nothing is lost, the same command writes the report without computing anew",
         )?;
     }
@@ -301,7 +316,7 @@ fn finish(
     }
     Ok(Summary {
         output: folder.display().to_string(),
-        report: page.display().to_string(),
+        report: folder.join(REPORT_FILES[0]).display().to_string(),
         units: units.len(),
         done: units.iter().filter(|unit| results.is_done(unit)).count(),
         failed,

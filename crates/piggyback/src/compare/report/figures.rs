@@ -3,9 +3,9 @@
 use crate::plot::svg::{Anchor, Axis, Paint, Svg, Theme, round_up, steps, text_width, tick};
 
 /// Width of every figure.
-const WIDTH: f64 = 960.0;
-const SMALL: f64 = 12.0;
-const TEXT: f64 = 13.0;
+pub(super) const WIDTH: f64 = 960.0;
+pub(super) const SMALL: f64 = 12.0;
+pub(super) const TEXT: f64 = 13.0;
 
 /// A line of a legend, or of a chart of dots.
 pub(super) struct Name {
@@ -116,158 +116,12 @@ pub(super) fn dots(title: &str, rows: &[Name], panels: &[Panel], unit: &str) -> 
     )
 }
 
-fn shortened(text: &str, characters: usize) -> String {
+pub(super) fn shortened(text: &str, characters: usize) -> String {
     if text.chars().count() <= characters {
         return text.to_owned();
     }
     let kept: String = text.chars().take(characters.saturating_sub(1)).collect();
     format!("{kept}…")
-}
-
-/// A point of a scatter plot.
-pub(super) struct Point {
-    pub(super) name: Name,
-    pub(super) x: f64,
-    pub(super) y: f64,
-}
-
-/// Points with their names on a logarithmic and a linear scale; dashes join those for which no other
-/// point is lower and further left.
-pub(super) fn frontier(title: &str, points: &[Point], x_title: &str, y_title: &str) -> String {
-    const HEIGHT: f64 = 430.0;
-    let (left, top, width, height) = (64.0, 40.0, WIDTH - 100.0, HEIGHT - 100.0);
-    let mut svg = Svg::new(WIDTH, HEIGHT, Theme::Page);
-    let xs: Vec<f64> = points.iter().map(|point| point.x.max(1e-6)).collect();
-    let least = xs.iter().copied().fold(f64::INFINITY, f64::min) / 1.25;
-    let most = xs.iter().copied().fold(0.0, f64::max) * 1.6;
-    let x = |value: f64| left + width * (value.max(1e-6) / least).ln() / (most / least).ln();
-    let ys = points.iter().map(|point| point.y);
-    let (step, count) = steps(ys.fold(0.0, f64::max), 5.0);
-    let largest = step * count as f64;
-    let y = |value: f64| top + height * (1.0 - value / largest);
-    for number in 0..=count {
-        let value = step * number as f64;
-        svg.line(
-            [left, y(value)],
-            [left + width, y(value)],
-            Paint::Faint,
-            1.0,
-        );
-        let at = [left - 8.0, y(value) + 4.0];
-        svg.label(at, Anchor::End, SMALL, Paint::Soft, &tick(value, step));
-    }
-    for value in round_numbers(least, most) {
-        svg.line([x(value), top], [x(value), top + height], Paint::Faint, 1.0);
-        let at = [x(value), top + height + 18.0];
-        svg.label(at, Anchor::Middle, SMALL, Paint::Soft, &plain(value));
-    }
-    let at = [left + width / 2.0, HEIGHT - 14.0];
-    svg.label(at, Anchor::Middle, TEXT, Paint::Ink, x_title);
-    svg.label([0.0, 18.0], Anchor::Start, TEXT, Paint::Ink, y_title);
-    let line: Vec<[f64; 2]> = lowest(points)
-        .into_iter()
-        .map(|[a, b]| [x(a), y(b)])
-        .collect();
-    if line.len() > 1 {
-        svg.dashes(&line, Paint::Soft);
-    }
-    let mut taken: Vec<[f64; 4]> = points
-        .iter()
-        .map(|p| [x(p.x) - 6.0, y(p.y) - 6.0, 12.0, 12.0])
-        .collect();
-    for point in points {
-        let [px, py] = [x(point.x), y(point.y)];
-        let note = format!(
-            "{}: {} , {:.2} %",
-            point.name.label,
-            plain(point.x),
-            point.y
-        );
-        svg.mark([px, py], point.name.series, &note.replace(" ,", ","));
-        let wide = text_width(&point.name.label, SMALL);
-        // Beside the point; farther up and down where others are in the way.
-        let heights = [4.0, -9.0, 17.0, -22.0, 30.0, -35.0, 43.0, -48.0, 56.0];
-        let places: Vec<(Anchor, f64, f64)> = (heights.into_iter())
-            .flat_map(|dy| [(Anchor::Start, 10.0, dy), (Anchor::End, -10.0, dy)])
-            .collect();
-        let area = |(anchor, dx, dy): (Anchor, f64, f64)| {
-            let start = match anchor {
-                Anchor::Start => px + dx,
-                Anchor::End => px + dx - wide,
-                Anchor::Middle => px + dx - wide / 2.0,
-            };
-            [start, py + dy - 11.0, wide, 14.0]
-        };
-        let free = |place: &(Anchor, f64, f64)| {
-            let own = area(*place);
-            own[0] >= left && own[0] + own[2] <= WIDTH && !taken.iter().any(|o| overlap(own, *o))
-        };
-        let place = places.iter().copied().find(free).unwrap_or(places[0]);
-        taken.push(area(place));
-        let at = [px + place.1, py + place.2];
-        if !(-10.0..=20.0).contains(&place.2) {
-            svg.line([px, py], [at[0], at[1] - 4.0], Paint::Soft, 0.75);
-        }
-        svg.label(at, place.0, SMALL, Paint::Ink, &point.name.label);
-    }
-    let names: Vec<&str> = points
-        .iter()
-        .map(|point| point.name.label.as_str())
-        .collect();
-    svg.finish(
-        title,
-        &format!("{y_title} against {x_title} of {}", names.join(", ")),
-    )
-}
-
-fn overlap(a: [f64; 4], b: [f64; 4]) -> bool {
-    a[0] < b[0] + b[2] && b[0] < a[0] + a[2] && a[1] < b[1] + b[3] && b[1] < a[1] + a[3]
-}
-
-/// The points for which no other is lower at the same or a lesser x, from left to right.
-fn lowest(points: &[Point]) -> Vec<[f64; 2]> {
-    let mut sorted: Vec<[f64; 2]> = points.iter().map(|point| [point.x, point.y]).collect();
-    sorted.sort_by(|a, b| a[0].total_cmp(&b[0]).then(a[1].total_cmp(&b[1])));
-    let mut line: Vec<[f64; 2]> = Vec::new();
-    for point in sorted {
-        if line.last().is_none_or(|last| point[1] < last[1]) {
-            line.push(point);
-        }
-    }
-    line
-}
-
-/// Round numbers between two: 1, 2 and 5 times powers of ten, or where these are too few, evenly
-/// spaced ones.
-fn round_numbers(least: f64, most: f64) -> Vec<f64> {
-    let mut value = round_up(least);
-    let mut numbers = Vec::new();
-    while value <= most && numbers.len() < 20 {
-        numbers.push(value);
-        value = round_up(value * 1.01);
-    }
-    if numbers.len() > 3 {
-        return numbers;
-    }
-    let step = round_up((most - least) / 6.0);
-    let first = (least / step).ceil() as usize;
-    let last = (most / step).floor() as usize;
-    (first..=last).map(|number| step * number as f64).collect()
-}
-
-fn plain(value: f64) -> String {
-    let digits = if value >= 10.0 {
-        0
-    } else if value >= 1.0 {
-        1
-    } else {
-        3
-    };
-    let text = format!("{value:.digits$}");
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text,
-    }
 }
 
 /// A line of a chart: values from left to right.
@@ -374,30 +228,6 @@ fn legend(names: &[Name]) -> (Vec<[f64; 2]>, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn point(label: &str, x: f64, y: f64) -> Point {
-        let name = Name {
-            label: label.into(),
-            series: 0,
-        };
-        Point { name, x, y }
-    }
-
-    #[test]
-    fn the_frontier_leaves_out_what_is_beaten() {
-        let points = [
-            point("c", 3.0, 30.0),
-            point("a", 1.0, 40.0),
-            point("b", 2.0, 50.0),
-            point("d", 9.0, 10.0),
-        ];
-        assert_eq!(lowest(&points), [[1.0, 40.0], [3.0, 30.0], [9.0, 10.0]]);
-        let svg = frontier("t", &points, "MB", "error");
-        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
-        assert_eq!(round_numbers(0.8, 12.0), [1.0, 2.0, 5.0, 10.0]);
-        assert_eq!(round_numbers(11.0, 19.0), [12.0, 14.0, 16.0, 18.0]);
-        assert_eq!([0.02, 2.5, 300.0].map(plain), ["0.02", "2.5", "300"]);
-    }
 
     #[test]
     fn a_dot_missing_is_not_a_dot_at_zero() {

@@ -88,9 +88,16 @@ fn figure(figure: &Figure) -> String {
     )
 }
 
+/// A table of so many rows fits on a printed page, and is not broken across two.
+const SHORT_ROWS: usize = 20;
+
 fn table(table: &Table) -> String {
+    let class = match table.rows.len() {
+        ..=SHORT_ROWS => "table short",
+        _ => "table",
+    };
     let mut html = format!(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{caption}\">\n<table>\n\
+        "<div class=\"{class}\">\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{caption}\">\n<table>\n\
          <caption>{caption}</caption>\n<thead>\n<tr>",
         caption = escape(&table.caption)
     );
@@ -119,6 +126,7 @@ fn table(table: &Table) -> String {
     if let Some(note) = &table.note {
         let _ = writeln!(html, "<p class=\"note\">{}</p>", escape(note));
     }
+    html.push_str("</div>\n");
     html
 }
 
@@ -131,5 +139,43 @@ fn cell(cell: &Cell) -> String {
     match &cell.beside {
         Some(beside) => format!("{text}<small>{}</small>", escape(beside)),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::document::Column;
+    use super::*;
+
+    fn of(rows: usize) -> String {
+        table(&Table {
+            caption: "errors".into(),
+            columns: vec![Column::text("method")],
+            rows: vec![vec![Cell::new("a")]; rows],
+            note: Some("noted".into()),
+        })
+    }
+
+    #[test]
+    fn what_fits_on_a_page_is_not_broken_across_two() {
+        assert!(of(5).starts_with("<div class=\"table short\">"));
+        assert!(
+            of(5).ends_with("<p class=\"note\">noted</p>\n</div>\n"),
+            "with its note"
+        );
+        assert!(of(80).starts_with("<div class=\"table\">"));
+        let print = STYLE.split("@media print").nth(1).unwrap();
+        for rule in [".short", "figure", "tr"] {
+            let avoids = print.lines().any(|line| {
+                let (selectors, rules) = line.split_once('{').unwrap_or_default();
+                let mut selectors = selectors.split(',').map(str::trim);
+                selectors.any(|selector| selector == rule) && rules.contains("break-inside: avoid")
+            });
+            assert!(avoids, "{rule}");
+        }
+        assert!(
+            print.contains("thead { display: table-header-group; }"),
+            "repeated"
+        );
     }
 }

@@ -3,7 +3,9 @@
 mod csv;
 mod document;
 mod figures;
+mod frontier;
 mod html;
+mod labels;
 mod markdown;
 mod rows;
 mod sections;

@@ -7,6 +7,7 @@ use crate::compare::paper::{self, PaperNumber, Variant};
 use crate::compare::plan::{MethodPlan, Order};
 use crate::compare::record::{Again, Kind, Record, TaskRecord};
 use crate::compare::results::Results;
+use crate::compare::scope::Scope;
 use crate::method::MethodName;
 
 /// Mean and spread of numbers.
@@ -146,6 +147,38 @@ impl<'a> Row<'a> {
             .filter_map(|task| task.top5_error)
             .collect();
         Spread::of(&errors)
+    }
+
+    /// Errors on a data set's validation images after the epochs that were kept, %; none where all
+    /// data sets have one number together.
+    pub(super) fn validation(&self, data: usize) -> Option<Spread> {
+        if self.is_joint() {
+            return None;
+        }
+        let errors: Vec<f64> = (self.cells[data].iter())
+            .filter_map(|task| task.validation_error)
+            .collect();
+        Spread::of(&errors)
+    }
+
+    /// Mean over data sets of the error on validation images, %, if all of them are there.
+    pub(super) fn mean_validation(&self) -> Option<f64> {
+        if self.is_joint() {
+            // Every data set's record has the mean over all.
+            let errors: Vec<f64> = (self.cells.first()?.iter())
+                .filter_map(|task| task.validation_error)
+                .collect();
+            return Spread::of(&errors).map(|spread| spread.mean);
+        }
+        let errors: Option<Vec<f64>> = (0..self.cells.len())
+            .map(|data| Some(self.validation(data)?.mean))
+            .collect();
+        Spread::of(&errors?).map(|spread| spread.mean)
+    }
+
+    /// Whether the data sets were learned all at once, and validated so.
+    pub(super) fn is_joint(&self) -> bool {
+        Scope::of(self.method.method) == Scope::Joint
     }
 
     /// Zeros on a data set, %.

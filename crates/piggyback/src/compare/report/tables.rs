@@ -116,6 +116,55 @@ pub(super) fn by_data(
     })
 }
 
+/// Errors on validation images, by which everything is chosen; `None` if there is not one at all.
+pub(super) fn validation(comparison: &Comparison, rows: &[&Row<'_>]) -> Option<Table> {
+    let plan = comparison.plan();
+    let several = plan.data.len() > 1;
+    let mut columns = vec![Column::text("method")];
+    columns.extend(plan.data.iter().map(|data| Column::number(&data.name)));
+    if several {
+        columns.push(Column::number("mean"));
+    }
+    let data = || 0..plan.data.len();
+    let shown: Vec<&Row<'_>> = (rows.iter().copied())
+        .filter(|row| {
+            row.mean_validation().is_some() || data().any(|data| row.validation(data).is_some())
+        })
+        .collect();
+    let lines = shown.iter().map(|row| {
+        let mut cells = vec![Cell::new(&row.label)];
+        cells.extend(data().map(|data| Cell::or_none(row.validation(data).map(Spread::text))));
+        if several {
+            let mean = row.mean_validation();
+            cells.push(Cell::or_none(mean.map(|mean| format!("{mean:.2}"))));
+        }
+        cells
+    });
+    let mut note =
+        "After the epoch that was kept, which was chosen by these images. Settings are to be \
+                    chosen by them too, never by test images."
+            .to_owned();
+    if let Some(joint) = joint(&shown) {
+        note.push_str(&format!(
+            " {joint}: the mean over data sets alone is recorded."
+        ));
+    }
+    (!shown.is_empty()).then(|| Table {
+        caption: "Top-1 error on validation images, %".into(),
+        rows: lines.collect(),
+        columns,
+        note: Some(note),
+    })
+}
+
+/// The names of the rows that learned all data sets at once, if there are any.
+pub(super) fn joint(rows: &[&Row<'_>]) -> Option<String> {
+    let labels: Vec<&str> = (rows.iter().filter(|row| row.is_joint()))
+        .map(|row| row.label.as_str())
+        .collect();
+    (!labels.is_empty()).then(|| labels.join(", "))
+}
+
 /// What all tasks take up.
 pub(super) fn sizes(comparison: &Comparison, rows: &[&Row<'_>]) -> Table {
     let tasks = comparison.plan().data.len();
@@ -152,9 +201,11 @@ pub(super) fn sizes(comparison: &Comparison, rows: &[&Row<'_>]) -> Table {
         rows: lines.collect(),
         note: Some(
             "Everything that is needed to answer for all tasks, the backbone included; it counts as a \
-             task of its own. Files hold classifiers and metadata. The paper counts 32 bits for each \
-             weight and batch-norm value, one for each weight under a binary mask and two under a \
-             ternary one, and no classifiers."
+             task of its own. Files hold classifiers and metadata. Where the backbone is needed, its \
+             file counts as it is, with the classifier that came with it and that no task uses, such \
+             as ImageNet's; networks that were learned hold the tasks' classifiers alone. The paper \
+             counts 32 bits for each weight and batch-norm value, one for each weight under a binary \
+             mask and two under a ternary one, and no classifiers."
                 .into(),
         ),
     }

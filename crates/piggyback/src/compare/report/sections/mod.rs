@@ -1,14 +1,18 @@
 //! The sections of the report, each as far as the results have something to show in it.
 
+mod across;
+mod curves;
+mod masks;
+
 use std::collections::BTreeSet;
 
 use super::document::{Block, Document, Figure, Section};
-use super::figures::{self, Dot, Line, Lines, Name, Panel, Point};
+use super::figures::{self, Dot, Name, Panel};
+use super::frontier::{Point, frontier};
 use super::rows::{Row, Spread, rows};
 use super::{setup, tables};
 use crate::compare::comparison::Comparison;
 use crate::compare::results::Results;
-use crate::method::MethodName;
 
 pub(super) fn document(comparison: &Comparison, results: &Results, command: &str) -> Document {
     let plan = comparison.plan();
@@ -56,26 +60,38 @@ pub(super) fn document(comparison: &Comparison, results: &Results, command: &str
         Section::of("size", "Size", size(comparison, &all)),
         Section::of(
             "forgetting",
-            "Order and forgetting",
+            match by_backbone(&all).iter().any(|(_, rows)| has_orders(rows)) {
+                true => "Order and forgetting",
+                false => "Forgetting",
+            },
             forgetting(comparison, &all),
         ),
-        Section::of("zeros", "Zeros", zeros(comparison, &all)),
+        Section::of("zeros", "Zeros", masks::zeros(comparison, &all)),
         Section::of(
             "batch-norm",
             "Batch norm: frozen or the task's",
-            batch_norm(comparison, &all),
+            masks::batch_norm(comparison, &all),
         ),
         Section::of(
             "initialisation",
             "Initialisation",
-            across(comparison, &all, true),
+            across::across(comparison, &all, true),
         ),
         Section::of(
             "architectures",
             "Architectures",
-            across(comparison, &all, false),
+            across::across(comparison, &all, false),
         ),
-        Section::of("curves", "Learning curves", curves(comparison, &all)),
+        Section::of(
+            "validation",
+            "Validation errors",
+            curves::validation(comparison, &all),
+        ),
+        Section::of(
+            "curves",
+            "Learning curves",
+            curves::curves(comparison, &all),
+        ),
         Section::of("cost", "Time and memory", cost(&all)),
         Section::of(
             "setup",
@@ -199,7 +215,7 @@ fn size(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
         blocks.extend(heading);
         if points.len() > 1 {
             blocks.push(Block::Figure(Figure {
-                svg: figures::frontier(
+                svg: frontier(
                     "Error against size",
                     &points,
                     "MB on disk per task, the backbone's share included",
@@ -218,6 +234,12 @@ fn size(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
     blocks
 }
 
+/// Whether tasks were learned in more than one order.
+fn has_orders(rows: &[&Row<'_>]) -> bool {
+    let orders: BTreeSet<_> = rows.iter().filter_map(|row| row.order).collect();
+    orders.len() > 1
+}
+
 fn forgetting(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
     if !setup::measures_again(comparison) {
         return Vec::new();
@@ -234,215 +256,13 @@ fn forgetting(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
             "Columns are in the order of the plan: \"reverse\" learned the last of them first.",
         ];
         let orders = tables::by_data(comparison, &ordered, caption, |row, data| row.top1(data));
+        // One order has nothing to be compared with.
+        let orders = orders.filter(|_| has_orders(&rows));
         let again = tables::forgetting(&rows);
         if orders.is_some() || again.is_some() {
             blocks.extend(heading);
         }
         blocks.extend(orders.into_iter().chain(again).map(Block::Table));
-    }
-    blocks
-}
-
-fn zeros(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
-    let mut blocks = Vec::new();
-    for (heading, rows) in by_backbone(all) {
-        let caption = [
-            "Weights that are masked out, % of the masked layers' weights",
-            "Mean and standard deviation over seeds, where there are several.",
-        ];
-        let table = tables::by_data(comparison, &rows, caption, |row, data| row.zeros(data));
-        let Some(table) = table else {
-            continue;
-        };
-        blocks.extend(heading);
-        // Of several methods the first that masks anything out.
-        let most = |row: &&&Row<'_>| {
-            let zeros = (0..row.cells.len()).filter_map(|data| row.zeros(data));
-            zeros.map(|spread| spread.mean).reduce(f64::max)
-        };
-        let masked = (rows
-            .iter()
-            .find(|row| most(row).is_some_and(|most| most > 0.0)))
-        .or_else(|| rows.iter().find(|row| most(row).is_some()));
-        blocks.extend(masked.map(|row| Block::Figure(zeros_per_layer(comparison, row))));
-        blocks.push(Block::Table(table));
-    }
-    blocks
-}
-
-fn zeros_per_layer(comparison: &Comparison, row: &Row<'_>) -> Figure {
-    let mut names = Vec::new();
-    let mut lines = Vec::new();
-    let mut ends = [String::new(), String::new()];
-    for (series, (data, tasks)) in comparison.plan().data.iter().zip(&row.cells).enumerate() {
-        let Some(first) = tasks.first().filter(|task| !task.zeros.is_empty()) else {
-            continue;
-        };
-        let percent = |layer: usize| {
-            let shares = tasks.iter().filter_map(|task| task.zeros.get(layer));
-            let shares: Vec<f64> = shares
-                .map(|l| 100.0 * l.zeros as f64 / l.weights.max(1) as f64)
-                .collect();
-            Spread::of(&shares).map_or(0.0, |spread| spread.mean)
-        };
-        if let (Some(input), Some(output)) = (first.zeros.first(), first.zeros.last()) {
-            ends = [input.layer.clone(), output.layer.clone()];
-        }
-        names.push(Name {
-            label: data.name.clone(),
-            series,
-        });
-        lines.push(Line {
-            series,
-            values: (0..first.zeros.len()).map(percent).collect(),
-        });
-    }
-    let chart = Lines {
-        title: row.label.clone(),
-        lines,
-        ends,
-    };
-    let axes = ["masked layers, from input to output", " %"];
-    Figure {
-        svg: figures::lines("Zeros per layer and data set", &names, &[chart], 1, axes),
-        caption: format!(
-            "Share of weights that {} masks out, layer by layer, the mean over seeds.",
-            row.label
-        ),
-    }
-}
-
-/// Rows that differ in nothing but what becomes of batch norms.
-fn batch_norm(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
-    let settings = |row: &Row<'_>| {
-        let first = row.cells.iter().flatten().next();
-        first.map(|task| task.settings.clone())
-    };
-    let norm = |row: &Row<'_>| {
-        let settings = settings(row)?;
-        Some(settings.get("norm")?.as_str()?.to_owned())
-    };
-    let mut blocks = Vec::new();
-    for (heading, rows) in by_backbone(all) {
-        let pair = |a: &&Row<'_>, b: &&Row<'_>| match (settings(a), settings(b)) {
-            (Some(of_a), Some(of_b)) => {
-                a.method.method == MethodName::Piggyback
-                    && b.method.method == MethodName::Piggyback
-                    && norm(a) != norm(b)
-                    && setup::same_but(&of_a, &of_b, &["norm", "lr-norm", "seed"])
-            }
-            _ => false,
-        };
-        let paired: Vec<&Row<'_>> = rows
-            .iter()
-            .copied()
-            .filter(|a| rows.iter().any(|b| pair(a, b)))
-            .collect();
-        if paired.is_empty() {
-            continue;
-        }
-        blocks.extend(heading);
-        let names: Vec<Name> = paired.iter().map(|row| name(row)).collect();
-        let panels = error_panels(comparison, &paired);
-        blocks.push(Block::Figure(Figure {
-            svg: figures::dots("Batch norm frozen against task", &names, &panels, " %"),
-            caption: "Top-1 error with the backbone's batch norms and with batch norms of the task's own, \
-                      all else being the same."
-                .into(),
-        }));
-    }
-    blocks
-}
-
-/// The same methods on several backbones: of one architecture (initialisations), or of several.
-fn across(comparison: &Comparison, all: &[Row<'_>], of_one_architecture: bool) -> Vec<Block> {
-    let plan = comparison.plan();
-    let architecture = |row: &Row<'_>| comparison.architecture(row.backbone);
-    let architectures: BTreeSet<_> = plan
-        .backbones
-        .iter()
-        .filter_map(|b| comparison.architecture(&b.name))
-        .collect();
-    let is_one = architectures.len() == 1;
-    if plan.backbones.len() < 2 || is_one != of_one_architecture {
-        return Vec::new();
-    }
-    let mut blocks = Vec::new();
-    for method in &plan.methods {
-        let rows: Vec<&Row<'_>> = (all.iter())
-            .filter(|row| row.method.label == method.label && !row.records.is_empty())
-            .collect();
-        if rows.len() < 2 {
-            continue;
-        }
-        let series = |row: &Row<'_>| plan.backbones.iter().position(|b| b.name == row.backbone);
-        let names: Vec<Name> = (rows.iter())
-            .map(|row| Name {
-                label: match row.order {
-                    Some(order) => format!("{}, {order}", row.backbone),
-                    None => row.backbone.to_owned(),
-                },
-                series: series(row).unwrap_or_default(),
-            })
-            .collect();
-        blocks.push(Block::Heading(method.label.clone()));
-        blocks.push(Block::Figure(Figure {
-            svg: figures::dots(
-                &method.label,
-                &names,
-                &error_panels(comparison, &rows),
-                " %",
-            ),
-            caption: match rows.first().and_then(|row| architecture(row)) {
-                Some(architecture) if of_one_architecture => format!(
-                    "Top-1 error of {} on {architecture} with different initial weights.",
-                    method.label
-                ),
-                _ => format!("Top-1 error of {} on each network.", method.label),
-            },
-        }));
-    }
-    blocks
-}
-
-fn curves(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
-    let mut blocks = Vec::new();
-    for (heading, rows) in by_backbone(all) {
-        let names: Vec<Name> = rows.iter().map(|row| name(row)).collect();
-        let mut charts = Vec::new();
-        for (index, data) in comparison.plan().data.iter().enumerate() {
-            let curves = rows.iter().filter_map(|row| {
-                let task = row.cells[index].first()?;
-                let values: Vec<f64> = task
-                    .epochs
-                    .iter()
-                    .map(|epoch| epoch.validation_error)
-                    .collect();
-                (values.len() > 1).then_some(Line {
-                    series: row.series,
-                    values,
-                })
-            });
-            let lines: Vec<Line> = curves.collect();
-            if !lines.is_empty() {
-                charts.push(Lines {
-                    title: data.name.clone(),
-                    lines,
-                    ends: ["first".into(), "last".into()],
-                });
-            }
-        }
-        if charts.is_empty() {
-            continue;
-        }
-        blocks.extend(heading);
-        blocks.push(Block::Figure(Figure {
-            svg: figures::lines("Learning curves", &names, &charts, 2, ["epoch", " %"]),
-            caption:
-                "Top-1 error on validation images after each epoch, of the first seed. A method's \
-                      curve runs over its own number of epochs."
-                    .into(),
-        }));
     }
     blocks
 }
