@@ -173,3 +173,36 @@ impl PackedConvs {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Distribution};
+
+    use super::*;
+    use crate::ops::{PoolOptions, average_pool2d};
+
+    #[test]
+    fn images_some_at_a_time_keep_their_order_and_their_bits() {
+        let device = Device::flex();
+        let options = PoolOptions {
+            kernel: [56; 2],
+            stride: [56; 2],
+            padding: [0; 2],
+        };
+        // Of the first size four fit at once, of the second one, and of the last all.
+        for (batch, side) in [(9_usize, 112), (3, 224), (8, 56)] {
+            let images = Tensor::random([batch, 3, side, side], Distribution::Default, &device);
+            let mut sizes = Vec::new();
+            let pooled = some_images_at_a_time(images.clone(), |some| {
+                sizes.push(some.dims()[0]);
+                average_pool2d(some, options)
+            });
+            let at_once = (224 * 224 / (side * side)).min(batch);
+            assert!(sizes.iter().all(|&size| size <= at_once), "{sizes:?}");
+            assert_eq!(sizes.iter().sum::<usize>(), batch);
+            assert_eq!(sizes.len(), batch.div_ceil(at_once));
+            let expected = average_pool2d(images, options).into_data();
+            assert_eq!(pooled.into_data(), expected);
+        }
+    }
+}
