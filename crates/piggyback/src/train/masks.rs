@@ -4,10 +4,10 @@ use burn::tensor::{Gradients, Tensor};
 use piggyback_task::{TaskFile, TrainingRecord};
 
 use super::config::{NormMode, TrainConfig};
+use super::loss::cross_entropy;
 use super::method::{Method, Product, RunSettings};
 use super::network::{TaskDescription, TaskNetwork};
 use super::optimizer::Adam;
-use super::session::cross_entropy;
 use crate::backbone::{Backbone, PRECISIONS};
 use crate::engine::Engine;
 use crate::error::Result;

@@ -4,6 +4,7 @@
 //! is best on validation data. Everything random comes from [`TrainConfig::seed`]; a run that is
 //! stopped and resumed gives the same task file, bit for bit, as one that was not.
 
+mod check;
 mod checkpoint;
 mod config;
 mod events;
@@ -11,6 +12,7 @@ mod events;
 mod exact;
 #[cfg(test)]
 mod golden;
+mod loss;
 mod mask_layers;
 mod mask_rate;
 mod masks;
@@ -19,6 +21,7 @@ mod network;
 mod optimizer;
 mod run;
 mod session;
+mod split;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,13 +36,13 @@ pub use config::{NormMode, Recipe, Schedule, TrainConfig};
 pub use mask_layers::MaskLayers;
 pub use mask_rate::{Auto, MaskRate};
 
-pub(crate) use config::MOST_EPOCHS;
-pub(crate) use config::{check_batch_size, check_epochs, check_rate, check_share};
+pub(crate) use check::{MOST_EPOCHS, check_batch_size, check_epochs, check_rate, check_share};
+pub(crate) use loss::cross_entropy;
 pub(crate) use masks::record_precisions;
 pub(crate) use method::{Learned, Method, Product, RunSettings, Trainee};
 pub(crate) use network::{TaskDescription, TaskNetwork, head_values, norm_modules, owner};
 pub(crate) use optimizer::{Sgd, SgdRates};
-pub(crate) use session::{cross_entropy, learn};
+pub(crate) use session::learn;
 
 use crate::backbone::Backbone;
 use crate::data::{DataSet, ImageFolder};

@@ -3,25 +3,20 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use burn::tensor::Device;
 use piggyback_task::TrainingRecord;
 
 use super::checkpoint::{self, Identity, Position, State, trained_tensors};
+use super::loss::count_wrong;
 use super::method::{Learned, Method, Product, RunSettings};
 use super::run::RunFolder;
+use super::split::Split;
 use super::{EpochMetrics, Event, RunOptions};
 use crate::data::{Augment, Batch, DataSet, Loader, LoaderConfig, Samples};
 use crate::engine::{Engine, images_tensor};
 use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateConfig, Evaluation, evaluate_until};
 use crate::{mask, write};
-
-/// Training and validation images of a data set, with its name.
-struct Split<'a> {
-    name: &'a str,
-    train: Samples,
-    validation: Samples,
-}
 
 /// Runs `method` on `data`, from where a checkpoint left it or from the network that `start` gives.
 ///
@@ -41,7 +36,7 @@ pub(crate) fn learn<M: Method>(
 ) -> Result<Learned<M::Product>> {
     let settings = method.run();
     let splits = (data.iter())
-        .map(|set| split(set, &settings))
+        .map(|set| Split::of(set, &settings))
         .collect::<Result<Vec<_>>>()?;
     let identity = Identity::new(method, &splits);
     let loader_config = LoaderConfig {
@@ -92,22 +87,6 @@ pub(crate) fn learn<M: Method>(
         state = session.epoch(state)?;
     }
     session.finish(state, data)
-}
-
-/// The images of a data set to train with and to choose with.
-fn split<'a>(set: &'a DataSet, settings: &RunSettings<'_>) -> Result<Split<'a>> {
-    let images = &set.images;
-    let (train, validation) = match images.val() {
-        Some(validation) => (images.train().clone(), validation.clone()),
-        None => images
-            .train()
-            .split_validation(settings.val_share, settings.seed)?,
-    };
-    Ok(Split {
-        name: &set.name,
-        train,
-        validation,
-    })
 }
 
 /// Everything that a run needs besides its state.
@@ -446,59 +425,4 @@ impl<M: Method> Session<'_, '_, M> {
             skipped: position.skipped,
         })
     }
-}
-
-impl<S> Identity<S> {
-    fn new<M: Method<Settings = S>>(method: &M, splits: &[Split<'_>]) -> Self {
-        let mut files = blake3::Hasher::new();
-        let parts = splits.iter().flat_map(|set| [&set.train, &set.validation]);
-        for samples in parts {
-            for (path, class) in samples.iter() {
-                let name = path.strip_prefix(samples.root()).unwrap_or(&path);
-                files.update(name.as_os_str().as_encoded_bytes());
-                files.update(&[0]);
-                files.update(&class.to_le_bytes());
-            }
-        }
-        Self {
-            // Whether unreadable images stop a run does not change what it learns from the others.
-            settings: method.settings(),
-            origin: method.origin(),
-            preprocessing: method.run().preprocessing.clone(),
-            classes: (splits.iter())
-                .flat_map(|set| set.train.classes().iter().cloned())
-                .collect(),
-            train_images: splits.iter().map(|set| set.train.len()).sum(),
-            validation_images: splits.iter().map(|set| set.validation.len()).sum(),
-            files: files.finalize().to_hex().to_string(),
-        }
-    }
-}
-
-/// Mean cross-entropy of logits `[batch, classes]`, `[1]`: of the labels, and for the share
-/// `smoothing` of all classes alike, as PyTorch's `label_smoothing` (Szegedy et al., CVPR 2016).
-pub(crate) fn cross_entropy(logits: Tensor<2>, labels: &[u32], smoothing: f64) -> Tensor<1> {
-    let [batch, _] = logits.dims();
-    let labels: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
-    let labels = TensorData::new(labels, [batch, 1]);
-    let labels = Tensor::<2, Int>::from_data(labels, &logits.device());
-    let logarithms = activation::log_softmax(logits, 1);
-    let of_labels = logarithms.clone().gather(1, labels).mean().neg();
-    if smoothing == 0.0 {
-        return of_labels;
-    }
-    of_labels * (1.0 - smoothing) + logarithms.mean().neg() * smoothing
-}
-
-/// How many images are taken for another class.
-fn count_wrong(logits: &Tensor<2>, labels: &[u32]) -> usize {
-    let [_, classes] = logits.dims();
-    let logits = mask::values(logits.clone().without_autodiff());
-    let likeliest =
-        |row: &[f32]| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]).then(b.cmp(&a)));
-    logits
-        .chunks(classes)
-        .zip(labels)
-        .filter(|(row, label)| likeliest(row) != Some(**label as usize))
-        .count()
 }

@@ -1,0 +1,58 @@
+//! The images of a run, and what of them and of its settings makes a checkpoint fit.
+
+use super::checkpoint::Identity;
+use super::method::{Method, RunSettings};
+use crate::data::{DataSet, Samples};
+use crate::error::Result;
+
+/// Training and validation images of a data set, with its name.
+pub(super) struct Split<'a> {
+    pub(super) name: &'a str,
+    pub(super) train: Samples,
+    pub(super) validation: Samples,
+}
+
+impl<'a> Split<'a> {
+    /// The images of a data set to train with and to choose with.
+    pub(super) fn of(set: &'a DataSet, settings: &RunSettings<'_>) -> Result<Self> {
+        let images = &set.images;
+        let (train, validation) = match images.val() {
+            Some(validation) => (images.train().clone(), validation.clone()),
+            None => images
+                .train()
+                .split_validation(settings.val_share, settings.seed)?,
+        };
+        Ok(Self {
+            name: &set.name,
+            train,
+            validation,
+        })
+    }
+}
+
+impl<S> Identity<S> {
+    pub(super) fn new<M: Method<Settings = S>>(method: &M, splits: &[Split<'_>]) -> Self {
+        let mut files = blake3::Hasher::new();
+        let parts = splits.iter().flat_map(|set| [&set.train, &set.validation]);
+        for samples in parts {
+            for (path, class) in samples.iter() {
+                let name = path.strip_prefix(samples.root()).unwrap_or(&path);
+                files.update(name.as_os_str().as_encoded_bytes());
+                files.update(&[0]);
+                files.update(&class.to_le_bytes());
+            }
+        }
+        Self {
+            // Whether unreadable images stop a run does not change what it learns from the others.
+            settings: method.settings(),
+            origin: method.origin(),
+            preprocessing: method.run().preprocessing.clone(),
+            classes: (splits.iter())
+                .flat_map(|set| set.train.classes().iter().cloned())
+                .collect(),
+            train_images: splits.iter().map(|set| set.train.len()).sum(),
+            validation_images: splits.iter().map(|set| set.validation.len()).sum(),
+            files: files.finalize().to_hex().to_string(),
+        }
+    }
+}
