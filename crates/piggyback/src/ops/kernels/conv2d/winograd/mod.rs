@@ -24,7 +24,7 @@ use super::super::gemm::{
 use super::super::simd::Isa;
 use super::{Conv2dShape, Pass};
 use points::{FilterGradient, TransformFilters};
-use tiles::{Maps, Output, TransformGradient, TransformInput, TransformOutput};
+use tiles::{Gradients, Inputs, Maps, Output, TransformOutput, TransformTiles};
 
 /// Outputs of a tile along an axis.
 const OUT: usize = 4;
@@ -188,13 +188,14 @@ fn correlate(
             );
             let mut evaluated = buffer::scratch(POINTS * in_point);
             let mut products = buffer::scratch(POINTS * out_point);
-            isa.run(TransformInput {
+            isa.run(TransformTiles {
                 maps,
                 grid,
                 tiles: tiles.clone(),
                 stride: in_stride,
                 point: in_point,
                 out: &mut evaluated,
+                of: Inputs,
             });
             for point in 0..POINTS {
                 let left = tiles::Rows {
@@ -292,21 +293,23 @@ pub(super) fn weight_gradient(
             .zip(of_gradients.par_chunks_mut(POINTS * out_point))
             .enumerate()
             .for_each(|(i, (evaluated, of_gradients))| {
-                isa.run(TransformInput {
+                isa.run(TransformTiles {
                     maps: &maps,
                     grid,
                     tiles: group(i),
                     stride: in_stride,
                     point: in_point,
                     out: evaluated,
+                    of: Inputs,
                 });
-                isa.run(TransformGradient {
+                isa.run(TransformTiles {
                     maps: &gradients,
                     grid,
                     tiles: group(i),
                     stride: out_stride,
                     point: out_point,
                     out: of_gradients,
+                    of: Gradients,
                 });
             });
         let sum_point = |(point, sums): (usize, &mut [f32])| {

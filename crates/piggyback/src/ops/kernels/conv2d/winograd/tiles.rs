@@ -74,8 +74,33 @@ impl Maps<'_> {
     }
 }
 
-/// Tiles of 6x6 inputs at the points: `out[point * self.point + tile * stride..]` are the channels of a tile.
-pub(super) struct TransformInput<'a> {
+/// What becomes of `SIDE` values of a tile along an axis.
+pub(super) trait Line<const SIDE: usize> {
+    fn at_points<S: Simd>(simd: S, values: [S::Vector; SIDE]) -> [S::Vector; IN];
+}
+
+/// Tiles of 6x6 inputs.
+pub(super) struct Inputs;
+
+impl Line<IN> for Inputs {
+    #[inline(always)]
+    fn at_points<S: Simd>(simd: S, values: [S::Vector; IN]) -> [S::Vector; IN] {
+        points::input(simd, values)
+    }
+}
+
+/// Tiles of 4x4 gradients of outputs, weighted.
+pub(super) struct Gradients;
+
+impl Line<OUT> for Gradients {
+    #[inline(always)]
+    fn at_points<S: Simd>(simd: S, values: [S::Vector; OUT]) -> [S::Vector; IN] {
+        points::gradient(simd, values)
+    }
+}
+
+/// Tiles at the points: `out[point * self.point + tile * stride..]` are the channels of a tile.
+pub(super) struct TransformTiles<'a, L, const SIDE: usize> {
     pub(super) maps: &'a Maps<'a>,
     /// Lines and columns of tiles in an image.
     pub(super) grid: [usize; 2],
@@ -85,16 +110,8 @@ pub(super) struct TransformInput<'a> {
     /// Values from one point to the next.
     pub(super) point: usize,
     pub(super) out: &'a mut [f32],
-}
-
-/// Tiles of 4x4 gradients of outputs at the points, weighted; laid out as [`TransformInput`] does.
-pub(super) struct TransformGradient<'a> {
-    pub(super) maps: &'a Maps<'a>,
-    pub(super) grid: [usize; 2],
-    pub(super) tiles: Range<usize>,
-    pub(super) stride: usize,
-    pub(super) point: usize,
-    pub(super) out: &'a mut [f32],
+    /// [`Inputs`] or [`Gradients`].
+    pub(super) of: L,
 }
 
 fn check_rows(tiles: &Range<usize>, [channels, stride, point]: [usize; 3], len: usize) {
@@ -103,7 +120,7 @@ fn check_rows(tiles: &Range<usize>, [channels, stride, point]: [usize; 3], len: 
     assert!(POINTS * point <= len, "length of tiles");
 }
 
-impl Kernel for TransformInput<'_> {
+impl<L: Line<SIDE>, const SIDE: usize> Kernel for TransformTiles<'_, L, SIDE> {
     type Output = ();
 
     #[inline(always)]
@@ -116,21 +133,22 @@ impl Kernel for TransformInput<'_> {
             self.out.len(),
         );
         for (row, tile) in self.tiles.enumerate() {
-            let pixels = self.maps.pixels::<IN>(place(tile, self.grid));
+            let pixels = self.maps.pixels::<SIDE>(place(tile, self.grid));
             let out = self.out[row * self.stride..].as_mut_ptr();
             let mut channel = 0;
             while channel < channels {
                 let count = S::LANES.min(channels - channel);
+                let place = [channel, count];
                 // SAFETY: the checks above cover all images of the tiles, and every point's rows in whole vectors.
                 unsafe {
                     let to = out.add(channel);
                     if count == S::LANES {
-                        input_tile::<S, true>(
-                            simd, self.maps, &pixels, channel, count, to, self.point,
+                        tile_at_points::<S, L, SIDE, true>(
+                            simd, self.maps, &pixels, place, to, self.point,
                         );
                     } else {
-                        input_tile::<S, false>(
-                            simd, self.maps, &pixels, channel, count, to, self.point,
+                        tile_at_points::<S, L, SIDE, false>(
+                            simd, self.maps, &pixels, place, to, self.point,
                         );
                     }
                 }
@@ -143,101 +161,29 @@ impl Kernel for TransformInput<'_> {
 /// # Safety
 /// As for [`Maps::read`]; a vector must fit `to` and what lies `point` values further, `POINTS` times.
 #[inline(always)]
-unsafe fn input_tile<S: Simd, const FULL: bool>(
+unsafe fn tile_at_points<S: Simd, L: Line<SIDE>, const SIDE: usize, const FULL: bool>(
     simd: S,
     maps: &Maps<'_>,
-    pixels: &[[usize; IN]; IN],
-    channel: usize,
-    count: usize,
+    pixels: &[[usize; SIDE]; SIDE],
+    [channel, count]: [usize; 2],
     to: *mut f32,
     point: usize,
 ) {
-    let mut rows = [[simd.splat(0.0); IN]; IN];
+    let mut rows = [[simd.splat(0.0); SIDE]; IN];
     // SAFETY: the caller's.
     unsafe {
-        for column in 0..IN {
-            let mut values = [simd.splat(0.0); IN];
+        for column in 0..SIDE {
+            let mut values = [simd.splat(0.0); SIDE];
             for (row, value) in values.iter_mut().enumerate() {
                 *value = maps.read::<S, FULL>(simd, pixels[row][column], channel, count);
             }
-            let values = points::input(simd, values);
+            let values = L::at_points(simd, values);
             for row in 0..IN {
                 rows[row][column] = values[row];
             }
         }
         for (row, values) in rows.into_iter().enumerate() {
-            let values = points::input(simd, values);
-            for (column, value) in values.into_iter().enumerate() {
-                simd.store(to.add((row * IN + column) * point), value);
-            }
-        }
-    }
-}
-
-impl Kernel for TransformGradient<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let channels = self.maps.channels;
-        self.maps.check(&self.tiles, self.grid);
-        check_rows(
-            &self.tiles,
-            [channels, self.stride, self.point],
-            self.out.len(),
-        );
-        for (row, tile) in self.tiles.enumerate() {
-            let pixels = self.maps.pixels::<OUT>(place(tile, self.grid));
-            let out = self.out[row * self.stride..].as_mut_ptr();
-            let mut channel = 0;
-            while channel < channels {
-                let count = S::LANES.min(channels - channel);
-                // SAFETY: the checks above cover all images of the tiles, and every point's rows in whole vectors.
-                unsafe {
-                    let to = out.add(channel);
-                    if count == S::LANES {
-                        gradient_tile::<S, true>(
-                            simd, self.maps, &pixels, channel, count, to, self.point,
-                        );
-                    } else {
-                        gradient_tile::<S, false>(
-                            simd, self.maps, &pixels, channel, count, to, self.point,
-                        );
-                    }
-                }
-                channel += count;
-            }
-        }
-    }
-}
-
-/// # Safety
-/// As for [`input_tile`].
-#[inline(always)]
-unsafe fn gradient_tile<S: Simd, const FULL: bool>(
-    simd: S,
-    maps: &Maps<'_>,
-    pixels: &[[usize; OUT]; OUT],
-    channel: usize,
-    count: usize,
-    to: *mut f32,
-    point: usize,
-) {
-    let mut rows = [[simd.splat(0.0); OUT]; IN];
-    // SAFETY: the caller's.
-    unsafe {
-        for column in 0..OUT {
-            let mut values = [simd.splat(0.0); OUT];
-            for (row, value) in values.iter_mut().enumerate() {
-                *value = maps.read::<S, FULL>(simd, pixels[row][column], channel, count);
-            }
-            let values = points::gradient(simd, values);
-            for row in 0..IN {
-                rows[row][column] = values[row];
-            }
-        }
-        for (row, values) in rows.into_iter().enumerate() {
-            let values = points::gradient(simd, values);
+            let values = L::at_points(simd, values);
             for (column, value) in values.into_iter().enumerate() {
                 simd.store(to.add((row * IN + column) * point), value);
             }
@@ -276,7 +222,7 @@ impl<'a> Output<'a> {
 
 /// Outputs of tiles from products at the points. No two that run at once may share both a tile and a channel.
 pub(super) struct TransformOutput<'a> {
-    /// Laid out as [`TransformInput`] does, beginning with the first of `channels`.
+    /// Laid out as [`TransformTiles`] does, beginning with the first of `channels`.
     pub(super) products: &'a [f32],
     pub(super) grid: [usize; 2],
     pub(super) tiles: Range<usize>,
