@@ -75,26 +75,28 @@ impl Maps<'_> {
 }
 
 /// What becomes of `SIDE` values of a tile along an axis.
-pub(super) trait Line<const SIDE: usize> {
-    fn at_points<S: Simd>(simd: S, values: [S::Vector; SIDE]) -> [S::Vector; IN];
+pub(super) trait Line<const SIDE: usize>: Copy {
+    fn at_points<S: Simd>(self, simd: S, values: [S::Vector; SIDE]) -> [S::Vector; IN];
 }
 
 /// Tiles of 6x6 inputs.
+#[derive(Clone, Copy)]
 pub(super) struct Inputs;
 
 impl Line<IN> for Inputs {
     #[inline(always)]
-    fn at_points<S: Simd>(simd: S, values: [S::Vector; IN]) -> [S::Vector; IN] {
+    fn at_points<S: Simd>(self, simd: S, values: [S::Vector; IN]) -> [S::Vector; IN] {
         points::input(simd, values)
     }
 }
 
 /// Tiles of 4x4 gradients of outputs, weighted.
+#[derive(Clone, Copy)]
 pub(super) struct Gradients;
 
 impl Line<OUT> for Gradients {
     #[inline(always)]
-    fn at_points<S: Simd>(simd: S, values: [S::Vector; OUT]) -> [S::Vector; IN] {
+    fn at_points<S: Simd>(self, simd: S, values: [S::Vector; OUT]) -> [S::Vector; IN] {
         points::gradient(simd, values)
     }
 }
@@ -144,11 +146,11 @@ impl<L: Line<SIDE>, const SIDE: usize> Kernel for TransformTiles<'_, L, SIDE> {
                     let to = out.add(channel);
                     if count == S::LANES {
                         tile_at_points::<S, L, SIDE, true>(
-                            simd, self.maps, &pixels, place, to, self.point,
+                            simd, self.of, self.maps, &pixels, place, to, self.point,
                         );
                     } else {
                         tile_at_points::<S, L, SIDE, false>(
-                            simd, self.maps, &pixels, place, to, self.point,
+                            simd, self.of, self.maps, &pixels, place, to, self.point,
                         );
                     }
                 }
@@ -163,6 +165,7 @@ impl<L: Line<SIDE>, const SIDE: usize> Kernel for TransformTiles<'_, L, SIDE> {
 #[inline(always)]
 unsafe fn tile_at_points<S: Simd, L: Line<SIDE>, const SIDE: usize, const FULL: bool>(
     simd: S,
+    of: L,
     maps: &Maps<'_>,
     pixels: &[[usize; SIDE]; SIDE],
     [channel, count]: [usize; 2],
@@ -177,13 +180,13 @@ unsafe fn tile_at_points<S: Simd, L: Line<SIDE>, const SIDE: usize, const FULL: 
             for (row, value) in values.iter_mut().enumerate() {
                 *value = maps.read::<S, FULL>(simd, pixels[row][column], channel, count);
             }
-            let values = L::at_points(simd, values);
+            let values = of.at_points(simd, values);
             for row in 0..IN {
                 rows[row][column] = values[row];
             }
         }
         for (row, values) in rows.into_iter().enumerate() {
-            let values = L::at_points(simd, values);
+            let values = of.at_points(simd, values);
             for (column, value) in values.into_iter().enumerate() {
                 simd.store(to.add((row * IN + column) * point), value);
             }
