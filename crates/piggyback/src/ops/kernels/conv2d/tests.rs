@@ -101,9 +101,12 @@ fn close(a: &[f32], b: &[f32], products: usize) -> bool {
     within(4e-6, a, b, products)
 }
 
-/// As [`close`], where tiles have been transformed, whose errors are twice those of plain sums.
-fn close_tiles(a: &[f32], b: &[f32], products: usize) -> bool {
-    within(8e-6, a, b, products)
+/// As [`close`] for sums of thousands of products of transformed tiles: single ones may be twice as far off, yet all of
+/// them together, by their root mean square, stay within a quarter of what [`close`] allows any.
+fn close_sums_of_tiles(a: &[f32], b: &[f32], products: usize) -> bool {
+    let squares: f32 = a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum();
+    let rms = (squares / a.len() as f32).sqrt();
+    within(8e-6, a, b, products) && rms <= 1e-6 * (products as f32).sqrt()
 }
 
 fn within(tolerance: f32, a: &[f32], b: &[f32], products: usize) -> bool {
@@ -160,11 +163,11 @@ proptest! {
         let pixels = shape.batch * shape.out_height() * shape.out_width();
 
         let output = forward_on(Isa::best(), &x, &weight, epilogue, &shape);
-        prop_assert!(close_tiles(&output, &plain::forward(&x, &weight, epilogue, &shape), products));
+        prop_assert!(close(&output, &plain::forward(&x, &weight, epilogue, &shape), products));
         let input = input_gradient_on(Isa::best(), &grad_out, &weight, &shape);
-        prop_assert!(close_tiles(&input, &plain::input_gradient(&grad_out, &weight, &shape), products));
+        prop_assert!(close(&input, &plain::input_gradient(&grad_out, &weight, &shape), products));
         let filters = weight_gradient_on(Isa::best(), &x, &grad_out, &shape);
-        prop_assert!(close_tiles(&filters, &plain::weight_gradient(&x, &grad_out, &shape), pixels));
+        prop_assert!(close_sums_of_tiles(&filters, &plain::weight_gradient(&x, &grad_out, &shape), pixels));
 
         for isa in Isa::all() {
             prop_assert!(same_bits(&output, &forward_on(isa, &x, &weight, epilogue, &shape)), "{isa:?}");
