@@ -113,8 +113,11 @@ impl Default for MaskConfig {
 pub struct MaskScores {
     /// One per weight, in the weight's row-major order, `[weights]`.
     pub scores: Param<Tensor<1>>,
-    /// The factors of an affine mask, `[4]`.
+    /// The factors of an affine mask, `[4]`; the two that are added, `k1` and `k3`, in units of the
+    /// weights' mean magnitude, so that one learning rate fits all four in every layer.
     pub affine: Option<Param<Tensor<1>>>,
+    #[module(skip)]
+    unit: f32,
     #[module(skip)]
     thresholding: Thresholding,
 }
@@ -128,9 +131,24 @@ impl Reparameterization for MaskScores {
             None => mask(base),
             Some(factors) => {
                 let bits = mask(base.ones_like());
-                combined(base.clone(), mask(base), bits, factors.val())
+                let units = Tensor::from_data(units(self.unit), &base.device());
+                combined(base.clone(), mask(base), bits, factors.val() * units)
             }
         }
+    }
+}
+
+/// What the factors of an affine mask are counted in.
+fn units(unit: f32) -> [f32; 4] {
+    [1.0, unit, 1.0, unit]
+}
+
+/// The mean magnitude of a tensor's weights, or 1 if all are zero.
+fn mean_magnitude(weights: &[f32]) -> f32 {
+    let sum: f64 = (weights.iter()).map(|weight| f64::from(weight.abs())).sum();
+    match sum > 0.0 {
+        true => (sum / weights.len() as f64) as f32,
+        false => 1.0,
     }
 }
 
@@ -211,7 +229,7 @@ impl Reparameterizer for Masker {
         };
         let count = param.lazy_shape().num_elements();
         let start = self.config.init_value;
-        let values: Vec<f32> = match self.config.init {
+        let start_scores: Vec<f32> = match self.config.init {
             ScoreInit::Constant => vec![start; count],
             ScoreInit::Uniform => {
                 let mut random = Random::new(Purpose::Init, self.seed, 0, index);
@@ -222,8 +240,12 @@ impl Reparameterizer for Masker {
             }
         };
         let device = param.lazy_device();
-        let scores = Tensor::from_data(TensorData::new(values, [count]), &device);
+        let scores = Tensor::from_data(TensorData::new(start_scores, [count]), &device);
         let affine = || Param::from_tensor(Tensor::from_data(PLAIN, &device));
+        let unit = match self.config.affine {
+            true => mean_magnitude(&values(param.base())),
+            false => 1.0,
+        };
         let thresholding = Thresholding {
             threshold: self.config.threshold,
             ternary: self.config.kind == MaskKind::Ternary,
@@ -234,6 +256,7 @@ impl Reparameterizer for Masker {
             Some(MaskScores {
                 scores: Param::from_tensor(scores),
                 affine: self.config.affine.then(affine),
+                unit,
                 thresholding,
             }),
         )
@@ -259,6 +282,8 @@ struct MaskReader {
     masks: BTreeMap<String, Mask>,
     /// Shape of the weight visited last: its scores, if it has any, come next.
     shape: Vec<usize>,
+    /// What its affine factors are counted in.
+    unit: f32,
 }
 
 impl ModuleVisitor for MaskReader {
@@ -276,13 +301,19 @@ impl ModuleVisitor for MaskReader {
             // The factors come after the scores of the same weight.
             let factors = <[f32; 4]>::try_from(values(param.base()));
             let mask = self.masks.remove(weight).zip(factors.ok());
-            if let Some(Ok(mask)) = mask.map(|(mask, factors)| mask.with_affine(factors)) {
+            let units = units(self.unit);
+            let absolute = |factors: [f32; 4]| std::array::from_fn(|i| factors[i] * units[i]);
+            if let Some(Ok(mask)) = mask.map(|(mask, factors)| mask.with_affine(absolute(factors)))
+            {
                 self.masks.insert(weight.to_owned(), mask);
             }
             return;
         }
         let Some(weight) = path.strip_suffix(SCORES_SUFFIX) else {
             self.shape = param.lazy_shape().to_vec();
+            if self.config.affine {
+                self.unit = mean_magnitude(&values(param.base()));
+            }
             return;
         };
         let scores = values(param.base());
@@ -439,14 +470,24 @@ mod tests {
 
             let masked = masked.map(&mut SetFactors([0.5, 0.25, -2.0, 0.125]));
             let learned = masks(&masked, &config);
-            assert_eq!(learned["weight"].affine(), Some(&[0.5, 0.25, -2.0, 0.125]));
+            // What is added is counted in the weights' mean magnitude, 3.5.
+            assert_eq!(
+                learned["weight"].affine(),
+                Some(&[0.5, 0.875, -2.0, 0.4375])
+            );
             let mut plain = LinearConfig::new(2, 3).init(&Device::flex());
             plain.weight = Param::from_tensor(masked.weight.base());
             let applied = apply(plain, &learned).unwrap();
             assert_eq!(bits(&applied), bits(&masked));
-            // The first weight, 1, is kept: 0.5 + 0.25 - 2 + 0.125.
-            assert_eq!(values(masked.weight.val())[0], -1.125);
+            // The first weight, 1, is kept: 0.5 + 0.875 - 2 + 0.4375.
+            assert_eq!(values(masked.weight.val())[0], -0.1875);
         }
+    }
+
+    #[test]
+    fn affine_factors_of_weights_that_are_all_zero_can_move() {
+        assert_eq!(mean_magnitude(&[0.0, -0.0]), 1.0);
+        assert_eq!(mean_magnitude(&[1.0, -2.0]), 1.5);
     }
 
     struct SetFactors([f32; 4]);
@@ -477,8 +518,8 @@ mod tests {
             .backward();
         let scores = masked.weight.reparameterization::<MaskScores>().unwrap();
         let of = |param: &Param<Tensor<1>>| values(param.val().grad(&gradients).unwrap());
-        // All is kept: of w, 1, w * m and m, the sums over the tensor.
-        assert_eq!(of(scores.affine.as_ref().unwrap()), [-1.0, 2.0, -1.0, 2.0]);
+        // All is kept: of w, 1, w * m and m, the sums over the tensor; ones count 2.5, the mean magnitude.
+        assert_eq!(of(scores.affine.as_ref().unwrap()), [-1.0, 5.0, -1.0, 5.0]);
         // With the factors that they start at, a score's gradient is the plain one.
         assert_eq!(of(&scores.scores), [2.0, -3.0]);
     }
