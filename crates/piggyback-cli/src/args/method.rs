@@ -28,7 +28,7 @@ fn name(method: MethodName) -> &'static str {
 #[derive(Debug, Default, clap::Args, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct OtherMethods {
-    /// Learning rate of all weights [default: 0.001]
+    /// Learning rate of all weights [default: 0.001, bitdelta: 0.0001]
     #[arg(
         long,
         value_name = "RATE",
@@ -44,6 +44,18 @@ pub(crate) struct OtherMethods {
         help_heading = "Methods without masks"
     )]
     pub(crate) momentum: Option<f64>,
+    /// bitdelta: passes over the training images after signs are fixed, in which scales learn [default: 5]
+    #[arg(long, value_name = "N", env = "PIGGYBACK_SCALE_EPOCHS")]
+    #[arg(help_heading = "Methods without masks")]
+    pub(crate) scale_epochs: Option<usize>,
+    /// bitdelta: learning rate of scales, as a share of each [default: 0.01]
+    #[arg(
+        long,
+        value_name = "RATE",
+        env = "PIGGYBACK_LR_SCALE",
+        help_heading = "Methods without masks"
+    )]
+    pub(crate) lr_scale: Option<f64>,
     /// packnet: share of the backbone's weights freed for tasks when a file is begun [default: 0.5]
     #[arg(
         long,

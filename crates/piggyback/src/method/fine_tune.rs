@@ -176,16 +176,15 @@ impl<'a, K: Keep> FineTune<'a, K> {
         })
     }
 
-    /// Runs it with a new head for `classes`; of the backbone, the tensors learn that `learns` takes.
+    /// Runs it with a new head for `classes`; everything learns.
     pub(super) fn learn(
         &self,
         classes: usize,
-        learns: &dyn Fn(&str) -> bool,
         options: &mut RunOptions<'_>,
         data: &[DataSet],
     ) -> Result<Learned<K::Product>> {
         let (backbone, seed) = (self.backbone, self.config.seed);
-        let start = || Ok(TaskNetwork::tuned(backbone, classes, seed, learns));
+        let start = || Ok(TaskNetwork::tuned(backbone, classes, seed, &|_| true));
         learn(self, &self.config, options, data, backbone.device(), start)
     }
 }

@@ -40,6 +40,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+pub use bitdelta::BitDeltaConfig;
 pub use fine_tune::FineTuneConfig;
 pub use name::MethodName;
 pub use packnet::PackNetConfig;
@@ -50,9 +51,7 @@ use crate::backbone::Backbone;
 use crate::data::DataSet;
 use crate::error::{Error, Result};
 use crate::evaluate::Evaluation;
-use crate::train::{
-    EpochMetrics, Event, Learned, RunOptions, TaskDescription, TrainConfig, Trainer, learn,
-};
+use crate::train::{EpochMetrics, Event, Learned, RunOptions, TrainConfig, Trainer, learn};
 use bitdelta::BitDelta;
 use fine_tune::FineTune;
 use individual::Individual;
@@ -176,21 +175,17 @@ impl<'a> Learner<'a> {
             | MethodSettings::ClassifierOnly(config)
             | MethodSettings::NormOnly(config) => learn_masks(config, options, backbone, data),
             MethodSettings::Bitdelta(config) => {
-                let about = TaskDescription {
-                    backbone: backbone.id(),
-                    classes: only(method, data)?.images.classes().to_vec(),
-                    preprocessing: config.preprocessing().apply(backbone.preprocessing())?,
-                };
-                let (count, learns) = (about.classes.len(), bitdelta::learning(backbone));
-                let run = FineTune::new(backbone, config, BitDelta { about })?;
-                let learned = run.learn(count, &learns, &mut options, data)?;
+                let classes = only(method, data)?.images.classes().to_vec();
+                let run = BitDelta::new(backbone, classes, config)?;
+                let (device, start) = (backbone.device(), || Ok(run.start()));
+                let learned = learn(&run, &run.config, &mut options, data, device, start)?;
                 Outcome::of(learned, |task| Ok(Artefact::Task(task)))
             }
             MethodSettings::Individual(config) => {
                 let classes = only(method, data)?.images.classes().to_vec();
                 let count = classes.len();
                 let run = FineTune::new(backbone, config, Individual { classes })?;
-                let learned = run.learn(count, &|_| true, &mut options, data)?;
+                let learned = run.learn(count, &mut options, data)?;
                 Outcome::of(learned, |state| {
                     Ok(Artefact::Network(WholeNetwork::new(state)?))
                 })
@@ -199,7 +194,7 @@ impl<'a> Learner<'a> {
                 let keep = Joint::new(data)?;
                 let count = keep.classes();
                 let run = FineTune::new(backbone, config, keep)?;
-                let learned = run.learn(count, &|_| true, &mut options, data)?;
+                let learned = run.learn(count, &mut options, data)?;
                 Outcome::of(learned, |shared| Ok(Artefact::Shared(shared)))
             }
             MethodSettings::Packnet(config) => {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::Table;
 
-use super::{FineTuneConfig, MethodName, PackNetConfig};
+use super::{BitDeltaConfig, FineTuneConfig, MethodName, PackNetConfig};
 use crate::error::{Error, Result};
 use crate::preprocessing::PreprocessingSettings;
 use crate::train::{MaskLayers, NormMode, Recipe, TrainConfig};
@@ -20,7 +20,7 @@ pub enum MethodSettings {
     /// [`MethodName::NormOnly`].
     NormOnly(TrainConfig),
     /// [`MethodName::Bitdelta`].
-    Bitdelta(FineTuneConfig),
+    Bitdelta(BitDeltaConfig),
     /// [`MethodName::Individual`].
     Individual(FineTuneConfig),
     /// [`MethodName::Joint`].
@@ -31,7 +31,7 @@ pub enum MethodSettings {
 
 impl MethodSettings {
     /// The settings that a table of them gives, under the names of the method's configuration
-    /// ([`TrainConfig`], [`FineTuneConfig`], [`PackNetConfig`]) and `recipe`; what it leaves out is the recipe's.
+    /// ([`TrainConfig`], [`BitDeltaConfig`], [`FineTuneConfig`], [`PackNetConfig`]) and `recipe`; what it leaves out is the recipe's.
     ///
     /// A recipe says where settings start, a method what is learned. The recipes `norm-only` and
     /// `classifier-only` are of the methods of these names and choose them if `method` does not;
@@ -61,7 +61,10 @@ impl MethodSettings {
             return Err(Error::setting("recipe", reason));
         }
         let settings = match method.or(of_recipe) {
-            Some(MethodName::Bitdelta) => Self::Bitdelta(tuned(recipe, table)?),
+            Some(MethodName::Bitdelta) => {
+                let start = BitDeltaConfig::recipe(recipe);
+                Self::Bitdelta(merged(start, &without_recipe(table))?)
+            }
             Some(MethodName::Individual) => Self::Individual(tuned(recipe, table)?),
             Some(MethodName::Joint) => Self::Joint(tuned(recipe, table)?),
             Some(MethodName::Packnet) => {
@@ -124,9 +127,8 @@ impl MethodSettings {
             Self::Piggyback(config) | Self::ClassifierOnly(config) | Self::NormOnly(config) => {
                 config.validate()
             }
-            Self::Bitdelta(config) | Self::Individual(config) | Self::Joint(config) => {
-                config.validate()
-            }
+            Self::Individual(config) | Self::Joint(config) => config.validate(),
+            Self::Bitdelta(config) => config.validate(),
             Self::Packnet(config) => config.validate(),
         }
     }
@@ -141,9 +143,8 @@ impl MethodSettings {
             Self::Piggyback(config) | Self::ClassifierOnly(config) | Self::NormOnly(config) => {
                 Table::try_from(config)
             }
-            Self::Bitdelta(config) | Self::Individual(config) | Self::Joint(config) => {
-                Table::try_from(config)
-            }
+            Self::Individual(config) | Self::Joint(config) => Table::try_from(config),
+            Self::Bitdelta(config) => Table::try_from(config),
             Self::Packnet(config) => Table::try_from(config),
         };
         table.map_err(|error| Error::setting("settings", error.to_string()))
@@ -155,9 +156,10 @@ impl MethodSettings {
             MethodName::Piggyback | MethodName::ClassifierOnly | MethodName::NormOnly => {
                 Table::try_from(TrainConfig::default())
             }
-            MethodName::Bitdelta | MethodName::Individual | MethodName::Joint => {
+            MethodName::Individual | MethodName::Joint => {
                 Table::try_from(FineTuneConfig::default())
             }
+            MethodName::Bitdelta => Table::try_from(BitDeltaConfig::default()),
             MethodName::Packnet => Table::try_from(PackNetConfig::default()),
         };
         let mut names: Vec<String> = table.unwrap_or_default().keys().cloned().collect();
@@ -179,9 +181,10 @@ impl MethodSettings {
             (_, MethodName::Piggyback | MethodName::ClassifierOnly | MethodName::NormOnly) => {
                 alone().try_into::<TrainConfig>().map(drop)
             }
-            (_, MethodName::Bitdelta | MethodName::Individual | MethodName::Joint) => {
+            (_, MethodName::Individual | MethodName::Joint) => {
                 alone().try_into::<FineTuneConfig>().map(drop)
             }
+            (_, MethodName::Bitdelta) => alone().try_into::<BitDeltaConfig>().map(drop),
             (_, MethodName::Packnet) => alone().try_into::<PackNetConfig>().map(drop),
         };
         outcome.map_err(|error| error.message().to_owned())
@@ -193,9 +196,8 @@ impl MethodSettings {
             Self::Piggyback(config) | Self::ClassifierOnly(config) | Self::NormOnly(config) => {
                 config.preprocessing()
             }
-            Self::Bitdelta(config) | Self::Individual(config) | Self::Joint(config) => {
-                config.preprocessing()
-            }
+            Self::Individual(config) | Self::Joint(config) => config.preprocessing(),
+            Self::Bitdelta(config) => config.preprocessing(),
             Self::Packnet(config) => config.preprocessing(),
         }
     }

@@ -38,10 +38,10 @@ pub use mask_rate::{Auto, MaskRate};
 
 pub(crate) use check::{MOST_EPOCHS, check_batch_size, check_epochs, check_rate, check_share};
 pub(crate) use loss::cross_entropy;
-pub(crate) use masks::record_precisions;
+pub(crate) use masks::{record_precisions, task_engine};
 pub(crate) use method::{Learned, Method, Product, RunSettings, Trainee};
 pub(crate) use network::{TaskDescription, TaskNetwork, head_values, norm_modules, owner};
-pub(crate) use optimizer::{Sgd, SgdRates};
+pub(crate) use optimizer::{Adam, Sgd, SgdRates};
 pub(crate) use session::learn;
 
 use crate::backbone::Backbone;

@@ -91,8 +91,20 @@ impl TaskNetwork {
         seed: u64,
         learns: &dyn Fn(&str) -> bool,
     ) -> Self {
+        let network = backbone.independent_network();
+        Self::learning(network, backbone, classes, seed, learns)
+    }
+
+    /// [`tuned`](Self::tuned) from other weights on, those of `network`.
+    pub(crate) fn learning(
+        network: Network,
+        backbone: &Backbone,
+        classes: usize,
+        seed: u64,
+        learns: &dyn Fn(&str) -> bool,
+    ) -> Self {
         // Learning needs more digits than half precision has.
-        let network = map_tensors(backbone.independent_network(), &mut Widen);
+        let network = map_tensors(network, &mut Widen);
         let network = network.train().freeze().map(&mut Unfreeze {
             path: FieldPath::default(),
             learns,

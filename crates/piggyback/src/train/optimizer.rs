@@ -32,8 +32,43 @@ impl Adam {
         rate_of: &RateOf<'_>,
         then: &dyn Fn(&str, Tensor<1>) -> Tensor<1>,
     ) -> M {
+        self.step_with(network, gradients, rate_of, &|_, gradient| gradient, then)
+    }
+
+    /// [`step`](Self::step) for some tensors along a line only: those for which `along` of their name
+    /// has a sign for each number, flat. All of these numbers move equally far, each in the direction
+    /// of its sign or all against it, just as Adam moves a single number that they are multiples of.
+    pub(crate) fn step_along<M: Trainee>(
+        &mut self,
+        network: M,
+        gradients: &mut Gradients,
+        rate_of: &RateOf<'_>,
+        along: &dyn Fn(&str) -> Option<Tensor<1>>,
+    ) -> M {
+        let projected = |name: &str, gradient: Gradient| match along(name) {
+            None => gradient,
+            Some(signs) => {
+                let slope = (gradient.product() * signs.clone()).sum();
+                Gradient {
+                    values: signs * slope,
+                    factor: None,
+                }
+            }
+        };
+        self.step_with(network, gradients, rate_of, &projected, &|_, value| value)
+    }
+
+    fn step_with<M: Trainee>(
+        &mut self,
+        network: M,
+        gradients: &mut Gradients,
+        rate_of: &RateOf<'_>,
+        before: &dyn Fn(&str, Gradient) -> Gradient,
+        then: &dyn Fn(&str, Tensor<1>) -> Tensor<1>,
+    ) -> M {
         self.steps += 1;
         move_tensors(network, gradients, &mut |name, _rank, value, gradient| {
+            let gradient = before(name, gradient);
             let rates = AdamRates {
                 learning_rate: rate_of(name),
                 beta1: 0.9,
@@ -219,6 +254,7 @@ impl ModuleMapper for Move<'_, '_> {
 
 #[cfg(test)]
 mod tests {
+    use burn::module::Module;
     use burn::tensor::{Device, TensorData};
 
     use super::super::checkpoint::trained_tensors;
@@ -299,6 +335,59 @@ mod tests {
         for (name, bits) in expected {
             assert!(*bits == found[name], "{name} differs");
         }
+    }
+
+    /// A weight `[2, 3]` that learns.
+    #[derive(Module, Debug)]
+    struct Line {
+        weight: Param<Tensor<2>>,
+    }
+
+    impl Trainee for Line {
+        fn score_gradient(&self) -> ScoreGradient {
+            MULTIPLIED
+        }
+    }
+
+    #[test]
+    fn along_a_line_adam_moves_as_one_number_would() {
+        let (start, signs) = (
+            [0.5, -0.25, 0.0, 2.0, 1.0, -1.0],
+            [1.0, -1.0, -1.0, 1.0, 1.0, 1.0],
+        );
+        let (rate, slopes) = (0.1, [3.0_f64, -1.0, 2.0]);
+        let autodiff = Device::flex().autodiff();
+        let mut line = Line {
+            weight: Param::from_tensor(Tensor::from_data(
+                TensorData::new(start.to_vec(), [2, 3]),
+                &autodiff,
+            )),
+        };
+        let mut adam = Adam::default();
+        let along = |_: &str| Some(Tensor::from_data(signs, &Device::flex()));
+        // Adam as its paper has it, of the one number that all are multiples of.
+        let (mut first, mut second, mut moved) = (0.0, 0.0, 0.0);
+        for (step, slope) in (1..).zip(slopes) {
+            // Along the line the parts of the gradient add up with their signs.
+            let gradient = [slope as f32, 1.0, -1.0, -1.0, -1.0, 0.0];
+            let gradient = Tensor::from_data(TensorData::new(gradient.to_vec(), [2, 3]), &autodiff);
+            let mut gradients = (line.weight.val() * gradient).sum().backward();
+            line = adam.step_along(line, &mut gradients, &|_| rate, &along);
+            let slope = slope - 1.0 + 1.0 - 1.0 - 1.0;
+            first = 0.9 * first + 0.1 * slope;
+            second = 0.999 * second + 0.001 * slope * slope;
+            let (bias1, bias2) = (1.0 - 0.9_f64.powi(step), 1.0 - 0.999_f64.powi(step));
+            moved -= rate * (first / bias1) / ((second / bias2).sqrt() + 1e-8);
+            let found = values(line.weight.base().without_autodiff().flatten::<1>(0, 1));
+            for ((found, start), sign) in found.into_iter().zip(start).zip(signs) {
+                let expected = f64::from(start) + f64::from(sign) * moved;
+                assert!(
+                    (f64::from(found) - expected).abs() < 1e-5,
+                    "{found} {expected}"
+                );
+            }
+        }
+        assert!(moved != 0.0);
     }
 
     #[test]

@@ -34,7 +34,8 @@ fn small(method: MethodName) -> String {
          val-share = 0.25\n"
     );
     let own = match method {
-        MethodName::Bitdelta | MethodName::Individual | MethodName::Joint => "lr = 0.01\n",
+        MethodName::Bitdelta => "lr = 0.001\nscale-epochs = 1\n",
+        MethodName::Individual | MethodName::Joint => "lr = 0.01\n",
         MethodName::Packnet => "lr = 0.01\nretrain-lr = 0.01\nretrain-epochs = 1\n",
         _ => "lr-head = 0.01\nlr-norm = 0.01\n",
     };
@@ -211,6 +212,18 @@ fn bitdelta_keeps_a_bit_of_each_weights_change_and_is_judged_by_it() {
     assert_eq!((bitdelta.deltas.len(), bitdelta.norms.len()), (52, 4 * 52));
     assert!(bitdelta.masks.is_empty());
     assert!(bitdelta.deltas.values().all(|delta| delta.scale() > 0.0));
+    // In the last epoch signs stay as the epochs before left them, and scales learn, unless they have no rate.
+    assert_eq!((outcome.epochs.len(), outcome.best_epoch), (3, 3));
+    let first = task(learn(MethodName::Bitdelta, "scale-epochs = 0", &sets).artefact);
+    let kept = task(learn(MethodName::Bitdelta, "lr-scale = 0.0", &sets).artefact);
+    for (weight, delta) in &first.deltas {
+        assert_eq!(bitdelta.deltas[weight].up(), delta.up(), "{weight}");
+        assert_ne!(bitdelta.deltas[weight].scale(), delta.scale(), "{weight}");
+        let scale = kept.deltas[weight].scale();
+        assert!((scale / delta.scale() - 1.0).abs() < 1e-3, "{weight}");
+    }
+    assert_ne!(bitdelta.head, first.head);
+    assert_ne!(bitdelta.norms, first.norms);
     let weights = Architecture::MobileNetV2.maskable_weights() as u64;
     let norms: usize = bitdelta.norms.values().map(|norm| norm.data().len()).sum();
     assert_eq!(
@@ -425,7 +438,7 @@ fn a_run_stopped_and_resumed_gives_the_same_artefact() {
             })
             .learn(&backbone, sets)
             .unwrap();
-        // In the first epoch, and in the last, which for PackNet is of another phase.
+        // In the first epoch, and in the last, which for PackNet and BitDelta is of another phase.
         for at in [1, steps - 1] {
             let stop = Arc::new(AtomicBool::new(false));
             let signal = stop.clone();
