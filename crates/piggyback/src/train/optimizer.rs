@@ -380,7 +380,7 @@ mod tests {
             moved -= rate * (first / bias1) / ((second / bias2).sqrt() + 1e-8);
             let found = values(line.weight.base().without_autodiff().flatten::<1>(0, 1));
             for ((found, start), sign) in found.into_iter().zip(start).zip(signs) {
-                let expected = f64::from(start) + f64::from(sign) * moved;
+                let expected = start + sign * moved;
                 assert!(
                     (f64::from(found) - expected).abs() < 1e-5,
                     "{found} {expected}"
