@@ -4,14 +4,14 @@ use std::str::FromStr;
 use super::{DEFAULT_DEVICE, switch};
 
 const EXAMPLES: &str = "\
-A plan is a TOML file: [[backbone]]s, [[data]] sets in order, [[method]]s with settings, seeds, and
-the folder of the output; paths are relative to the current folder. plans/ has one for each experiment
-of the paper, and docs/compare.md says what may stand in one.
+A plan is a TOML file: [[backbone]]s, [[data]] sets in order, [[method]]s with settings, seeds,
+and the folder of the output; paths are relative to the current folder. plans/ has one for each
+experiment of the paper, and docs/compare.md says what may stand in one.
 
-The work falls into units, such as one method on one data set with one seed. What is done is not done
-again: after Ctrl-C, a crash or a change of the plan, the same command goes on with what is missing.
-The output folder holds results.jsonl (a line per unit), units/ (their files), and the report:
-report.html, report.md and results.csv.
+The work falls into units, such as one method on one data set with one seed. What is done is not
+done again: after Ctrl-C, a crash or a change of the plan, the same command goes on with what is
+missing. The output folder holds results.jsonl (a line per unit), units/ (their files), and the
+report: report.html, report.md and results.csv.
 
 Examples:
   See what there is to do, and how much of it is done:
@@ -25,8 +25,8 @@ Examples:
     cp -r second/units/. first/units/ && cat second/results.jsonl >> first/results.jsonl
     piggyback compare plans/demo.toml --out first
 
-Exit codes: 0 done; 1 the rest is done, but units failed; 2 not done; 130 interrupted, to be continued
-by the same command.";
+Exit codes: 0 done; 1 the rest is done, but units failed; 2 not done; 130 interrupted, to be
+continued by the same command.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

@@ -9,8 +9,8 @@ const EXAMPLES: &str = "\
 For a network trained on images of your own, or on none, to be the backbone of tasks. Every weight
 learns, so it takes many images and much time; with a checkpoint of someone's it is not needed.
 The images are laid out as for `piggyback train`. The file holds the weights under torchvision's
-names, the classifier, the names of the classes and how images are prepared. There, 'backbone' stands
-for what the architecture's published weights expect.
+names, the classifier, the names of the classes and how images are prepared. There, 'backbone'
+stands for what the architecture's published weights expect.
 
 Examples:
   A network for images of 64 pixels, and a task on it:
@@ -24,11 +24,10 @@ Examples:
   After Ctrl-C, or a crash: the same command with --resume writes the same network, to the bit.
 
 A setting's value comes from its flag (--lr), else from its environment twin (PIGGYBACK_LR), else
-from the --config file (lr = 0.05), else it is the default.
-The run folder holds config.toml (for --config), metrics.jsonl, the checkpoint, curves.svg, and the
-metrics as TensorBoard reads them.
-Exit codes: 0 done; 1 done, but images were left out or test/ was unreadable; 2 not done;
-130 interrupted, with a checkpoint.";
+from the --config file (lr = 0.05), else it is the default. The run folder holds config.toml (for
+--config), metrics.jsonl, the checkpoint, curves.svg, and the metrics as TensorBoard reads them.
+Exit codes: 0 done; 1 done, but images were left out or test/ was unreadable; 2 not done; 130
+interrupted, with a checkpoint.";
 
 const USAGE: &str = "\
 piggyback pretrain --arch <ARCH> --data <DIR> --out <FILE.safetensors> [OPTIONS]
