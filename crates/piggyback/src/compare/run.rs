@@ -154,7 +154,8 @@ fn pretrain(job: &Job, folder: &Path, device: &Device, controls: Controls<'_>) -
         file_bytes: size(&path)?,
         standalone: true,
         paper_bytes: about.paper_bytes,
-        seconds: tasks.iter().map(training_seconds).sum(),
+        // The sum of nothing would be minus zero.
+        seconds: (tasks.iter()).fold(0.0, |sum, task| sum + training_seconds(task)),
         tasks,
         ..empty(job, about)
     })

@@ -39,6 +39,10 @@ fn a_network_that_has_to_be_pretrained_is_a_unit_too() {
         report.contains("Backbones pretrained for this comparison"),
         "{report}"
     );
+    assert!(
+        report.contains("none: random weights | – | – | 0 |"),
+        "{report}"
+    );
     let page = read(&out(&folder).join("report.html"));
     assert!(page.contains("resnet18 with different initial weights"));
 }
