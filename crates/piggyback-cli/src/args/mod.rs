@@ -19,8 +19,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use piggyback::backbone::{Architecture, Precision};
+use piggyback::method::{MethodName, MethodSettings};
 use piggyback::pretrain::PretrainConfig;
-use piggyback::train::TrainConfig;
+use piggyback::train::{Recipe, TrainConfig};
 use serde::Serialize;
 
 #[cfg(feature = "hub")]
@@ -168,10 +169,10 @@ pub(crate) fn parse() -> Args {
 pub(crate) fn command() -> Command {
     quiet_about_twins(Args::command())
         .mut_subcommand("train", |command| {
-            with_defaults::<Settings>(command, &TrainConfig::default())
+            with_defaults::<Settings>(command, &TrainConfig::default(), &WITHOUT_MASKS)
         })
         .mut_subcommand("pretrain", |command| {
-            with_defaults::<PretrainSettings>(command, &PretrainConfig::default())
+            with_defaults::<PretrainSettings>(command, &PretrainConfig::default(), &[])
         })
 }
 
@@ -190,8 +191,20 @@ fn quiet_about_twins(command: Command) -> Command {
         .mut_subcommands(quiet_about_twins)
 }
 
-/// Adds default values to the help of settings.
-fn with_defaults<S: clap::Args>(command: Command, defaults: &impl Serialize) -> Command {
+/// Methods whose defaults may be others than Piggyback's.
+const WITHOUT_MASKS: [MethodName; 4] = [
+    MethodName::Individual,
+    MethodName::Joint,
+    MethodName::Bitdelta,
+    MethodName::Packnet,
+];
+
+/// Adds default values to the help of settings, and those that `methods` have instead.
+fn with_defaults<S: clap::Args>(
+    command: Command,
+    defaults: &impl Serialize,
+    methods: &[MethodName],
+) -> Command {
     let Ok(defaults) = toml::Table::try_from(defaults) else {
         return command;
     };
@@ -202,10 +215,34 @@ fn with_defaults<S: clap::Args>(command: Command, defaults: &impl Serialize) -> 
             None => command,
             Some(value) => command.mut_arg(setting.get_id(), |arg| {
                 let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-                arg.help(format!("{help} [default: {}]", plain(value)))
+                let name = setting.get_long().unwrap_or_default();
+                let others = other_defaults(name, value, methods);
+                arg.help(format!("{help} [default: {}{others}]", plain(value)))
             }),
         }
     })
+}
+
+/// The defaults of setting `name` that are not `value`, with their methods.
+fn other_defaults(name: &str, value: &toml::Value, methods: &[MethodName]) -> String {
+    let mut others: Vec<(String, String)> = Vec::new();
+    for method in methods {
+        let settings = MethodSettings::new(*method, Recipe::Default);
+        let table = settings.and_then(|settings| settings.to_table());
+        let Some(other) = table.ok().and_then(|table| table.get(name).cloned()) else {
+            continue;
+        };
+        if other == *value {
+            continue;
+        }
+        match others.iter_mut().find(|(_, same)| *same == plain(&other)) {
+            Some((methods, _)) => methods.push_str(&format!(", {method}")),
+            None => others.push((method.to_string(), plain(&other))),
+        }
+    }
+    (others.iter())
+        .map(|(methods, value)| format!("; {methods}: {value}"))
+        .collect()
 }
 
 /// A setting's value as one would type it.

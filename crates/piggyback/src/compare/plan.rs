@@ -180,17 +180,17 @@ impl Plan {
                 "orders = [\"forward\", \"reverse\"], or leave the key out",
             ),
             (
-                "backbone",
+                "backbones",
                 self.backbones.is_empty(),
                 "a section [[backbone]] with name and path",
             ),
             (
-                "data",
+                "data sets",
                 self.data.is_empty(),
                 "a section [[data]] with name and path",
             ),
             (
-                "method",
+                "methods",
                 self.methods.is_empty(),
                 "a section [[method]] with label and method",
             ),
@@ -475,7 +475,7 @@ mod tests {
         assert!(message("title = 't'").contains("missing field 'output'; add it"));
         let error = message("title = 't'\noutput = 'o'\nseeds = [1]");
         assert!(
-            error.contains("there are no backbone: give a section [[backbone]]"),
+            error.contains("there are no backbones: give a section [[backbone]]"),
             "{error}"
         );
     }

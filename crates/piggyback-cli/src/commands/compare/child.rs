@@ -1,17 +1,22 @@
 //! The process of a unit, as its parent sees it.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use piggyback::compare::Unit;
 
-use super::unit::Told;
+use super::unit::{STOP, Told};
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::progress::not_saved;
+
+/// How often it is looked whether a unit is to be stopped.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A unit under way.
 pub(super) struct Child {
@@ -59,14 +64,25 @@ impl Child {
         Ok(Self { process })
     }
 
-    /// Shows how it goes until it ends. Once `stop` is true the unit is asked to stop, by closing its
-    /// stdin: a Ctrl-C reaches it by itself, other signals do not.
+    /// Shows how it goes until it ends. Once `stop` is true the unit is asked to stop: a Ctrl-C reaches
+    /// it by itself, other signals do not.
     pub(super) fn watch(
         mut self,
         place: &str,
         stop: &AtomicBool,
         printer: &Printer,
     ) -> Result<Ended> {
+        let stdin = self.process.stdin.take();
+        let (under_way, ended) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(move || ask_to_stop(stdin, stop, &ended));
+            let outcome = self.show(place, printer);
+            drop(under_way);
+            outcome
+        })
+    }
+
+    fn show(mut self, place: &str, printer: &Printer) -> Result<Ended> {
         let mut stderr = self.process.stderr.take();
         let said = thread::spawn(move || {
             let mut text = Vec::new();
@@ -96,13 +112,9 @@ impl Child {
                     Some(Told::Failed(reason)) => failure = Some(reason),
                     None => {}
                 }
-                if stop.load(Ordering::Relaxed) {
-                    self.process.stdin = None;
-                }
             }
         }
         bar.finish_and_clear();
-        // Waiting closes stdin.
         let status = self
             .process
             .wait()
@@ -117,5 +129,21 @@ impl Child {
                 format!("its process ended with {status}{last}")
             })),
         })
+    }
+}
+
+/// Tells a unit on its stdin to stop, once `stop` is true, and keeps stdin open until it has `ended`: its end
+/// means that nobody is waiting any more.
+fn ask_to_stop(mut stdin: Option<ChildStdin>, stop: &AtomicBool, ended: &Receiver<()>) {
+    while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+        if stop.load(Ordering::Relaxed) {
+            if let Some(stdin) = &mut stdin {
+                // A process that is gone need not be told.
+                let _ = writeln!(stdin, "{STOP}").and_then(|()| stdin.flush());
+            }
+            // Until the other end is dropped.
+            let _ = ended.recv();
+            return;
+        }
     }
 }

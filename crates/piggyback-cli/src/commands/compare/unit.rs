@@ -21,6 +21,9 @@ use crate::printer::Printer;
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(100);
 
+/// What a unit's process is told on its stdin, after its job, when it is to stop.
+pub(super) const STOP: &str = "stop";
+
 /// What a unit's process says, a line of JSON each.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -39,8 +42,9 @@ pub(super) enum Told {
     Failed(String),
 }
 
-/// Computes the unit whose job is the first line of stdin, and stops when stdin ends: so it does not
-/// outlive the process that started it.
+/// Computes the unit whose job is the first line of stdin, and stops, with a checkpoint, at the next line or when
+/// stdin ends: so it does not outlive the process that started it. If stdin ends after it was told to stop,
+/// that process did not wait: it ends at once.
 pub(in crate::commands) fn run(args: &CompareUnitArgs, printer: &Printer) -> Result<Outcome> {
     let mut line = String::new();
     io::stdin()
@@ -53,10 +57,15 @@ pub(in crate::commands) fn run(args: &CompareUnitArgs, printer: &Printer) -> Res
     let stop = interrupt::listen(printer)?;
     let at_end = stop.clone();
     thread::spawn(move || {
-        let mut rest = Vec::new();
-        // However it ends, nobody is waiting any more.
-        let _ = io::stdin().lock().read_to_end(&mut rest);
+        let (mut told, mut rest) = (String::new(), Vec::new());
+        let mut stdin = io::stdin().lock();
+        // However stdin ends, nobody is waiting any more.
+        let told = stdin.read_line(&mut told).is_ok_and(|bytes| bytes > 0);
         at_end.store(true, Ordering::SeqCst);
+        if told {
+            let _ = stdin.read_to_end(&mut rest);
+            std::process::exit(interrupt::EXIT_CODE.into());
+        }
     });
     let mut last: Option<Instant> = None;
     let observe = |event: &Event| {
