@@ -28,7 +28,7 @@ fn name(method: MethodName) -> &'static str {
 #[derive(Debug, Default, clap::Args, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct OtherMethods {
-    /// Learning rate of all weights [default: 0.001, bitdelta: 0.0001]
+    /// Learning rate of all weights [default: 0.001; bitdelta: 0.0001]
     #[arg(
         long,
         value_name = "RATE",

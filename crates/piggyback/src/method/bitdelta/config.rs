@@ -13,8 +13,8 @@ use crate::train::{
 
 /// The settings of learning a bit for each weight, and then how far each tensor goes: Adam all along.
 ///
-/// Liu et al. (*BitDelta*, NeurIPS 2024) take networks that others fine-tuned, with Adam, and learn the scales with Adam
-/// as well (section 3.1); they give no settings for images. The defaults are usual rates of fine-tuning.
+/// Liu et al. (*BitDelta*, NeurIPS 2024) take networks that others fine-tuned, and give no settings for images. The
+/// defaults are usual rates of fine-tuning; Adam moves all weights about equally far, which one scale can stand for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct BitDeltaConfig {
