@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use piggyback::backbone::{Architecture, LoadOptions, Precision};
+use piggyback::data::Layout;
 use piggyback::method::{MethodName, MethodSettings};
 use piggyback::pretrain::PretrainConfig;
 use piggyback::train::CHECKPOINT_EVERY;
@@ -24,6 +25,7 @@ pub(crate) struct TrainPlan {
     pub(crate) backbone: PathBuf,
     pub(crate) load: LoadOptions,
     pub(crate) data: Vec<NamedData>,
+    pub(crate) layout: Layout,
     pub(crate) run: RunPlan,
     pub(crate) settings: MethodSettings,
 }
@@ -33,6 +35,7 @@ pub(crate) struct TrainPlan {
 pub(crate) struct PretrainPlan {
     pub(crate) architecture: Architecture,
     pub(crate) data: PathBuf,
+    pub(crate) layout: Layout,
     pub(crate) run: RunPlan,
     pub(crate) settings: PretrainConfig,
 }
@@ -55,6 +58,7 @@ struct PlacesInFile {
     precision: Option<Precision>,
     #[serde(default)]
     data: OneOrMore,
+    layout: Option<Layout>,
     method: Option<MethodName>,
     out: Option<PathBuf>,
     run_dir: Option<PathBuf>,
@@ -87,11 +91,12 @@ impl From<OneOrList> for OneOrMore {
 }
 
 /// What `piggyback train` looks for in a config file besides its settings.
-const TRAIN_PLACES: [&str; 9] = [
+const TRAIN_PLACES: [&str; 10] = [
     "backbone",
     "arch",
     "precision",
     "data",
+    "layout",
     "method",
     "out",
     "run-dir",
@@ -100,9 +105,10 @@ const TRAIN_PLACES: [&str; 9] = [
 ];
 
 /// What `piggyback pretrain` looks for in a config file besides its settings.
-const PRETRAIN_PLACES: [&str; 6] = [
+const PRETRAIN_PLACES: [&str; 7] = [
     "arch",
     "data",
+    "layout",
     "out",
     "run-dir",
     "device",
@@ -283,6 +289,7 @@ fn decide_train(args: &TrainArgs, file: Layer) -> Result<TrainPlan> {
     Ok(TrainPlan {
         backbone,
         data,
+        layout: places.layout.or(in_file.layout).unwrap_or_default(),
         load: LoadOptions {
             architecture: places.arch.or(in_file.arch),
             precision: places.precision.or(in_file.precision),
@@ -303,6 +310,7 @@ fn decide_pretrain(args: &PretrainArgs, file: Layer) -> Result<PretrainPlan> {
     Ok(PretrainPlan {
         architecture: required(places.arch.as_ref(), in_file.arch, "arch")?,
         data: required(places.data.as_ref(), data, "data")?,
+        layout: places.layout.or(in_file.layout).unwrap_or_default(),
         run: decide_run(places.out.as_ref(), &places.run, in_file, None)?,
         settings,
     })

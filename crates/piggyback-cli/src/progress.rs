@@ -81,6 +81,16 @@ impl<'a> TrainingProgress<'a> {
                     self.images.finish_and_clear();
                 }
             }
+            Event::LookingAtImages { images, total } => {
+                if self.images.is_finished() {
+                    self.images = images_bar(self.printer, "looking at images", *total);
+                }
+                self.images.set_position(*images as u64);
+                if images >= total {
+                    self.images.finish_and_clear();
+                }
+            }
+            Event::Note(text) => self.printer.note(text),
             Event::NotSaved(reason) => self.printer.warn(&not_saved(reason)),
             Event::Skipped(reason) => self.printer.warn(&format!("left out: {reason}")),
             _ => {}

@@ -70,6 +70,20 @@ pub enum Error {
         /// The rates in use.
         rates: String,
     },
+    /// An image that could not be read ended training, which left a checkpoint.
+    #[error(
+        "stopped after {steps} steps, with a checkpoint in {}, at an image that cannot be read; the same command \
+         with --resume --skip-bad continues without it",
+        run_dir.display()
+    )]
+    UnreadableImage {
+        /// The image, and what is wrong with it.
+        source: crate::data::Error,
+        /// Steps done.
+        steps: usize,
+        /// The run folder with the checkpoint.
+        run_dir: PathBuf,
+    },
     /// Training was asked to stop and left a checkpoint.
     #[error("stopped after {steps} steps; the run in {} can be resumed", run_dir.display())]
     Interrupted {

@@ -1,6 +1,8 @@
 use std::path::PathBuf;
 
-use super::{BackboneArgs, PreprocessingArgs, count, switch};
+use piggyback::data::Layout;
+
+use super::{BackboneArgs, PreprocessingArgs, count, layout, switch};
 
 const EXAMPLES: &str = "\
 The folder's test/ is used if it has one, else its val/, else the folder itself; below it is one
@@ -33,6 +35,10 @@ pub(crate) struct EvalArgs {
     /// Folder of labelled images
     #[arg(long, value_name = "DIR", env = "PIGGYBACK_DATA")]
     pub(crate) data: PathBuf,
+    /// What the folder's sub-folders are: classes of images, or splits (train, val, test) of classes;
+    /// auto finds out, and refuses in doubt [default: auto]
+    #[arg(long, env = "PIGGYBACK_LAYOUT", value_parser = layout())]
+    pub(crate) layout: Option<Layout>,
     /// Images computed at once
     #[arg(
         long,

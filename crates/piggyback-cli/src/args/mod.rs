@@ -19,6 +19,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use piggyback::backbone::{Architecture, Precision};
+use piggyback::data::Layout;
 use piggyback::method::{MethodName, MethodSettings};
 use piggyback::pretrain::PretrainConfig;
 use piggyback::train::{Recipe, TrainConfig};
@@ -265,6 +266,11 @@ fn architecture() -> impl TypedValueParser<Value = Architecture> {
 fn precision() -> impl TypedValueParser<Value = Precision> {
     PossibleValuesParser::new(Precision::ALL.map(Precision::name))
         .try_map(|name| name.parse::<Precision>())
+}
+
+/// What the sub-folders of a folder of images are.
+fn layout() -> impl TypedValueParser<Value = Layout> {
+    PossibleValuesParser::new(Layout::NAMES).try_map(|name| name.parse::<Layout>())
 }
 
 /// A number of 1 or more.

@@ -1,9 +1,10 @@
 use std::path::PathBuf;
 
 use piggyback::backbone::Architecture;
+use piggyback::data::Layout;
 use serde::Serialize;
 
-use super::{ImageSettings, RunPlaces, RunSwitches, architecture, count, seed};
+use super::{ImageSettings, RunPlaces, RunSwitches, architecture, count, layout, seed};
 
 const EXAMPLES: &str = "\
 For a network trained on images of your own, or on none, to be the backbone of tasks. Every weight
@@ -53,6 +54,10 @@ pub(crate) struct PretrainPlaces {
     /// Folder of images, one sub-folder per class, or with train/, val/ and test/
     #[arg(long, value_name = "DIR", env = "PIGGYBACK_DATA")]
     pub(crate) data: Option<PathBuf>,
+    /// What the folder's sub-folders are: classes of images, or splits (train, val, test) of classes;
+    /// auto finds out, and refuses in doubt [default: auto]
+    #[arg(long, env = "PIGGYBACK_LAYOUT", value_parser = layout())]
+    pub(crate) layout: Option<Layout>,
     #[command(flatten)]
     pub(crate) run: RunPlaces,
     /// The checkpoint to write

@@ -2,13 +2,13 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use piggyback::backbone::{Architecture, Precision};
-use piggyback::data::{DataSet, ImageFolder};
+use piggyback::data::{DataSet, ImageFolder, Layout};
 use piggyback::method::MethodName;
 use piggyback::train::MaskRate;
 use serde::Serialize;
 
 use super::method::{OtherMethods, method};
-use super::{ImageSettings, RunPlaces, RunSwitches, architecture, count, precision, seed};
+use super::{ImageSettings, RunPlaces, RunSwitches, architecture, count, layout, precision, seed};
 
 const EXAMPLES: &str = "\
 The image folder holds train/, and optionally val/ and test/, each with one sub-folder per class; or
@@ -71,6 +71,10 @@ pub(crate) struct Places {
     /// joint takes several
     #[arg(long, value_name = "DIR", env = "PIGGYBACK_DATA", value_parser = named_data())]
     pub(crate) data: Vec<NamedData>,
+    /// What the folder's sub-folders are: classes of images, or splits (train, val, test) of classes;
+    /// auto finds out, and refuses in doubt [default: auto]
+    #[arg(long, env = "PIGGYBACK_LAYOUT", value_parser = layout())]
+    pub(crate) layout: Option<Layout>,
     /// What learns, and what is kept: masks over frozen weights, a new classifier, batch norms too, a
     /// network of its own, one for several data sets, a share of one network's weights [default:
     /// piggyback, unless the recipe says otherwise]
@@ -247,10 +251,10 @@ impl NamedData {
     }
 
     /// Lists its images.
-    pub(crate) fn open(&self) -> anyhow::Result<DataSet> {
+    pub(crate) fn open(&self, layout: Layout) -> anyhow::Result<DataSet> {
         Ok(DataSet {
             name: self.name(),
-            images: ImageFolder::open(&self.dir)?,
+            images: ImageFolder::open_as(&self.dir, layout)?,
         })
     }
 }

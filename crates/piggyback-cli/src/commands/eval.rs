@@ -3,10 +3,11 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use piggyback::data::Samples;
+use piggyback::data::{FolderSummary, Samples};
 use piggyback::evaluate::{EvaluateConfig, Evaluation, evaluate};
 use serde::Serialize;
 
+use super::run::note_folder;
 use super::{Outcome, choose, engine, open_artefact};
 use crate::args::{EvalArgs, task_name};
 use crate::printer::Printer;
@@ -23,6 +24,8 @@ struct Report<'a> {
     data: Cow<'a, str>,
     #[serde(flatten)]
     evaluation: &'a Evaluation,
+    /// How the folder was understood, and what of it was not used.
+    folder: &'a FolderSummary,
 }
 
 pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Outcome> {
@@ -36,7 +39,10 @@ pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Outcome> {
     let index = choose(&artefact, &args.task, args.name.as_deref())?;
     let task = &artefact.tasks()[index];
     args.preprocessing.settings()?.check(task.preprocessing)?;
-    let samples = Samples::for_classes(&args.data, task.classes)?;
+    let layout = args.layout.unwrap_or_default();
+    let samples = Samples::for_classes_as(&args.data, task.classes, layout)?;
+    let folder = samples.summary().clone();
+    note_folder(&folder, printer);
     let name = task_name(&args.task);
     let engine = engine(&artefact, &args.task, &name, &args.backbone, printer)?;
     let name = artefact.names(&name).swap_remove(index);
@@ -62,6 +68,7 @@ pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Outcome> {
             task: args.task.to_string_lossy(),
             data: args.data.to_string_lossy(),
             evaluation: &evaluation,
+            folder: &folder,
         })?;
     } else {
         printer.result(&text(&evaluation, args.all_classes))?;

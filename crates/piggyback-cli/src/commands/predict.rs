@@ -13,6 +13,7 @@ use piggyback::{Artefact, Backbone};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::run::note_folder;
 use super::{Outcome, engine, open_artefact, open_backbone};
 use crate::args::{NamedTask, PredictArgs};
 use crate::printer::Printer;
@@ -239,7 +240,10 @@ fn list_images(arguments: &[PathBuf], printer: &Printer) -> Result<(Vec<PathBuf>
             continue;
         }
         match Samples::unlabelled(std::slice::from_ref(argument)) {
-            Ok(found) => images.extend(found.iter().map(|(path, _)| path)),
+            Ok(found) => {
+                note_folder(found.summary(), printer);
+                images.extend(found.iter().map(|(path, _)| path));
+            }
             Err(error) => {
                 unreadable += 1;
                 printer.error(&error.into());

@@ -3,14 +3,16 @@ use std::fs;
 
 use anyhow::{Context, Result, bail};
 use piggyback::backbone::{LoadOptions, convert};
-use piggyback::data::ImageFolder;
+use piggyback::data::{FolderSummary, ImageFolder};
 use piggyback::evaluate::Evaluation;
 use piggyback::pretrain::{Pretrained, Pretrainer};
 use piggyback::task::Fingerprint;
 use serde::Serialize;
 
 use super::Outcome;
-use super::run::{best_error, check_places, ended, note_new_start, seconds, unless_interrupted};
+use super::run::{
+    best_error, check_places, ended, note_folder, note_new_start, seconds, unless_interrupted,
+};
 use crate::args::PretrainArgs;
 use crate::config::{self, PretrainPlan};
 use crate::interrupt;
@@ -34,6 +36,8 @@ struct Summary<'a> {
     file_bytes: u64,
     seconds: f64,
     skipped: &'a [String],
+    /// How the folder was understood, and what of it was not used.
+    folder: &'a FolderSummary,
 }
 
 pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
@@ -47,7 +51,8 @@ pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
         );
     }
     check_places(run, &args.switches, &[])?;
-    let images = ImageFolder::open(&plan.data)?;
+    let images = ImageFolder::open_as(&plan.data, plan.layout)?;
+    note_folder(images.summary(), printer);
     let device = piggyback::device::open(&run.device)?;
     if settings.epochs > 0 {
         note_new_start(run, &args.switches, printer);
@@ -69,7 +74,7 @@ pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
 
     let written = convert(&pretrained.network, LoadOptions::default(), &run.out)
         .context("nothing is lost, the same command with --resume saves it without training")?;
-    let summary = summary(&plan, &pretrained, written.fingerprint)?;
+    let summary = summary(&plan, &pretrained, written.fingerprint, images.summary())?;
     if args.switches.json {
         printer.json(&summary)?;
     } else {
@@ -87,6 +92,7 @@ fn summary<'a>(
     plan: &'a PretrainPlan,
     pretrained: &'a Pretrained,
     fingerprint: Fingerprint,
+    folder: &'a FolderSummary,
 ) -> Result<Summary<'a>> {
     let out = &plan.run.out;
     let about = &pretrained.network.about;
@@ -105,6 +111,7 @@ fn summary<'a>(
             .len(),
         seconds: seconds(&pretrained.epochs),
         skipped: &pretrained.skipped,
+        folder,
     })
 }
 

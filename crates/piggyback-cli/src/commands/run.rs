@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use piggyback::Error;
+use piggyback::data::FolderSummary;
 use piggyback::evaluate::Evaluation;
 use piggyback::train::EpochMetrics;
 
@@ -86,6 +87,13 @@ pub(super) fn unless_interrupted<T>(
             Ok(None)
         }
         outcome => Ok(Some(outcome?)),
+    }
+}
+
+/// Says how a folder of images was understood, and what of it is not used.
+pub(super) fn note_folder(summary: &FolderSummary, printer: &Printer) {
+    for text in summary.notes.iter().cloned().chain(summary.left_out_text()) {
+        printer.note(&text);
     }
 }
 

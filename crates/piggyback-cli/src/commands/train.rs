@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use piggyback::artefact::{FreeWeights, SharedNetwork};
-use piggyback::data::DataSet;
+use piggyback::data::{DataSet, FolderSummary};
 use piggyback::evaluate::Evaluation;
 use piggyback::method::{Learner, MethodName, Outcome as Learned};
 use piggyback::task::Zeros;
@@ -12,7 +12,8 @@ use piggyback::{Artefact, Backbone};
 use serde::Serialize;
 
 use super::run::{
-    best_error, check_places, check_run_dir, ended, note_new_start, seconds, unless_interrupted,
+    best_error, check_places, check_run_dir, ended, note_folder, note_new_start, seconds,
+    unless_interrupted,
 };
 use super::{Outcome, load_backbone, open_artefact};
 use crate::args::TrainArgs;
@@ -47,6 +48,8 @@ struct Summary<'a> {
     backbone_bytes: u64,
     seconds: f64,
     skipped: &'a [String],
+    /// How the folders were understood, and what of them was not used.
+    folders: Vec<&'a FolderSummary>,
 }
 
 #[derive(Serialize)]
@@ -73,8 +76,11 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
         }
     };
     check_extension(settings.method(), &run.out)?;
-    let data = plan.data.iter().map(|data| data.open());
+    let data = plan.data.iter().map(|data| data.open(plan.layout));
     let data: Vec<DataSet> = data.collect::<Result<_>>()?;
+    for set in &data {
+        note_folder(set.images.summary(), printer);
+    }
     let backbone = load_backbone(&plan.backbone, plan.load, &run.device)?;
     note_new_start(run, &args.switches, printer);
 
@@ -224,6 +230,7 @@ fn summarise(
         backbone_bytes: backbone.weights_bytes() as u64,
         seconds: seconds(&learned.epochs),
         skipped: &learned.skipped,
+        folders: data.iter().map(|set| set.images.summary()).collect(),
     };
     if args.switches.json {
         printer.json(&summary)

@@ -57,7 +57,7 @@ impl Comparison {
         let output = output.unwrap_or(&plan.output).to_owned();
         let mut data = Vec::new();
         for set in &plan.data {
-            let summary = DataSummary::of(&set.path)
+            let summary = DataSummary::of(&set.path, set.layout)
                 .map_err(|error| refuse(format!("data '{}': {}", set.name, chain(&error))))?;
             data.push(summary);
         }
@@ -121,9 +121,9 @@ impl Comparison {
             let settings = learn::resolve_pretraining(&pretrain.settings)
                 .map_err(|error| Error::setting("pretrain", error))?;
             let data = (self.plan.data.iter().zip(&self.data))
-                .find(|(data, _)| data.path == pretrain.data)
+                .find(|(data, _)| data.path == pretrain.data && data.layout == pretrain.layout)
                 .map(|(_, summary)| summary.clone());
-            let data = data.map_or_else(|| DataSummary::of(&pretrain.data), Ok)?;
+            let data = data.map_or_else(|| DataSummary::of(&pretrain.data, pretrain.layout), Ok)?;
             let identity = unit::identity(
                 Kind::Pretrain,
                 json!({
@@ -153,6 +153,7 @@ impl Comparison {
                     data: vec![JobData {
                         name: pretrain.data.display().to_string(),
                         path: pretrain.data.clone(),
+                        layout: pretrain.layout,
                         settings: Map::new(),
                     }],
                     seed: settings.seed,
@@ -266,6 +267,7 @@ impl Comparison {
             data.push(JobData {
                 name: set.name.clone(),
                 path: set.path.clone(),
+                layout: set.layout,
                 settings,
             });
         }
@@ -297,6 +299,7 @@ impl Comparison {
             let data = JobData {
                 name: set.name.clone(),
                 path: set.path.clone(),
+                layout: set.layout,
                 settings: Map::new(),
             };
             let side = set

@@ -218,7 +218,7 @@ pub(super) fn learn(
 pub(super) fn data_set(data: &JobData) -> Result<DataSet> {
     Ok(DataSet {
         name: data.name.clone(),
-        images: ImageFolder::open(&data.path)?,
+        images: ImageFolder::open_as(&data.path, data.layout)?,
     })
 }
 

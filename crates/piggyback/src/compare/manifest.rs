@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use crate::data::{ImageFolder, Samples};
+use crate::data::{ImageFolder, Layout, Samples};
 use crate::error::{Error, Result};
 
 /// Files whose sizes are asked for before they are hashed: so memory does not grow with their number.
@@ -33,8 +33,8 @@ impl DataSummary {
     ///
     /// # Errors
     ///
-    /// Those of [`ImageFolder::open`], and a folder without `test/`.
-    pub fn of(folder: &Path) -> Result<Self> {
+    /// Those of [`ImageFolder::open_as`], and a folder without `test/`.
+    pub fn of(folder: &Path, layout: Layout) -> Result<Self> {
         if !folder.is_dir() {
             let reason = format!(
                 "there is no folder {}; give one with train/ and test/, and in each a sub-folder of \
@@ -43,7 +43,7 @@ impl DataSummary {
             );
             return Err(Error::setting("path", reason));
         }
-        let images = ImageFolder::open(folder)?;
+        let images = ImageFolder::open_as(folder, layout)?;
         let Some(test) = images.test() else {
             let reason = format!(
                 "{} has no test/ to measure errors on; put a part of its images there, which is \
@@ -120,7 +120,8 @@ mod tests {
             ("train/b/2.png", "y"),
             ("test/a/3.png", "z"),
         ];
-        let of = |files: &[(&str, &str)]| DataSummary::of(tree(files).path()).unwrap();
+        let of =
+            |files: &[(&str, &str)]| DataSummary::of(tree(files).path(), Layout::Auto).unwrap();
         let first = of(&files);
         assert_eq!(
             (first.classes, first.train_images, first.test_images),
@@ -140,7 +141,9 @@ mod tests {
     #[test]
     fn without_test_images_there_is_nothing_to_measure() {
         let folder = tree(&[("train/a/1.png", "x"), ("val/a/2.png", "y")]);
-        let error = DataSummary::of(folder.path()).unwrap_err().to_string();
+        let error = DataSummary::of(folder.path(), Layout::Auto)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("has no test/"), "{error}");
     }
 }

@@ -11,6 +11,7 @@ use super::learn;
 use super::paper::PaperData;
 use super::scope::Scope;
 use crate::backbone::Architecture;
+use crate::data::Layout;
 use crate::error::{Error, Result};
 use crate::method::MethodName;
 use crate::name::named;
@@ -89,6 +90,9 @@ pub struct PretrainPlan {
     pub arch: Architecture,
     /// The image folder.
     pub data: PathBuf,
+    /// What its sub-folders are.
+    #[serde(default)]
+    pub layout: Layout,
     /// Settings as `piggyback pretrain` has them; with `epochs = 0` the network stays random.
     #[serde(default)]
     pub settings: Table,
@@ -102,6 +106,9 @@ pub struct DataPlan {
     pub name: String,
     /// The image folder, with `train/` and `test/`.
     pub path: PathBuf,
+    /// What its sub-folders are.
+    #[serde(default)]
+    pub layout: Layout,
     /// Settings of all methods on this data set.
     #[serde(default)]
     pub settings: Table,

@@ -125,7 +125,7 @@ fn pretrain(job: &Job, folder: &Path, device: &Device, controls: Controls<'_>) -
     let ([data], Some(config)) = (&job.data[..], &job.pretrain) else {
         return Err(Error::setting("unit", "it says not what to pretrain"));
     };
-    let images = ImageFolder::open(&data.path)?;
+    let images = ImageFolder::open_as(&data.path, data.layout)?;
     let Controls { stop, observe } = controls;
     let pretrainer = Pretrainer::new(config.clone()).run_dir(folder).resume(true);
     let pretrained = pretrainer.stop_when(stop).observe(observe).pretrain(
@@ -182,7 +182,9 @@ fn together(job: &Job, device: &Device, controls: Controls<'_>) -> Result<Record
     }
     let mut again = Vec::new();
     for (task, data) in before.iter().zip(&job.data) {
-        let samples = ImageFolder::open(&data.path)?.test().cloned();
+        let samples = ImageFolder::open_as(&data.path, data.layout)?
+            .test()
+            .cloned();
         let samples =
             samples.ok_or_else(|| Error::setting("data", "it has no test/ to measure on"))?;
         let mut go_on = |images, total| {

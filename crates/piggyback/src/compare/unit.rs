@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::plan::Order;
 use super::record::{Kind, RESULTS_VERSION};
 use crate::backbone::Architecture;
+use crate::data::Layout;
 use crate::error::{Error, Result};
 use crate::method::MethodName;
 use crate::pretrain::PretrainConfig;
@@ -71,6 +72,8 @@ pub struct JobData {
     pub name: String,
     /// The image folder.
     pub path: PathBuf,
+    /// What its sub-folders are.
+    pub layout: Layout,
     /// Settings of the method on it.
     pub settings: Map<String, Value>,
 }

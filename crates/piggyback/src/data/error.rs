@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{EXTENSIONS, MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE};
+use super::samples::EXTENSIONS;
+use super::{MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE};
 
 /// An error of the data module: names the path concerned and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -31,12 +32,78 @@ pub enum Error {
     },
     /// Images lie directly in the folder, without class sub-folders.
     #[error(
-        "{}: holds images but no class folders; move them into one sub-folder per class",
+        "{}: holds images but no class folders; move them into one sub-folder per class (if the folder itself is a \
+         class, give the folder above it with --layout classes)",
         path.display()
     )]
     NoClassFolders {
         /// The folder.
         path: PathBuf,
+    },
+    /// There is one class, which every image would be taken for.
+    #[error(
+        "{}: holds one class only (\"{class}\", {images} images); a folder to learn from has one sub-folder of \
+         images for each of two or more classes, or train/ with such sub-folders (and val/ and test/)",
+        path.display()
+    )]
+    OneClass {
+        /// The folder that holds the class's folder.
+        path: PathBuf,
+        /// The class.
+        class: String,
+        /// Its images.
+        images: usize,
+    },
+    /// Two folders are the same split, in two spellings.
+    #[error(
+        "{}: {first}/ and {second}/ are both the {split} split; put their images into one of them, or say with \
+         --layout classes that they are classes",
+        path.display()
+    )]
+    TwoSplits {
+        /// The folder.
+        path: PathBuf,
+        /// The split.
+        split: &'static str,
+        /// A folder's name.
+        first: String,
+        /// Another one's.
+        second: String,
+    },
+    /// Some folders look like splits, others like classes.
+    #[error(
+        "{}: {split}/ has a split's name, but {other}/ beside it holds images too; say with --layout classes that \
+         every folder here is a class, or with --layout splits that only train/, val/ and test/ count",
+        path.display()
+    )]
+    Ambiguous {
+        /// The folder.
+        path: PathBuf,
+        /// The first folder with a split's name.
+        split: String,
+        /// The first other folder with images.
+        other: String,
+    },
+    /// No folder has a split's name, where splits were asked for.
+    #[error(
+        "{}: has no train/, val/ or test/, as --layout splits says; rename the folders, or use --layout classes",
+        path.display()
+    )]
+    NoSplits {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The names of two class folders differ in their Unicode form alone.
+    #[error(
+        "{}: two folders are called \"{class}\" (their names differ in Unicode form alone, composed and \
+         decomposed); put their images into one",
+        path.display()
+    )]
+    SameClass {
+        /// The folder that holds them.
+        path: PathBuf,
+        /// Their name.
+        class: String,
     },
     /// `val/` or `test/` exist, but no `train/`.
     #[error("{}: has {split}/ but no train/; add train/ with one sub-folder per class", path.display())]
@@ -130,6 +197,18 @@ pub enum Error {
         width: u32,
         /// Height that the header claims, pixels.
         height: u32,
+    },
+    /// Several images cannot be read.
+    #[error(
+        "{images} images cannot be read ({}{}); mend or remove them, or leave them out with --skip-bad",
+        first.join("; "),
+        if *images > first.len() { "; ..." } else { "" }
+    )]
+    Unreadable {
+        /// How many.
+        images: usize,
+        /// What is wrong with the first of them.
+        first: Vec<String>,
     },
     /// The image file is larger than is accepted: it was not read.
     #[error(

@@ -17,12 +17,14 @@
 mod augment;
 mod batch;
 mod cache;
+mod check;
 mod color;
 mod crop;
 mod decode;
 mod epoch;
 mod error;
 mod folder;
+mod layout;
 mod listing;
 mod loader;
 mod order;
@@ -31,9 +33,14 @@ mod prepare;
 mod resize;
 mod samples;
 mod set;
+mod summary;
+#[cfg(test)]
+mod test_tree;
 mod walk;
 
 pub use augment::Augment;
+pub(crate) use check::{Looked, MOST_IMAGES, look_at};
+
 pub use batch::{Batch, LoaderConfig, Skipped};
 pub use color::ColorJitter;
 pub use crop::RandomCrop;
@@ -41,8 +48,10 @@ pub use decode::MAX_FILE_BYTES;
 pub use epoch::Epoch;
 pub use error::Error;
 pub use folder::ImageFolder;
+pub use layout::Layout;
 pub use loader::Loader;
 pub use order::Order;
 pub use pixels::{Image, MAX_PIXELS, MAX_SIDE};
-pub use samples::{EXTENSIONS, Samples};
+pub use samples::Samples;
 pub use set::DataSet;
+pub use summary::{FolderSummary, LeftOut, LeftOutReason};

@@ -5,12 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Error;
+use super::layout::{Arrangement, Layout, arrangement};
 use super::listing::Listing;
-use super::walk::{check_folder, class_names, images_below};
+use super::summary::{FolderSummary, LeftOutReason};
+use super::walk::{
+    ClassFolder, Entries, check_folder, class_folders, composed, entries, images_below,
+};
 use crate::random::{Purpose, Random};
 
-/// Extensions of the files taken for images, in any case.
-pub const EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "png", "webp", "bmp", "gif"];
+/// Extensions of the files that are taken for images without a look at their content, in any case.
+pub(super) const EXTENSIONS: [&str; 14] = [
+    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "pbm", "pgm", "ppm",
+    "pnm",
+];
 
 /// Image files and their classes; the images themselves stay on disk.
 ///
@@ -23,43 +30,96 @@ pub struct Samples {
     listing: Arc<Listing>,
     /// Which files of the listing these are; all where it is `None`.
     chosen: Option<Arc<[u32]>>,
+    summary: Arc<FolderSummary>,
+}
+
+/// How many images a split holds, if they are in no class folders.
+fn unlabelled_images(dir: &Path, classes: &[String]) -> Result<Option<usize>, Error> {
+    let mut summary = FolderSummary::default();
+    let Entries { folders, images } = entries(dir, &mut summary)?;
+    let only = match &folders[..] {
+        [] => return Ok((!images.is_empty()).then_some(images.len())),
+        [only] => only,
+        _ => return Ok(None),
+    };
+    let is_class = |name: &str| {
+        classes
+            .iter()
+            .any(|class| composed(class) == composed(name))
+    };
+    if only.to_str().is_some_and(is_class) {
+        return Ok(None);
+    }
+    let below = images_below(dir, Path::new(only), &mut summary)?.len();
+    Ok((below > 0).then_some(images.len() + below))
 }
 
 impl Samples {
+    /// The images of an evaluation split, labelled by the position of their class folder in `classes`:
+    /// [`for_classes_as`](Self::for_classes_as) with [`Layout::Auto`].
+    ///
+    /// # Errors
+    /// Those of [`for_classes_as`](Self::for_classes_as).
+    pub fn for_classes(dir: impl AsRef<Path>, classes: &[String]) -> Result<Self, Error> {
+        Self::for_classes_as(dir, classes, Layout::Auto)
+    }
+
     /// The images of an evaluation split, labelled by the position of their class folder in `classes`.
     ///
-    /// Takes `dir/test/` if there is one, else `dir/val/`, else `dir` itself. Classes without a folder have
-    /// no images; files are ordered by class, then as torchvision orders them.
+    /// Takes the test split of `dir` if it has one with class folders, else its validation split, else `dir`
+    /// itself. Classes without a folder have no images; files are ordered by class, then as torchvision orders
+    /// them.
     ///
     /// # Errors
     /// [`Error::UnknownClass`] if a folder's name is not in `classes`; [`Error::NoImages`] if there are none;
-    /// [`Error::NoEvaluationSplit`] if `dir` holds `train/` alone; [`Error::Missing`],
-    /// [`Error::NotAFolder`], [`Error::Empty`], [`Error::NoClassFolders`], [`Error::ClassName`], [`Error::Io`].
-    pub fn for_classes(dir: impl AsRef<Path>, classes: &[String]) -> Result<Self, Error> {
+    /// [`Error::NoEvaluationSplit`] if `dir` holds the training split alone; [`Error::Missing`],
+    /// [`Error::NotAFolder`], [`Error::Empty`], [`Error::NoClassFolders`], [`Error::TwoSplits`],
+    /// [`Error::Ambiguous`], [`Error::NoSplits`], [`Error::ClassName`], [`Error::SameClass`], [`Error::Io`].
+    pub fn for_classes_as(
+        dir: impl AsRef<Path>,
+        classes: &[String],
+        layout: Layout,
+    ) -> Result<Self, Error> {
         let dir = dir.as_ref();
         check_folder(dir)?;
-        let split = ["test", "val"]
-            .map(|split| dir.join(split))
-            .into_iter()
-            .find(|s| s.is_dir());
-        if split.is_none() && dir.join("train").is_dir() {
-            return Err(Error::NoEvaluationSplit { path: dir.into() });
+        let mut summary = FolderSummary::default();
+        let known: Vec<String> = classes.iter().map(|class| composed(class)).collect();
+        let splits = match arrangement(dir, layout, &known, &mut summary)? {
+            Arrangement::Classes(root) => {
+                return Self::read(&root, classes.into(), summary);
+            }
+            Arrangement::Splits(splits) => splits,
+        };
+        let folders = [splits.test, splits.val].into_iter().flatten();
+        let mut unlabelled = None;
+        for folder in folders {
+            if let Some(samples) = Self::read_split(&folder, classes.into(), &mut summary)? {
+                return Ok(Self {
+                    summary: summary.into(),
+                    ..samples
+                });
+            }
+            unlabelled.get_or_insert(folder);
         }
-        Self::read(split.as_deref().unwrap_or(dir), classes.into())
+        Err(match unlabelled {
+            Some(path) => Error::NoClassFolders { path },
+            None => Error::NoEvaluationSplit { path: splits.root },
+        })
     }
 
     /// Images without classes, for prediction: the files named, and all images below the folders named, in the
     /// order given. Every class index is 0.
     ///
-    /// A file is taken whatever its extension.
+    /// A file is taken whatever its name.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::Io`], and [`Error::NoImages`] for a folder without images.
     pub fn unlabelled(paths: &[PathBuf]) -> Result<Self, Error> {
         let mut files = Listing::default();
+        let mut summary = FolderSummary::default();
         for path in paths {
             if check_folder(path).is_ok() {
-                let images = images_below(Path::new(""), path)?;
+                let images = images_below(Path::new(""), path, &mut summary)?;
                 if images.is_empty() {
                     return Err(Error::NoImages { path: path.clone() });
                 }
@@ -69,28 +129,51 @@ impl Samples {
                 files.extend([(path.clone(), 0)]);
             }
         }
-        Ok(Self::all(Path::new(""), Arc::new([]), files))
+        Ok(Self::all(Path::new(""), Arc::new([]), files, summary))
+    }
+
+    /// The class folders in `dir`, which are the classes.
+    pub(super) fn read_classes(dir: &Path) -> Result<Self, Error> {
+        // What is left out is counted when the folders are read.
+        let folders = class_folders(dir, &mut FolderSummary::default())?;
+        let classes = folders.into_iter().map(|folder| folder.class).collect();
+        Self::read(dir, classes, FolderSummary::default())
+    }
+
+    /// The images of a validation or test split, and in `summary` what was left out of it; `None` where they
+    /// have no classes: they lie in the split itself, or in one folder that is called like no class.
+    pub(super) fn read_split(
+        dir: &Path,
+        classes: Arc<[String]>,
+        summary: &mut FolderSummary,
+    ) -> Result<Option<Self>, Error> {
+        if let Some(images) = unlabelled_images(dir, &classes)? {
+            summary.note(format!(
+                "{}: its images are in no class folders, so they are not used",
+                dir.display()
+            ));
+            summary.leave_out(LeftOutReason::Unlabelled, images, dir);
+            return Ok(None);
+        }
+        let samples = Self::read(dir, classes, FolderSummary::default())?;
+        summary.merge(&samples.summary);
+        Ok(Some(samples))
     }
 
     /// The class folders in `dir`, each of which must be in `classes`.
-    pub(super) fn read(dir: &Path, classes: Arc<[String]>) -> Result<Self, Error> {
-        let names = class_names(dir)?;
-        let known: HashMap<&str, usize> = classes
-            .iter()
-            .enumerate()
-            .map(|(index, name)| (name.as_str(), index))
+    fn read(dir: &Path, classes: Arc<[String]>, mut summary: FolderSummary) -> Result<Self, Error> {
+        let known: HashMap<String, usize> = (classes.iter().enumerate())
+            .map(|(index, name)| (composed(name), index))
             .collect();
-        let mut folders = Vec::with_capacity(names.len());
-        for name in names {
-            match known.get(name.as_str()) {
-                Some(&class) => folders.push((class, name)),
+        let mut folders = Vec::new();
+        for ClassFolder { class, folder } in class_folders(dir, &mut summary)? {
+            match known.get(&class) {
+                Some(&index) => folders.push((index, folder)),
                 None => {
-                    let path = dir.join(&name);
-                    let known = classes.len();
                     return Err(Error::UnknownClass {
-                        path,
-                        class: name,
-                        known,
+                        path: dir.join(folder),
+                        class,
+                        known: classes.len(),
                     });
                 }
             }
@@ -98,23 +181,29 @@ impl Samples {
         folders.sort_unstable();
         let mut files = Listing::default();
         for (class, name) in folders {
-            let images = images_below(dir, Path::new(&name))?;
+            let images = images_below(dir, Path::new(&name), &mut summary)?;
             files.extend(images.into_iter().map(|path| (path, class as u32)));
         }
         if files.len() == 0 {
             return Err(Error::NoImages { path: dir.into() });
         }
-        Ok(Self::all(dir, classes, files))
+        Ok(Self::all(dir, classes, files, summary))
     }
 
     /// The images of a whole listing, whose paths are relative to `root`.
-    fn all(root: &Path, classes: Arc<[String]>, mut listing: Listing) -> Self {
+    fn all(
+        root: &Path,
+        classes: Arc<[String]>,
+        mut listing: Listing,
+        summary: FolderSummary,
+    ) -> Self {
         listing.shrink();
         Self {
             root: root.into(),
             classes,
             listing: Arc::new(listing),
             chosen: None,
+            summary: summary.into(),
         }
     }
 
@@ -131,7 +220,17 @@ impl Samples {
             files.extend(part.iter().map(|(path, class)| (path, first + class)));
             classes.extend(part.classes.iter().cloned());
         }
-        Self::all(Path::new(""), classes.into(), files)
+        Self::all(
+            Path::new(""),
+            classes.into(),
+            files,
+            FolderSummary::default(),
+        )
+    }
+
+    /// How the folder was understood, and what of it is not used.
+    pub fn summary(&self) -> &FolderSummary {
+        &self.summary
     }
 
     /// Number of images.
@@ -265,7 +364,12 @@ mod tests {
         files.extend(counts.iter().enumerate().flat_map(|(class, &count)| {
             (0..count).map(move |image| (format!("c{class}/{image}.png").into(), class as u32))
         }));
-        Samples::all(Path::new("root"), classes.into(), files)
+        Samples::all(
+            Path::new("root"),
+            classes.into(),
+            files,
+            FolderSummary::default(),
+        )
     }
 
     #[test]

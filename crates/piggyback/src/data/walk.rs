@@ -1,46 +1,151 @@
 //! Listing folders in torchvision's order.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, DirEntry, File, FileType};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{EXTENSIONS, Error};
+use unicode_normalization::UnicodeNormalization;
 
-/// What a folder's entry is, symbolic links followed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Folder,
-    Image,
-    Other,
+use super::Error;
+use super::format::{DETECT_BYTES, detect};
+use super::samples::EXTENSIONS;
+use super::summary::{FolderSummary, LeftOutReason};
+
+/// Folders that systems and storage devices leave among pictures, in lower case: thumbnails of Synology and
+/// QNAP, resource forks of macOS archives, recycle bins, snapshots, compiled Python.
+const SYSTEM_FOLDERS: [&str; 12] = [
+    "@eadir",
+    "@recycle",
+    "@recently-snapshot",
+    "#recycle",
+    "#snapshot",
+    "$recycle.bin",
+    "recycler",
+    "system volume information",
+    "lost+found",
+    "__macosx",
+    "__pycache__",
+    "@tmp",
+];
+
+/// How deep a folder of runs may hold run folders: `runs/compare/NAME/UNIT`.
+const RUNS_DEPTH: usize = 4;
+
+/// What a folder holds that is used; names in order.
+#[derive(Default)]
+pub(super) struct Entries {
+    pub(super) folders: Vec<OsString>,
+    pub(super) images: Vec<OsString>,
 }
 
-/// The visible entries of a folder, sorted by name.
-fn entries(folder: &Path) -> Result<Vec<(OsString, Kind)>, Error> {
+/// The folders and images in a folder, sorted by name; what else it holds is counted in `summary`.
+///
+/// A file is an image if it has an image's name, or its first bytes are an image's.
+pub(super) fn entries(folder: &Path, summary: &mut FolderSummary) -> Result<Entries, Error> {
     let failed = |source| Error::io(folder, source);
-    let mut entries = Vec::new();
+    let mut found = Entries::default();
+    // The first by name is the example.
+    let mut others: BTreeMap<OsString, (LeftOutReason, usize)> = BTreeMap::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
+        let kind = kind_of(&entry).map_err(failed)?;
         let name = entry.file_name();
-        if name.as_encoded_bytes().starts_with(b".") {
+        if kind.is_dir() {
+            match reason_to_leave_folder(&entry.path(), &name) {
+                Some(reason) => {
+                    others.insert(name, (reason, count_files(&entry.path())));
+                }
+                None => found.folders.push(name),
+            }
+        } else if is_hidden(&name) {
+            others.insert(name, (LeftOutReason::Hidden, 1));
+        } else if is_image(&entry.path(), &name, kind) {
+            found.images.push(name);
+        } else {
+            others.insert(name, (LeftOutReason::NotAnImage, 1));
+        }
+    }
+    for (name, (reason, files)) in others {
+        summary.leave_out(reason, files, &folder.join(name));
+    }
+    found.folders.sort_unstable();
+    found.images.sort_unstable();
+    Ok(found)
+}
+
+/// What an entry is, symbolic links followed. A broken link keeps its own kind: named like an image it is
+/// listed, and fails by name when read.
+fn kind_of(entry: &DirEntry) -> std::io::Result<FileType> {
+    let kind = entry.file_type()?;
+    Ok(if kind.is_symlink() {
+        fs::metadata(entry.path()).map_or(kind, |target| target.file_type())
+    } else {
+        kind
+    })
+}
+
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}
+
+fn reason_to_leave_folder(path: &Path, name: &OsStr) -> Option<LeftOutReason> {
+    if is_hidden(name) {
+        return Some(LeftOutReason::Hidden);
+    }
+    let lower = name.to_string_lossy().to_lowercase();
+    if SYSTEM_FOLDERS.contains(&lower.as_str()) {
+        return Some(LeftOutReason::SystemFolder);
+    }
+    is_run_folder(path, RUNS_DEPTH).then_some(LeftOutReason::RunFolder)
+}
+
+/// Whether Piggyback wrote the folder: that of a run, of a comparison, or one that holds nothing but such.
+fn is_run_folder(path: &Path, depth: usize) -> bool {
+    let has = |name: &str| path.join(name).is_file();
+    let is_run = has("config.toml") && has("metrics.jsonl");
+    if is_run || (has("results.jsonl") && path.join("units").is_dir()) {
+        return true;
+    }
+    if depth == 0 || path.is_symlink() {
+        return false;
+    }
+    let Ok(entries) = fs::read_dir(path) else {
+        return false;
+    };
+    let mut runs = 0;
+    for entry in entries.flatten() {
+        if is_hidden(&entry.file_name()) {
             continue;
         }
-        let mut kind = entry.file_type().map_err(failed)?;
-        if kind.is_symlink() {
-            // A broken link keeps its own kind; named like an image it is listed, and fails by name when read.
-            kind = fs::metadata(entry.path()).map_or(kind, |target| target.file_type());
+        if !entry.path().is_dir() || !is_run_folder(&entry.path(), depth - 1) {
+            return false;
         }
-        let kind = if kind.is_dir() {
-            Kind::Folder
-        } else if has_image_extension(&name) && (kind.is_file() || kind.is_symlink()) {
-            Kind::Image
-        } else {
-            Kind::Other
-        };
-        entries.push((name, kind));
+        runs += 1;
     }
-    entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(entries)
+    runs > 0
+}
+
+/// Number of files in a folder and all below; links are not followed, what cannot be read counts nothing.
+pub(super) fn count_files(folder: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
+    (entries.flatten())
+        .map(|entry| match entry.file_type() {
+            Ok(kind) if kind.is_dir() => count_files(&entry.path()),
+            _ => 1,
+        })
+        .sum()
+}
+
+fn is_image(path: &Path, name: &OsStr, kind: FileType) -> bool {
+    if has_image_extension(name) {
+        return kind.is_file() || kind.is_symlink();
+    }
+    // Opening a pipe would wait for its other end.
+    kind.is_file() && has_image_content(path)
 }
 
 fn has_image_extension(name: &OsStr) -> bool {
@@ -52,11 +157,78 @@ fn has_image_extension(name: &OsStr) -> bool {
     })
 }
 
+fn has_image_content(path: &Path) -> bool {
+    let mut start = Vec::with_capacity(DETECT_BYTES);
+    let file = File::open(path);
+    let read = file.and_then(|file| file.take(DETECT_BYTES as u64).read_to_end(&mut start));
+    read.is_ok() && detect(&start).is_some()
+}
+
+/// Where the images of a folder lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Contents {
+    /// There are images in the folder itself.
+    pub(super) images: bool,
+    /// There are images below a folder in it.
+    pub(super) folders: bool,
+}
+
+impl Contents {
+    /// Looks until it knows, without listing everything.
+    pub(super) fn of(folder: &Path) -> Result<Self, Error> {
+        let found = entries(folder, &mut FolderSummary::default())?;
+        let mut seen = HashSet::new();
+        let mut folders = false;
+        for name in &found.folders {
+            folders = folders || has_images(&folder.join(name), &mut seen)?;
+        }
+        Ok(Self {
+            images: !found.images.is_empty(),
+            folders,
+        })
+    }
+
+    pub(super) fn any(self) -> bool {
+        self.images || self.folders
+    }
+}
+
+/// Whether there is an image in `folder` or below.
+fn has_images(folder: &Path, seen: &mut HashSet<PathBuf>) -> Result<bool, Error> {
+    let failed = |source| Error::io(folder, source);
+    if !seen.insert(fs::canonicalize(folder).map_err(failed)?) {
+        return Ok(false);
+    }
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let kind = kind_of(&entry).map_err(failed)?;
+        let (path, name) = (entry.path(), entry.file_name());
+        if kind.is_dir() {
+            if reason_to_leave_folder(&path, &name).is_none() {
+                folders.push(path);
+            }
+        } else if !is_hidden(&name) && is_image(&path, &name, kind) {
+            return Ok(true);
+        }
+    }
+    for folder in folders {
+        if has_images(&folder, seen)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The images below `folder`, as paths relative to `root`, in the order of torchvision's `make_dataset`:
 /// folders sorted by their whole path as text, files within a folder by name.
 ///
 /// Each real folder is listed once however many links lead to it, so links in a circle end.
-pub(super) fn images_below(root: &Path, folder: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(super) fn images_below(
+    root: &Path,
+    folder: &Path,
+    summary: &mut FolderSummary,
+) -> Result<Vec<PathBuf>, Error> {
     let mut seen = HashSet::new();
     let mut listed: Vec<(PathBuf, Vec<OsString>)> = Vec::new();
     let mut pending = vec![folder.to_path_buf()];
@@ -66,16 +238,9 @@ pub(super) fn images_below(root: &Path, folder: &Path) -> Result<Vec<PathBuf>, E
         if !seen.insert(real) {
             continue;
         }
-        let mut images = Vec::new();
-        let mut folders = Vec::new();
-        for (name, kind) in entries(&path)? {
-            match kind {
-                Kind::Folder => folders.push(relative.join(name)),
-                Kind::Image => images.push(name),
-                Kind::Other => {}
-            }
-        }
-        pending.extend(folders.into_iter().rev());
+        let Entries { folders, images } = entries(&path, summary)?;
+        let folders = folders.into_iter().map(|name| relative.join(name));
+        pending.extend(folders.rev());
         listed.push((relative, images));
     }
     // By bytes, not by components: Python sorts the paths as text, where "a-b" comes before "a/b".
@@ -87,29 +252,58 @@ pub(super) fn images_below(root: &Path, folder: &Path) -> Result<Vec<PathBuf>, E
     Ok(images.collect())
 }
 
-/// The names of the class folders in `folder`, sorted as torchvision sorts them.
-pub(super) fn class_names(folder: &Path) -> Result<Vec<String>, Error> {
+/// A class and the name of its folder.
+pub(super) struct ClassFolder {
+    /// In Unicode's composed form (NFC), so that a folder copied from a Mac has the same class.
+    pub(super) class: String,
+    /// As the file system has it.
+    pub(super) folder: String,
+}
+
+/// A name in Unicode's composed form (NFC).
+pub(super) fn composed(name: &str) -> String {
+    name.nfc().collect()
+}
+
+/// The class folders in `folder`, sorted by class as torchvision sorts them. Images beside them are of no
+/// class, and counted in `summary`.
+pub(super) fn class_folders(
+    folder: &Path,
+    summary: &mut FolderSummary,
+) -> Result<Vec<ClassFolder>, Error> {
     check_folder(folder)?;
-    let mut names = Vec::new();
-    let mut has_images = false;
-    for (name, kind) in entries(folder)? {
-        match kind {
-            Kind::Folder => names.push(name.into_string().map_err(|name| Error::ClassName {
-                path: folder.join(name),
-            })?),
-            Kind::Image => has_images = true,
-            Kind::Other => {}
-        }
+    let Entries { folders, images } = entries(folder, summary)?;
+    if folders.is_empty() {
+        let path = folder.into();
+        return Err(match images.is_empty() {
+            true => Error::Empty { path },
+            false => Error::NoClassFolders { path },
+        });
     }
-    if !names.is_empty() {
-        return Ok(names);
+    if let Some(first) = images.first() {
+        summary.leave_out(LeftOutReason::NoClass, images.len(), &folder.join(first));
     }
-    let path = folder.into();
-    Err(if has_images {
-        Error::NoClassFolders { path }
-    } else {
-        Error::Empty { path }
-    })
+    let mut classes = Vec::with_capacity(folders.len());
+    for name in folders {
+        let name = name.into_string().map_err(|name| Error::ClassName {
+            path: folder.join(name),
+        })?;
+        classes.push(ClassFolder {
+            class: composed(&name),
+            folder: name,
+        });
+    }
+    classes.sort_by(|a, b| a.class.cmp(&b.class));
+    if let Some(pair) = classes
+        .windows(2)
+        .find(|pair| pair[0].class == pair[1].class)
+    {
+        return Err(Error::SameClass {
+            path: folder.into(),
+            class: pair[0].class.clone(),
+        });
+    }
+    Ok(classes)
 }
 
 /// Refuses what is missing or not a folder.

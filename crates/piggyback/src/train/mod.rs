@@ -12,6 +12,7 @@ mod events;
 mod exact;
 #[cfg(test)]
 mod golden;
+mod images;
 mod loss;
 mod mask_layers;
 mod mask_rate;
@@ -120,6 +121,15 @@ pub enum Event {
         /// Images in all.
         total: usize,
     },
+    /// The headers of images are being looked at, before the first step.
+    LookingAtImages {
+        /// Images done.
+        images: usize,
+        /// Images in all.
+        total: usize,
+    },
+    /// Something that the user should know of the images; a sentence.
+    Note(String),
     /// An image was left out; the reason names it.
     Skipped(String),
     /// A checkpoint within an epoch could not be written, for this reason. Training goes on, and the

@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use piggyback_task::TrainingRecord;
 
 use super::checkpoint::{self, Identity, Position, State, trained_tensors};
+use super::images::look_at_images;
 use super::loss::count_wrong;
 use super::method::{Learned, Method, Product, RunSettings};
 use super::run::RunFolder;
@@ -38,7 +39,8 @@ pub(crate) fn learn<M: Method>(
     let splits = (data.iter())
         .map(|set| Split::of(set, &settings))
         .collect::<Result<Vec<_>>>()?;
-    let identity = Identity::new(method, &splits);
+    let images = look_at_images(&splits, settings.skip_bad, options)?;
+    let identity = Identity::new(method, &splits, images);
     let loader_config = LoaderConfig {
         skip_bad: settings.skip_bad,
         ..LoaderConfig::training(
@@ -59,7 +61,17 @@ pub(crate) fn learn<M: Method>(
         .map(RunFolder::checkpoint)
         .filter(|path| path.exists());
     let mut state = match saved.filter(|_| options.resume) {
-        Some(path) => checkpoint::load(method, &path, network, &identity, device)?,
+        Some(path) => {
+            let (state, saved) = checkpoint::load(method, &path, network, &identity, device)?;
+            if saved.validation_content != identity.validation_content {
+                (options.observe)(&Event::Note(
+                    "validation images were replaced since the checkpoint was written: the errors of \
+                     earlier epochs are those of the images before"
+                        .into(),
+                ));
+            }
+            state
+        }
         None => State {
             network,
             optimizer: M::Optimizer::default(),
@@ -149,7 +161,13 @@ impl<M: Method> Session<'_, '_, M> {
         let epoch = state.position.epoch;
         let batches = self.loader.epoch_from(epoch as u64, state.position.batch);
         for batch in batches {
-            let batch = batch?;
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => {
+                    state.position.seconds += since.elapsed().as_secs_f64();
+                    return Err(self.keep(&state, error.into()));
+                }
+            };
             let reasons = batch.skipped.iter().map(|image| image.error.to_string());
             self.note_skipped(&mut state.position, reasons);
             // Skipped images can leave a batch too small to have a variance, or none at all.
@@ -263,6 +281,23 @@ impl<M: Method> Session<'_, '_, M> {
         }
     }
 
+    /// Leaves a checkpoint where an image that cannot be read ends the run, and adds to the error how to go on.
+    fn keep(&self, state: &State<M>, error: Error) -> Error {
+        let (run, source) = match (&self.run, error) {
+            (Some(run), Error::Data(source)) => (run, source),
+            (_, error) => return error,
+        };
+        match checkpoint::save(&run.checkpoint(), state, &self.identity) {
+            Ok(()) => Error::UnreadableImage {
+                source,
+                steps: state.position.step,
+                run_dir: run.folder().to_owned(),
+            },
+            // The image is what has to be mended; the checkpoint before is still there.
+            Err(_) => Error::Data(source),
+        }
+    }
+
     /// `since` is the moment up to which the position counts seconds.
     fn end_epoch(&mut self, state: &mut State<M>, since: Instant) -> Result<()> {
         if state.position.images == 0 {
@@ -287,9 +322,15 @@ impl<M: Method> Session<'_, '_, M> {
                 name, validation, ..
             } = &self.splits[index];
             let (name, samples) = (*name, validation.clone());
-            let Some(validation) = self.evaluate(&engine, name, "validation", samples)? else {
-                state.position.seconds += since.elapsed().as_secs_f64();
-                return Err(self.interrupt(state));
+            let validation = match self.evaluate(&engine, name, "validation", samples) {
+                Ok(Some(validation)) => validation,
+                stopped => {
+                    state.position.seconds += since.elapsed().as_secs_f64();
+                    return Err(match stopped {
+                        Err(error) => self.keep(state, error),
+                        Ok(_) => self.interrupt(state),
+                    });
+                }
             };
             loss += validation.loss;
             error += validation.top1_error;

@@ -1,6 +1,7 @@
 //! The images of a run, and what of them and of its settings makes a checkpoint fit.
 
 use super::checkpoint::Identity;
+use super::images::ImageDigests;
 use super::method::{Method, RunSettings};
 use crate::data::{DataSet, Samples};
 use crate::error::Result;
@@ -10,6 +11,7 @@ pub(super) struct Split<'a> {
     pub(super) name: &'a str,
     pub(super) train: Samples,
     pub(super) validation: Samples,
+    pub(super) test: Option<&'a Samples>,
 }
 
 impl<'a> Split<'a> {
@@ -26,12 +28,17 @@ impl<'a> Split<'a> {
             name: &set.name,
             train,
             validation,
+            test: images.test(),
         })
     }
 }
 
 impl<S> Identity<S> {
-    pub(super) fn new<M: Method<Settings = S>>(method: &M, splits: &[Split<'_>]) -> Self {
+    pub(super) fn new<M: Method<Settings = S>>(
+        method: &M,
+        splits: &[Split<'_>],
+        images: ImageDigests,
+    ) -> Self {
         let mut files = blake3::Hasher::new();
         let parts = splits.iter().flat_map(|set| [&set.train, &set.validation]);
         for samples in parts {
@@ -53,6 +60,8 @@ impl<S> Identity<S> {
             train_images: splits.iter().map(|set| set.train.len()).sum(),
             validation_images: splits.iter().map(|set| set.validation.len()).sum(),
             files: files.finalize().to_hex().to_string(),
+            training_content: images.train,
+            validation_content: images.validation,
         }
     }
 }

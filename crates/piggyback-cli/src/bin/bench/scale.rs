@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use piggyback::backbone::{Architecture, LoadOptions};
 use piggyback::compare::DataSummary;
-use piggyback::data::{Augment, ImageFolder, Loader, LoaderConfig, Samples};
+use piggyback::data::{Augment, ImageFolder, Layout, Loader, LoaderConfig, Samples};
 use piggyback::preprocessing::{PreprocessingSettings, ResizeMode};
 use piggyback::train::{Event, MaskLayers, TrainConfig, Trainer};
 use piggyback::{Backbone, Error};
@@ -125,7 +125,7 @@ fn manifest(folder: &Path) -> Result<Value> {
     note("the data set's manifest");
     let before = memory()?;
     let started = Instant::now();
-    DataSummary::of(folder)?;
+    DataSummary::of(folder, Layout::Auto)?;
     Ok(json!({
         "seconds": started.elapsed().as_secs_f64(),
         "peak_added_bytes": memory()?.peak_bytes.saturating_sub(before.resident_bytes),

@@ -1,0 +1,299 @@
+//! Telling folders of classes from folders of splits.
+//!
+//! A split (`train/`, `val/`, `test/`, in the spellings that people use) holds class folders; a class holds
+//! images. Where a folder could be both, it is refused, and [`Layout`] says which it is.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+use super::summary::{FolderSummary, LeftOutReason};
+use super::walk::{Contents, Entries, composed, count_files, entries};
+
+/// Folders within folders beyond which no data set is looked for.
+const MOST_WRAPPERS: usize = 8;
+
+/// What the sub-folders of a folder of images are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// Found out from names and contents; refused in doubt.
+    #[default]
+    Auto,
+    /// Every sub-folder is a class, whatever its name.
+    Classes,
+    /// Sub-folders called `train`, `val` or `test` are splits, which hold the class folders; others are left
+    /// out.
+    Splits,
+}
+
+impl Layout {
+    /// The names of all layouts.
+    pub const NAMES: [&str; 3] = ["auto", "classes", "splits"];
+}
+
+impl std::str::FromStr for Layout {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "classes" => Ok(Self::Classes),
+            "splits" => Ok(Self::Splits),
+            _ => Err(Error::Setting {
+                name: "layout",
+                value: format!("\"{name}\""),
+                expected: "auto, classes or splits",
+            }),
+        }
+    }
+}
+
+/// A part of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Split {
+    Train,
+    Val,
+    Test,
+}
+
+impl Split {
+    const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
+
+    /// The names that its folder may have, in lower case.
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Train => &["train", "training"],
+            Self::Val => &["val", "valid", "validation", "dev"],
+            Self::Test => &["test", "testing"],
+        }
+    }
+
+    /// The split that a folder's name means, in any case.
+    fn of(folder: &OsString) -> Option<Self> {
+        let name = folder.to_str()?.to_lowercase();
+        (Self::ALL.into_iter()).find(|split| split.names().contains(&name.as_str()))
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.names()[0])
+    }
+}
+
+/// Where the class folders of a data set are.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Arrangement {
+    /// In this folder.
+    Classes(PathBuf),
+    /// In the splits.
+    Splits(Splits),
+}
+
+/// The folders of a data set's splits.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Splits {
+    pub(super) root: PathBuf,
+    pub(super) train: Option<PathBuf>,
+    pub(super) val: Option<PathBuf>,
+    pub(super) test: Option<PathBuf>,
+}
+
+/// A folder that has a split's name.
+struct Named {
+    split: Split,
+    path: PathBuf,
+    contents: Contents,
+}
+
+/// Finds out what the sub-folders of `dir` are, looking through a folder that holds nothing but the data set.
+///
+/// `known` are the classes, where they are known.
+pub(super) fn arrangement(
+    dir: &Path,
+    layout: Layout,
+    known: &[String],
+    summary: &mut FolderSummary,
+) -> Result<Arrangement, Error> {
+    if layout == Layout::Classes {
+        return Ok(Arrangement::Classes(dir.into()));
+    }
+    let mut root = dir.to_path_buf();
+    for _ in 0..MOST_WRAPPERS {
+        // What is left out is counted when the classes are listed, or below for splits.
+        let Entries { folders, .. } = entries(&root, &mut FolderSummary::default())?;
+        let is_known = |name: &OsString| {
+            name.to_str()
+                .is_some_and(|name| known.contains(&composed(name)))
+        };
+        if layout == Layout::Auto
+            && !folders.is_empty()
+            && folders.iter().all(is_known)
+            && !holds_a_split(&root, &folders)?
+        {
+            return Ok(Arrangement::Classes(root));
+        }
+        let (named, others): (Vec<_>, Vec<_>) = folders
+            .into_iter()
+            .partition(|name| Split::of(name).is_some());
+        if !named.is_empty() {
+            return arrangement_of_named(&root, layout, &named, &others, summary);
+        }
+        match wrapped(&root, &others)? {
+            Some(inner) => {
+                let (folder, inside) = (root.display(), inner.display());
+                summary.note(format!(
+                    "{folder}: holds one folder with images; its classes are looked for in {inside}"
+                ));
+                entries(&root, summary)?;
+                root = inner;
+            }
+            None if layout == Layout::Splits => return Err(Error::NoSplits { path: root }),
+            None => return Ok(Arrangement::Classes(root)),
+        }
+    }
+    Ok(Arrangement::Classes(root))
+}
+
+/// Whether one of `folders` is called like a split and holds folders, as a class of that name would not.
+fn holds_a_split(root: &Path, folders: &[OsString]) -> Result<bool, Error> {
+    for name in folders.iter().filter(|name| Split::of(name).is_some()) {
+        let contents = Contents::of(&root.join(name))?;
+        if contents.folders && !contents.images {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The only one of `folders` that holds images, if it is no class but holds folders of images.
+fn wrapped(root: &Path, folders: &[OsString]) -> Result<Option<PathBuf>, Error> {
+    let mut found = None;
+    for name in folders {
+        let path = root.join(name);
+        let contents = Contents::of(&path)?;
+        if contents.images || (contents.folders && found.is_some()) {
+            return Ok(None);
+        }
+        if contents.folders {
+            found = Some(path);
+        }
+    }
+    Ok(found)
+}
+
+/// Decides where some folders have a split's name.
+fn arrangement_of_named(
+    root: &Path,
+    layout: Layout,
+    named: &[OsString],
+    others: &[OsString],
+    summary: &mut FolderSummary,
+) -> Result<Arrangement, Error> {
+    let named = (named.iter())
+        .filter_map(|name| Split::of(name).map(|split| (split, root.join(name))))
+        .map(|(split, path)| {
+            let contents = Contents::of(&path)?;
+            Ok(Named {
+                split,
+                path,
+                contents,
+            })
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    let mut with_images = Vec::new();
+    for name in others {
+        if Contents::of(&root.join(name))?.any() {
+            with_images.push(root.join(name));
+        }
+    }
+    let are_splits = match layout {
+        Layout::Auto => are_splits(root, &named, &with_images, summary)?,
+        Layout::Splits | Layout::Classes => true,
+    };
+    if !are_splits {
+        return Ok(Arrangement::Classes(root.into()));
+    }
+    let Entries { images, .. } = entries(root, summary)?;
+    if let Some(first) = images.first() {
+        summary.leave_out(LeftOutReason::NoClass, images.len(), &root.join(first));
+    }
+    for folder in others.iter().map(|name| root.join(name)) {
+        summary.leave_out(LeftOutReason::NoSplit, count_files(&folder), &folder);
+    }
+    splits(root, named).map(Arrangement::Splits)
+}
+
+/// Whether the folders with a split's name are splits, given the other folders that hold images; refused in
+/// doubt.
+fn are_splits(
+    root: &Path,
+    named: &[Named],
+    others: &[PathBuf],
+    summary: &mut FolderSummary,
+) -> Result<bool, Error> {
+    let Some(other) = others.first() else {
+        return Ok(true);
+    };
+    let hold_classes = named.iter().any(|named| named.contents.folders);
+    match named {
+        // A class may be called like a split. A folder of test images without labels is met too often beside
+        // class folders to be taken for a class.
+        [only] if !hold_classes && only.split != Split::Test => {
+            summary.note(format!(
+                "{}: holds images, as the folders beside it, and is taken for a class",
+                only.path.display()
+            ));
+            Ok(false)
+        }
+        _ => Err(Error::Ambiguous {
+            path: root.into(),
+            split: file_name(&named[0].path),
+            other: file_name(other),
+        }),
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// One folder for each split; an empty one gives way to one of another spelling.
+fn splits(root: &Path, named: Vec<Named>) -> Result<Splits, Error> {
+    let mut splits = Splits {
+        root: root.into(),
+        ..Splits::default()
+    };
+    for split in Split::ALL {
+        let of_split: Vec<&Named> = (named.iter())
+            .filter(|named| named.split == split)
+            .collect();
+        let filled: Vec<&Named> = (of_split.iter().copied())
+            .filter(|named| named.contents.any())
+            .collect();
+        if let [first, second, ..] = filled[..] {
+            return Err(Error::TwoSplits {
+                path: root.into(),
+                split: split.names()[0],
+                first: file_name(&first.path),
+                second: file_name(&second.path),
+            });
+        }
+        let chosen = filled.first().or(of_split.first());
+        let folder = chosen.map(|named| named.path.clone());
+        match split {
+            Split::Train => splits.train = folder,
+            Split::Val => splits.val = folder,
+            Split::Test => splits.test = folder,
+        }
+    }
+    Ok(splits)
+}
+
+#[cfg(test)]
+mod tests;
