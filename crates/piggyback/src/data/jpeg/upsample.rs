@@ -134,7 +134,8 @@ fn convert(rows: &[Vec<u8>], color: Color, out: &mut [u8]) {
             for ((((out, &y), &cb), &cr), &k) in
                 pixels.iter_mut().zip(luma).zip(blue).zip(red).zip(k)
             {
-                *out = inked(from_ycbcr(y, cb, cr), k);
+                // What the transform gives is the inks' opposite.
+                *out = inked(from_ycbcr(y, cb, cr).map(|value| 255 - value), k);
             }
         }
         // The header's colour has as many components as the image.
