@@ -1,14 +1,19 @@
 //! From the bytes of an image file to 8-bit RGB.
 
 use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::{BufRead, Cursor, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, ImageResult, Limits, RgbImage};
 
+use super::format::{FORMATS, Format};
+use super::header::{check_length, format_of};
+use super::jpeg::{self, Refusal};
 use super::pixels::{MAX_PIXELS, check_size};
 use super::{Error, Image};
+use crate::foreign::{FIRST_BYTES, what_is};
 
 /// Largest image file that is read.
 pub const MAX_FILE_BYTES: u64 = 1 << 30;
@@ -25,12 +30,7 @@ impl Image {
             .metadata()
             .map_err(|source| Error::io(path, source))?
             .len();
-        if bytes > MAX_FILE_BYTES {
-            return Err(Error::FileTooLarge {
-                path: path.into(),
-                bytes,
-            });
-        }
+        check_length(path, bytes)?;
         let mut content = Vec::with_capacity(bytes as usize);
         // The file may grow while it is read, or be a device without a length.
         file.take(MAX_FILE_BYTES)
@@ -39,51 +39,46 @@ impl Image {
         Self::decode(&content, path)
     }
 
-    /// Decodes the bytes of a jpeg, png, webp, bmp or gif; `name` is what errors call it.
+    /// Decodes the bytes of a jpeg, png, webp, bmp, gif, tiff or pnm; `name` is what errors call it.
     ///
-    /// The format is recognised by content, whatever the name says. Any channel count and bit depth comes
+    /// The format is detected by content, whatever the name says. Any channel count and bit depth comes
     /// out as 8-bit RGB: grey is repeated, 16 bits are rounded to 8, transparent pixels are laid onto white.
-    /// Of an animation the first frame is taken. EXIF orientation is applied. Colour profiles are ignored,
-    /// as by torchvision's loader.
+    /// Of an animation the first frame is taken, of a document the first page. EXIF orientation is applied. Colour
+    /// profiles are ignored, as by torchvision's loader.
     ///
     /// # Errors
     /// [`Error::EmptyFile`], [`Error::UnknownFormat`], [`Error::TooManyPixels`] (before any pixel is
     /// allocated) and [`Error::Decode`], also for truncated images.
     pub fn decode(bytes: &[u8], name: impl AsRef<Path>) -> Result<Self, Error> {
         let path = name.as_ref();
-        if bytes.is_empty() {
-            return Err(Error::EmptyFile { path: path.into() });
-        }
-        let reader = ImageReader::new(Cursor::new(bytes))
-            .with_guessed_format()
-            .map_err(|source| Error::io(path, source))?;
-        let format = reader
-            .format()
-            .and_then(format_name)
-            .ok_or_else(|| Error::UnknownFormat { path: path.into() })?;
-        let failed = |reason: String| Error::Decode {
-            path: path.into(),
-            format,
-            reason,
-        };
-
-        // The decoder skips what a truncated jpeg lacks and leaves it grey.
-        if format == "jpeg" && !has_end_of_image(bytes) {
-            return Err(failed("the file is truncated".into()));
-        }
+        let format = format_of(path, &bytes[..bytes.len().min(FIRST_BYTES)])?;
         // A decoder's bug met by a hostile file must cost that file, not the process.
-        catch_unwind(AssertUnwindSafe(|| decode_with(reader, path)))
-            .unwrap_or_else(|_| Err(Failure::Decoder("the decoder gave up".into())))
-            .map_err(|failure| match failure {
-                Failure::Size(error) => error,
-                Failure::Decoder(reason) => failed(reason),
-            })
+        catch_unwind(AssertUnwindSafe(|| decode_as(format, bytes, path)))
+            .unwrap_or_else(|_| Err(Failure::gave_up()))
+            .map_err(|failure| undecodable(path, format, failure))
     }
 }
 
-enum Failure {
-    Size(Error),
+/// Why a file of a known format gives no image.
+pub(super) enum Failure {
+    /// What is an error by itself, as the size.
+    Other(Error),
+    /// What the decoder said.
     Decoder(String),
+}
+
+impl Failure {
+    /// For a decoder that panicked.
+    pub(super) fn gave_up() -> Self {
+        Self::Decoder("the decoder gave up".into())
+    }
+
+    pub(super) fn jpeg(path: &Path, refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Io(source) => Self::Other(Error::io(path, source)),
+            Refusal::Reason(reason) => Self::Decoder(reason),
+        }
+    }
 }
 
 impl From<ImageError> for Failure {
@@ -92,15 +87,49 @@ impl From<ImageError> for Failure {
     }
 }
 
-fn decode_with(reader: ImageReader<Cursor<&[u8]>>, path: &Path) -> Result<Image, Failure> {
+/// The error of a file of a known format.
+pub(super) fn undecodable(path: &Path, format: Format, failure: Failure) -> Error {
+    match failure {
+        Failure::Other(error) => error,
+        Failure::Decoder(reason) => Error::Decode {
+            path: path.into(),
+            format: format.name(),
+            reason,
+        },
+    }
+}
+
+/// The error of a file of no known format.
+pub(super) fn unknown(path: &Path, first_bytes: &[u8]) -> Error {
+    let foreign = what_is(first_bytes);
+    Error::UnknownFormat {
+        path: path.into(),
+        supported: FORMATS,
+        found: foreign.map_or("unknown data", |foreign| foreign.name),
+        advice: foreign.map_or("replace or remove it", |foreign| foreign.advice),
+    }
+}
+
+/// Reads a header with the `image` crate.
+pub(super) fn decoder<'a>(
+    format: Format,
+    reader: impl BufRead + Seek + 'a,
+) -> ImageResult<impl ImageDecoder + 'a> {
+    let mut reader = ImageReader::with_format(reader, format.in_image_crate());
     // Room for 16-bit RGBA and the decoder's own buffers.
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_PIXELS * 12);
-    let mut reader = reader;
     reader.limits(limits);
-    let mut decoder = reader.into_decoder()?;
+    reader.into_decoder()
+}
+
+fn decode_as(format: Format, bytes: &[u8], path: &Path) -> Result<Image, Failure> {
+    if format == Format::Jpeg {
+        return decode_jpeg(bytes, path);
+    }
+    let mut decoder = decoder(format, Cursor::new(bytes))?;
     let (width, height) = decoder.dimensions();
-    check_size(path, width, height).map_err(Failure::Size)?;
+    check_size(path, width, height).map_err(Failure::Other)?;
     // A broken EXIF block says nothing about the pixels.
     let orientation = decoder.orientation().ok();
     let mut decoded = DynamicImage::from_decoder(decoder)?;
@@ -112,65 +141,58 @@ fn decode_with(reader: ImageReader<Cursor<&[u8]>>, path: &Path) -> Result<Image,
         return Err(Failure::Decoder("the image has no pixels".into()));
     }
     let pixels = if decoded.color().has_alpha() {
-        onto_white(decoded.into_rgba8().as_raw())
+        onto_white(decoded.into_rgba8().into_raw())
     } else {
         decoded.into_rgb8().into_raw()
     };
     Ok(Image::new(width, height, pixels))
 }
 
-/// Lays RGBA pixels onto white, rounded to the nearest value.
-fn onto_white(rgba: &[u8]) -> Vec<u8> {
-    rgba.chunks_exact(4)
-        .flat_map(|pixel| {
-            let alpha = u32::from(pixel[3]);
-            [pixel[0], pixel[1], pixel[2]]
-                .map(|value| ((u32::from(value) * alpha + 255 * (255 - alpha) + 127) / 255) as u8)
-        })
-        .collect()
+fn decode_jpeg(bytes: &[u8], path: &Path) -> Result<Image, Failure> {
+    let refused = |refusal| Failure::jpeg(path, refusal);
+    let header = jpeg::read_header(Cursor::new(bytes)).map_err(refused)?;
+    let (width, height) = (u32::from(header.width), u32::from(header.height));
+    check_size(path, width, height).map_err(Failure::Other)?;
+    let pixels = jpeg::decode(&header, bytes).map_err(refused)?;
+    Ok(oriented(width, height, pixels, header.orientation))
 }
 
-fn format_name(format: ImageFormat) -> Option<&'static str> {
-    match format {
-        ImageFormat::Jpeg => Some("jpeg"),
-        ImageFormat::Png => Some("png"),
-        ImageFormat::WebP => Some("webp"),
-        ImageFormat::Bmp => Some("bmp"),
-        ImageFormat::Gif => Some("gif"),
-        _ => None,
-    }
+/// Turns pixels as their metadata says they are to be seen.
+fn oriented(width: u32, height: u32, pixels: Vec<u8>, orientation: Option<Orientation>) -> Image {
+    let as_stored = matches!(orientation, None | Some(Orientation::NoTransforms));
+    let pixels = match RgbImage::from_raw(width, height, pixels) {
+        Some(image) if !as_stored => {
+            let mut image = DynamicImage::ImageRgb8(image);
+            image.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
+            let (width, height) = (image.width(), image.height());
+            return Image::new(width, height, image.into_rgb8().into_raw());
+        }
+        image => image.map(RgbImage::into_raw).unwrap_or_default(),
+    };
+    Image::new(width, height, pixels)
 }
 
-/// Whether a jpeg's image data is followed by its end marker.
-///
-/// Segments before the image data (a thumbnail in EXIF has an end marker of its own) are stepped over; within
-/// the data `FF D9` cannot be anything else, since `FF` is always followed by a stuffed zero or a marker.
-fn has_end_of_image(bytes: &[u8]) -> bool {
-    const START_OF_SCAN: u8 = 0xDA;
-    let mut rest = bytes.get(2..).unwrap_or_default();
-    while let &[0xFF, marker, ref after @ ..] = rest {
-        match marker {
-            START_OF_SCAN => return after.windows(2).any(|pair| pair == [0xFF, 0xD9]),
-            // Padding, and markers without a segment.
-            0xFF => rest = &rest[1..],
-            0x01 | 0xD0..=0xD7 => rest = after,
-            _ => {
-                let &[high, low, ..] = after else {
-                    return false;
-                };
-                let length = usize::from(u16::from_be_bytes([high, low]));
-                rest = after.get(length.max(2)..).unwrap_or_default();
-            }
+/// Lays RGBA pixels onto white, rounded to the nearest value; in place, since an image may be large.
+fn onto_white(mut rgba: Vec<u8>) -> Vec<u8> {
+    let pixels = rgba.len() / 4;
+    for pixel in 0..pixels {
+        let alpha = u32::from(rgba[4 * pixel + 3]);
+        for channel in 0..3 {
+            let value = u32::from(rgba[4 * pixel + channel]);
+            rgba[3 * pixel + channel] = ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
         }
     }
-    // Bytes between segments are not allowed but met: leave the verdict to the decoder.
-    !rest.is_empty()
+    rgba.truncate(3 * pixels);
+    rgba.shrink_to_fit();
+    rgba
 }
 
 #[cfg(test)]
 mod tests {
     use image::codecs::jpeg::JpegEncoder;
-    use image::{GrayAlphaImage, ImageBuffer, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage};
+    use image::{
+        GrayAlphaImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage,
+    };
 
     use super::super::pixels::MAX_SIDE;
     use super::*;

@@ -167,13 +167,18 @@ pub enum Error {
     },
     /// The bytes are no image of a supported format.
     #[error(
-        "{}: not an image of a supported format ({}); replace or remove it",
-        path.display(),
-        EXTENSIONS.join(", ")
+        "{}: not an image of a supported format ({supported}) but {found}; {advice}",
+        path.display()
     )]
     UnknownFormat {
-        /// The image.
+        /// The file.
         path: PathBuf,
+        /// The formats that are read.
+        supported: &'static str,
+        /// What the file is instead, as far as its content tells.
+        found: &'static str,
+        /// What to do about it.
+        advice: &'static str,
     },
     /// The image is corrupt, truncated, or of a kind the decoder does not support.
     #[error("{}: cannot be decoded as {format}: {reason}; replace or remove it", path.display())]
