@@ -19,6 +19,7 @@ mod masks;
 mod method;
 mod network;
 mod optimizer;
+mod readable;
 mod run;
 mod session;
 mod split;

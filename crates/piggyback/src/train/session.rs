@@ -9,6 +9,7 @@ use piggyback_task::TrainingRecord;
 use super::checkpoint::{self, Identity, Position, State, trained_tensors};
 use super::loss::count_wrong;
 use super::method::{Learned, Method, Product, RunSettings};
+use super::readable::Readable;
 use super::run::RunFolder;
 use super::split::Split;
 use super::{EpochMetrics, Event, RunOptions};
@@ -78,6 +79,7 @@ pub(crate) fn learn<M: Method>(
         loader,
         splits,
         identity,
+        readable: Readable::default(),
         run,
         options,
     };
@@ -97,6 +99,7 @@ struct Session<'a, 'b, M: Method> {
     loader: Loader,
     splits: Vec<Split<'a>>,
     identity: Identity<M::Settings>,
+    readable: Readable,
     run: Option<RunFolder>,
     options: &'a mut RunOptions<'b>,
 }
@@ -152,6 +155,8 @@ impl<M: Method> Session<'_, '_, M> {
             let batch = batch?;
             let reasons = batch.skipped.iter().map(|image| image.error.to_string());
             self.note_skipped(&mut state.position, reasons);
+            self.readable
+                .without(&batch.skipped, self.loader.samples())?;
             // Skipped images can leave a batch too small to have a variance, or none at all.
             if batch.len() >= self.settings.least_images {
                 state = self.step(state, batch, steps)?;
@@ -287,7 +292,14 @@ impl<M: Method> Session<'_, '_, M> {
                 name, validation, ..
             } = &self.splits[index];
             let (name, samples) = (*name, validation.clone());
-            let Some(validation) = self.evaluate(&engine, name, "validation", samples)? else {
+            let validation = match self.evaluate(&engine, name, "validation", samples) {
+                Err(Error::NotNumbers { value, .. }) => {
+                    let what = format!("the output for a validation image became {value}");
+                    return Err(self.diverged(what, &state.position));
+                }
+                validation => validation?,
+            };
+            let Some(validation) = validation else {
                 state.position.seconds += since.elapsed().as_secs_f64();
                 return Err(self.interrupt(state));
             };
