@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use piggyback::artefact::{FreeWeights, SharedNetwork};
-use piggyback::data::DataSet;
+use piggyback::data::{DataSet, ImageFolder};
 use piggyback::evaluate::Evaluation;
 use piggyback::method::{Learner, MethodName, Outcome as Learned};
 use piggyback::task::Zeros;
@@ -15,7 +15,7 @@ use super::run::{
     best_error, check_places, check_run_dir, ended, note_new_start, seconds, unless_interrupted,
 };
 use super::{Outcome, load_backbone, open_artefact};
-use crate::args::TrainArgs;
+use crate::args::{NamedPath, TrainArgs};
 use crate::config::{self, TrainPlan};
 use crate::interrupt;
 use crate::printer::Printer;
@@ -32,6 +32,7 @@ struct Summary<'a> {
     classes: usize,
     epochs: usize,
     best_epoch: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
     validation_error: Option<f64>,
     /// The test of the only data set.
     test: Option<&'a Evaluation>,
@@ -73,7 +74,10 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
         }
     };
     check_extension(settings.method(), &run.out)?;
-    let data = plan.data.iter().map(|data| data.open());
+    for note in plan.data.iter().filter_map(NamedPath::note) {
+        printer.note(&note);
+    }
+    let data = plan.data.iter().map(open_data);
     let data: Vec<DataSet> = data.collect::<Result<_>>()?;
     let backbone = load_backbone(&plan.backbone, plan.load, &run.device)?;
     note_new_start(run, &args.switches, printer);
@@ -115,6 +119,14 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
         }
     }
     Ok(outcome)
+}
+
+/// Lists the images of a data set.
+fn open_data(data: &NamedPath) -> Result<DataSet> {
+    Ok(DataSet {
+        name: data.name_or(DataSet::name_of),
+        images: ImageFolder::open(&data.path)?,
+    })
 }
 
 /// The PackNet file that a task is added to.
@@ -232,7 +244,7 @@ fn summarise(
     }
 }
 
-fn text(summary: &Summary<'_>) -> String {
+fn text(summary: &Summary<'_>) -> Vec<String> {
     let own = |name: &str| name.to_owned();
     let mut lines = vec![
         (own("task"), summary.task.to_string()),

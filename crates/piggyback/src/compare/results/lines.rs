@@ -64,7 +64,7 @@ pub(super) fn check_format(path: &Path, value: &Value) -> Result<()> {
             path: path.to_owned(),
             reason: format!(
                 "has results of format {other}, this program knows {RESULTS_VERSION}; use the program \
-                 that wrote them, or give another output folder with --out"
+                 that wrote them, or give another output folder with --output"
             ),
         });
     }
