@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use piggyback::backbone::{Architecture, LoadOptions, Precision};
-use piggyback::data::Layout;
+use piggyback::data::{DataSet, Layout};
 use piggyback::method::{MethodName, MethodSettings};
 use piggyback::pretrain::PretrainConfig;
 use piggyback::train::CHECKPOINT_EVERY;
@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use crate::args::{
-    DEFAULT_DEVICE, NamedData, PretrainArgs, PretrainSettings, RunPlaces, Settings, TrainArgs,
-    long_names,
+    DEFAULT_DEVICE, NAMED_DATA, NamedPath, PretrainArgs, PretrainSettings, RunPlaces, Settings,
+    TrainArgs, long_names,
 };
 
 /// A run of any method on a backbone, everything decided.
@@ -24,7 +24,7 @@ use crate::args::{
 pub(crate) struct TrainPlan {
     pub(crate) backbone: PathBuf,
     pub(crate) load: LoadOptions,
-    pub(crate) data: Vec<NamedData>,
+    pub(crate) data: Vec<NamedPath>,
     pub(crate) layout: Layout,
     pub(crate) run: RunPlan,
     pub(crate) settings: MethodSettings,
@@ -133,8 +133,7 @@ impl Layer {
         let Some(path) = config else {
             return Ok(Self::default());
         };
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the config file {}", path.display()))?;
+        let text = piggyback::text::read(path).context("the config file")?;
         Self::parse::<F>(path, &text, places, check)
     }
 
@@ -275,7 +274,9 @@ fn decide_train(args: &TrainArgs, file: Layer) -> Result<TrainPlan> {
     let data = match places.data.is_empty() {
         false => places.data.clone(),
         true => (in_file.data.0.iter())
-            .map(|text| NamedData::parse(text).map_err(|error| anyhow!("data: {error}")))
+            .map(|text| {
+                NamedPath::parse(text, NAMED_DATA).map_err(|error| anyhow!("data: {error}"))
+            })
             .collect::<Result<_>>()?,
     };
     if data.is_empty() {
@@ -283,7 +284,7 @@ fn decide_train(args: &TrainArgs, file: Layer) -> Result<TrainPlan> {
     }
     // A PackNet file takes many tasks: each has a run folder of its own.
     let of_task = match (settings.method(), &data[..]) {
-        (MethodName::Packnet, [set]) => Some(set.name()),
+        (MethodName::Packnet, [set]) => Some(set.name_or(DataSet::name_of)),
         _ => None,
     };
     Ok(TrainPlan {
@@ -498,7 +499,7 @@ mod tests {
         let flags = ["--method", "individual", "--data", "more=d"];
         let plan = with(&flags, "method = 'packnet'\nlr = 0.25").unwrap();
         assert_eq!(plan.settings.method(), MethodName::Individual);
-        assert_eq!(plan.data[1].name(), "more");
+        assert_eq!(plan.data[1].name.as_deref(), Some("more"));
         assert!(refused(&["--lr", "1"], "").contains("piggyback has no setting 'lr'"));
         let error = refused(&["--method", "individual"], "lr-mask = 1e-4");
         assert!(error.starts_with("flags.toml: lr-mask"), "{error}");
@@ -511,7 +512,7 @@ mod tests {
     fn places_may_stand_in_the_file() {
         let file = "backbone = 'w'\narch = 'vgg16'\nprecision = 'bf16'\ndata = 'd'\nout = 'o'\nrun-dir = 'r'\ndevice = 'cuda'\ncheckpoint-seconds = 60";
         let plan = merged(&["--data", "elsewhere"], file).unwrap();
-        assert_eq!(plan.data[0].dir, Path::new("elsewhere"));
+        assert_eq!(plan.data[0].path, Path::new("elsewhere"));
         assert_eq!(plan.run.run_dir, Path::new("r"));
         assert_eq!(plan.load.architecture, Some(Architecture::Vgg16));
         assert_eq!(plan.load.precision, Some(Precision::Bf16));

@@ -4,6 +4,7 @@
 //! failed, images were unreadable), 2 not done, 130 interrupted with a checkpoint.
 
 mod args;
+mod bar;
 mod commands;
 mod config;
 mod interrupt;

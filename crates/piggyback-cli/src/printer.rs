@@ -1,12 +1,18 @@
 //! The only place that prints: results on stdout, everything else on stderr.
+//!
+//! Names of files, classes and tasks come from other people. What is printed for people is a list of
+//! lines, each of them escaped here, so no name can add a line or turn one around.
 
 use std::io::{self, Write};
 
-use anyhow::{Error, Result};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use anyhow::{Context, Error, Result};
+use indicatif::MultiProgress;
+use piggyback::text;
 use serde::Serialize;
 use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
+
+use crate::bar::Bar;
 
 /// Where output goes; clones share the progress bars.
 #[derive(Clone, Debug)]
@@ -25,13 +31,19 @@ impl Printer {
     }
 
     /// Lines of a result, for people.
-    pub(crate) fn result(&self, text: &str) -> Result<()> {
-        self.stdout(harmless(text).trim_end())
+    pub(crate) fn result(&self, lines: &[String]) -> Result<()> {
+        self.stdout(&escaped(lines))
     }
 
-    /// A result as one line of JSON.
+    /// A result as one line of JSON, with all names as they are.
     pub(crate) fn json(&self, value: &impl Serialize) -> Result<()> {
-        self.stdout(&serde_json::to_string(value)?)
+        let line = text::json(value).context("the result holds no number where one should be")?;
+        self.stdout(&line)
+    }
+
+    /// A path that another program is to take as it is.
+    pub(crate) fn path(&self, path: &str) -> Result<()> {
+        self.stdout(path)
     }
 
     /// A result to be taken byte by byte, such as a script.
@@ -46,7 +58,7 @@ impl Printer {
             .suspend(|| self.raw(format!("{text}\n").as_bytes()))
     }
 
-    /// What is going on; not printed with --quiet.
+    /// What is going on, in a line; not printed with --quiet.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet {
             self.stderr(text);
@@ -67,31 +79,27 @@ impl Printer {
         // Nothing can be done about a closed stderr.
         let _ = self
             .bars
-            .suspend(|| writeln!(io::stderr(), "{}", harmless(text)));
+            .suspend(|| writeln!(io::stderr(), "{}", text::visible(text)));
     }
 
     /// A bar over `total` things with time left and a message, drawn if stderr is a terminal.
-    pub(crate) fn bar(&self, total: usize) -> ProgressBar {
+    pub(crate) fn bar(&self, total: usize) -> Bar {
         let template = "{prefix} {wide_bar} {pos}/{len} {msg} {eta} left";
         self.styled_bar(total as u64, template)
     }
 
     /// A bar over bytes that come, with their speed.
     #[cfg(feature = "hub")]
-    pub(crate) fn byte_bar(&self, total_bytes: u64) -> ProgressBar {
+    pub(crate) fn byte_bar(&self, total_bytes: u64) -> Bar {
         let template = "{prefix} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left";
         self.styled_bar(total_bytes, template)
     }
 
-    fn styled_bar(&self, total: u64, template: &str) -> ProgressBar {
-        let bar = ProgressBar::new(total);
+    fn styled_bar(&self, total: u64, template: &str) -> Bar {
         if self.quiet {
-            return ProgressBar::hidden();
+            return Bar::hidden();
         }
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        self.bars.add(bar)
+        Bar::new(total, template).among(&self.bars)
     }
 
     /// Sends the log to stderr.
@@ -156,23 +164,17 @@ fn chain(error: &Error) -> String {
     text
 }
 
-/// Replaces control characters, with which a class or file name could take over the terminal.
-fn harmless(text: &str) -> String {
-    let replace = |c: char| {
-        if c.is_control() && c != '\n' {
-            '\u{fffd}'
-        } else {
-            c
-        }
-    };
-    text.chars().map(replace).collect()
+/// Lines as people see them, without the empty ones at the end.
+fn escaped(lines: &[String]) -> String {
+    let lines: Vec<_> = lines.iter().map(|line| text::visible(line)).collect();
+    lines.join("\n").trim_end().to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use anyhow::anyhow;
 
-    use super::{chain, harmless};
+    use super::{chain, escaped};
 
     #[test]
     fn a_chain_is_one_line_without_repetition() {
@@ -183,7 +185,8 @@ mod tests {
     }
 
     #[test]
-    fn names_cannot_send_escape_sequences() {
-        assert_eq!(harmless("a\u{1b}[2J\nb"), "a\u{fffd}[2J\nb");
+    fn names_cannot_add_lines_or_send_escape_sequences() {
+        let lines = ["a\u{1b}[2J\nforged", "", "b\u{202e}", ""].map(str::to_owned);
+        assert_eq!(escaped(&lines), "a\\u{1b}[2J\\nforged\n\nb\\u{202e}");
     }
 }

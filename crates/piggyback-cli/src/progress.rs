@@ -1,23 +1,23 @@
 //! What a user sees while waiting: a bar where stderr is a terminal, and a line per epoch.
 
-use indicatif::ProgressBar;
 use piggyback::train::{EpochMetrics, Event};
 
+use crate::bar::Bar;
 use crate::printer::Printer;
 use crate::report::count;
 
 /// Shows the events of a training run.
 pub(crate) struct TrainingProgress<'a> {
     printer: &'a Printer,
-    steps: ProgressBar,
+    steps: Bar,
     /// The evaluation under way; finished between two of them.
-    images: ProgressBar,
+    images: Bar,
     epochs: usize,
 }
 
 impl<'a> TrainingProgress<'a> {
     pub(crate) fn new(printer: &'a Printer) -> Self {
-        let (steps, images) = (ProgressBar::hidden(), ProgressBar::hidden());
+        let (steps, images) = (Bar::hidden(), Bar::hidden());
         images.finish();
         Self {
             printer,
@@ -62,9 +62,9 @@ impl<'a> TrainingProgress<'a> {
                 ..
             } => {
                 self.steps
-                    .set_prefix(format!("epoch {epoch}/{}", self.epochs));
+                    .set_prefix(&format!("epoch {epoch}/{}", self.epochs));
                 self.steps
-                    .set_message(format!("loss {loss:.3} error {error:.1} %"));
+                    .set_message(&format!("loss {loss:.3} error {error:.1} %"));
                 self.steps.set_position(*step as u64);
             }
             Event::Epoch(metrics) => self.printer.note(&epoch_line(metrics, self.epochs)),
@@ -127,7 +127,7 @@ pub(crate) fn not_saved(reason: &str) -> String {
 }
 
 /// Shows how many images are done.
-pub(crate) fn images_bar(printer: &Printer, what: &'static str, total: usize) -> ProgressBar {
+pub(crate) fn images_bar(printer: &Printer, what: &str, total: usize) -> Bar {
     let bar = printer.bar(total);
     bar.set_prefix(what);
     bar

@@ -1,11 +1,14 @@
 //! Numbers and tables as people read them.
 
 use piggyback::task::{Interpolation, Preprocessing, Resize, TrainingRecord};
+use piggyback::text::visible;
 use serde_json::Value;
 
 /// Columns padded to one width: the first left-aligned, the others right-aligned; two spaces before
 /// each.
-pub(crate) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+pub(crate) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> Vec<String> {
+    let shown = |row: &[String; COLUMNS]| row.each_ref().map(|cell| visible(cell).into_owned());
+    let rows: Vec<[String; COLUMNS]> = rows.iter().map(shown).collect();
     let width = |column: usize| {
         rows.iter()
             .map(|row| row[column].chars().count())
@@ -13,8 +16,8 @@ pub(crate) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String 
             .unwrap_or_default()
     };
     let widths: [usize; COLUMNS] = std::array::from_fn(width);
-    let mut text = String::new();
-    for row in rows {
+    let mut lines = Vec::new();
+    for row in &rows {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
             let cell = match column {
@@ -23,19 +26,20 @@ pub(crate) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String 
             };
             line.push_str(&cell);
         }
-        text.push_str(line.trim_end());
-        text.push('\n');
+        lines.push(line.trim_end().to_owned());
     }
-    text
+    lines
 }
 
 /// Names and values, left-aligned, each pair indented by `indent` spaces.
-pub(crate) fn pairs<N: AsRef<str>>(indent: usize, pairs: &[(N, String)]) -> String {
-    let names = pairs.iter().map(|(name, _)| name.as_ref().chars().count());
-    let width = names.max().unwrap_or_default();
+pub(crate) fn pairs<N: AsRef<str>>(indent: usize, pairs: &[(N, String)]) -> Vec<String> {
+    let names = pairs.iter().map(|(name, _)| visible(name.as_ref()));
+    let names: Vec<_> = names.collect();
+    let width = names.iter().map(|name| name.chars().count()).max();
+    let width = width.unwrap_or_default();
     let line =
-        |(name, value): &(N, String)| format!("{:indent$}{:<width$}  {value}\n", "", name.as_ref());
-    pairs.iter().map(line).collect()
+        |(name, (_, value)): (_, &(N, String))| format!("{:indent$}{name:<width$}  {value}", "");
+    names.iter().zip(pairs).map(line).collect()
 }
 
 /// `1234567` as `1,234,567`.
@@ -160,10 +164,14 @@ mod tests {
         let row = |name: &str, number: &str| [name.to_owned(), number.to_owned()];
         assert_eq!(
             table(&[row("a", "10"), row("été", "2")]),
-            "  a    10\n  été   2\n"
+            ["  a    10", "  été   2"]
         );
         let cells = [("a", "10".to_owned()), ("été", "2".to_owned())];
-        assert_eq!(pairs(1, &cells), " a    10\n été  2\n");
+        assert_eq!(pairs(1, &cells), [" a    10", " été  2"]);
+        assert_eq!(
+            table(&[row("a\nb", "10"), row("c", "2")]),
+            [r"  a\nb  10", "  c      2"]
+        );
     }
 
     #[test]

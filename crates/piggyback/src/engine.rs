@@ -218,7 +218,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownTask`], and images that cannot be brought to the network's input.
+    /// [`Error::UnknownTask`], images that cannot be brought to the network's input, and
+    /// [`Error::NotNumbers`].
     pub fn predict(&self, name: &str, images: &[Image]) -> Result<Vec<Prediction>> {
         let task = self.task(name)?;
         if images.is_empty() {
@@ -232,15 +233,16 @@ impl Engine {
             |images| network.forward(images),
         );
         self.keep_within_bounds();
-        predictions
+        numbers(&of_task(name), predictions?, None)
     }
 
-    /// Predicts from prepared pixels `[batch, height, width, 3]`.
+    /// Predicts from prepared pixels `[batch, height, width, 3]`; `image` names them in errors.
     pub(crate) fn predict_pixels(
         &self,
         name: &str,
         pixels: Vec<f32>,
         shape: [usize; 4],
+        image: &dyn Fn(usize) -> String,
     ) -> Result<Vec<Prediction>> {
         if shape[0] == 0 {
             return Ok(Vec::new());
@@ -249,7 +251,7 @@ impl Engine {
         let images = images_tensor(pixels, shape, self.backbone.device());
         let predictions = predictions(network.forward(images));
         self.keep_within_bounds();
-        Ok(predictions)
+        numbers(&of_task(name), predictions, Some(image))
     }
 
     /// The effective network of a task, from the cache or made now.
@@ -291,16 +293,18 @@ impl Backbone {
     ///
     /// # Errors
     ///
-    /// [`Error::NoHead`], and images that cannot be brought to the network's input.
+    /// [`Error::NoHead`], images that cannot be brought to the network's input, and
+    /// [`Error::NotNumbers`].
     pub fn predict(
         &self,
         images: &[Image],
         preprocessing: &Preprocessing,
     ) -> Result<Vec<Prediction>> {
         let head = self.head().ok_or(Error::NoHead)?;
-        predict_batches(images, preprocessing, self.device(), |images| {
+        let predictions = predict_batches(images, preprocessing, self.device(), |images| {
             head.forward(self.network().forward(images))
-        })
+        })?;
+        numbers("the backbone", predictions, None)
     }
 }
 
@@ -323,6 +327,31 @@ fn predict_batches(
         all.extend(predictions(forward(images)));
     }
     Ok(all)
+}
+
+fn of_task(name: &str) -> String {
+    format!("task '{name}'")
+}
+
+/// The predictions of `network`, none of which is NaN or infinite; `image` names the images in the
+/// error.
+fn numbers(
+    network: &str,
+    predictions: Vec<Prediction>,
+    image: Option<&dyn Fn(usize) -> String>,
+) -> Result<Vec<Prediction>> {
+    for (index, prediction) in predictions.iter().enumerate() {
+        let mut outputs = prediction.logits.iter().enumerate();
+        if let Some((class, &value)) = outputs.find(|(_, logit)| !logit.is_finite()) {
+            return Err(Error::NotNumbers {
+                network: network.to_owned(),
+                class,
+                value,
+                image: image.map(|name| name(index)),
+            });
+        }
+    }
+    Ok(predictions)
 }
 
 /// The rows of logits `[batch, classes]` as predictions.

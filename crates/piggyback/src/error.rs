@@ -28,6 +28,14 @@ pub enum Error {
         /// The operating system's reason.
         source: io::Error,
     },
+    /// A file that should be text.
+    #[error("{}: {reason}", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead, and what to do.
+        reason: String,
+    },
     /// A checkpoint that is not what it should be.
     #[error("{}: {reason}", path.display())]
     Checkpoint {
@@ -97,6 +105,22 @@ pub enum Error {
     Stopped {
         /// Steps done.
         steps: usize,
+    },
+    /// What a network answers is no number.
+    #[error(
+        "{network}: the output for class {class} is {value}{}; weights or pixels are too large to \
+         compute with",
+        image.as_ref().map(|image| format!(" for {image}")).unwrap_or_default()
+    )]
+    NotNumbers {
+        /// Whose answer it is.
+        network: String,
+        /// The first class, counted from 0, whose output is no number.
+        class: usize,
+        /// NaN or an infinity.
+        value: f32,
+        /// The image, where it is known.
+        image: Option<String>,
     },
     /// The backbone's own classes were asked for.
     #[error("the backbone's checkpoint has no classifier that fits it; use a task")]

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::data::{Loader, LoaderConfig, Samples};
 use crate::engine::{Engine, Prediction};
 use crate::error::{Error, Result};
+use crate::text::csv;
 
 /// Classes beyond which the top-5 error says something.
 const TOP5_CLASSES: usize = 5;
@@ -34,8 +35,9 @@ pub struct ClassResult {
     pub class: String,
     /// Its images.
     pub images: usize,
-    /// Share of them that were taken for another class, %.
-    pub error: f64,
+    /// Share of them that were taken for another class, %; `None` without images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<f64>,
 }
 
 /// How often a task is wrong on a set of images.
@@ -47,6 +49,7 @@ pub struct Evaluation {
     pub top1_error: f64,
     /// Share of the images whose class is not among the five likeliest, %; `None` for five classes
     /// or fewer.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub top5_error: Option<f64>,
     /// Mean cross-entropy, nats.
     pub loss: f64,
@@ -65,26 +68,13 @@ pub struct Evaluation {
 impl Evaluation {
     /// The confusion matrix as CSV: a header of predicted classes, a row for each true class.
     pub fn confusion_csv(&self) -> String {
-        let names: Vec<String> = self
-            .classes
-            .iter()
-            .map(|class| csv_field(&class.class))
-            .collect();
-        let mut csv = format!("true\\predicted,{}\n", names.join(","));
-        for (name, row) in names.iter().zip(&self.confusion) {
-            let counts: Vec<String> = row.iter().map(u64::to_string).collect();
-            csv.push_str(&format!("{name},{}\n", counts.join(",")));
+        let names = || self.classes.iter().map(|class| class.class.clone());
+        let mut csv = csv::row(std::iter::once("true\\predicted".to_owned()).chain(names()));
+        for (name, row) in names().zip(&self.confusion) {
+            let counts = row.iter().map(u64::to_string);
+            csv.push_str(&csv::row(std::iter::once(name).chain(counts)));
         }
         csv
-    }
-}
-
-/// A field of a CSV row, quoted where RFC 4180 asks for it.
-pub(crate) fn csv_field(text: &str) -> String {
-    if text.contains(['"', ',', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
     }
 }
 
@@ -133,7 +123,7 @@ impl Tally {
                 ClassResult {
                     class: class.clone(),
                     images: images as usize,
-                    error: percent(images - row[index], images),
+                    error: (images > 0).then(|| percent(images - row[index], images)),
                 }
             })
             .collect();
@@ -158,7 +148,13 @@ fn cross_entropy(logits: &[f32], label: usize) -> f64 {
         .iter()
         .map(|&logit| f64::from(logit - largest).exp())
         .sum();
-    total.ln() - f64::from(logits[label] - largest)
+    let below = logits[label] - largest;
+    let below = match below.is_finite() {
+        true => f64::from(below),
+        // So far apart that 32 bits cannot hold the difference.
+        false => f64::from(logits[label]) - f64::from(largest),
+    };
+    total.ln() - below
 }
 
 /// Evaluates the task called `name` on labelled images, whose classes must be the task's.
@@ -167,8 +163,8 @@ fn cross_entropy(logits: &[f32], label: usize) -> f64 {
 ///
 /// # Errors
 ///
-/// [`Error::UnknownTask`], other classes than the task's, and, unless they are skipped, images that
-/// cannot be read.
+/// [`Error::UnknownTask`], other classes than the task's, [`Error::NotNumbers`], and, unless they are
+/// skipped, images that cannot be read.
 pub fn evaluate(
     engine: &Engine,
     name: &str,
@@ -212,7 +208,13 @@ pub(crate) fn evaluate_until(
         done += batch.len() + batch.skipped.len();
         skipped.extend(batch.skipped.iter().map(|image| image.error.to_string()));
         let shape = batch.shape();
-        let predictions = engine.predict_pixels(name, batch.images, shape)?;
+        let image = |place: usize| {
+            let sample = loader.samples().get(batch.indices[place]);
+            sample
+                .map(|(path, _)| path.display().to_string())
+                .unwrap_or_default()
+        };
+        let predictions = engine.predict_pixels(name, batch.images, shape, &image)?;
         for (prediction, &label) in predictions.iter().zip(&batch.labels) {
             tally.add(prediction, label as usize);
         }
@@ -257,9 +259,10 @@ mod tests {
         assert_eq!(evaluation.images, 3);
         assert!((evaluation.top1_error - 200.0 / 3.0).abs() < 1e-9);
         assert!((evaluation.top5_error.unwrap() - 100.0 / 3.0).abs() < 1e-9);
-        assert_eq!(evaluation.classes[0].error, 0.0);
-        assert_eq!(evaluation.classes[1].error, 100.0);
+        assert_eq!(evaluation.classes[0].error, Some(0.0));
+        assert_eq!(evaluation.classes[1].error, Some(100.0));
         assert_eq!(evaluation.classes[6].images, 0);
+        assert_eq!(evaluation.classes[6].error, None);
         assert_eq!(evaluation.confusion[2][3], 1);
         assert_eq!(evaluation.skipped, ["a.png: broken"]);
     }
@@ -270,6 +273,23 @@ mod tests {
         let total: f64 = logits.iter().map(|&logit| f64::from(logit).exp()).sum();
         let expected = total.ln() - 2.0;
         assert!((cross_entropy(&logits, 1) - expected).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_class_without_images_has_no_error() {
+        let json = serde_json::to_value(evaluation()).unwrap();
+        let class = &json["classes"][6];
+        assert_eq!(*class, serde_json::json!({"class": "empty", "images": 0}));
+        let few = Tally::new(2).finish(&["a", "b"].map(str::to_owned), Vec::new());
+        let json = serde_json::to_value(few).unwrap();
+        assert!(json.get("top5_error").is_none(), "{json}");
+    }
+
+    #[test]
+    fn the_loss_is_a_number_as_long_as_the_logits_are() {
+        let loss = cross_entropy(&[f32::MAX, f32::MIN], 1);
+        assert_eq!(loss, f64::from(f32::MAX) - f64::from(f32::MIN));
+        assert_eq!(cross_entropy(&[f32::MAX, f32::MIN], 0), 0.0);
     }
 
     #[test]

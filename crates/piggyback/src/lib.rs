@@ -59,6 +59,7 @@
 //! | [`task`] | the task file (the crate `piggyback-task`, which needs no tensor library) |
 //! | `hub` | model files from the Hugging Face hub (Cargo feature `hub`) |
 //! | [`plot`] | zeros per layer and learning curves as SVG |
+//! | [`text`] | names that are safe to show, CSV, text files with a byte-order mark |
 //!
 //! # What can be relied on
 //!
@@ -109,6 +110,7 @@ pub mod preprocessing;
 pub mod pretrain;
 mod protobuf;
 mod random;
+pub mod text;
 pub mod train;
 mod write;
 

@@ -19,11 +19,11 @@ Examples:
   Do it, and write the report:
     piggyback compare plans/demo.toml
   On two machines, each into a folder of its own:
-    piggyback compare plans/demo.toml --shard 1/2 --out first
-    piggyback compare plans/demo.toml --shard 2/2 --out second
+    piggyback compare plans/demo.toml --shard 1/2 --output first
+    piggyback compare plans/demo.toml --shard 2/2 --output second
   Put both together, do what needs both, and write the whole report:
     cp -r second/units/. first/units/ && cat second/results.jsonl >> first/results.jsonl
-    piggyback compare plans/demo.toml --out first
+    piggyback compare plans/demo.toml --output first
 
 Exit codes: 0 done; 1 the rest is done, but units failed; 2 not done; 130 interrupted, to be
 continued by the same command.";
@@ -35,8 +35,8 @@ pub(crate) struct CompareArgs {
     #[arg(value_name = "PLAN.toml")]
     pub(crate) plan: PathBuf,
     /// Folder of results and report, instead of the plan's
-    #[arg(long, value_name = "DIR", env = "PIGGYBACK_OUT")]
-    pub(crate) out: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", env = "PIGGYBACK_OUTPUT")]
+    pub(crate) output: Option<PathBuf>,
     /// Do only this part of the units, such as 2/8: the second of eight
     #[arg(long, value_name = "PART/PARTS", env = "PIGGYBACK_SHARD")]
     pub(crate) shard: Option<Shard>,

@@ -1,7 +1,5 @@
 use std::path::PathBuf;
 
-use clap::ValueEnum;
-
 use super::switch;
 
 const EXAMPLES: &str = "\
@@ -20,21 +18,13 @@ pub(crate) struct InspectArgs {
     /// Task files
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
-    /// How many class names to list
-    #[arg(long, value_enum, default_value = "first", env = "PIGGYBACK_CLASSES")]
-    pub(crate) classes: ShownClasses,
+    /// List the names of all classes, not only of the first ten
+    #[arg(long, env = "PIGGYBACK_ALL_CLASSES", value_parser = switch())]
+    pub(crate) all_classes: bool,
     /// Draw the zeros of every layer (of a single task file)
     #[arg(long, value_name = "FILE.svg", env = "PIGGYBACK_SVG")]
     pub(crate) svg: Option<PathBuf>,
     /// Print a JSON object per file
     #[arg(long, env = "PIGGYBACK_JSON", value_parser = switch())]
     pub(crate) json: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ShownClasses {
-    /// The first ten
-    First,
-    /// All of them
-    All,
 }

@@ -1,11 +1,13 @@
-//! What the command line may say. Nothing here reads a file or prints.
+//! What the command line and the environment may say. Nothing here reads a file or prints.
 
 mod backbone;
 mod compare;
+mod environment;
 mod eval;
 mod export;
 mod inspect;
 mod method;
+mod named;
 mod predict;
 mod preprocessing;
 mod pretrain;
@@ -13,6 +15,7 @@ mod run;
 mod train;
 mod verify;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -33,12 +36,13 @@ pub(crate) use backbone::{
 pub(crate) use compare::{CompareArgs, CompareUnitArgs, Shard};
 pub(crate) use eval::EvalArgs;
 pub(crate) use export::ExportArgs;
-pub(crate) use inspect::{InspectArgs, ShownClasses};
-pub(crate) use predict::{NamedTask, PredictArgs, task_name};
+pub(crate) use inspect::InspectArgs;
+pub(crate) use named::NamedPath;
+pub(crate) use predict::{PredictArgs, task_name};
 pub(crate) use preprocessing::PreprocessingArgs;
 pub(crate) use pretrain::{PretrainArgs, PretrainSettings};
 pub(crate) use run::{ImageSettings, RunPlaces, RunSwitches};
-pub(crate) use train::{NamedData, Settings, TrainArgs};
+pub(crate) use train::{NAMED_DATA, Settings, TrainArgs};
 pub(crate) use verify::VerifyArgs;
 
 /// Teach one pretrained vision network many tasks, each kept in a small file.
@@ -69,7 +73,8 @@ Examples:
   Put methods side by side, on several data sets:
     piggyback compare plans/demo.toml
 
-Every option has an environment twin: --lr-mask is PIGGYBACK_LR_MASK. The flag wins.
+Every option has an environment twin: --lr-mask is PIGGYBACK_LR_MASK. The flag wins, and an empty
+variable says nothing, nor does 0, false, no or off for a switch.
 Exit codes: 0 done; 1 done, but a check failed or images were unreadable; 2 not done;
 130 interrupted, with a checkpoint to resume from.";
 
@@ -162,8 +167,10 @@ pub(crate) const DEFAULT_DEVICE: &str = "cpu";
 
 /// The command line, or the end of the program with clap's message and exit code (0 for help).
 pub(crate) fn parse() -> Args {
-    let matches = command().get_matches();
-    Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    let line: Vec<OsString> = std::env::args_os().collect();
+    environment::matches(&line)
+        .and_then(|matches| Args::from_arg_matches(&matches))
+        .unwrap_or_else(|error| error.exit())
 }
 
 /// The program's whole command line.
@@ -283,13 +290,17 @@ fn seed() -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(..=i64::MAX as u64)
 }
 
-/// An on/off switch whose environment twin may say 0, false, off or no.
-fn switch() -> clap::builder::FalseyValueParser {
-    clap::builder::FalseyValueParser::new()
+/// An on/off switch, whose environment twin may say 1, true, yes or on; for 0, false, no and off see
+/// [`environment`].
+fn switch() -> clap::builder::BoolishValueParser {
+    clap::builder::BoolishValueParser::new()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::ffi::OsString;
+
     use clap::Command;
 
     use super::command;
@@ -321,6 +332,43 @@ mod tests {
     #[test]
     fn every_option_has_its_environment_twin() {
         check_twins(&command());
+    }
+
+    /// What an option takes, in words: a variable of the environment means the same to every verb.
+    fn meaning(arg: &clap::Arg) -> String {
+        let is_bool = arg.get_value_parser().type_id() == std::any::TypeId::of::<bool>();
+        if is_bool {
+            return "BOOL".into();
+        }
+        let names = arg.get_value_names().unwrap_or_default().iter();
+        // FILE.svg and FILE are both files.
+        let names: Vec<&str> = names
+            .map(|name| name.split('.').next().unwrap_or(name))
+            .collect();
+        let values = arg.get_possible_values();
+        let values: Vec<&str> = values.iter().map(|value| value.get_name()).collect();
+        format!("{} {}", names.join(" "), values.join(" "))
+    }
+
+    fn collect_meanings(command: &Command, meanings: &mut BTreeMap<OsString, BTreeSet<String>>) {
+        for arg in command.get_arguments() {
+            if let Some(twin) = arg.get_env() {
+                let of_twin = meanings.entry(twin.to_owned()).or_default();
+                of_twin.insert(meaning(arg));
+            }
+        }
+        let verbs = command.get_subcommands();
+        verbs.for_each(|verb| collect_meanings(verb, meanings));
+    }
+
+    #[test]
+    fn an_environment_twin_means_the_same_to_every_verb() {
+        let mut meanings = BTreeMap::new();
+        collect_meanings(&command(), &mut meanings);
+        assert!(meanings.len() > 60);
+        for (twin, meanings) in meanings {
+            assert_eq!(meanings.len(), 1, "{}: {meanings:?}", twin.display());
+        }
     }
 
     fn check_help(command: &Command) {

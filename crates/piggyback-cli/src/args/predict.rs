@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use super::{BackboneArgs, PreprocessingArgs, count, switch};
+use super::{BackboneArgs, NamedPath, PreprocessingArgs, count, switch};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,8 +29,8 @@ pub(crate) struct PredictArgs {
     pub(crate) backbone: BackboneArgs,
     /// A task file or another file that `piggyback train` wrote, or NAME=FILE; repeat it for several [default: the backbone's own classes]
     #[arg(long = "task", value_name = "FILE", env = "PIGGYBACK_TASK")]
-    #[arg(value_parser = NamedTask::parse)]
-    pub(crate) tasks: Vec<NamedTask>,
+    #[arg(value_parser = NamedPath::parser("NAME=FILE"))]
+    pub(crate) tasks: Vec<NamedPath>,
     /// Names of the backbone's own classes, one a line or as a JSON array
     #[arg(
         long,
@@ -53,37 +53,6 @@ pub(crate) struct PredictArgs {
     pub(crate) json: bool,
 }
 
-/// A task file and what to call it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NamedTask {
-    pub(crate) name: String,
-    pub(crate) path: PathBuf,
-}
-
-impl NamedTask {
-    /// Reads `FILE` or `NAME=FILE`. An equals sign in a folder's name does not make the folder a name.
-    fn parse(text: &str) -> Result<Self, String> {
-        if text.is_empty() {
-            return Err("the name of a task file is expected".into());
-        }
-        match text.split_once('=') {
-            Some((name, path)) if !name.contains(['/', '\\']) => {
-                if name.is_empty() || path.is_empty() {
-                    return Err("expected NAME=FILE".into());
-                }
-                Ok(Self {
-                    name: name.into(),
-                    path: path.into(),
-                })
-            }
-            _ => Ok(Self {
-                name: task_name(Path::new(text)),
-                path: text.into(),
-            }),
-        }
-    }
-}
-
 /// The name of the file without `.task.safetensors`.
 pub(crate) fn task_name(path: &Path) -> String {
     let file = path
@@ -96,31 +65,20 @@ pub(crate) fn task_name(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::NamedTask;
+    use std::path::Path;
 
-    fn parsed(text: &str) -> (String, String) {
-        let task = NamedTask::parse(text).unwrap();
-        (task.name, task.path.to_str().unwrap().to_owned())
-    }
+    use super::task_name;
 
     #[test]
     fn a_file_names_its_task() {
-        let path = "tasks/flags.task.safetensors";
-        assert_eq!(parsed(path), ("flags".into(), path.into()));
-        assert_eq!(parsed("flags.safetensors").0, "flags");
-        assert_eq!(parsed("flags").0, "flags");
-    }
-
-    #[test]
-    fn a_task_can_be_given_a_name() {
-        assert_eq!(parsed("animals=tasks/a.task.safetensors").0, "animals");
-        assert_eq!(parsed("./lr=1/flags.task.safetensors").0, "flags");
-    }
-
-    #[test]
-    fn half_a_name_is_refused() {
-        for text in ["", "=file", "name="] {
-            assert!(NamedTask::parse(text).is_err(), "{text}");
+        for name in [
+            "tasks/flags.task.safetensors",
+            "flags.safetensors",
+            "flags",
+            "./lr=1/flags.task.safetensors",
+        ] {
+            assert_eq!(task_name(Path::new(name)), "flags");
         }
+        assert_eq!(task_name(Path::new("lr=0.1.task.safetensors")), "lr=0.1");
     }
 }

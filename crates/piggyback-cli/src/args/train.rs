@@ -1,14 +1,15 @@
 use std::path::PathBuf;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
 use piggyback::backbone::{Architecture, Precision};
-use piggyback::data::{DataSet, ImageFolder, Layout};
+use piggyback::data::Layout;
 use piggyback::method::MethodName;
 use piggyback::train::MaskRate;
 use serde::Serialize;
 
 use super::method::{OtherMethods, method};
-use super::{ImageSettings, RunPlaces, RunSwitches, architecture, count, layout, precision, seed};
+use super::{
+    ImageSettings, NamedPath, RunPlaces, RunSwitches, architecture, count, layout, precision, seed,
+};
 
 const EXAMPLES: &str = "\
 The image folder holds train/, and optionally val/ and test/, each with one sub-folder per class; or
@@ -37,6 +38,9 @@ The run folder holds config.toml (for --config), metrics.jsonl, the checkpoint, 
 metrics as TensorBoard reads them.
 Exit codes: 0 done; 1 done, but images were left out or test/ was unreadable; 2 not done;
 130 interrupted, with a checkpoint.";
+
+/// How a data set with a name is given.
+pub(crate) const NAMED_DATA: &str = "NAME=DIR";
 
 const USAGE: &str = "\
 piggyback train --backbone <FILE> --data <DIR> --out <FILE.task.safetensors> [OPTIONS]
@@ -69,8 +73,8 @@ pub(crate) struct Places {
     pub(crate) precision: Option<Precision>,
     /// Folder of images, one sub-folder per class, or with train/, val/ and test/; or NAME=DIR. Method
     /// joint takes several
-    #[arg(long, value_name = "DIR", env = "PIGGYBACK_DATA", value_parser = named_data())]
-    pub(crate) data: Vec<NamedData>,
+    #[arg(long, value_name = "DIR", env = "PIGGYBACK_DATA", value_parser = NamedPath::parser(NAMED_DATA))]
+    pub(crate) data: Vec<NamedPath>,
     /// What the folder's sub-folders are: classes of images, or splits (train, val, test) of classes;
     /// auto finds out, and refuses in doubt [default: auto]
     #[arg(long, env = "PIGGYBACK_LAYOUT", value_parser = layout())]
@@ -207,56 +211,6 @@ pub(crate) struct Settings {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) images: ImageSettings,
-}
-
-/// [`NamedData`], in a folder of whatever name.
-fn named_data() -> impl TypedValueParser<Value = NamedData> {
-    OsStringValueParser::new().try_map(|text| match text.to_str() {
-        Some(text) => NamedData::parse(text),
-        None => Ok(NamedData {
-            name: None,
-            dir: text.into(),
-        }),
-    })
-}
-
-/// A folder of images and what to call it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NamedData {
-    /// None: as the folder.
-    pub(crate) name: Option<String>,
-    pub(crate) dir: PathBuf,
-}
-
-impl NamedData {
-    /// Reads `DIR` or `NAME=DIR`. An equals sign in a folder's name does not make the folder a name.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let (name, dir) = match text.split_once('=') {
-            Some((name, dir)) if !name.contains(['/', '\\']) => (Some(name.to_owned()), dir),
-            _ => (None, text),
-        };
-        if dir.is_empty() || name.as_ref().is_some_and(String::is_empty) {
-            return Err("expected DIR or NAME=DIR".into());
-        }
-        Ok(Self {
-            name,
-            dir: dir.into(),
-        })
-    }
-
-    /// What to call it.
-    pub(crate) fn name(&self) -> String {
-        let of_folder = || DataSet::name_of(&self.dir);
-        self.name.clone().unwrap_or_else(of_folder)
-    }
-
-    /// Lists its images.
-    pub(crate) fn open(&self, layout: Layout) -> anyhow::Result<DataSet> {
-        Ok(DataSet {
-            name: self.name(),
-            images: ImageFolder::open_as(&self.dir, layout)?,
-        })
-    }
 }
 
 #[cfg(test)]

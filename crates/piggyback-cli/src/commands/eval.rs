@@ -1,5 +1,4 @@
 use std::borrow::Cow;
-use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::Result;
@@ -76,26 +75,24 @@ pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Outcome> {
     Ok(Outcome::found(!evaluation.skipped.is_empty()))
 }
 
-fn text(evaluation: &Evaluation, all_classes: bool) -> String {
-    let mut text = format!("top-1 error  {:.2} %\n", evaluation.top1_error);
+fn text(evaluation: &Evaluation, all_classes: bool) -> Vec<String> {
+    let mut lines = vec![format!("top-1 error  {:.2} %", evaluation.top1_error)];
     if let Some(error) = evaluation.top5_error {
-        let _ = writeln!(text, "top-5 error  {error:.2} %");
+        lines.push(format!("top-5 error  {error:.2} %"));
     }
-    let _ = writeln!(text, "loss         {:.4}", evaluation.loss);
+    lines.push(format!("loss         {:.4}", evaluation.loss));
     let (images, skipped) = (evaluation.images, evaluation.skipped.len());
     let skipped = if skipped > 0 {
         format!(", {skipped} left out")
     } else {
         String::new()
     };
-    let _ = writeln!(text, "images       {images}{skipped}");
+    lines.push(format!("images       {images}{skipped}"));
 
-    let mut classes: Vec<_> = evaluation
-        .classes
-        .iter()
-        .filter(|class| class.images > 0)
+    let mut classes: Vec<_> = (evaluation.classes.iter())
+        .filter_map(|class| Some((class, class.error?)))
         .collect();
-    classes.sort_by(|a, b| b.error.total_cmp(&a.error));
+    classes.sort_by(|(_, a), (_, b)| b.total_cmp(a));
     let total = classes.len();
     if !all_classes {
         classes.truncate(WORST);
@@ -107,13 +104,24 @@ fn text(evaluation: &Evaluation, all_classes: bool) -> String {
             classes.len()
         ),
     };
-    let rows: Vec<[String; 3]> = classes
-        .into_iter()
-        .map(|class| {
-            let error = format!("{:.2} %", class.error);
+    let rows: Vec<[String; 3]> = (classes.into_iter())
+        .map(|(class, error)| {
+            let error = format!("{error:.2} %");
             [class.class.clone(), error, count(class.images, "image")]
         })
         .collect();
-    let _ = write!(text, "\nerror per class ({which}):\n{}", table(&rows));
-    text
+    lines.extend([String::new(), format!("error per class ({which}):")]);
+    lines.extend(table(&rows));
+    let empty = evaluation.classes.iter().filter(|class| class.images == 0);
+    let empty: Vec<&str> = empty.map(|class| class.class.as_str()).collect();
+    if !empty.is_empty() {
+        let shown = if all_classes { empty.len() } else { WORST };
+        let names = empty[..shown.min(empty.len())].join(", ");
+        let more = match empty.len().saturating_sub(shown) {
+            0 => String::new(),
+            rest => format!(" and {rest} more"),
+        };
+        lines.push(format!("no images: {names}{more}"));
+    }
+    lines
 }

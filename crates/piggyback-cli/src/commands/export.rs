@@ -85,7 +85,7 @@ fn default_out(args: &ExportArgs) -> PathBuf {
     args.task.with_file_name(format!("{stem}.{extension}"))
 }
 
-fn text(report: &Report<'_>) -> String {
+fn text(report: &Report<'_>) -> Vec<String> {
     let Zeros { count, total } = report.zeros;
     pairs(
         0,

@@ -1,6 +1,7 @@
 //! One file per verb.
 
 mod backbone;
+mod classes;
 mod compare;
 mod completions;
 mod eval;
@@ -9,6 +10,7 @@ mod inspect;
 mod predict;
 mod pretrain;
 mod run;
+mod threads;
 mod train;
 mod verify;
 
@@ -44,11 +46,7 @@ impl Outcome {
 /// Does what the command line says.
 pub(crate) fn run(args: &Args, printer: &Printer) -> Result<Outcome> {
     printer.start_log(args.global.verbose);
-    if let Some(threads) = args.global.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        pool.build_global()
-            .context("cannot start the threads; lower --threads")?;
-    }
+    threads::start(args.global.threads)?;
     tracing::info!("computing with {} threads", rayon::current_num_threads());
     match &args.verb {
         Verb::Train(args) => train::run(args, printer),

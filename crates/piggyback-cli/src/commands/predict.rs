@@ -1,6 +1,5 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -9,13 +8,14 @@ use piggyback::backbone::imagenet_classes;
 use piggyback::data::{self, Image, MAX_FILE_BYTES, Samples};
 use piggyback::engine::{Engine, Prediction};
 use piggyback::task::Preprocessing;
-use piggyback::{Artefact, Backbone};
+use piggyback::text::visible;
+use piggyback::{Artefact, Backbone, Error};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::run::note_folder;
-use super::{Outcome, engine, open_artefact, open_backbone};
-use crate::args::{NamedTask, PredictArgs};
+use super::{Outcome, classes, engine, open_artefact, open_backbone};
+use crate::args::{NamedPath, PredictArgs, task_name};
 use crate::printer::Printer;
 use crate::progress::images_bar;
 use crate::report;
@@ -40,13 +40,19 @@ struct Likely<'a> {
 }
 
 pub(super) fn run(args: &PredictArgs, printer: &Printer) -> Result<Outcome> {
-    let artefacts = open_tasks(args)?;
+    let artefacts = open_tasks(args, printer)?;
     let (images, mut unreadable) = list_images(&args.images, printer)?;
     let answering = Answering::new(args, &artefacts, printer)?;
 
     let bar = images_bar(printer, "images", images.len());
     let mut batch = Batch::default();
-    let mut predicted = 0;
+    let (mut predicted, mut failed) = (0, 0);
+    let mut predict = |batch: &mut Batch| {
+        let (done, without) = batch.predict(args, &answering, printer)?;
+        (predicted, failed) = (predicted + done, failed + without);
+        bar.set_position((predicted + failed) as u64);
+        anyhow::Ok(())
+    };
     // Each core decodes one image at a time: that many may be large before a batch is found full.
     for paths in images.chunks(rayon::current_num_threads()) {
         let decoded: Vec<_> = paths.par_iter().map(|path| open_image(path)).collect();
@@ -60,30 +66,33 @@ pub(super) fn run(args: &PredictArgs, printer: &Printer) -> Result<Outcome> {
             }
         }
         if batch.is_full() {
-            predicted += batch.predict(args, &answering, printer)?;
-            bar.set_position(predicted as u64);
+            predict(&mut batch)?;
         }
     }
-    predicted += batch.predict(args, &answering, printer)?;
+    predict(&mut batch)?;
     bar.finish_and_clear();
     Ok(match predicted {
         0 => Outcome::Failed,
-        _ => Outcome::found(unreadable > 0),
+        _ => Outcome::found(unreadable + failed > 0),
     })
 }
 
 /// Opens the task files, whose names must differ.
-fn open_tasks(args: &PredictArgs) -> Result<Vec<Artefact>> {
+fn open_tasks(args: &PredictArgs, printer: &Printer) -> Result<Vec<Artefact>> {
+    for note in args.tasks.iter().filter_map(NamedPath::note) {
+        printer.note(&note);
+    }
     let mut names = BTreeSet::new();
-    if let Some(twice) = args.tasks.iter().find(|task| !names.insert(&task.name)) {
+    let name = |task: &NamedPath| task.name_or(task_name);
+    if let Some(twice) = args.tasks.iter().find(|task| !names.insert(name(task))) {
         bail!(
             "two tasks are called '{}'; name one of them with --task NAME={}",
-            twice.name,
+            name(twice),
             twice.path.display()
         );
     }
     let settings = args.preprocessing.settings()?;
-    let open = |named: &NamedTask| {
+    let open = |named: &NamedPath| {
         let artefact = open_artefact(&named.path)?;
         for task in artefact.tasks() {
             let checked = settings.check(task.preprocessing);
@@ -94,8 +103,9 @@ fn open_tasks(args: &PredictArgs) -> Result<Vec<Artefact>> {
     args.tasks.iter().map(open).collect()
 }
 
-/// A task's name, none for the backbone's own head, and the likeliest classes of each image.
-type Answers<'a> = (Option<&'a str>, Vec<Vec<Likely<'a>>>);
+/// A task's name, none for the backbone's own head, and the likeliest classes of each image, unless
+/// what was answered is no number.
+type Answers<'a> = (Option<&'a str>, Vec<Result<Vec<Likely<'a>>, Error>>);
 
 /// What answers: tasks, or the backbone's own head.
 enum Answering {
@@ -125,7 +135,8 @@ impl Answering {
         let (mut engines, mut tasks) = (Vec::new(), Vec::new());
         // All task files share the backbone.
         let mut of_backbone: Option<usize> = None;
-        for (NamedTask { name, path }, artefact) in args.tasks.iter().zip(artefacts) {
+        for (named, artefact) in args.tasks.iter().zip(artefacts) {
+            let (name, path) = (&named.name_or(task_name), &named.path);
             let index = match (artefact, of_backbone) {
                 (Artefact::Task(task), Some(index)) => {
                     let engine: &mut Engine = &mut engines[index];
@@ -149,15 +160,17 @@ impl Answering {
 
     /// The likeliest classes of each image, by task; the backbone's own have no task's name.
     fn predict<'a>(&'a self, args: &'a PredictArgs, images: &[Image]) -> Result<Vec<Answers<'a>>> {
-        let rank = |predictions: Vec<Prediction>, classes: &'a [String]| {
+        let rank = |predictions: Vec<Result<Prediction, Error>>, classes: &'a [String]| {
             let likely = |prediction| likely(&prediction, classes, args.top_k);
-            predictions.into_iter().map(likely).collect()
+            (predictions.into_iter())
+                .map(|prediction| prediction.map(likely))
+                .collect()
         };
         match self {
             Self::Tasks { engines, tasks } => (tasks.iter())
                 .map(|(index, name)| {
                     let engine = &engines[*index];
-                    let predictions = engine.predict(name, images)?;
+                    let predictions = each(images, |images| engine.predict(name, images))?;
                     let classes = &engine.task(name)?.classes;
                     Ok((Some(name.as_str()), rank(predictions, classes)))
                 })
@@ -167,11 +180,30 @@ impl Answering {
                 classes,
                 preprocessing,
             } => {
-                let predictions = backbone.predict(images, preprocessing)?;
+                let predictions = each(images, |images| backbone.predict(images, preprocessing))?;
                 Ok(vec![(None, rank(predictions, classes))])
             }
         }
     }
+}
+
+/// The prediction for each image: where one is no number, the others have theirs all the same.
+fn each(
+    images: &[Image],
+    predict: impl Fn(&[Image]) -> Result<Vec<Prediction>, Error>,
+) -> Result<Vec<Result<Prediction, Error>>, Error> {
+    match predict(images) {
+        Err(Error::NotNumbers { .. }) => {}
+        predictions => return Ok(predictions?.into_iter().map(Ok).collect()),
+    }
+    let mut all = Vec::with_capacity(images.len());
+    for image in images {
+        match predict(std::slice::from_ref(image)) {
+            Err(error @ Error::NotNumbers { .. }) => all.push(Err(error)),
+            predictions => all.extend(predictions?.into_iter().map(Ok)),
+        }
+    }
+    Ok(all)
 }
 
 /// Names for the classes of the backbone's own head.
@@ -188,7 +220,7 @@ fn own_classes(args: &PredictArgs, backbone: &Backbone, printer: &Printer) -> Re
     };
     let [count, _] = head.weight.shape().dims();
     if let Some(path) = &args.classes {
-        let names = read_classes(path)?;
+        let names = classes::read(path)?;
         ensure!(
             names.len() == count,
             "{} names {}, and the backbone has {}",
@@ -209,17 +241,6 @@ fn own_classes(args: &PredictArgs, backbone: &Backbone, printer: &Printer) -> Re
         report::count(count, "class")
     ));
     Ok((0..count).map(|class| class.to_string()).collect())
-}
-
-/// Reads names of classes: a JSON array, or a name a line.
-fn read_classes(path: &Path) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the classes in {}", path.display()))?;
-    if text.trim_start().starts_with('[') {
-        return serde_json::from_str(&text)
-            .with_context(|| format!("{} is no JSON array of names", path.display()));
-    }
-    Ok(text.lines().map(|line| line.trim().to_owned()).collect())
 }
 
 /// The images that the arguments stand for, in order, and how many arguments stand for none; `-`
@@ -296,34 +317,47 @@ impl Batch {
         self.images.len() >= BATCH || self.pixels >= BATCH_PIXELS
     }
 
-    /// Predicts and prints what is there, and empties the batch; returns the number of images.
+    /// Predicts and prints what is there, and empties the batch; returns how many images were answered
+    /// for, and how many were not, by one task at least.
     fn predict(
         &mut self,
         args: &PredictArgs,
         answering: &Answering,
         printer: &Printer,
-    ) -> Result<usize> {
+    ) -> Result<(usize, usize)> {
         let batch = std::mem::take(self);
         if batch.images.is_empty() {
-            return Ok(0);
+            return Ok((0, 0));
         }
-        let mut answers = answering.predict(args, &batch.images)?;
-        for (i, image) in batch.paths.iter().enumerate() {
-            let mut lines = Vec::new();
-            for (task, predictions) in &mut answers {
-                lines.push(Line {
-                    image: image.to_string_lossy(),
-                    task: *task,
-                    predictions: std::mem::take(&mut predictions[i]),
-                });
+        let answers = answering.predict(args, &batch.images)?;
+        let (tasks, answers): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
+        let mut answers: Vec<_> = answers.into_iter().map(Vec::into_iter).collect();
+        let mut failed = 0;
+        for image in &batch.paths {
+            let (mut lines, mut wrong) = (Vec::new(), false);
+            for (task, predictions) in tasks.iter().zip(&mut answers) {
+                match predictions.next() {
+                    Some(Ok(predictions)) => lines.push(Line {
+                        image: image.to_string_lossy(),
+                        task: *task,
+                        predictions,
+                    }),
+                    Some(Err(error)) => {
+                        wrong = true;
+                        let context = image.display().to_string();
+                        printer.error(&anyhow::Error::from(error).context(context));
+                    }
+                    None => {}
+                }
             }
+            failed += usize::from(wrong);
             if args.json {
                 lines.iter().try_for_each(|line| printer.json(line))?;
-            } else {
+            } else if !lines.is_empty() {
                 printer.result(&text(image, &lines))?;
             }
         }
-        Ok(batch.images.len())
+        Ok((batch.images.len() - failed, failed))
     }
 }
 
@@ -335,17 +369,18 @@ fn likely<'a>(prediction: &Prediction, classes: &'a [String], count: usize) -> V
     prediction.top(count).into_iter().map(named).collect()
 }
 
-fn text(image: &Path, lines: &[Line<'_>]) -> String {
-    let name = |line: &Line<'_>| line.task.map_or(String::new(), |task| format!("{task}  "));
+fn text(image: &Path, lines: &[Line<'_>]) -> Vec<String> {
+    let name =
+        |line: &Line<'_>| (line.task).map_or(String::new(), |task| format!("{}  ", visible(task)));
     let names = lines.iter().map(|line| name(line).chars().count());
     let width = names.max().unwrap_or_default();
-    let mut text = format!("{}\n", image.display());
+    let mut shown = vec![image.display().to_string()];
     for line in lines {
         for (rank, Likely { class, probability }) in line.predictions.iter().enumerate() {
             let task = if rank == 0 { name(line) } else { String::new() };
             let percent = 100.0 * probability;
-            let _ = writeln!(text, "  {task:<width$}{percent:>6.2} %  {class}");
+            shown.push(format!("  {task:<width$}{percent:>6.2} %  {class}"));
         }
     }
-    text
+    shown
 }

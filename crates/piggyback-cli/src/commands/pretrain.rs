@@ -31,6 +31,7 @@ struct Summary<'a> {
     classes: usize,
     epochs: usize,
     best_epoch: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
     validation_error: Option<f64>,
     test: Option<&'a Evaluation>,
     file_bytes: u64,
@@ -115,7 +116,7 @@ fn summary<'a>(
     })
 }
 
-fn text(summary: &Summary<'_>) -> String {
+fn text(summary: &Summary<'_>) -> Vec<String> {
     let mut lines = vec![("file", summary.file.to_string())];
     if let Some(run_dir) = &summary.run_dir {
         lines.push(("run folder", run_dir.to_string()));

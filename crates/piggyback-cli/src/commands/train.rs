@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use piggyback::artefact::{FreeWeights, SharedNetwork};
-use piggyback::data::{DataSet, FolderSummary};
+use piggyback::data::{DataSet, FolderSummary, ImageFolder, Layout};
 use piggyback::evaluate::Evaluation;
 use piggyback::method::{Learner, MethodName, Outcome as Learned};
 use piggyback::task::Zeros;
@@ -16,7 +16,7 @@ use super::run::{
     unless_interrupted,
 };
 use super::{Outcome, load_backbone, open_artefact};
-use crate::args::TrainArgs;
+use crate::args::{NamedPath, TrainArgs};
 use crate::config::{self, TrainPlan};
 use crate::interrupt;
 use crate::printer::Printer;
@@ -33,6 +33,7 @@ struct Summary<'a> {
     classes: usize,
     epochs: usize,
     best_epoch: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
     validation_error: Option<f64>,
     /// The test of the only data set.
     test: Option<&'a Evaluation>,
@@ -76,7 +77,10 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
         }
     };
     check_extension(settings.method(), &run.out)?;
-    let data = plan.data.iter().map(|data| data.open(plan.layout));
+    for note in plan.data.iter().filter_map(NamedPath::note) {
+        printer.note(&note);
+    }
+    let data = plan.data.iter().map(|data| open_data(data, plan.layout));
     let data: Vec<DataSet> = data.collect::<Result<_>>()?;
     for set in &data {
         note_folder(set.images.summary(), printer);
@@ -121,6 +125,14 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
         }
     }
     Ok(outcome)
+}
+
+/// Lists the images of a data set.
+fn open_data(data: &NamedPath, layout: Layout) -> Result<DataSet> {
+    Ok(DataSet {
+        name: data.name_or(DataSet::name_of),
+        images: ImageFolder::open_as(&data.path, layout)?,
+    })
 }
 
 /// The PackNet file that a task is added to.
@@ -239,7 +251,7 @@ fn summarise(
     }
 }
 
-fn text(summary: &Summary<'_>) -> String {
+fn text(summary: &Summary<'_>) -> Vec<String> {
     let own = |name: &str| name.to_owned();
     let mut lines = vec![
         (own("task"), summary.task.to_string()),

@@ -202,7 +202,7 @@ fn shards_put_together_give_the_same_results() {
     // The same images under the same names: the same units as of the whole.
     let outs = ["first", "second"].map(|name| folder.path().join(name));
     for (shard, out) in ["1/2", "2/2"].iter().zip(&outs) {
-        compare(&folder, &["--shard", shard, "--out", text(out)]).ends_with(0);
+        compare(&folder, &["--shard", shard, "--output", text(out)]).ends_with(0);
     }
     let [first, second] = &outs;
     let counts = outs
@@ -220,7 +220,7 @@ fn shards_put_together_give_the_same_results() {
         .map(|out| read(&out.join("results.jsonl")))
         .concat();
     fs::write(first.join("results.jsonl"), lines).unwrap();
-    compare(&folder, &["--out", text(first)]).ends_with(0);
+    compare(&folder, &["--output", text(first)]).ends_with(0);
     assert_eq!(measured(first), measured(&out(whole())));
 }
 

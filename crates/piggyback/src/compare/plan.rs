@@ -15,6 +15,7 @@ use crate::data::Layout;
 use crate::error::{Error, Result};
 use crate::method::MethodName;
 use crate::name::named;
+use crate::text;
 
 /// A comparison: every method on every backbone and data set, once for each seed.
 ///
@@ -159,7 +160,7 @@ impl Plan {
     ///
     /// [`Error::Plan`], [`Error::Read`]: what is wrong in which file, under which key, and what to do.
     pub fn open(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::read(path, source))?;
+        let text = text::read(path)?;
         Self::parse(path, &text)
     }
 

@@ -104,8 +104,10 @@ pub struct TaskRecord {
     pub top1_error: f64,
     /// Share of the test images whose class is not among the five likeliest, %; none for five
     /// classes or fewer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top5_error: Option<f64>,
     /// Error on the validation images after the epoch that was kept, %; none if nothing was trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_error: Option<f64>,
     /// The epoch that was kept, counted from 1.
     pub best_epoch: usize,

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateConfig, evaluate_until};
 use crate::method::{Learner, MethodName};
 use crate::train::Event;
-use crate::write;
+use crate::{text, write};
 
 const DONE_FILE: &str = "done.json";
 /// The name under which the file's tasks are put into an engine.
@@ -83,9 +83,9 @@ pub(super) fn learn(
                 again,
                 seconds,
             };
-            let text = serde_json::to_vec(&step)
-                .map_err(|error| Error::setting("unit", error.to_string()))?;
-            write::atomically(&done, &text)?;
+            let text =
+                text::json(&step).map_err(|error| Error::setting("unit", error.to_string()))?;
+            write::atomically(&done, text.as_bytes())?;
             remove(&own.join("checkpoint.safetensors"))?;
         }
         let text = fs::read(&done).map_err(|source| Error::read(&done, source))?;

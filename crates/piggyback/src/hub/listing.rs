@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hub_error;
 use crate::error::{Error, Result};
+use crate::text;
 
 /// What the files of a model are called that hold its weights, the best first.
 const SAFETENSORS: &str = "model.safetensors";
@@ -118,8 +119,8 @@ pub(super) fn shards(model: &str, name: &str, path: &Path) -> Result<Vec<String>
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
-    let text = std::fs::read(path).map_err(|source| Error::read(path, source))?;
-    let index: Index = serde_json::from_slice(&text)
+    let text = text::read(path)?;
+    let index: Index = serde_json::from_str(&text)
         .map_err(|error| hub_error(model, format!("'{name}' is no index of weights ({error})")))?;
     let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
     let beside = |file: &String| match folder {

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::text::{visible, visible_lines};
+
 /// Colours of series on a white ground, told apart by the colour-blind as well.
 const SERIES: [&str; SERIES_COLOURS] = [
     "#2f6fb0", "#d9822b", "#1f8f6b", "#b0418a", "#7559c9", "#c03a2b", "#4f6475", "#8a6d1d",
@@ -207,6 +209,15 @@ impl Svg {
 
 /// Text as it stands in XML.
 pub(crate) fn escape(text: &str) -> String {
+    markup(&visible(text))
+}
+
+/// [`escape`] for a text of several lines.
+pub(crate) fn escape_lines(text: &str) -> String {
+    markup(&visible_lines(text))
+}
+
+fn markup(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
@@ -312,6 +323,8 @@ mod tests {
     #[test]
     fn text_is_escaped() {
         assert_eq!(escape("<a & \"b\">"), "&lt;a &amp; &quot;b&quot;&gt;");
+        assert_eq!(escape("a\n\u{202e}\u{1}b"), r"a\n\u{202e}\u{1}b");
+        assert_eq!(escape_lines("a\n<\u{202e}>"), "a\n&lt;\\u{202e}&gt;");
     }
 
     #[test]

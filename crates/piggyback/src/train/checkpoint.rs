@@ -18,7 +18,7 @@ use super::method::{Method, Optimizer, Product};
 use crate::backbone::{Entry, FieldPath, write_entries};
 use crate::error::{Error, Result};
 use crate::mask::values;
-use crate::write;
+use crate::{text, write};
 
 /// Version of the checkpoint's layout; another one is refused.
 const VERSION: u32 = 4;
@@ -171,7 +171,7 @@ pub(super) fn save<M: Method>(
         optimizer_steps: state.optimizer.steps(),
     };
     let kind = serde_json::to_string(&kind).map_err(|error| problem(error.to_string()))?;
-    let json = serde_json::to_string(&metadata).map_err(|error| problem(error.to_string()))?;
+    let json = text::json(&metadata).map_err(|error| problem(error.to_string()))?;
     let metadata = BTreeMap::from([(KIND_KEY.to_owned(), kind), (METADATA_KEY.to_owned(), json)]);
     let file = write::named_temporary(path)?;
     write_entries(file, path, entries, &metadata, |source| Ok(source.pieces()))

@@ -20,6 +20,7 @@ mod masks;
 mod method;
 mod network;
 mod optimizer;
+mod readable;
 mod run;
 mod session;
 mod split;

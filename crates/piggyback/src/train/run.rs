@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::EpochMetrics;
 use super::events::EventFile;
 use crate::error::{Error, Result};
-use crate::{plot, write};
+use crate::{plot, text, write};
 
 /// `config.toml`, `metrics.jsonl`, TensorBoard's events, `curves.svg` and `checkpoint.safetensors` in
 /// one folder.
@@ -73,8 +73,9 @@ impl RunFolder {
     fn rewrite_metrics(&self, history: &[EpochMetrics]) -> Result<()> {
         let lines: Vec<String> = history
             .iter()
-            .filter_map(|epoch| serde_json::to_string(epoch).ok())
-            .collect();
+            .map(text::json)
+            .collect::<Result<_, _>>()
+            .map_err(|error| Error::setting("metrics", error.to_string()))?;
         let text = lines
             .iter()
             .map(|line| format!("{line}\n"))

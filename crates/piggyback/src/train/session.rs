@@ -10,6 +10,7 @@ use super::checkpoint::{self, Identity, Position, State, trained_tensors};
 use super::images::look_at_images;
 use super::loss::count_wrong;
 use super::method::{Learned, Method, Product, RunSettings};
+use super::readable::Readable;
 use super::run::RunFolder;
 use super::split::Split;
 use super::{EpochMetrics, Event, RunOptions};
@@ -90,6 +91,7 @@ pub(crate) fn learn<M: Method>(
         loader,
         splits,
         identity,
+        readable: Readable::default(),
         run,
         options,
     };
@@ -109,6 +111,7 @@ struct Session<'a, 'b, M: Method> {
     loader: Loader,
     splits: Vec<Split<'a>>,
     identity: Identity<M::Settings>,
+    readable: Readable,
     run: Option<RunFolder>,
     options: &'a mut RunOptions<'b>,
 }
@@ -170,6 +173,8 @@ impl<M: Method> Session<'_, '_, M> {
             };
             let reasons = batch.skipped.iter().map(|image| image.error.to_string());
             self.note_skipped(&mut state.position, reasons);
+            self.readable
+                .without(&batch.skipped, self.loader.samples())?;
             // Skipped images can leave a batch too small to have a variance, or none at all.
             if batch.len() >= self.settings.least_images {
                 state = self.step(state, batch, steps)?;
@@ -324,6 +329,10 @@ impl<M: Method> Session<'_, '_, M> {
             let (name, samples) = (*name, validation.clone());
             let validation = match self.evaluate(&engine, name, "validation", samples) {
                 Ok(Some(validation)) => validation,
+                Err(Error::NotNumbers { value, .. }) => {
+                    let what = format!("the output for a validation image became {value}");
+                    return Err(self.diverged(what, &state.position));
+                }
                 stopped => {
                     state.position.seconds += since.elapsed().as_secs_f64();
                     return Err(match stopped {

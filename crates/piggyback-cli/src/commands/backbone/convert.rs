@@ -23,6 +23,7 @@ struct Report<'a> {
     /// As it was read or written, whichever is more.
     largest_tensor_bytes: usize,
     /// What converting took beyond what the program had before.
+    #[serde(skip_serializing_if = "Option::is_none")]
     peak_memory_bytes: Option<u64>,
 }
 
@@ -78,7 +79,7 @@ pub(super) fn run(args: &ConvertArgs, printer: &Printer) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn text(report: &Report<'_>) -> String {
+fn text(report: &Report<'_>) -> Vec<String> {
     let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
     let mut lines = vec![
         ("file", report.file.to_string()),

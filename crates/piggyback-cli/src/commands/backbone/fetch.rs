@@ -3,7 +3,6 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use indicatif::ProgressBar;
 use piggyback::hub::{ENDPOINT, FetchedFile, Hub, Progress};
 use serde::Serialize;
 
@@ -74,7 +73,7 @@ pub(super) fn run(args: &FetchArgs, printer: &Printer) -> Result<Outcome> {
     if args.json {
         printer.json(&summary)?;
     } else {
-        printer.result(&summary.path)?;
+        printer.path(&summary.path)?;
     }
     Ok(Outcome::Done)
 }
@@ -132,7 +131,7 @@ struct Bar<'a> {
     printer: &'a Printer,
     /// The file that is coming.
     file: String,
-    bytes: ProgressBar,
+    bytes: crate::bar::Bar,
 }
 
 impl<'a> Bar<'a> {
@@ -140,7 +139,7 @@ impl<'a> Bar<'a> {
         Self {
             printer,
             file: String::new(),
-            bytes: ProgressBar::hidden(),
+            bytes: crate::bar::Bar::hidden(),
         }
     }
 
@@ -160,7 +159,7 @@ impl<'a> Bar<'a> {
                 if self.file != file {
                     self.bytes.finish_and_clear();
                     self.bytes = self.printer.byte_bar(total_bytes);
-                    self.bytes.set_prefix(file.to_owned());
+                    self.bytes.set_prefix(file);
                     self.file = file.to_owned();
                     self.bytes.set_position(bytes);
                     // What an earlier run brought says nothing about the speed of this one.

@@ -18,6 +18,7 @@ struct Contents<'a> {
     architecture: &'static str,
     fingerprint: Fingerprint,
     /// Classes of its own head, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     head_classes: Option<usize>,
     classes: Option<&'a [String]>,
     preprocessing: &'a Preprocessing,
@@ -73,7 +74,7 @@ pub(super) fn run(args: &BackboneInspectArgs, printer: &Printer) -> Result<Outco
     Ok(Outcome::Done)
 }
 
-fn text(contents: &Contents<'_>) -> String {
+fn text(contents: &Contents<'_>) -> Vec<String> {
     let head = match (contents.head_classes, contents.classes) {
         (None, _) => "none".to_owned(),
         (Some(count), None) => format!("{} classes", thousands(count as u64)),
@@ -85,7 +86,7 @@ fn text(contents: &Contents<'_>) -> String {
         ),
     };
     let megabytes = contents.weights_bytes as f64 / 1e6;
-    let summary = pairs(
+    let mut lines = pairs(
         0,
         &[
             ("network", contents.architecture.to_owned()),
@@ -114,10 +115,13 @@ fn text(contents: &Contents<'_>) -> String {
         ]
     });
     let rows: Vec<[String; 3]> = std::iter::once(titles).chain(rows).collect();
-    let training = (contents.training).map_or_else(String::new, |record| {
-        format!("\ntraining\n{}", pairs(2, &training_lines(record)))
-    });
-    format!("{summary}{training}\n{}", table(&rows))
+    if let Some(record) = contents.training {
+        lines.extend([String::new(), "training".into()]);
+        lines.extend(pairs(2, &training_lines(record)));
+    }
+    lines.push(String::new());
+    lines.extend(table(&rows));
+    lines
 }
 
 /// `64 x 3 x 7 x 7`.

@@ -51,7 +51,7 @@ fn row(architecture: Architecture) -> Row {
     }
 }
 
-fn text(rows: &[Row]) -> String {
+fn text(rows: &[Row]) -> Vec<String> {
     let titles = [
         "name",
         "parameters",
@@ -75,9 +75,11 @@ fn text(rows: &[Row]) -> String {
     let cells: Vec<[String; 7]> = std::iter::once(titles.map(str::to_owned))
         .chain(cells)
         .collect();
-    format!(
-        "{}\nParameters, MB and GFLOPs include a head of {HEAD_CLASSES} classes.\n\
-         piggyback backbone list --help explains the columns.",
-        table(&cells)
-    )
+    let mut lines = table(&cells);
+    lines.extend([
+        String::new(),
+        format!("Parameters, MB and GFLOPs include a head of {HEAD_CLASSES} classes."),
+        "piggyback backbone list --help explains the columns.".into(),
+    ]);
+    lines
 }

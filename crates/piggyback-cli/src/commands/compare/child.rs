@@ -93,7 +93,7 @@ impl Child {
             String::from_utf8_lossy(&text).into_owned()
         });
         let bar = printer.bar(1);
-        bar.set_prefix(place.to_owned());
+        bar.set_prefix(place);
         let mut failure = None;
         if let Some(stdout) = self.process.stdout.take() {
             for line in BufReader::new(stdout).lines() {
@@ -101,7 +101,7 @@ impl Child {
                     Some(Told::Progress { what, done, total }) => {
                         bar.set_length(total as u64);
                         bar.set_position(done as u64);
-                        bar.set_message(what);
+                        bar.set_message(&what);
                     }
                     Some(Told::Skipped(reason)) => {
                         printer.warn(&format!("{place}: left out: {reason}"));

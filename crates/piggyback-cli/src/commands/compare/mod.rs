@@ -57,7 +57,7 @@ pub(super) fn run(
     // A name that this build does not know should not be found out by every unit.
     piggyback::device::open(&args.device)?;
     fetch_backbones(&mut plan, &args.plan, printer)?;
-    let comparison = Comparison::new(&args.plan, plan, args.out.as_deref())?;
+    let comparison = Comparison::new(&args.plan, plan, args.output.as_deref())?;
     let shard = args.shard.map(|Shard { part, parts }| (part, parts));
     let units = comparison.shard(shard);
     if args.dry_run {
@@ -106,7 +106,7 @@ fn check_report_files(folder: &Path) -> Result<()> {
         if path.is_dir() {
             bail!(
                 "{} is a folder, and a file of that name is to be written there; move it away, or give \
-                 another output folder with --out",
+                 another output folder with --output",
                 path.display()
             );
         }
@@ -181,7 +181,9 @@ fn list(units: &[&Unit], results: &Results, json: bool, printer: &Printer) -> Re
         open.len(),
         count(units.len(), "unit")
     );
-    printer.result(&format!("{}\n{total}", table(&rows)))?;
+    let mut lines = table(&rows);
+    lines.extend([String::new(), total]);
+    printer.result(&lines)?;
     Ok(Outcome::Done)
 }
 
@@ -323,7 +325,7 @@ fn finish(
     })
 }
 
-fn text(summary: &Summary) -> String {
+fn text(summary: &Summary) -> Vec<String> {
     let mut lines = vec![
         ("report", summary.report.clone()),
         (

@@ -10,7 +10,7 @@ use piggyback::task::{BackboneId, Mask, Preprocessing, TaskFile, TrainingRecord}
 use serde::Serialize;
 
 use super::{Outcome, open_artefact};
-use crate::args::{InspectArgs, ShownClasses};
+use crate::args::InspectArgs;
 use crate::printer::Printer;
 use crate::report::{count, images, pairs, percent, table, thousands, training_lines, zeros};
 use crate::write;
@@ -119,14 +119,14 @@ fn show(args: &InspectArgs, path: &Path, task: &TaskFile, printer: &Printer) -> 
 
 /// How many classes there are, and the first of their names or all.
 fn classes(names: &[String], args: &InspectArgs) -> String {
-    let shown = match args.classes {
-        ShownClasses::First => FIRST,
-        ShownClasses::All => usize::MAX,
+    let shown = match args.all_classes {
+        true => usize::MAX,
+        false => FIRST,
     };
     let first: Vec<&str> = names.iter().take(shown).map(String::as_str).collect();
     let more = match names.len() - first.len() {
         0 => String::new(),
-        rest => format!(" and {rest} more (--classes all)"),
+        rest => format!(" and {rest} more (--all-classes)"),
     };
     format!("{}: {}{more}", names.len(), first.join(", "))
 }
@@ -207,7 +207,7 @@ fn natural(name: &str) -> Vec<(u64, &str)> {
         .collect()
 }
 
-fn text(contents: &Contents<'_>, args: &InspectArgs) -> String {
+fn text(contents: &Contents<'_>, args: &InspectArgs) -> Vec<String> {
     let bytes = &contents.bytes;
     let [file, masks, norms, head, header] = [
         bytes.file,
@@ -244,16 +244,15 @@ fn text(contents: &Contents<'_>, args: &InspectArgs) -> String {
         lines.push(("affine", "four factors for each masked tensor".to_owned()));
     }
     let layers: Vec<[String; 3]> = contents.layers.iter().map(layer_row).collect();
-    let layers = match layers[..] {
-        [] => String::new(),
-        _ => format!("\nzeros per layer\n{}", table(&layers)),
-    };
-    format!(
-        "{}\n{}{layers}\ntraining\n{}",
-        contents.file,
-        pairs(2, &lines),
-        pairs(2, &training_lines(contents.training))
-    )
+    let mut shown = vec![contents.file.to_string()];
+    shown.extend(pairs(2, &lines));
+    if !layers.is_empty() {
+        shown.extend([String::new(), "zeros per layer".into()]);
+        shown.extend(table(&layers));
+    }
+    shown.extend([String::new(), "training".into()]);
+    shown.extend(pairs(2, &training_lines(contents.training)));
+    shown
 }
 
 fn layer_row(layer: &Layer<'_>) -> [String; 3] {

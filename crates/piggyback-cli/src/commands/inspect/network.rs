@@ -76,7 +76,7 @@ pub(super) fn show(
     }
 }
 
-fn text(contents: &Contents<'_>, args: &InspectArgs) -> String {
+fn text(contents: &Contents<'_>, args: &InspectArgs) -> Vec<String> {
     let what = match contents.kind {
         ArtefactKind::Joint => "one network with a head for each data set",
         ArtefactKind::Packnet => "PackNet: tasks share out the weights of one network",
@@ -98,7 +98,8 @@ fn text(contents: &Contents<'_>, args: &InspectArgs) -> String {
     if let Some(FreeWeights { count, total }) = contents.free {
         lines.push(("free", share(count, total)));
     }
-    let mut text = format!("{}\n{}", contents.file, pairs(2, &lines));
+    let mut shown = vec![contents.file.to_string()];
+    shown.extend(pairs(2, &lines));
     for task in &contents.tasks {
         let mut lines = vec![
             ("classes", classes(task.classes, args)),
@@ -110,11 +111,12 @@ fn text(contents: &Contents<'_>, args: &InspectArgs) -> String {
         let title = task
             .name
             .map_or("task".to_owned(), |name| format!("task {name}"));
-        text.push_str(&format!("\n{title}\n{}", pairs(2, &lines)));
+        shown.extend([String::new(), title]);
+        shown.extend(pairs(2, &lines));
         if let Some(training) = task.training {
-            let training = pairs(2, &training_lines(training));
-            text.push_str(&format!("\ntraining\n{training}"));
+            shown.extend([String::new(), "training".into()]);
+            shown.extend(pairs(2, &training_lines(training)));
         }
     }
-    text
+    shown
 }

@@ -118,7 +118,7 @@ fn bad_plans_are_refused_before_anything_is_computed() {
 fn an_output_that_cannot_be_written_is_refused_at_once() {
     let folder = comparison(|plan| plan);
     fs::write(out(&folder), "a file").unwrap();
-    compare(&folder, &[]).refused_with(&["out", "cannot be written", "--out"]);
+    compare(&folder, &[]).refused_with(&["out", "cannot be written", "--output"]);
     let run = compare(&folder, &["--shard", "3/2"]).ends_with(2);
     assert!(run.stderr.contains("such as 2/8"), "{}", run.stderr);
 }
@@ -130,10 +130,10 @@ fn what_stands_in_place_of_a_file_is_found_before_the_first_unit() {
     for name in names {
         let in_place = out(&folder).join(name);
         fs::create_dir_all(&in_place).unwrap();
-        compare(&folder, &[]).refused_with(&[name, "is a folder", "move it away", "--out"]);
+        compare(&folder, &[]).refused_with(&[name, "is a folder", "move it away", "--output"]);
         assert!(!out(&folder).join("units").exists());
         fs::remove_dir(in_place).unwrap();
     }
     fs::write(out(&folder).join("units"), "").unwrap();
-    compare(&folder, &[]).refused_with(&["units", "is a file", "move it away", "--out"]);
+    compare(&folder, &[]).refused_with(&["units", "is a file", "move it away", "--output"]);
 }

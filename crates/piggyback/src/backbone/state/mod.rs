@@ -22,6 +22,7 @@ use super::about::About;
 use super::digest;
 use super::mmap::MappedFile;
 use crate::error::{Error, Result};
+use crate::text;
 
 /// The floating-point tensors of a checkpoint by torchvision's names, and where they come from.
 #[derive(Clone, Debug)]
@@ -321,7 +322,7 @@ fn read(path: &Path, may_be_index: bool) -> Result<Content> {
         let content = safetensors::read(&file).map_err(problem)?;
         return Ok(Content { files, ..content });
     }
-    if may_be_index && file.starts_with(b"{") {
+    if may_be_index && (file.trim_ascii_start().starts_with(b"{") || text::has_mark(&file)) {
         return safetensors::read_index(path, &file, |part| read(part, false));
     }
     let content = pytorch::read(&file).map_err(problem)?;

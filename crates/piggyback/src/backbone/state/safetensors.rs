@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::tensor::StoredTensor;
 use super::{ByteTensor, Content};
 use crate::error::{Error, Result};
+use crate::text;
 
 /// Whether `file` is a safetensors file: it starts with the length of its header, and the header
 /// with a brace. The name is believed too, so that a damaged file is called by what it should be.
@@ -115,7 +116,8 @@ pub(super) fn read_index(
         path: path.to_owned(),
         reason,
     };
-    let index: Index = serde_json::from_slice(text).map_err(|error| {
+    let text = text::decode(text).map_err(problem)?;
+    let index: Index = serde_json::from_str(&text).map_err(|error| {
         problem(format!(
             "is no index of a checkpoint in parts ({error}); give model.safetensors.index.json \
              or the checkpoint itself"

@@ -4,7 +4,7 @@ use crate::compare::comparison::Comparison;
 use crate::compare::plan::Order;
 use crate::compare::record::{Kind, Record, TaskRecord};
 use crate::compare::results::Results;
-use crate::evaluate::csv_field;
+use crate::text::csv;
 
 const COLUMNS: &str = "backbone,architecture,fingerprint,data,method,label,order,position,seed,\
     classes,train_images,validation_images,test_images,top1_error,top5_error,validation_error,\
@@ -73,5 +73,5 @@ fn line(
         count(record.peak_memory_bytes),
         record.identity.clone(),
     ];
-    fields.map(|field| csv_field(&field)).join(",") + "\n"
+    csv::row(&fields)
 }

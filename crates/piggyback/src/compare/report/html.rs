@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::document::{Block, Cell, Document, Figure, Table};
-use crate::plot::svg::escape;
+use crate::plot::svg::{escape, escape_lines};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -73,7 +73,7 @@ fn block(block: &Block) -> String {
         Block::Source { summary, text } => format!(
             "<details>\n<summary>{}</summary>\n<pre tabindex=\"0\"><code>{}</code></pre>\n</details>\n",
             escape(summary),
-            escape(text)
+            escape_lines(text)
         ),
     }
 }

@@ -1,6 +1,7 @@
 //! A report as Markdown: all but the figures.
 
 use super::document::{Block, Cell, Document, Table};
+use crate::text::{visible, visible_lines};
 
 pub(super) fn render(document: &Document) -> String {
     let mut parts = vec![format!("# {}", text(&document.title))];
@@ -44,6 +45,7 @@ fn block(block: &Block) -> String {
         } => {
             let runs = source.split(|c| c != '`').map(str::len);
             let fence = "`".repeat(runs.max().unwrap_or_default().max(2) + 1);
+            let source = visible_lines(source);
             let source = source.trim_end();
             format!("{}:\n\n{fence}toml\n{source}\n{fence}", text(summary))
         }
@@ -86,19 +88,41 @@ fn full_cell(full: &Cell) -> String {
 }
 
 fn cell(content: &str) -> String {
-    text(content).replace('|', "\\|").replace('\n', " ")
+    text(content).replace('|', "\\|")
 }
 
 /// Text in which nothing is taken for Markdown or HTML.
 fn text(content: &str) -> String {
+    let content = visible(content);
     let mut escaped = String::with_capacity(content.len());
-    for c in content.chars() {
-        if matches!(c, '\\' | '`' | '*' | '[' | ']' | '<' | '>') {
+    let mut before = None;
+    let mut rest = content.chars();
+    while let Some(c) = rest.next() {
+        let after = rest.clone().next();
+        if is_markup(before, c, after) {
             escaped.push('\\');
         }
         escaped.push(c);
+        before = Some(c);
     }
     escaped
+}
+
+/// Whether a character, between those `before` and `after` it, means something in Markdown.
+fn is_markup(before: Option<char>, c: char, after: Option<char>) -> bool {
+    let in_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    let is_space = |c: Option<char>| c.is_none_or(char::is_whitespace);
+    match c {
+        '\\' | '`' | '*' | '[' | ']' | '<' | '>' | '~' => true,
+        // Emphasis, but not within a word: mobilenet_v2.
+        '_' => !(in_word(before) && in_word(after)),
+        // An entity, such as &lt;
+        '&' => in_word(after) || after == Some('#'),
+        // A heading's beginning or end, and a list's.
+        '#' => is_space(before),
+        '-' | '+' => before.is_none() && is_space(after),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -124,5 +148,41 @@ mod tests {
         let expected =
             "a\\*b:\n\n| x\\|y | error |\n| --- | ---: |\n| \\<b\\> | **1.00** (paper 2.00) |";
         assert_eq!(made, expected);
+    }
+
+    #[test]
+    fn names_cannot_add_lines() {
+        let forged = "a |\n| forged\r\n# b\u{2028}c\u{202e}";
+        let made = table(&Table {
+            caption: forged.into(),
+            columns: vec![Column::text(forged)],
+            rows: vec![vec![Cell::new(forged)]],
+            note: Some(forged.into()),
+        });
+        assert_eq!(made.lines().count(), 7, "{made}");
+        assert!(!made.contains(['\r', '\u{2028}', '\u{202e}']), "{made}");
+        let row = made.lines().nth(4).unwrap();
+        assert_eq!(
+            row.matches('|').count() - row.matches("\\|").count(),
+            2,
+            "{row}"
+        );
+    }
+
+    #[test]
+    fn what_means_something_is_escaped_and_nothing_else() {
+        for (content, expected) in [
+            ("mobilenet_v2", "mobilenet_v2"),
+            ("_a_", "\\_a\\_"),
+            ("R & D", "R & D"),
+            ("&lt;b&#62;", "\\&lt;b\\&#62;"),
+            ("# a", "\\# a"),
+            ("C#", "C#"),
+            ("- a", "\\- a"),
+            ("-1", "-1"),
+            ("~~a~~", "\\~\\~a\\~\\~"),
+        ] {
+            assert_eq!(text(content), expected);
+        }
     }
 }

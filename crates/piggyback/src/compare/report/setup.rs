@@ -7,6 +7,7 @@ use super::tables::pretraining;
 use crate::compare::comparison::Comparison;
 use crate::compare::record::Kind;
 use crate::compare::results::Results;
+use crate::text;
 
 /// The units that are not done, with the reason of those that failed.
 pub(super) fn missing(comparison: &Comparison, results: &Results) -> Vec<String> {
@@ -35,7 +36,7 @@ pub(super) fn blocks(comparison: &Comparison, results: &Results, command: &str) 
          random choices all come from its seed, so the same unit gives the same bits again."
             .into(),
     ));
-    if let Ok(text) = std::fs::read_to_string(comparison.path()) {
+    if let Ok(text) = text::read(comparison.path()) {
         blocks.push(Block::Source {
             summary: format!("The plan, {}", comparison.path().display()),
             text,

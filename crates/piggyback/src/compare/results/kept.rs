@@ -9,6 +9,7 @@ use super::lines::{broken, check_format, line};
 use crate::compare::record::Record;
 use crate::compare::unit::Job;
 use crate::error::{Error, Result};
+use crate::text;
 use crate::write;
 
 pub(super) const RECORD_FILE: &str = "unit.json";
@@ -31,7 +32,7 @@ pub(in crate::compare) fn keep(job: &Job, record: &Record) -> Result<()> {
 /// The record that [`keep`] wrote.
 pub(in crate::compare) fn kept(folder: &Path) -> Result<Record> {
     let path = folder.join(RECORD_FILE);
-    let text = fs::read_to_string(&path).map_err(|source| Error::read(&path, source))?;
+    let text = text::read(&path)?;
     let unclear = |error: serde_json::Error| broken(&path, &error.to_string());
     let value: Value = serde_json::from_str(&text).map_err(unclear)?;
     check_format(&path, &value)?;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::compare::record::{RESULTS_VERSION, Record};
 use crate::error::{Error, Result};
+use crate::text;
 
 /// What is no record: the number of its line, counted from 1, and the line.
 pub(super) type BrokenLine = (usize, Vec<u8>);
@@ -19,6 +20,8 @@ pub(super) fn parse(path: &Path) -> Result<(Vec<Record>, Vec<BrokenLine>)> {
     };
     let (mut records, mut broken) = (Vec::new(), Vec::new());
     for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        // Some editors put a byte-order mark in front, and files are put together as they are.
+        let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
         // Files put together without a line break between them have two records on a line.
         for value in serde_json::Deserializer::from_slice(line).into_iter::<Value>() {
             let record = match value {
@@ -40,7 +43,7 @@ pub(super) fn parse(path: &Path) -> Result<(Vec<Record>, Vec<BrokenLine>)> {
 
 /// A record as a line.
 pub(super) fn line(record: &Record) -> Result<String> {
-    let text = serde_json::to_string(record);
+    let text = text::json(record);
     Ok(text.map_err(|error| Error::setting("results", error.to_string()))? + "\n")
 }
 
@@ -61,7 +64,7 @@ pub(super) fn check_format(path: &Path, value: &Value) -> Result<()> {
             path: path.to_owned(),
             reason: format!(
                 "has results of format {other}, this program knows {RESULTS_VERSION}; use the program \
-                 that wrote them, or give another output folder with --out"
+                 that wrote them, or give another output folder with --output"
             ),
         });
     }

@@ -35,7 +35,7 @@ fn check_kinds(folder: &Path) -> Result<()> {
         None => Ok(()),
         Some((_, path, kind)) => Err(Error::Results {
             path,
-            reason: format!("is {kind}; move it away, or give another output folder with --out"),
+            reason: format!("is {kind}; move it away, or give another output folder with --output"),
         }),
     }
 }
@@ -77,7 +77,7 @@ impl Results {
     pub fn open(folder: &Path) -> Result<Self> {
         let failed = |source| Error::Results {
             path: folder.to_owned(),
-            reason: format!("cannot be written ({source}); give another folder with --out"),
+            reason: format!("cannot be written ({source}); give another folder with --output"),
         };
         fs::create_dir_all(folder).map_err(failed)?;
         // What comes last must be possible from the start.
@@ -92,7 +92,7 @@ impl Results {
                 path: folder.to_owned(),
                 reason:
                     "another piggyback is writing to it; wait for it, or give another folder with \
-                         --out and put the results together later"
+                         --output and put the results together later"
                         .into(),
             });
         }

@@ -145,7 +145,7 @@ fn a_folder_that_cannot_be_written_is_found_at_once() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("cannot be written") && error.contains("--out"),
+        error.contains("cannot be written") && error.contains("--output"),
         "{error}"
     );
 }

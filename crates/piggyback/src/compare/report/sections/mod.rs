@@ -109,7 +109,9 @@ pub(super) fn document(comparison: &Comparison, results: &Results, command: &str
     ];
     Document {
         title: plan.title.clone(),
-        about: plan.about.clone(),
+        // A paragraph, however many lines it has in the plan.
+        about: (plan.about.as_deref())
+            .map(|about| about.split_whitespace().collect::<Vec<_>>().join(" ")),
         facts,
         warning,
         sections: sections.into_iter().flatten().collect(),

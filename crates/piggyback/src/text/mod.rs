@@ -1,0 +1,13 @@
+//! Text that comes from people and goes to them: files whatever their byte-order mark, names that
+//! cannot forge lines, tables that are safe in a spreadsheet, JSON whose numbers are numbers.
+
+pub mod csv;
+mod json;
+mod read;
+mod visible;
+
+pub use json::{NotANumber, json};
+pub(crate) use read::has_mark;
+pub use read::{decode, read};
+pub use visible::visible;
+pub(crate) use visible::visible_lines;
