@@ -9,11 +9,11 @@ use super::lines::{broken, check_format, line};
 use crate::compare::record::Record;
 use crate::compare::unit::Job;
 use crate::error::{Error, Result};
+use crate::train::CHECKPOINT_FILE;
 use crate::write;
 
 pub(super) const RECORD_FILE: &str = "unit.json";
 pub(super) const FAILURE_FILE: &str = "failed.txt";
-const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
 
 /// Writes the record of a unit that is done into its folder; its checkpoint is needed no more.
 pub(in crate::compare) fn keep(job: &Job, record: &Record) -> Result<()> {
