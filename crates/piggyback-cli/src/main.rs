@@ -1,7 +1,8 @@
 //! The `piggyback` program: trains, evaluates, uses and inspects tasks of a frozen vision network.
 //!
 //! This file knows exit codes and nothing else: 0 done, 1 done but something was found (a check
-//! failed, images were unreadable), 2 not done, 130 interrupted with a checkpoint.
+//! failed, images were unreadable), 2 not done, 130 interrupted with a checkpoint. A signal that ends a
+//! program that leaves no checkpoints ends it as signals do.
 
 mod args;
 mod bar;
@@ -22,7 +23,9 @@ use crate::printer::Printer;
 fn main() -> ExitCode {
     let args = args::parse();
     let printer = Printer::new(args.global.quiet);
-    match commands::run(&args, &printer) {
+    let trains = args.verb.trains();
+    let ended = interrupt::start(trains, &printer).and_then(|()| commands::run(&args, &printer));
+    match ended {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Found) => ExitCode::from(1),
         Ok(Outcome::Failed) => ExitCode::from(2),

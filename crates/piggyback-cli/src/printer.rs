@@ -151,7 +151,7 @@ pub(crate) fn is_closed(error: &Error) -> bool {
 }
 
 /// An error and its causes in one line. A cause that the message before it contains is not repeated.
-fn chain(error: &Error) -> String {
+pub(crate) fn chain(error: &Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
         let cause = cause.to_string();

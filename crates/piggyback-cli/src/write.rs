@@ -1,137 +1,276 @@
-//! Files the program writes besides task files: whole or not at all.
+//! Where the program may write, and the files that it writes itself.
+//!
+//! Every verb asks [`claim`] before it works for a file: nobody should wait an hour to learn that the result cannot
+//! be kept, or that it took the place of something else.
 
 use std::fs;
-use std::io::Read;
-use std::path::Path;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use piggyback::task::atomic::{self, AtomicFile};
+use piggyback::task::lock::FileLock;
 
-/// Writes a file in place of one that is there; whatever happens, `path` holds the old or the new one.
-pub(crate) fn file(path: &Path, content: &str) -> Result<()> {
-    whole(path, content.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+/// Largest file that is taken for the index of a checkpoint in parts, bytes.
+const MAX_INDEX_BYTES: u64 = 1 << 26;
+
+/// A file that this process may write: until this is dropped, no other piggyback gets it.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    path: PathBuf,
+    force: bool,
+    _lock: FileLock,
 }
 
-/// Copies the content of `source` to `path`, as [`file`] writes.
-#[cfg(feature = "hub")]
-pub(crate) fn copy(source: &Path, path: &Path) -> Result<()> {
-    let opened = fs::File::open(source);
-    let content = opened.with_context(|| format!("cannot read {}", source.display()))?;
-    whole(path, content)
-        .with_context(|| format!("cannot copy {} to {}", source.display(), path.display()))
-}
-
-fn whole(path: &Path, mut content: impl Read) -> std::io::Result<()> {
-    match fs::metadata(path) {
-        // Renaming over a device or a pipe would replace it.
-        Ok(found) if !found.is_file() => {
-            let mut file = fs::OpenOptions::new().write(true).open(path)?;
-            std::io::copy(&mut content, &mut file).map(drop)
-        }
-        _ => {
-            let mut file = temporary(folder(path))?;
-            std::io::copy(&mut content, &mut file)?;
-            file.as_file().sync_all()?;
-            file.persist(path).map(drop).map_err(|error| error.error)
-        }
-    }
-}
-
-/// Fails where [`file`] could not write or would replace one of `inputs`, before there is anything
-/// to write.
-pub(crate) fn check_target(path: &Path, inputs: &[&Path]) -> Result<()> {
+/// Fails where the file `path`, which `option` gives, cannot be written, would replace a file without `force`, or one of
+/// `inputs` with it, or where another process is going to write it.
+pub(crate) fn claim(path: &Path, option: &str, force: bool, inputs: &[&Path]) -> Result<Claim> {
+    let shown = path.display();
+    let failed = || format!("cannot write {shown}");
     check_no_input(path, inputs)?;
-    let (shown, folder) = (path.display(), folder(path));
-    match fs::metadata(path) {
-        Ok(found) if found.is_dir() => bail!("{shown} is a folder; give the name of a file"),
-        Ok(found) if !found.is_file() => return Ok(()),
-        _ => {}
+    atomic::target(path).with_context(failed)?;
+    if path.exists() && !force {
+        bail!("{shown} already exists; choose another {option}, or replace it with --force");
     }
-    match fs::metadata(folder) {
-        Ok(found) if found.is_dir() => {}
-        _ => bail!(
-            "cannot write {shown}: there is no folder {}; create it",
-            folder.display()
-        ),
-    }
-    temporary(folder).with_context(|| {
-        format!(
-            "cannot write {shown}: no file can be created in {}",
-            folder.display()
-        )
-    })?;
-    Ok(())
+    atomic::check(path).with_context(failed)?;
+    let Some(lock) = FileLock::for_file(path).with_context(failed)? else {
+        bail!(
+            "another piggyback is going to write {shown}; wait until it has ended, or choose another {option}"
+        );
+    };
+    Ok(Claim {
+        path: path.to_owned(),
+        force,
+        _lock: lock,
+    })
 }
 
-/// Fails if `path` is one of `inputs`, under whatever name.
+impl Claim {
+    /// Fails if the file is one of `images`, which the command reads.
+    pub(crate) fn check_no_image(&self, images: impl Iterator<Item = PathBuf>) -> Result<()> {
+        // Only what exists can be an input.
+        let Ok(target) = Identity::of(&self.path) else {
+            return Ok(());
+        };
+        for image in images {
+            if Identity::of(&image).is_ok_and(|image| image == target) {
+                return Err(is_input(&self.path));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the file.
+    pub(crate) fn write(&self, content: &str) -> Result<()> {
+        let written = AtomicFile::create(&self.path).and_then(|mut file| {
+            file.write_all(content.as_bytes())?;
+            self.put_in_place(file)
+        });
+        written.with_context(|| format!("cannot write {}", self.path.display()))
+    }
+
+    /// Writes what the file `source` holds.
+    #[cfg(feature = "hub")]
+    pub(crate) fn copy(&self, source: &Path) -> Result<()> {
+        check_no_input(&self.path, &[source])?;
+        let (shown, path) = (source.display(), self.path.display());
+        let mut content = fs::File::open(source).with_context(|| format!("cannot read {shown}"))?;
+        let written = AtomicFile::create(&self.path).and_then(|mut file| {
+            io::copy(&mut content, &mut file)?;
+            self.put_in_place(file)
+        });
+        written.with_context(|| format!("cannot copy {shown} to {path}"))
+    }
+
+    fn put_in_place(&self, file: AtomicFile) -> io::Result<()> {
+        match self.force {
+            true => file.replace(),
+            false => file.create_new(),
+        }
+    }
+}
+
+/// Writes a file of the program's own in place of one that is there.
+pub(crate) fn file(path: &Path, content: &str) -> Result<()> {
+    atomic::write(path, content.as_bytes())
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Fails if `path` is one of `inputs` or of the parts that they name, under whatever name.
 pub(crate) fn check_no_input(path: &Path, inputs: &[&Path]) -> Result<()> {
     // Only what exists can be an input.
-    let Ok(target) = fs::canonicalize(path) else {
+    let Ok(target) = Identity::of(path) else {
         return Ok(());
     };
-    let is_target = |input: &&Path| fs::canonicalize(input).is_ok_and(|input| input == target);
-    if inputs.iter().any(is_target) {
-        bail!(
-            "{} is read by this command; write to another file",
-            path.display()
-        );
-    }
-    Ok(())
-}
-
-fn folder(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
+    let is_target = |input: &Path| Identity::of(input).is_ok_and(|input| input == target);
+    let found = (inputs.iter())
+        .any(|input| is_target(input) || parts(input).iter().any(|part| is_target(part)));
+    match found {
+        true => Err(is_input(path)),
+        false => Ok(()),
     }
 }
 
-fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".piggyback-").suffix(".tmp");
-    // Temporary files are private by default; this one becomes an ordinary file.
+fn is_input(path: &Path) -> anyhow::Error {
+    let shown = path.display();
+    anyhow::anyhow!("{shown} is read by this command; write to another file")
+}
+
+/// The files that the index of a checkpoint in parts names; none for any other file.
+fn parts(path: &Path) -> Vec<PathBuf> {
+    let text = || -> io::Result<serde_json::Value> {
+        let found = fs::metadata(path)?;
+        let is_index = path
+            .extension()
+            .is_some_and(|extension| extension == "json");
+        if !is_index || !found.is_file() || found.len() > MAX_INDEX_BYTES {
+            return Ok(serde_json::Value::Null);
+        }
+        Ok(serde_json::from_slice(&fs::read(path)?)?)
+    };
+    // What is wrong with the file is found when it is opened.
+    let index = text().unwrap_or_default();
+    let names = index["weight_map"].as_object();
+    let names = names.into_iter().flat_map(|names| names.values());
+    let mut parts: Vec<PathBuf> = (names.filter_map(|name| name.as_str()))
+        .map(|name| path.with_file_name(name))
+        .collect();
+    parts.sort();
+    parts.dedup();
+    parts
+}
+
+/// What tells whether two names are of one file: also through links of either kind.
+#[derive(PartialEq)]
+struct Identity {
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
+    device_and_inode: (u64, u64),
+    #[cfg(not(unix))]
+    path: PathBuf,
+}
+
+impl Identity {
+    #[cfg(unix)]
+    fn of(path: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let found = fs::metadata(path)?;
+        let device_and_inode = (found.dev(), found.ino());
+        Ok(Self { device_and_inode })
+    }
+
+    #[cfg(not(unix))]
+    fn of(path: &Path) -> io::Result<Self> {
+        let path = fs::canonicalize(path)?;
+        Ok(Self { path })
+    }
+}
+
+/// A path as a shell takes it for one word.
+pub(crate) fn shell_word(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
+    match text.chars().all(plain) && !text.starts_with('-') {
+        true => text.into_owned(),
+        false if cfg!(windows) => format!("\"{text}\""),
+        // A path that begins with a dash would be taken for an option.
+        false => {
+            let here = if text.starts_with('-') { "./" } else { "" };
+            format!("'{here}{}'", text.replace('\'', "'\\''"))
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{check_target, file};
+    use super::*;
 
     #[test]
-    fn a_file_is_replaced_and_nothing_else_is_left() {
+    fn a_file_is_replaced_with_force_alone_and_nothing_else_is_left() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("table.csv");
-        for content in ["first", "second"] {
-            check_target(&path, &[]).unwrap();
-            file(&path, content).unwrap();
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+        for (content, force) in [("first", false), ("second", true)] {
+            let claim = claim(&path, "--out", force, &[]).unwrap();
+            claim.write(content).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
         }
+        let error = claim(&path, "--out", false, &[]).unwrap_err().to_string();
+        assert!(error.contains("choose another --out"), "{error}");
         assert_eq!(folder.path().read_dir().unwrap().count(), 1);
     }
 
     #[test]
-    fn a_folder_or_a_missing_folder_is_refused() {
+    fn a_file_that_came_into_being_meanwhile_is_kept() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(check_target(folder.path(), &[]).is_err());
-        let missing = folder.path().join("missing/table.csv");
-        assert!(
-            check_target(&missing, &[])
-                .unwrap_err()
-                .to_string()
-                .contains("missing; create it")
-        );
+        let path = folder.path().join("table.csv");
+        let claim = claim(&path, "--out", false, &[]).unwrap();
+        fs::write(&path, "precious").unwrap();
+        assert!(claim.write("new").is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_claim_is_for_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("a.csv"), folder.path().join("b.csv"));
+        let first = claim(&path, "--out", true, &[]).unwrap();
+        let around = folder.path().join(".").join("a.csv");
+        let error = claim(&around, "--out", true, &[]).unwrap_err().to_string();
+        assert!(error.contains("another piggyback"), "{error}");
+        claim(&other, "--out", true, &[]).unwrap();
+        drop(first);
+        claim(&path, "--out", true, &[]).unwrap();
     }
 
     #[test]
     fn an_input_is_refused_under_any_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("table.csv");
-        check_target(&path, &[&path]).unwrap();
-        std::fs::write(&path, "precious").unwrap();
-        check_target(&path, &[&folder.path().join("missing")]).unwrap();
-        let folder_twice = folder.path().join(".").join("table.csv");
-        let error = check_target(&folder_twice, &[&path]).unwrap_err();
-        assert!(error.to_string().contains("is read by this command"));
+        claim(&path, "--out", true, &[&path]).unwrap();
+        fs::write(&path, "precious").unwrap();
+        claim(&path, "--out", true, &[&folder.path().join("missing")]).unwrap();
+        let (link, hard) = (folder.path().join("link"), folder.path().join("hard"));
+        fs::hard_link(&path, &hard).unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        #[cfg(not(unix))]
+        fs::hard_link(&path, &link).unwrap();
+        let around = folder.path().join(".").join("table.csv");
+        for name in [&around, &link, &hard] {
+            let error = claim(name, "--out", true, &[&path]).unwrap_err();
+            assert!(error.to_string().contains("is read by this command"));
+            let claim = claim(name, "--out", true, &[]).unwrap();
+            let images = std::iter::once(path.clone());
+            let error = claim.check_no_image(images).unwrap_err();
+            assert!(error.to_string().contains("is read by this command"));
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_checkpoint_is_an_input() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = folder.path().join("model.safetensors.index.json");
+        let part = folder.path().join("model-00001-of-00001.safetensors");
+        fs::write(&part, "precious").unwrap();
+        fs::write(
+            &index,
+            r#"{"weight_map": {"a": "model-00001-of-00001.safetensors"}}"#,
+        )
+        .unwrap();
+        assert!(claim(&part, "--out", true, &[&index]).is_err());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn paths_are_words_of_a_shell() {
+        for name in ["a b", "it's", "$HOME", "-n", "*", "plain/name-1.x"] {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join(name.replace('/', "_")), "").unwrap();
+            let word = shell_word(Path::new(&name.replace('/', "_")));
+            let status = std::process::Command::new("sh")
+                .args(["-c", &format!("test -f {word}")])
+                .current_dir(folder.path())
+                .status();
+            assert!(status.unwrap().success(), "{word}");
+        }
     }
 }

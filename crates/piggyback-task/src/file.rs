@@ -4,8 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use tempfile::{Builder, NamedTempFile};
-
+use crate::atomic::{AtomicFile, NotAFile};
 use crate::container::{START_BYTES, check_start};
 use crate::{Error, TaskFile, decode, encode};
 
@@ -59,23 +58,14 @@ impl TaskFile {
 
     /// Writes the task file, in place of one that is there.
     ///
-    /// The bytes go to a temporary file in the same folder, reach the disk, and are then renamed: whatever happens,
-    /// `path` holds either the old file or the whole new one.
+    /// Whatever happens, `path` holds either the old file or the whole new one ([`AtomicFile`]).
     ///
     /// # Errors
     ///
     /// [`Error::InFile`] with the path: the task is not valid, `path` is a folder or a device, or the disk refused.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let replace = |file: NamedTempFile, path: &Path| match fs::symlink_metadata(path) {
-            // Renaming over a device would replace the device.
-            Ok(found) if !found.is_file() && !found.is_symlink() => Err(Error::NotAFile),
-            _ => file
-                .persist(path)
-                .map(drop)
-                .map_err(|error| write_error(error.error)),
-        };
         let path = path.as_ref();
-        self.write(path, replace)
+        self.write(path, AtomicFile::replace)
             .map_err(|problem| in_file(path, problem))
     }
 
@@ -86,45 +76,21 @@ impl TaskFile {
     /// As [`save`](TaskFile::save), and [`Error::Exists`] (in [`Error::InFile`]) if the path exists, even if it came into
     /// being a moment ago.
     pub fn save_new(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let create = |file: NamedTempFile, path: &Path| match file.persist_noclobber(path) {
-            Ok(_) => Ok(()),
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Exists),
-            Err(error) => Err(write_error(error.error)),
-        };
         let path = path.as_ref();
-        self.write(path, create)
+        self.write(path, AtomicFile::create_new)
             .map_err(|problem| in_file(path, problem))
     }
 
     fn write(
         &self,
         path: &Path,
-        put_in_place: impl FnOnce(NamedTempFile, &Path) -> Result<(), Error>,
+        put_in_place: impl FnOnce(AtomicFile) -> io::Result<()>,
     ) -> Result<(), Error> {
         let bytes = self.to_bytes()?;
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        // The temporary file removes itself unless it is put in place.
-        let mut file = temporary(folder).map_err(write_error)?;
+        let mut file = AtomicFile::create(path).map_err(write_error)?;
         file.write_all(&bytes).map_err(write_error)?;
-        file.as_file().sync_all().map_err(write_error)?;
-        put_in_place(file, path)?;
-        // The rename itself survives a power cut only once the folder is on disk. Some file systems cannot do that.
-        #[cfg(unix)]
-        let _ = File::open(folder).and_then(|folder| folder.sync_all());
-        Ok(())
+        put_in_place(file).map_err(write_error)
     }
-}
-
-fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = Builder::new();
-    builder.prefix(".piggyback-").suffix(".tmp");
-    // Temporary files are private by default; this one becomes an ordinary file, to which the umask applies.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
@@ -155,7 +121,11 @@ fn read_error(source: io::Error) -> Error {
 }
 
 fn write_error(source: io::Error) -> Error {
-    Error::Write { source }
+    match source.kind() {
+        io::ErrorKind::AlreadyExists => Error::Exists,
+        _ if (source.get_ref()).is_some_and(|reason| reason.is::<NotAFile>()) => Error::NotAFile,
+        _ => Error::Write { source },
+    }
 }
 
 fn in_file(path: &Path, problem: Error) -> Error {

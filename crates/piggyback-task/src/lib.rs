@@ -87,6 +87,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod atomic;
 mod bits;
 mod container;
 mod decode;
@@ -96,6 +97,7 @@ mod error;
 mod file;
 mod fingerprint;
 mod json;
+pub mod lock;
 mod mask;
 mod preprocessing;
 mod task;

@@ -122,6 +122,14 @@ pub enum Error {
         /// The image, where it is known.
         image: Option<String>,
     },
+    /// A run folder that cannot be used.
+    #[error("{}: {reason}", path.display())]
+    RunFolder {
+        /// The folder.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// The backbone's own classes were asked for.
     #[error("the backbone's checkpoint has no classifier that fits it; use a task")]
     NoHead,

@@ -51,6 +51,9 @@ pub(crate) struct EvalArgs {
     /// Write how often each class was taken for each as CSV: rows are true classes, columns predicted
     #[arg(long, value_name = "FILE.csv", env = "PIGGYBACK_CONFUSION")]
     pub(crate) confusion: Option<PathBuf>,
+    /// Replace an existing file at --confusion
+    #[arg(long, env = "PIGGYBACK_FORCE", value_parser = switch())]
+    pub(crate) force: bool,
     /// List the error of every class, not only of the worst 20
     #[arg(long, env = "PIGGYBACK_ALL_CLASSES", value_parser = switch())]
     pub(crate) all_classes: bool,

@@ -24,6 +24,9 @@ pub(crate) struct InspectArgs {
     /// Draw the zeros of every layer (of a single task file)
     #[arg(long, value_name = "FILE.svg", env = "PIGGYBACK_SVG")]
     pub(crate) svg: Option<PathBuf>,
+    /// Replace an existing file at --svg
+    #[arg(long, env = "PIGGYBACK_FORCE", value_parser = switch())]
+    pub(crate) force: bool,
     /// Print a JSON object per file
     #[arg(long, env = "PIGGYBACK_JSON", value_parser = switch())]
     pub(crate) json: bool,

@@ -139,6 +139,16 @@ Example:
     },
 }
 
+impl Verb {
+    /// Whether the verb leaves a checkpoint when it is interrupted.
+    pub(crate) fn trains(&self) -> bool {
+        matches!(
+            self,
+            Self::Train(_) | Self::Pretrain(_) | Self::Compare(_) | Self::CompareUnit(_)
+        )
+    }
+}
+
 /// The network that tasks are used with.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BackboneArgs {

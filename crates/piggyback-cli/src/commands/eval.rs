@@ -29,17 +29,21 @@ struct Report<'a> {
 
 pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Outcome> {
     // What is quick to find wrong comes first.
-    if let Some(path) = &args.confusion {
-        let backbone = args.backbone.backbone.as_deref();
-        let inputs: Vec<&Path> = backbone.into_iter().chain([&*args.task]).collect();
-        write::check_target(path, &inputs)?;
-    }
+    let backbone = args.backbone.backbone.as_deref();
+    let inputs: Vec<&Path> = backbone.into_iter().chain([&*args.task]).collect();
+    let confusion = args.confusion.as_deref();
+    let confusion = confusion
+        .map(|path| write::claim(path, "--confusion", args.force, &inputs))
+        .transpose()?;
     let artefact = open_artefact(&args.task)?;
     let index = choose(&artefact, &args.task, args.name.as_deref())?;
     let task = &artefact.tasks()[index];
     args.preprocessing.settings()?.check(task.preprocessing)?;
     let layout = args.layout.unwrap_or_default();
     let samples = Samples::for_classes_as(&args.data, task.classes, layout)?;
+    if let Some(confusion) = &confusion {
+        confusion.check_no_image(samples.iter().map(|(path, _)| path))?;
+    }
     let folder = samples.summary().clone();
     note_folder(&folder, printer);
     let name = task_name(&args.task);
@@ -59,8 +63,8 @@ pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Outcome> {
     for skipped in &evaluation.skipped {
         printer.warn(&format!("left out: {skipped}"));
     }
-    if let Some(path) = &args.confusion {
-        write::file(path, &evaluation.confusion_csv())?;
+    if let Some(confusion) = &confusion {
+        confusion.write(&evaluation.confusion_csv())?;
     }
     if args.json {
         printer.json(&Report {

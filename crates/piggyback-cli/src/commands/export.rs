@@ -31,15 +31,9 @@ pub(super) fn run(args: &ExportArgs, printer: &Printer) -> Result<Outcome> {
         bail!("--softmax is for --to onnx: the other formats hold weights, not what is computed");
     }
     let out = args.out.clone().unwrap_or_else(|| default_out(args));
-    if out.exists() && !args.force {
-        bail!(
-            "{} already exists; choose another --out, or replace it with --force",
-            out.display()
-        );
-    }
     let backbone = args.backbone.backbone.as_deref();
     let inputs: Vec<&Path> = backbone.into_iter().chain([&*args.task]).collect();
-    write::check_target(&out, &inputs)?;
+    let _claim = write::claim(&out, "--out", args.force, &inputs)?;
     let artefact = open_artefact(&args.task)?;
     let index = choose(&artefact, &args.task, args.name.as_deref())?;
     let name = task_name(&args.task);

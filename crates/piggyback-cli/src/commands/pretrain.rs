@@ -1,9 +1,10 @@
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fs;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use piggyback::backbone::{LoadOptions, convert};
-use piggyback::data::{FolderSummary, ImageFolder};
+use piggyback::data::{DataSet, FolderSummary, ImageFolder};
 use piggyback::evaluate::Evaluation;
 use piggyback::pretrain::{Pretrained, Pretrainer};
 use piggyback::task::Fingerprint;
@@ -11,7 +12,8 @@ use serde::Serialize;
 
 use super::Outcome;
 use super::run::{
-    best_error, check_places, ended, note_folder, note_new_start, seconds, unless_interrupted,
+    best_error, check_no_image, check_places, ended, note_folder, note_new_start, save, seconds,
+    unless_interrupted,
 };
 use crate::args::PretrainArgs;
 use crate::config::{self, PretrainPlan};
@@ -51,15 +53,22 @@ pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
             run.out.display()
         );
     }
-    check_places(run, &args.switches, &[])?;
+    let claim = check_places(run, &args.switches, &[], false)?;
     let images = ImageFolder::open_as(&plan.data, plan.layout)?;
     note_folder(images.summary(), printer);
+    let data = [DataSet {
+        name: String::new(),
+        images: images.clone(),
+    }];
+    check_no_image(&claim, &data)?;
     let device = piggyback::device::open(&run.device)?;
     if settings.epochs > 0 {
         note_new_start(run, &args.switches, printer);
     }
 
-    let stop = interrupt::listen(printer)?;
+    // A network that stays random has no steps to stop at.
+    let trains = settings.epochs > 0;
+    let stop = trains.then(interrupt::listen).unwrap_or_default();
     let mut progress = TrainingProgress::new(printer);
     let outcome = Pretrainer::new(settings.clone())
         .run_dir(&run.run_dir)
@@ -73,9 +82,23 @@ pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
         return Ok(Outcome::Interrupted);
     };
 
-    let written = convert(&pretrained.network, LoadOptions::default(), &run.out)
-        .context("nothing is lost, the same command with --resume saves it without training")?;
-    let summary = summary(&plan, &pretrained, written.fingerprint, images.summary())?;
+    interrupt::run_is_over();
+
+    let run_dir = trains.then_some(&*run.run_dir);
+    let fingerprint = Cell::new(None);
+    save(&run.out, run_dir, |path| {
+        let replaces = args.switches.force || path != run.out;
+        ensure!(
+            replaces || !path.exists(),
+            "{} already exists",
+            path.display()
+        );
+        let written = convert(&pretrained.network, LoadOptions::default(), path)?;
+        fingerprint.set(Some(written.fingerprint));
+        Ok(())
+    })?;
+    let fingerprint = fingerprint.get().context("nothing was written")?;
+    let summary = summary(&plan, &pretrained, fingerprint, images.summary())?;
     if args.switches.json {
         printer.json(&summary)?;
     } else {

@@ -1,70 +1,140 @@
 //! What the verbs that train have in common: what they check before, and what they say after.
 
-use std::path::Path;
+use std::path::{self, Path};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use piggyback::Error;
-use piggyback::data::FolderSummary;
+use piggyback::data::{DataSet, FolderSummary};
 use piggyback::evaluate::Evaluation;
-use piggyback::train::EpochMetrics;
+use piggyback::task::atomic;
+use piggyback::train::{CHECKPOINT_FILE, EpochMetrics, RUN_FILES, UNSAVED_FILE, check_run_folder};
 
 use super::Outcome;
 use crate::args::RunSwitches;
 use crate::config::RunPlan;
-use crate::printer::Printer;
-use crate::write;
-
-/// What a run folder keeps the state of its run in.
-const CHECKPOINT: &str = "checkpoint.safetensors";
-
-/// What tells that a folder holds a run.
-const RUN_FILES: [&str; 4] = [CHECKPOINT, "config.toml", "metrics.jsonl", "curves.svg"];
+use crate::printer::{Printer, chain};
+use crate::write::{self, Claim};
 
 /// Fails where a run's result could not be kept or would replace what is there: nobody should train
-/// for an hour to learn that. `inputs` are the files that the run reads.
-pub(super) fn check_places(plan: &RunPlan, switches: &RunSwitches, inputs: &[&Path]) -> Result<()> {
-    let config = switches.config.as_deref();
-    let inputs: Vec<&Path> = inputs.iter().copied().chain(config).collect();
-    check_out(&plan.out, switches, &inputs)?;
-    check_run_dir(&plan.run_dir, switches, &inputs)
-}
-
-fn check_out(out: &Path, switches: &RunSwitches, inputs: &[&Path]) -> Result<()> {
-    if out.exists() && !switches.force {
-        bail!(
-            "{} already exists; choose another --out, or replace it with --force",
-            out.display()
-        );
-    }
-    write::check_target(out, inputs)
-}
-
-/// [`check_places`] for the run folder alone.
-pub(super) fn check_run_dir(
-    run_dir: &Path,
+/// for an hour to learn that. `inputs` are the files that the run reads; `replaces` says that the file of the
+/// result is one of them that it goes on with.
+pub(super) fn check_places(
+    plan: &RunPlan,
     switches: &RunSwitches,
     inputs: &[&Path],
-) -> Result<()> {
-    if run_dir.exists() && !run_dir.is_dir() {
+    replaces: bool,
+) -> Result<Claim> {
+    let config = switches.config.as_deref();
+    let inputs: Vec<&Path> = inputs.iter().copied().chain(config).collect();
+    check_apart(&plan.out, &plan.run_dir)?;
+    let claim = write::claim(&plan.out, "--out", switches.force || replaces, &inputs)?;
+    check_run_dir(&plan.run_dir, switches, &inputs)?;
+    Ok(claim)
+}
+
+/// Fails if the result would take the place of the run folder or of one of its files.
+fn check_apart(out: &Path, run_dir: &Path) -> Result<()> {
+    let absolute = |path: &Path| {
+        path::absolute(path).with_context(|| format!("cannot use the path {}", path.display()))
+    };
+    let (file, folder) = (absolute(out)?, absolute(run_dir)?);
+    let is_run_file = RUN_FILES.iter().any(|name| folder.join(name) == file);
+    if is_run_file || folder.starts_with(&file) {
         bail!(
-            "{} is no folder; choose another --run-dir",
+            "{} is needed for the run folder {}; choose another --out or --run-dir",
+            out.display(),
             run_dir.display()
         );
     }
+    Ok(())
+}
+
+/// [`check_places`] for the run folder.
+fn check_run_dir(run_dir: &Path, switches: &RunSwitches, inputs: &[&Path]) -> Result<()> {
+    let shown = run_dir.display();
+    if !run_dir.exists() {
+        return check_can_be_made(run_dir)
+            .with_context(|| format!("cannot make the run folder {shown}"));
+    }
+    if !run_dir.is_dir() {
+        bail!("{shown} is no folder; choose another --run-dir");
+    }
+    for name in RUN_FILES {
+        write::check_no_input(&run_dir.join(name), inputs)
+            .context("a run writes files of its own into its run folder, see --run-dir")?;
+    }
+    check_run_folder(run_dir)?;
     let holds_run = RUN_FILES.iter().any(|name| run_dir.join(name).exists());
     if holds_run && !switches.resume && !switches.force {
         bail!(
-            "{} holds a run already; continue it with --resume, replace it with --force, \
-             or choose another --run-dir",
-            run_dir.display()
+            "{shown} holds a run already; continue it with --resume, replace it with --force, \
+             or choose another --run-dir"
         );
     }
-    write::check_no_input(&run_dir.join(CHECKPOINT), inputs)
+    atomic::check(run_dir.join(CHECKPOINT_FILE)).with_context(|| format!("cannot write to {shown}"))
+}
+
+/// Fails where the first folder that is missing on the way to `folder` could not be made.
+fn check_can_be_made(folder: &Path) -> std::io::Result<()> {
+    let missing = (folder.ancestors())
+        .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
+        .last()
+        .unwrap_or(folder);
+    // Without the slash that a folder's name may end in.
+    let missing: std::path::PathBuf = missing.components().collect();
+    atomic::check(missing)
+}
+
+/// Fails if the result would take the place of an image that is learned from.
+pub(super) fn check_no_image(claim: &Claim, data: &[DataSet]) -> Result<()> {
+    let splits = data.iter().flat_map(|set| {
+        let images = &set.images;
+        let others = [images.val(), images.test()];
+        std::iter::once(images.train()).chain(others.into_iter().flatten())
+    });
+    claim.check_no_image(splits.flat_map(|samples| samples.iter().map(|(path, _)| path)))
+}
+
+/// Writes what a run learned to `out` by `write`. If that cannot be, it is left in the run folder, and the error says how to save
+/// it from there.
+pub(super) fn save(
+    out: &Path,
+    run_dir: Option<&Path>,
+    write: impl Fn(&Path) -> Result<()>,
+) -> Result<()> {
+    let Err(error) = write(out) else {
+        return Ok(());
+    };
+    let Some(run_dir) = run_dir else {
+        return Err(error);
+    };
+    let reason = chain(&error);
+    let unsaved = run_dir.join(UNSAVED_FILE);
+    if write(&unsaved).is_err() {
+        let run_dir = run_dir.display();
+        return Err(anyhow!(
+            "{reason}; the checkpoint in {run_dir} holds what was learned: make room, and the same command with \
+             --resume saves it without training"
+        ));
+    }
+    let target = match out.exists() {
+        false => out.to_owned(),
+        true => {
+            let name = out.file_name().unwrap_or_default().to_string_lossy();
+            out.with_file_name(format!("new-{name}"))
+        }
+    };
+    let copy = if cfg!(windows) { "copy" } else { "cp" };
+    Err(anyhow!(
+        "{reason}; what was learned is in the run folder, make room and save it with: {copy} {} {}",
+        write::shell_word(&unsaved),
+        write::shell_word(&target)
+    ))
 }
 
 /// Says so if there is nothing to continue.
 pub(super) fn note_new_start(plan: &RunPlan, switches: &RunSwitches, printer: &Printer) {
-    if switches.resume && !plan.run_dir.join(CHECKPOINT).exists() {
+    if switches.resume && !plan.run_dir.join(CHECKPOINT_FILE).exists() {
         printer.note(&format!(
             "no checkpoint in {}: starting anew",
             plan.run_dir.display()

@@ -12,7 +12,7 @@ use piggyback::{Artefact, Backbone};
 use serde::Serialize;
 
 use super::run::{
-    best_error, check_places, check_run_dir, ended, note_folder, note_new_start, seconds,
+    best_error, check_no_image, check_places, ended, note_folder, note_new_start, save, seconds,
     unless_interrupted,
 };
 use super::{Outcome, load_backbone, open_artefact};
@@ -22,7 +22,6 @@ use crate::interrupt;
 use crate::printer::Printer;
 use crate::progress::TrainingProgress;
 use crate::report::{pairs, percent, thousands, zeros};
-use crate::write;
 
 /// What a finished training came to.
 #[derive(Serialize)]
@@ -63,32 +62,23 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
     let plan = config::train_plan(args)?;
     let TrainPlan { run, settings, .. } = &plan;
     let inputs = [plan.backbone.as_path()];
-    let file = match settings.method() {
-        MethodName::Packnet if run.out.exists() => {
-            let config = args.switches.config.as_deref();
-            let inputs: Vec<&Path> = inputs.into_iter().chain(config).collect();
-            write::check_target(&run.out, &inputs)?;
-            check_run_dir(&run.run_dir, &args.switches, &inputs)?;
-            Some(open_packnet(&run.out)?)
-        }
-        _ => {
-            check_places(run, &args.switches, &inputs)?;
-            None
-        }
-    };
+    let adds = settings.method() == MethodName::Packnet && run.out.exists();
+    let claim = check_places(run, &args.switches, &inputs, adds)?;
+    let file = adds.then(|| open_packnet(&run.out)).transpose()?;
     check_extension(settings.method(), &run.out)?;
     for note in plan.data.iter().filter_map(NamedPath::note) {
         printer.note(&note);
     }
     let data = plan.data.iter().map(|data| open_data(data, plan.layout));
     let data: Vec<DataSet> = data.collect::<Result<_>>()?;
+    check_no_image(&claim, &data)?;
     for set in &data {
         note_folder(set.images.summary(), printer);
     }
     let backbone = load_backbone(&plan.backbone, plan.load, &run.device)?;
     note_new_start(run, &args.switches, printer);
 
-    let stop = interrupt::listen(printer)?;
+    let stop = interrupt::listen();
     let mut progress = TrainingProgress::new(printer);
     let mut learner = Learner::new(settings.clone())
         .run_dir(&run.run_dir)
@@ -104,14 +94,16 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
     let Some(learned) = unless_interrupted(outcome, printer)? else {
         return Ok(Outcome::Interrupted);
     };
+    interrupt::run_is_over();
 
-    let saved = save(
-        &learned.artefact,
-        file.as_ref(),
-        &run.out,
-        args.switches.force,
-    );
-    saved.context("nothing is lost, the same command with --resume saves it without training")?;
+    if let Some(before) = &file {
+        check_unchanged(before, &run.out)?;
+    }
+    let replaces = args.switches.force || adds;
+    save(&run.out, Some(&run.run_dir), |path| {
+        let unsaved = path != run.out;
+        write_file(&learned.artefact, path, replaces || unsaved)
+    })?;
     summarise(args, &plan, &backbone, &learned, &data, printer)?;
     let mut outcome = Outcome::Done;
     let product = match learned.artefact {
@@ -168,29 +160,28 @@ fn check_extension(method: MethodName, out: &Path) -> Result<()> {
     );
 }
 
-/// Writes the file; in place of another one only if that was asked for, or is what a task was added to.
-fn save(
-    artefact: &Artefact,
-    added_to: Option<&SharedNetwork>,
-    out: &Path,
-    force: bool,
-) -> Result<()> {
-    if let Some(before) = added_to {
-        let now = open_packnet(out)?;
-        ensure!(
-            now.digest()? == before.digest()?,
-            "{} has changed since the run began: another run has added to it; \
-             run this one anew with --force",
-            out.display()
-        );
-        return Ok(artefact.save(out)?);
-    }
+/// Fails if the file that a task was added to is another one by now.
+fn check_unchanged(before: &SharedNetwork, out: &Path) -> Result<()> {
+    let now = open_packnet(out)?;
+    ensure!(
+        now.digest()? == before.digest()?,
+        "{} has changed since the run began: another run has added to it; run this one anew with --force",
+        out.display()
+    );
+    Ok(())
+}
+
+/// Writes the file, in place of another one only if `replaces`.
+fn write_file(artefact: &Artefact, path: &Path, replaces: bool) -> Result<()> {
     match artefact {
-        _ if force => Ok(artefact.save(out)?),
-        Artefact::Task(task) => Ok(task.save_new(out)?),
+        Artefact::Task(task) if !replaces => Ok(task.save_new(path)?),
         _ => {
-            ensure!(!out.exists(), "{} already exists", out.display());
-            Ok(artefact.save(out)?)
+            ensure!(
+                replaces || !path.exists(),
+                "{} already exists",
+                path.display()
+            );
+            Ok(artefact.save(path)?)
         }
     }
 }

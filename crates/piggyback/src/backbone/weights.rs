@@ -6,8 +6,8 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use piggyback_task::Dtype;
+use piggyback_task::atomic::AtomicFile;
 use serde_json::{Map, Value, json};
-use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 
@@ -54,7 +54,7 @@ where
         shape: weight.shape.clone(),
         source: weight,
     });
-    let file = crate::write::temporary(path)?;
+    let file = crate::write::begin(path)?;
     write_entries(file, path, entries.collect(), metadata, |weight| {
         read(weight)
     })
@@ -79,7 +79,7 @@ impl<S> Entry<S> {
 
 /// [`write_weights`] of any tensors, by way of the temporary file `file`.
 pub(crate) fn write_entries<'a, S, Pieces>(
-    mut file: NamedTempFile,
+    mut file: AtomicFile,
     path: &Path,
     mut entries: Vec<Entry<S>>,
     metadata: &BTreeMap<String, String>,
@@ -95,7 +95,7 @@ where
         (key(a), &a.name).cmp(&(key(b), &b.name))
     });
     let header = header(&entries, metadata);
-    let mut writer = BufWriter::new(file.as_file_mut());
+    let mut writer = BufWriter::new(file.file_mut());
     let length = (header.len() as u64).to_le_bytes();
     writer.write_all(&length).map_err(failed)?;
     writer.write_all(header.as_bytes()).map_err(failed)?;

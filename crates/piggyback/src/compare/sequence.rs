@@ -19,7 +19,7 @@ use crate::backbone::Backbone;
 use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateConfig, evaluate_until};
 use crate::method::{Learner, MethodName};
-use crate::train::Event;
+use crate::train::{CHECKPOINT_FILE, Event};
 use crate::{text, write};
 
 const DONE_FILE: &str = "done.json";
@@ -86,7 +86,7 @@ pub(super) fn learn(
             let text =
                 text::json(&step).map_err(|error| Error::setting("unit", error.to_string()))?;
             write::atomically(&done, text.as_bytes())?;
-            remove(&own.join("checkpoint.safetensors"))?;
+            remove(&own.join(CHECKPOINT_FILE))?;
         }
         let text = fs::read(&done).map_err(|source| Error::read(&done, source))?;
         let step = serde_json::from_slice(&text).map_err(|error| Error::Results {

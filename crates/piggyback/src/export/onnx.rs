@@ -54,8 +54,8 @@ pub(super) fn write(export: &Export, options: ExportOptions, path: &Path) -> Res
     }
 
     let failed = |source| Error::write(path, source);
-    let mut file = write::temporary(path)?;
-    let mut writer = BufWriter::new(file.as_file_mut());
+    let mut file = write::begin(path)?;
+    let mut writer = BufWriter::new(file.file_mut());
     let model = model(export).length(7, graph_bytes);
     writer.write_all(model.as_bytes()).map_err(failed)?;
     writer.write_all(graph.as_bytes()).map_err(failed)?;

@@ -21,9 +21,9 @@ const ALIGNMENT_BYTES: u16 = 64;
 
 /// Writes the network to `path`.
 pub(super) fn write(export: &Export, path: &Path) -> Result<()> {
-    let mut file = write::temporary(path)?;
+    let mut file = write::begin(path)?;
     let tensors = export.tensors();
-    let written = write_archive(&tensors, &export.metadata(), file.as_file_mut());
+    let written = write_archive(&tensors, &export.metadata(), file.file_mut());
     written.map_err(|error| {
         let source = match error {
             ZipError::Io(source) => source,

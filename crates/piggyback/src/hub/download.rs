@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use piggyback_task::atomic;
 use sha2::{Digest, Sha256};
 use ureq::http;
 
@@ -168,7 +169,8 @@ impl Part {
     /// Gives the whole file its name.
     fn finish(self, path: &Path) -> Result<()> {
         (self.file.sync_all())
-            .and_then(|()| fs::rename(&self.path, path))
+            .and_then(|()| atomic::target(path))
+            .and_then(|path| fs::rename(&self.path, path))
             .map_err(|source| Error::write(path, source))
     }
 }

@@ -14,11 +14,11 @@
 mod download;
 mod listing;
 
-use std::fs::{self, File, TryLockError};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use piggyback_task::lock::FileLock;
 use serde::Serialize;
 use ureq::config::RedirectAuthHeaders;
 use ureq::{Agent, Body, http};
@@ -244,22 +244,11 @@ struct Fetch<'a> {
 
 impl Fetch<'_> {
     /// Keeps other processes from this model until the file is dropped.
-    fn lock(&mut self) -> Result<File> {
+    fn lock(&mut self) -> Result<FileLock> {
         create_folder(&self.folder)?;
         let path = self.folder.join(".lock");
-        let mut attempt = || -> std::io::Result<File> {
-            let file = File::create(&path)?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    (self.observe)(Progress::Waiting);
-                    file.lock()?;
-                }
-                Err(TryLockError::Error(error)) => return Err(error),
-            }
-            Ok(file)
-        };
-        attempt().map_err(|source| Error::write(&path, source))
+        let lock = FileLock::take(&path, || (self.observe)(Progress::Waiting));
+        lock.map_err(|source| Error::write(&path, source))
     }
 
     /// The files of the model at a revision, from the hub or as they were last time.
@@ -335,15 +324,8 @@ fn create_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|source| Error::write(path, source))
 }
 
-/// Writes a small file, whole or not at all.
+/// Writes a small file, in a folder that is made if needed.
 fn write(path: &Path, content: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    create_folder(folder)?;
-    let attempt = || -> std::io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(content)?;
-        file.persist(path)?;
-        Ok(())
-    };
-    attempt().map_err(|source| Error::write(path, source))
+    create_folder(path.parent().unwrap_or(Path::new(".")))?;
+    crate::write::atomically(path, content)
 }

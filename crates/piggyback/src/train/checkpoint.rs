@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
@@ -173,8 +175,24 @@ pub(super) fn save<M: Method>(
     let kind = serde_json::to_string(&kind).map_err(|error| problem(error.to_string()))?;
     let json = text::json(&metadata).map_err(|error| problem(error.to_string()))?;
     let metadata = BTreeMap::from([(KIND_KEY.to_owned(), kind), (METADATA_KEY.to_owned(), json)]);
-    let file = write::named_temporary(path)?;
+    let file = write::begin(path)?;
     write_entries(file, path, entries, &metadata, |source| Ok(source.pieces()))
+}
+
+/// Whether a file says in its header that it is a checkpoint of a run.
+pub(super) fn is_one(path: &Path) -> bool {
+    const MOST_BYTES: u64 = 100 << 20;
+    let header = || -> Option<serde_json::Value> {
+        let mut file = File::open(path).ok()?;
+        let mut length = [0; 8];
+        file.read_exact(&mut length).ok()?;
+        let length = u64::from_le_bytes(length);
+        let mut header = Vec::new();
+        let read = file.take(length.min(MOST_BYTES)).read_to_end(&mut header);
+        read.ok()?;
+        serde_json::from_slice(&header).ok()
+    };
+    header().is_some_and(|header| header["__metadata__"][KIND_KEY].is_string())
 }
 
 /// Reads a checkpoint into a network as training starts with it, or the phase that it is of.

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::protobuf::Message;
 
 /// TensorBoard looks for `tfevents` in names. One name for a run, however often it is resumed.
-const FILE: &str = "events.out.tfevents.piggyback";
+pub(super) const FILE: &str = "events.out.tfevents.piggyback";
 
 /// What the first event of a file says.
 const VERSION: &str = "brain.Event:2";

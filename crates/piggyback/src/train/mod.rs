@@ -38,6 +38,8 @@ pub use config::{NormMode, Recipe, Schedule, TrainConfig};
 pub use mask_layers::MaskLayers;
 pub use mask_rate::{Auto, MaskRate};
 
+pub use run::{CHECKPOINT_FILE, RUN_FILES, UNSAVED_FILE, check_run_folder};
+
 pub(crate) use check::{MOST_EPOCHS, check_batch_size, check_epochs, check_rate, check_share};
 pub(crate) use loss::cross_entropy;
 pub(crate) use masks::{record_precisions, task_engine};

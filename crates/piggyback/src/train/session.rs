@@ -18,7 +18,7 @@ use crate::data::{Augment, Batch, DataSet, Loader, LoaderConfig, Samples};
 use crate::engine::{Engine, images_tensor};
 use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateConfig, Evaluation, evaluate_until};
-use crate::{mask, write};
+use crate::mask;
 
 /// Runs `method` on `data`, from where a checkpoint left it or from the network that `start` gives.
 ///
@@ -53,9 +53,6 @@ pub(crate) fn learn<M: Method>(
     let train = Samples::union(splits.iter().map(|split| &split.train));
     let loader = Loader::new(train, settings.preprocessing.clone(), loader_config)?;
     let mut run = options.run_dir.clone().map(RunFolder::open).transpose()?;
-    if let Some(run) = &run {
-        write::remove_leftovers(&run.checkpoint())?;
-    }
     let network = start()?;
     let saved = run
         .as_ref()

@@ -38,13 +38,7 @@ pub(super) fn run(args: &ConvertArgs, printer: &Printer) -> Result<Outcome> {
             out.display()
         );
     }
-    if out.exists() && !args.force {
-        bail!(
-            "{} already exists; choose another name, or replace it with --force",
-            out.display()
-        );
-    }
-    write::check_target(out, &[&args.input])?;
+    let _claim = write::claim(out, "name", args.force, &[&args.input])?;
     let before = Memory::now();
     let state = StateDict::open(&args.input)?;
     let options = LoadOptions {

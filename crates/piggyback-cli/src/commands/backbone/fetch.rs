@@ -10,7 +10,7 @@ use crate::args::FetchArgs;
 use crate::commands::Outcome;
 use crate::printer::Printer;
 use crate::report::{count, thousands};
-use crate::write;
+use crate::write::{self, Claim};
 
 #[derive(Serialize)]
 struct Summary<'a> {
@@ -26,15 +26,9 @@ struct Summary<'a> {
 }
 
 pub(super) fn run(args: &FetchArgs, printer: &Printer) -> Result<Outcome> {
-    if let Some(out) = &args.out {
-        if out.exists() && !args.force {
-            bail!(
-                "{} already exists; choose another --out, or replace it with --force",
-                out.display()
-            );
-        }
-        write::check_target(out, &[])?;
-    }
+    let out = args.out.as_deref();
+    let claim = out.map(|out| write::claim(out, "--out", args.force, &[]));
+    let claim = claim.transpose()?;
     let hub = hub(args.cache.as_deref())?;
     let mut bar = Bar::new(printer);
     let fetched = hub.fetch(
@@ -60,8 +54,8 @@ pub(super) fn run(args: &FetchArgs, printer: &Printer) -> Result<Outcome> {
         downloaded_bytes: sum(|file| file.downloaded_bytes),
         files: &fetched.files,
     };
-    if let Some(out) = &args.out {
-        copy(&fetched.files, &first.path, out)?;
+    if let Some(claim) = &claim {
+        copy(&fetched.files, &first.path, claim)?;
     }
     printer.note(&format!(
         "{}, {} bytes, {} of them downloaded now; commit {}",
@@ -96,7 +90,7 @@ fn hub(cache: Option<&Path>) -> Result<Hub> {
 }
 
 /// Copies a checkpoint out of the cache.
-fn copy(files: &[FetchedFile], path: &Path, out: &Path) -> Result<()> {
+fn copy(files: &[FetchedFile], path: &Path, out: &Claim) -> Result<()> {
     if files.len() > 1 {
         bail!(
             "the checkpoint is in {}, of which --out takes one; use its index {} instead",
@@ -104,8 +98,7 @@ fn copy(files: &[FetchedFile], path: &Path, out: &Path) -> Result<()> {
             path.display()
         );
     }
-    write::check_no_input(out, &[path])?;
-    write::copy(path, out)
+    out.copy(path)
 }
 
 /// Where fetched files are kept unless another folder is named.

@@ -76,13 +76,13 @@ impl Child {
         let (under_way, ended) = mpsc::channel();
         thread::scope(|scope| {
             scope.spawn(move || ask_to_stop(stdin, stop, &ended));
-            let outcome = self.show(place, printer);
+            let outcome = self.show(place, stop, printer);
             drop(under_way);
             outcome
         })
     }
 
-    fn show(mut self, place: &str, printer: &Printer) -> Result<Ended> {
+    fn show(mut self, place: &str, stop: &AtomicBool, printer: &Printer) -> Result<Ended> {
         let mut stderr = self.process.stderr.take();
         let said = thread::spawn(move || {
             let mut text = Vec::new();
@@ -123,6 +123,8 @@ impl Child {
         Ok(match status.code() {
             Some(0) => Ended::Done,
             Some(code) if code == i32::from(interrupt::EXIT_CODE) => Ended::Interrupted,
+            // A signal to all processes may have come before the unit had begun, and reach this one later.
+            _ if failure.is_none() && is_set_soon(stop) => Ended::Interrupted,
             _ => Ended::Failed(failure.unwrap_or_else(|| {
                 let last = said.lines().rfind(|line| !line.trim().is_empty());
                 let last = last.map(|line| format!(": {line}")).unwrap_or_default();
@@ -130,6 +132,14 @@ impl Child {
             })),
         })
     }
+}
+
+/// Whether `stop` is true, or becomes so within a moment.
+fn is_set_soon(stop: &AtomicBool) -> bool {
+    if !stop.load(Ordering::Relaxed) {
+        thread::sleep(LOOK);
+    }
+    stop.load(Ordering::Relaxed)
 }
 
 /// Tells a unit on its stdin to stop, once `stop` is true, and keeps stdin open until it has `ended`: its end

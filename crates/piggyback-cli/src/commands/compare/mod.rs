@@ -12,6 +12,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use indicatif::HumanDuration;
 use piggyback::compare::report::Report;
 use piggyback::compare::{Comparison, Plan, Record, Results, Speeds, Unit};
+use piggyback::task::atomic;
 use serde::Serialize;
 
 use super::Outcome;
@@ -68,7 +69,7 @@ pub(super) fn run(
             printer,
         );
     }
-    check_report_files(comparison.output())?;
+    check_report_files(&comparison, &args.plan)?;
     let mut results = Results::open(comparison.output())?;
     results.notes().iter().for_each(|note| printer.warn(note));
     let mut work = Work {
@@ -99,15 +100,25 @@ pub(super) fn run(
 /// What is written of the report.
 const REPORT_FILES: [&str; 3] = ["report.html", "report.md", "results.csv"];
 
-/// Fails where the report could not be written once everything is computed, because something else
-/// has its name. That files can be created at all is checked when the results are opened.
-fn check_report_files(folder: &Path) -> Result<()> {
+/// What tells that a folder is a comparison's.
+const OWN_FILES: [&str; 2] = ["results.jsonl", "units"];
+
+/// Fails where the report could not be written once everything is computed, or would take the place of a file that no
+/// comparison has written, or of one that this one reads. That files can be created at all is checked when the results are
+/// opened.
+fn check_report_files(comparison: &Comparison, plan: &Path) -> Result<()> {
+    let folder = comparison.output();
+    let is_own = OWN_FILES.iter().any(|name| folder.join(name).exists());
     for path in REPORT_FILES.map(|name| folder.join(name)) {
-        if path.is_dir() {
+        let shown = path.display();
+        atomic::target(&path).with_context(|| {
+            format!("cannot write {shown}; move what is there away, or give another output folder with --output")
+        })?;
+        write::check_no_input(&path, &[plan])?;
+        if path.exists() && !is_own {
             bail!(
-                "{} is a folder, and a file of that name is to be written there; move it away, or give \
-                 another output folder with --output",
-                path.display()
+                "{shown} is there, and the folder holds no results of a comparison: the report would replace it; \
+                 give another output folder with --output"
             );
         }
     }
@@ -217,7 +228,7 @@ impl Work<'_> {
         if open.is_empty() {
             return Ok(false);
         }
-        let stop = interrupt::listen(self.printer)?;
+        let stop = interrupt::listen();
         for (index, unit) in open.iter().enumerate() {
             let place = format!("[{}/{}] {}", index + 1, open.len(), unit.job.title());
             let lacking: Vec<&String> = unit

@@ -54,7 +54,7 @@ pub(in crate::commands) fn run(args: &CompareUnitArgs, printer: &Printer) -> Res
     let job: Job = serde_json::from_str(&line)
         .context("this verb is started by `piggyback compare`, which tells it what to do")?;
     let device = piggyback::device::open(&args.device)?;
-    let stop = interrupt::listen(printer)?;
+    let stop = interrupt::listen();
     let at_end = stop.clone();
     thread::spawn(move || {
         let (mut told, mut rest) = (String::new(), Vec::new());
@@ -64,7 +64,7 @@ pub(in crate::commands) fn run(args: &CompareUnitArgs, printer: &Printer) -> Res
         at_end.store(true, Ordering::SeqCst);
         if told {
             let _ = stdin.read_to_end(&mut rest);
-            std::process::exit(interrupt::EXIT_CODE.into());
+            interrupt::end();
         }
     });
     let mut last: Option<Instant> = None;

@@ -13,7 +13,7 @@ use super::{Outcome, open_artefact};
 use crate::args::InspectArgs;
 use crate::printer::Printer;
 use crate::report::{count, images, pairs, percent, table, thousands, training_lines, zeros};
-use crate::write;
+use crate::write::{self, Claim};
 
 /// How many classes are listed unless all are asked for.
 const FIRST: usize = 10;
@@ -76,17 +76,17 @@ struct Layer<'a> {
 }
 
 pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Result<Outcome> {
-    if let Some(svg) = &args.svg {
-        if args.files.len() > 1 {
-            bail!("--svg draws a single task file; give one");
-        }
-        let files: Vec<&Path> = args.files.iter().map(PathBuf::as_path).collect();
-        write::check_target(svg, &files)?;
+    if args.svg.is_some() && args.files.len() > 1 {
+        bail!("--svg draws a single task file; give one");
     }
+    let files: Vec<&Path> = args.files.iter().map(PathBuf::as_path).collect();
+    let svg = args.svg.as_deref();
+    let svg = svg.map(|path| write::claim(path, "--svg", args.force, &files));
+    let svg = svg.transpose()?;
     let mut unreadable = false;
     for path in &args.files {
         match open_artefact(path) {
-            Ok(Artefact::Task(task)) => show(args, path, &task, printer)?,
+            Ok(Artefact::Task(task)) => show(args, svg.as_ref(), path, &task, printer)?,
             Ok(artefact) => {
                 if args.svg.is_some() {
                     bail!("{} has no masks that --svg could draw", path.display());
@@ -106,9 +106,15 @@ pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Result<Outcome> {
     })
 }
 
-fn show(args: &InspectArgs, path: &Path, task: &TaskFile, printer: &Printer) -> Result<()> {
-    if let Some(svg) = &args.svg {
-        write::file(svg, &plot::zeros_per_layer(task))?;
+fn show(
+    args: &InspectArgs,
+    svg: Option<&Claim>,
+    path: &Path,
+    task: &TaskFile,
+    printer: &Printer,
+) -> Result<()> {
+    if let Some(svg) = svg {
+        svg.write(&plot::zeros_per_layer(task))?;
     }
     let contents = contents(path, task)?;
     if args.json {

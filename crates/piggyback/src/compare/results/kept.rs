@@ -10,11 +10,11 @@ use crate::compare::record::Record;
 use crate::compare::unit::Job;
 use crate::error::{Error, Result};
 use crate::text;
+use crate::train::CHECKPOINT_FILE;
 use crate::write;
 
 pub(super) const RECORD_FILE: &str = "unit.json";
 pub(super) const FAILURE_FILE: &str = "failed.txt";
-const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
 
 /// Writes the record of a unit that is done into its folder; its checkpoint is needed no more.
 pub(in crate::compare) fn keep(job: &Job, record: &Record) -> Result<()> {

@@ -7,9 +7,12 @@ mod kept;
 mod lines;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+use piggyback_task::atomic;
+use piggyback_task::lock::FileLock;
 
 use super::comparison::chain;
 use super::record::{Kind, Record};
@@ -32,7 +35,10 @@ fn check_kinds(folder: &Path) -> Result<()> {
         (units.is_file(), units, "a file, and should be a folder"),
     ];
     match wrong.into_iter().find(|(is_wrong, ..)| *is_wrong) {
-        None => Ok(()),
+        // A pipe would be waited for.
+        None => atomic::target(&folder.join(RESULTS_FILE))
+            .map(drop)
+            .map_err(|source| Error::write(&folder.join(RESULTS_FILE), source)),
         Some((_, path, kind)) => Err(Error::Results {
             path,
             reason: format!("is {kind}; move it away, or give another output folder with --output"),
@@ -47,7 +53,7 @@ pub struct Results {
     records: BTreeMap<String, Record>,
     notes: Vec<String>,
     /// Held as long as this may write.
-    _lock: Option<File>,
+    _lock: Option<FileLock>,
 }
 
 impl Results {
@@ -81,13 +87,13 @@ impl Results {
         };
         fs::create_dir_all(folder).map_err(failed)?;
         // What comes last must be possible from the start.
-        write::temporary(&folder.join("report.html")).map_err(|error| match error {
+        write::begin(&folder.join("report.html")).map_err(|error| match error {
             Error::Write { source, .. } => failed(source),
             other => other,
         })?;
         let lock_path = folder.join(LOCK_FILE);
-        let lock = File::create(&lock_path).map_err(failed)?;
-        if lock.try_lock().is_err() {
+        let lock = FileLock::try_take(&lock_path).map_err(failed)?;
+        if lock.is_none() {
             return Err(Error::Results {
                 path: folder.to_owned(),
                 reason:
@@ -97,7 +103,7 @@ impl Results {
             });
         }
         let mut results = Self::read(folder)?;
-        results._lock = Some(lock);
+        results._lock = lock;
         results.repair()?;
         Ok(results)
     }

@@ -1,0 +1,130 @@
+//! Locks between processes: files that a process holds, and that are free again however it ends.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use crate::atomic::{self, Hidden, PREFIX};
+
+pub(crate) const SUFFIX: &str = ".lock";
+/// Hexadecimal digits in the name of a lock beside a file.
+pub(crate) const DIGITS: usize = 16;
+
+/// How often a lock is tried that is held, and how long apart.
+const TRIES: usize = 5;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A lock, held until it is dropped or the process ends.
+///
+/// Its file is removed when it is dropped. A process that is killed leaves the file, which then locks nothing.
+#[derive(Debug)]
+pub struct FileLock {
+    /// Locked as long as it is open.
+    _file: File,
+    hidden: Hidden,
+}
+
+impl FileLock {
+    /// Takes the lock whose file is `path`; `None` if another holds it, in this process or another.
+    ///
+    /// A file system without locks protects from nothing, and is no reason not to go on.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be made.
+    pub fn try_take(path: &Path) -> io::Result<Option<Self>> {
+        let mut tries = 0;
+        loop {
+            let file = open(path)?;
+            if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+                // Whoever removes what killed processes left holds a lock for a moment.
+                if tries == TRIES {
+                    return Ok(None);
+                }
+                tries += 1;
+                thread::sleep(PAUSE);
+            } else if let Some(lock) = Self::of(file, path)? {
+                return Ok(Some(lock));
+            }
+        }
+    }
+
+    /// [`FileLock::try_take`], which waits for the other. `waiting` is told if it has to.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be made or locked.
+    pub fn take(path: &Path, mut waiting: impl FnMut()) -> io::Result<Self> {
+        loop {
+            let file = open(path)?;
+            if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+                waiting();
+                file.lock()?;
+            }
+            if let Some(lock) = Self::of(file, path)? {
+                return Ok(lock);
+            }
+        }
+    }
+
+    /// Takes the lock on writing the file at `path`, under whatever name; `None` if another holds it.
+    ///
+    /// # Errors
+    ///
+    /// As [`atomic::target`], and a folder that cannot be written.
+    pub fn for_file(path: &Path) -> io::Result<Option<Self>> {
+        let target = atomic::target(path)?;
+        let name = target.file_name().unwrap_or_default().as_encoded_bytes();
+        let hash = blake3::hash(name).to_hex();
+        let lock = format!("{PREFIX}{}{SUFFIX}", &hash[..DIGITS]);
+        Self::try_take(&target.with_file_name(lock))
+    }
+
+    /// The lock, unless the one before it has removed the file since it was opened.
+    fn of(file: File, path: &Path) -> io::Result<Option<Self>> {
+        if !is_at(&file, path)? {
+            return Ok(None);
+        }
+        let (file, hidden) = Hidden::begin(|| Ok((file, path.to_owned())))?;
+        Ok(Some(Self {
+            _file: file,
+            hidden,
+        }))
+    }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Elsewhere a file that is open keeps its name.
+        if cfg!(unix) {
+            self.hidden.remove();
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    // Opening a pipe would wait for its reader.
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(atomic::not_a_file("it is no regular file"));
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).open(path)
+}
+
+/// Whether an open file is still the one at `path`.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let open = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        found => found.map(|found| (found.dev(), found.ino()) == (open.dev(), open.ino())),
+    }
+}
+
+#[cfg(not(unix))]
+fn is_at(_file: &File, _path: &Path) -> io::Result<bool> {
+    Ok(true)
+}
