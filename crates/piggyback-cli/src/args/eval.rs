@@ -5,8 +5,8 @@ use piggyback::data::Layout;
 use super::{BackboneArgs, PreprocessingArgs, count, layout, switch};
 
 const EXAMPLES: &str = "\
-The folder's test/ is used if it has one, else its val/, else the folder itself; below it is one
-sub-folder per class, with the names the task was trained with.
+The folder's test/ is used if it has one, else its val/ (or splits of other usual names), else the
+folder itself; below it is one sub-folder per class, with the names the task was trained with.
 
 The task file says how images are prepared. An option under Images that says something else is an
 error.

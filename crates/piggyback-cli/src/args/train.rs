@@ -13,8 +13,9 @@ use super::{
 
 const EXAMPLES: &str = "\
 The image folder holds train/, and optionally val/ and test/, each with one sub-folder per class; or
-the sub-folders of the classes themselves. Without val/, a share of the training images is held out.
-The best epoch is chosen on these; test/ is looked at once, at the end.
+the sub-folders of the classes themselves. Other usual names of the splits are known (Training, valid,
+...). Without val/, a share of the training images is held out. The best epoch is chosen on these;
+test/ is looked at once, at the end. Files that are not images are left out, and counted.
 
 Examples:
   With settings for small data sets:

@@ -7,6 +7,7 @@ mod bad_training;
 mod checkpoints;
 mod common;
 mod comparing;
+mod folders;
 mod help;
 #[cfg(feature = "hub")]
 mod hub;
