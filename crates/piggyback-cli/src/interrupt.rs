@@ -141,7 +141,9 @@ mod system {
 
     /// What a process's status says of a signal.
     fn ignored_in(status: &str, signal: i32) -> Option<bool> {
-        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+        let mask = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigIgn:"))?;
         let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
         Some(mask & (1 << (signal - 1)) != 0)
     }

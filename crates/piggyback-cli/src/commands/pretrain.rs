@@ -84,7 +84,11 @@ pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
     let fingerprint = Cell::new(None);
     save(&run.out, run_dir, |path| {
         let replaces = args.switches.force || path != run.out;
-        ensure!(replaces || !path.exists(), "{} already exists", path.display());
+        ensure!(
+            replaces || !path.exists(),
+            "{} already exists",
+            path.display()
+        );
         let written = convert(&pretrained.network, LoadOptions::default(), path)?;
         fingerprint.set(Some(written.fingerprint));
         Ok(())

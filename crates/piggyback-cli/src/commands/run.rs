@@ -7,9 +7,7 @@ use piggyback::Error;
 use piggyback::data::DataSet;
 use piggyback::evaluate::Evaluation;
 use piggyback::task::atomic;
-use piggyback::train::{
-    CHECKPOINT_FILE, EpochMetrics, RUN_FILES, UNSAVED_FILE, check_run_folder,
-};
+use piggyback::train::{CHECKPOINT_FILE, EpochMetrics, RUN_FILES, UNSAVED_FILE, check_run_folder};
 
 use super::Outcome;
 use crate::args::RunSwitches;

@@ -159,7 +159,11 @@ fn write_file(artefact: &Artefact, path: &Path, replaces: bool) -> Result<()> {
     match artefact {
         Artefact::Task(task) if !replaces => Ok(task.save_new(path)?),
         _ => {
-            ensure!(replaces || !path.exists(), "{} already exists", path.display());
+            ensure!(
+                replaces || !path.exists(),
+                "{} already exists",
+                path.display()
+            );
             Ok(artefact.save(path)?)
         }
     }

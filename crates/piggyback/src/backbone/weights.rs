@@ -6,8 +6,8 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use piggyback_task::Dtype;
-use serde_json::{Map, Value, json};
 use piggyback_task::atomic::AtomicFile;
+use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 
