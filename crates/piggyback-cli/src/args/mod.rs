@@ -70,7 +70,8 @@ Examples:
 
 Every option has an environment twin: --lr-mask is PIGGYBACK_LR_MASK. The flag wins.
 Exit codes: 0 done; 1 done, but a check failed or images were unreadable; 2 not done;
-130 interrupted, with a checkpoint to resume from.";
+130 interrupted, with a checkpoint to resume from. A second signal after more than a second ends a
+training at once, without one: 2.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Global {

@@ -212,21 +212,17 @@ fn one_training_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let of = |name: &str| folder.path().join(name);
     let out = of("hues.task.safetensors");
-    let (mut child, _stderr) = start_until(&out, &[], "epoch   1/50");
+    let (mut child, _stderr) = start_until(&out, &["--epochs", "400"], "epoch   1/400");
     let (run_dir, free) = (of("hues.run"), of("free.run"));
     let same_file = ["--run-dir", text(&free)];
     let same_folder = ["--run-dir", text(&run_dir)];
     for more in [&["--force"][..], &["--resume"]] {
         train(&out, more).refused_with(&["another piggyback", "hues.task.safetensors", "--out"]);
-        let more = [more, &same_file].concat();
-        train(&out, &more).refused_with(&["another piggyback", "hues.task.safetensors"]);
-        let more = [more, same_folder.to_vec()].concat();
-        let more: Vec<&str> = more
-            .into_iter()
-            .filter(|flag| !same_file.contains(flag))
-            .collect();
-        let more = [&more[..], &same_folder].concat();
-        train(&of("other.task.safetensors"), &more).refused_with(&["hues.run", "another run"]);
+        let other_folder = [more, &same_file].concat();
+        train(&out, &other_folder).refused_with(&["another piggyback", "hues.task.safetensors"]);
+        let other_file = [more, &same_folder].concat();
+        train(&of("other.task.safetensors"), &other_file)
+            .refused_with(&["hues.run", "another run"]);
     }
     assert!(!free.exists());
     signal(&child, "-KILL");

@@ -20,7 +20,7 @@ pub(crate) fn start_until(
     line: &str,
 ) -> (Child, BufReader<std::process::ChildStderr>) {
     let flags = match more.contains(&FLAGS[0]) {
-        true => &[],
+        true => &FLAGS[..0],
         false => &FLAGS[..],
     };
     let arguments = training(out, &[flags, more].concat());
