@@ -76,7 +76,8 @@ Examples:
 Every option has an environment twin: --lr-mask is PIGGYBACK_LR_MASK. The flag wins, and an empty
 variable says nothing, nor does 0, false, no or off for a switch.
 Exit codes: 0 done; 1 done, but a check failed or images were unreadable; 2 not done;
-130 interrupted, with a checkpoint to resume from.";
+130 interrupted, with a checkpoint to resume from. A second signal after more than a second ends a
+training at once, without one: 2.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Global {

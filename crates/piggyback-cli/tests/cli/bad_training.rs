@@ -206,25 +206,16 @@ fn a_backbone_in_place_of_the_runs_checkpoint() {
 }
 
 #[test]
-fn any_file_of_a_run_is_kept_unless_forced() {
-    for name in [
-        "checkpoint.safetensors",
-        "config.toml",
-        "curves.svg",
-        "metrics.jsonl",
-    ] {
-        let place = Place::new();
-        let run_dir = place.path("hues.run");
-        fs::create_dir(&run_dir).unwrap();
-        fs::write(run_dir.join(name), b"precious").unwrap();
-        train(&place.out(), &[]).refused_with(&["hues.run", "--resume", "--force"]);
-        assert_eq!(fs::read(run_dir.join(name)).unwrap(), b"precious");
-        place.holds_only(&["hues.run"]);
-    }
+fn a_run_is_kept_unless_forced() {
     let place = Place::new();
+    train(&place.out(), &["--epochs", "1"]).ends_with(0);
+    fs::remove_file(place.out()).unwrap();
     let run_dir = place.path("hues.run");
-    fs::create_dir(&run_dir).unwrap();
-    fs::write(run_dir.join("checkpoint.safetensors"), b"of another run").unwrap();
+    let config = fs::read(run_dir.join("config.toml")).unwrap();
+    train(&place.out(), &[]).refused_with(&["hues.run", "--resume", "--force"]);
+    assert_eq!(fs::read(run_dir.join("config.toml")).unwrap(), config);
+    place.holds_only(&["hues.run"]);
+    fs::write(run_dir.join("checkpoint.safetensors"), b"damaged").unwrap();
     train(&place.out(), &["--force", "--epochs", "1"]).ends_with(0);
     assert_eq!(names(&run_dir).len(), 5);
 }

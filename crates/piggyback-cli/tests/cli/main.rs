@@ -17,6 +17,8 @@ mod hub;
 mod hub_server;
 mod journey;
 mod methods;
+#[cfg(unix)]
+mod outputs;
 mod own_classes;
 mod pretraining;
 #[cfg(unix)]

@@ -14,13 +14,27 @@ use crate::common::{Run, command, names, train, training};
 const FLAGS: [&str; 2] = ["--epochs", "50"];
 
 /// Starts a training and returns once it has said `line`.
-fn start_until(
+pub(crate) fn start_until(
     out: &Path,
     more: &[&str],
     line: &str,
 ) -> (Child, BufReader<std::process::ChildStderr>) {
-    let arguments = training(out, &[&FLAGS[..], more].concat());
-    let mut command = command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let flags = match more.contains(&FLAGS[0]) {
+        true => &FLAGS[..0],
+        false => &FLAGS[..],
+    };
+    let arguments = training(out, &[flags, more].concat());
+    wait_for(
+        command(&arguments.iter().map(String::as_str).collect::<Vec<_>>()),
+        line,
+    )
+}
+
+/// Starts a program and returns once it has said `line`.
+pub(crate) fn wait_for(
+    mut command: Command,
+    line: &str,
+) -> (Child, BufReader<std::process::ChildStderr>) {
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -38,7 +52,7 @@ fn start_until(
     (child, stderr)
 }
 
-fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let status = Command::new("kill")
         .args([name, &child.id().to_string()])
         .status()
@@ -129,7 +143,7 @@ fn sigkill_within_an_epoch_costs_no_more_than_what_follows_the_last_checkpoint()
     let out = folder.path().join("hues.task.safetensors");
     kill_within_an_epoch(&out);
     let run_dir = folder.path().join("hues.run");
-    let left = run_dir.join(".checkpoint.safetensors.a1b2c3.tmp");
+    let left = run_dir.join(".piggyback-a1b2c3d4e5.tmp");
     fs::write(left, "half of one").unwrap();
 
     let run = train(&out, &[&FLAGS[..], &["--resume"]].concat()).ends_with(0);

@@ -6,6 +6,7 @@ mod forge;
 mod fuzz_corpus;
 mod golden;
 mod integrity;
+mod outputs;
 mod peer;
 mod reject_content;
 mod reject_file;

@@ -137,3 +137,16 @@ fn what_stands_in_place_of_a_file_is_found_before_the_first_unit() {
     fs::write(out(&folder).join("units"), "").unwrap();
     compare(&folder, &[]).refused_with(&["units", "is a file", "move it away", "--output"]);
 }
+
+#[test]
+fn a_report_that_no_comparison_wrote_is_kept() {
+    let folder = comparison(|plan| plan);
+    for name in ["report.html", "report.md", "results.csv"] {
+        fs::create_dir_all(out(&folder)).unwrap();
+        let path = out(&folder).join(name);
+        fs::write(&path, "precious").unwrap();
+        compare(&folder, &[]).refused_with(&[name, "no results of a comparison", "--out"]);
+        assert_eq!(read(&path), "precious");
+        fs::remove_file(&path).unwrap();
+    }
+}
