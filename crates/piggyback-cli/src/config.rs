@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use piggyback::backbone::{Architecture, LoadOptions, Precision};
+use piggyback::backbone::{Architecture, LoadOptions, Precision, WeightsChoice};
 use piggyback::method::{MethodName, MethodSettings};
 use piggyback::pretrain::PretrainConfig;
 use piggyback::train::CHECKPOINT_EVERY;
@@ -23,6 +23,7 @@ use crate::args::{
 pub(crate) struct TrainPlan {
     pub(crate) backbone: PathBuf,
     pub(crate) load: LoadOptions,
+    pub(crate) weights: WeightsChoice,
     pub(crate) data: Vec<NamedData>,
     pub(crate) run: RunPlan,
     pub(crate) settings: MethodSettings,
@@ -52,6 +53,7 @@ pub(crate) struct RunPlan {
 struct PlacesInFile {
     backbone: Option<PathBuf>,
     arch: Option<Architecture>,
+    weights: Option<String>,
     precision: Option<Precision>,
     #[serde(default)]
     data: OneOrMore,
@@ -87,9 +89,10 @@ impl From<OneOrList> for OneOrMore {
 }
 
 /// What `piggyback train` looks for in a config file besides its settings.
-const TRAIN_PLACES: [&str; 9] = [
+const TRAIN_PLACES: [&str; 10] = [
     "backbone",
     "arch",
+    "weights",
     "precision",
     "data",
     "method",
@@ -283,6 +286,11 @@ fn decide_train(args: &TrainArgs, file: Layer) -> Result<TrainPlan> {
     Ok(TrainPlan {
         backbone,
         data,
+        weights: match (&places.weights, &in_file.weights) {
+            (Some(choice), _) => choice.clone(),
+            (None, Some(name)) => (name.parse()).map_err(|reason| anyhow!("weights: {reason}"))?,
+            (None, None) => WeightsChoice::Usual,
+        },
         load: LoadOptions {
             architecture: places.arch.or(in_file.arch),
             precision: places.precision.or(in_file.precision),

@@ -95,6 +95,7 @@ mod encode;
 mod error;
 mod file;
 mod fingerprint;
+pub mod foreign;
 mod json;
 mod mask;
 mod preprocessing;

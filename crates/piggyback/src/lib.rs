@@ -95,7 +95,6 @@ pub mod engine;
 pub mod error;
 pub mod evaluate;
 pub mod export;
-mod foreign;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod mask;
@@ -111,6 +110,8 @@ mod protobuf;
 mod random;
 pub mod train;
 mod write;
+
+use piggyback_task::foreign;
 
 pub use artefact::Artefact;
 pub use backbone::Backbone;

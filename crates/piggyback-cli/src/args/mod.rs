@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use piggyback::backbone::{Architecture, Precision};
+use piggyback::backbone::{Architecture, Precision, WeightsChoice};
 use piggyback::method::{MethodName, MethodSettings};
 use piggyback::pretrain::PretrainConfig;
 use piggyback::train::{Recipe, TrainConfig};
@@ -144,6 +144,10 @@ pub(crate) struct BackboneArgs {
     /// backbone list` has the names)
     #[arg(long, env = "PIGGYBACK_ARCH", value_parser = architecture(), hide_possible_values = true)]
     pub(crate) arch: Option<Architecture>,
+    /// Which weights of the checkpoint to take, where it holds several sets: ema (the moving average), raw,
+    /// or a set's name [default: what timm and torchvision take, ema before raw]
+    #[arg(long, value_name = "ema|raw|NAME", env = "PIGGYBACK_WEIGHTS", value_parser = weights())]
+    pub(crate) weights: Option<WeightsChoice>,
     /// Keep the weights in this precision instead of the one they are stored in; networks compute in
     /// 32 bits all the same. A task belongs to one precision
     #[arg(long, env = "PIGGYBACK_PRECISION", value_parser = precision())]
@@ -265,6 +269,11 @@ fn architecture() -> impl TypedValueParser<Value = Architecture> {
 fn precision() -> impl TypedValueParser<Value = Precision> {
     PossibleValuesParser::new(Precision::ALL.map(Precision::name))
         .try_map(|name| name.parse::<Precision>())
+}
+
+/// Which of a checkpoint's weights are meant.
+fn weights() -> impl TypedValueParser<Value = WeightsChoice> {
+    clap::builder::StringValueParser::new().try_map(|text| text.parse::<WeightsChoice>())
 }
 
 /// A number of 1 or more.

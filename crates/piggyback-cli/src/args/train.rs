@@ -1,14 +1,14 @@
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use piggyback::backbone::{Architecture, Precision};
+use piggyback::backbone::{Architecture, Precision, WeightsChoice};
 use piggyback::data::{DataSet, ImageFolder};
 use piggyback::method::MethodName;
 use piggyback::train::MaskRate;
 use serde::Serialize;
 
 use super::method::{OtherMethods, method};
-use super::{ImageSettings, RunPlaces, RunSwitches, architecture, count, precision, seed};
+use super::{ImageSettings, RunPlaces, RunSwitches, architecture, count, precision, seed, weights};
 
 const EXAMPLES: &str = "\
 The image folder holds train/, and optionally val/ and test/, each with one sub-folder per class; or
@@ -63,6 +63,10 @@ pub(crate) struct Places {
     /// backbone list` has the names)
     #[arg(long, env = "PIGGYBACK_ARCH", value_parser = architecture(), hide_possible_values = true)]
     pub(crate) arch: Option<Architecture>,
+    /// Which weights of the checkpoint to take, where it holds several sets: ema (the moving average), raw,
+    /// or a set's name [default: what timm and torchvision take, ema before raw]
+    #[arg(long, value_name = "ema|raw|NAME", env = "PIGGYBACK_WEIGHTS", value_parser = weights())]
+    pub(crate) weights: Option<WeightsChoice>,
     /// Keep the weights in this precision instead of the one they are stored in; networks compute in
     /// 32 bits all the same, and the task belongs to this precision
     #[arg(long, env = "PIGGYBACK_PRECISION", value_parser = precision())]

@@ -54,7 +54,7 @@ impl Whole {
     /// The network of `state`, ready to learn.
     pub(super) fn network(&self, state: StateDict) -> Result<TaskNetwork> {
         let backbone = self.backbone(state)?;
-        let head = backbone.head().ok_or(Error::NoHead)?.clone();
+        let head = backbone.own_head()?.clone();
         let network = backbone.independent_network().train();
         let dropout = self.architecture.head_dropout();
         Ok(TaskNetwork::whole(network, head.train(), dropout))

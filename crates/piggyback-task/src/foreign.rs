@@ -1,16 +1,18 @@
 //! What a file is that was given where a checkpoint, a task or an image was expected: a Git LFS pointer, a page of a
 //! server, an archive, a format of another program. Errors then say so instead of "damaged".
+//!
+//! It stands in this crate because task files need it too, and this crate depends on no other of the project.
 
 /// How many bytes of a file's beginning [`what_is`] wants to see; fewer are fine for a shorter file.
-pub(crate) const FIRST_BYTES: usize = 1024;
+pub const FIRST_BYTES: usize = 1024;
 
 /// A kind of file that was not expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Foreign {
+pub struct Foreign {
     /// With its article, to follow "this is": "a Git LFS pointer".
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// What to do, an imperative: "run `git lfs pull` ...".
-    pub(crate) advice: &'static str,
+    pub advice: &'static str,
 }
 
 const fn kind(name: &'static str, advice: &'static str) -> Foreign {
@@ -110,7 +112,7 @@ const SIGNATURES: &[(usize, &[u8], Foreign)] = &[
 ///
 /// The caller has ruled out the formats that it reads: what is one of these is named here too, for the callers that
 /// read others.
-pub(crate) fn what_is(first_bytes: &[u8]) -> Option<Foreign> {
+pub fn what_is(first_bytes: &[u8]) -> Option<Foreign> {
     let starts_at = |offset: usize, bytes: &[u8]| {
         first_bytes
             .get(offset..)
