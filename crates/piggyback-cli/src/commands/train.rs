@@ -75,7 +75,13 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
     check_extension(settings.method(), &run.out)?;
     let data = plan.data.iter().map(|data| data.open());
     let data: Vec<DataSet> = data.collect::<Result<_>>()?;
-    let backbone = load_backbone(&plan.backbone, &plan.weights, plan.load, &run.device, printer)?;
+    let backbone = load_backbone(
+        &plan.backbone,
+        &plan.weights,
+        plan.load,
+        &run.device,
+        printer,
+    )?;
     note_new_start(run, &args.switches, printer);
 
     let stop = interrupt::listen(printer)?;

@@ -35,12 +35,12 @@ pub use about::{About, imagenet_classes};
 pub(crate) use architecture::Family;
 pub use architecture::{Architecture, Network};
 pub use convert::{Converted, convert};
-pub use lookalikes::Lookalike;
-pub(crate) use origin::record_precisions;
-pub(crate) use recognise::recognise;
 pub(crate) use graph::{Eager, Graph};
+pub use lookalikes::Lookalike;
 pub(crate) use names::{FieldPath, Replace, TensorValues, map_tensors, tensor_values};
 pub use names::{NamedTensor, named_tensors};
+pub(crate) use origin::record_precisions;
+pub(crate) use recognise::recognise;
 pub(crate) use state::{
     ByteTensor, Content as SafetensorsContent, open_safetensors, read_safetensors,
     safetensors_metadata,

@@ -12,7 +12,7 @@ use super::init::initial_tensors;
 use crate::artefact::WholeNetwork;
 use crate::backbone::{About, Architecture, Backbone, LoadOptions, StateDict, StoredTensor};
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::train::{Method, Product, RunSettings, Sgd, SgdRates, TaskNetwork, cross_entropy};
 
 /// The method of training from scratch.

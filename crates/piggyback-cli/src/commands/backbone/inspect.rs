@@ -105,7 +105,10 @@ fn text(contents: &Contents<'_>) -> String {
     let mut lines = vec![("network", contents.architecture.to_owned())];
     if !contents.same_tensors_as.is_empty() {
         let others = contents.same_tensors_as.join(", ");
-        lines.push(("same tensors", format!("as timm's {others}, which are other networks")));
+        lines.push((
+            "same tensors",
+            format!("as timm's {others}, which are other networks"),
+        ));
     }
     if !contents.set.is_empty() || !contents.other_sets.is_empty() {
         let taken = match contents.set {

@@ -21,14 +21,14 @@ use bytes::Bytes;
 use piggyback_task::{Dtype, Fingerprint, FingerprintBuilder};
 
 pub use precision::Precision;
-pub use sets::{WeightSets, WeightsChoice};
 pub(crate) use safetensors::{metadata as safetensors_metadata, read as read_safetensors};
+pub use sets::{WeightSets, WeightsChoice};
 pub use tensor::StoredTensor;
 
 use super::about::About;
 use super::architecture::Architecture;
-use super::mmap::MappedFile;
 use super::hints::{self, Hint};
+use super::mmap::MappedFile;
 use super::{Lookalike, digest};
 use crate::error::{Error, Result};
 use crate::foreign;

@@ -72,7 +72,10 @@ fn read_zip(file: &Bytes) -> Result<Content, String> {
         );
     }
     let folder = folder(&records)?;
-    let big_endian = match records.get(&format!("{folder}byteorder")).map(Bytes::as_ref) {
+    let big_endian = match records
+        .get(&format!("{folder}byteorder"))
+        .map(Bytes::as_ref)
+    {
         None | Some(b"little") => false,
         Some(b"big") => true,
         Some(_) => return Err("says an unknown order of bytes; fetch it again".into()),
