@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::collect::{Collector, Storage};
 use super::pickle::{Pickle, Value};
-use super::zip::{self, Records, Refused};
+use super::zip::{self, Damaged, Records};
 use super::{Content, foreign_or};
 
 /// The number that the older format begins with, 0x1950a86a20f9469cfc6c: a pickle of its own.
@@ -55,21 +55,22 @@ pub(super) fn read(file: &Bytes) -> Result<Content, String> {
 }
 
 fn read_zip(file: &Bytes) -> Result<Content, String> {
-    let records = zip::read(file).map_err(|refused| match refused {
-        Refused::Damaged(what) => {
-            format!("is not a whole PyTorch checkpoint ({what}); fetch it again")
-        }
-        Refused::NotStored(name) => format!(
-            "is a compressed archive ('{name}'), which PyTorch's checkpoints are not; \
-             give the checkpoint itself"
-        ),
+    let archive = zip::read(file).map_err(|Damaged(what)| {
+        format!("is not a whole PyTorch checkpoint ({what}); fetch it again")
     })?;
+    let records = archive.records;
     if records.keys().any(|name| name.ends_with("/constants.pkl")) {
         return Err(
             "is a TorchScript program; save the weights alone in Python: \
              torch.save(model.state_dict(), \"weights.pth\")"
                 .into(),
         );
+    }
+    if let Some(name) = archive.not_stored {
+        return Err(format!(
+            "is a compressed archive ('{name}'), which PyTorch's checkpoints are not; \
+             give the checkpoint itself"
+        ));
     }
     let folder = folder(&records)?;
     let big_endian = match records

@@ -36,21 +36,25 @@ const STORED: u16 = 0;
 /// The records of an archive, by name.
 pub(super) type Records = HashMap<String, Bytes>;
 
-/// Why an archive was not read.
-#[derive(Debug, PartialEq)]
-pub(super) enum Refused {
-    /// It is cut short, damaged, or not written as the standard has it: what is wrong.
-    Damaged(String),
-    /// This record is compressed or encrypted.
-    NotStored(String),
+/// What an archive holds.
+#[derive(Debug)]
+pub(super) struct Archive {
+    pub(super) records: Records,
+    /// A record that is compressed or encrypted, and so is not among them. PyTorch never compresses
+    /// tensors: what does might be a few bytes that become many.
+    pub(super) not_stored: Option<String>,
 }
 
-fn damaged(what: impl Into<String>) -> Refused {
-    Refused::Damaged(what.into())
+/// Why an archive was not read: it is cut short, damaged, or not written as the standard has it.
+#[derive(Debug, PartialEq)]
+pub(super) struct Damaged(pub(super) String);
+
+fn damaged(what: impl Into<String>) -> Damaged {
+    Damaged(what.into())
 }
 
 /// Finds the records of the archive `file`; their bytes are those of the file.
-pub(super) fn read(file: &Bytes) -> Result<Records, Refused> {
+pub(super) fn read(file: &Bytes) -> Result<Archive, Damaged> {
     let directory = Directory::find(file)?;
     let mut rest = &file[directory.start..directory.end];
     let mut records = Records::new();
@@ -74,8 +78,10 @@ pub(super) fn read(file: &Bytes) -> Result<Records, Refused> {
     if !rest.is_empty() {
         return Err(damaged("its directory has more than it says"));
     }
-    // PyTorch never compresses: what does might be a few bytes that become many.
-    not_stored.map_or(Ok(records), |name| Err(Refused::NotStored(name)))
+    Ok(Archive {
+        records,
+        not_stored,
+    })
 }
 
 /// Where the central directory is.
@@ -86,7 +92,7 @@ struct Directory {
 }
 
 impl Directory {
-    fn find(file: &[u8]) -> Result<Self, Refused> {
+    fn find(file: &[u8]) -> Result<Self, Damaged> {
         let at = find_end(file).ok_or_else(|| damaged("its end is missing"))?;
         let end = Fields(&file[at..]);
         let mut entries = end.u16(10)?;
@@ -159,7 +165,7 @@ struct Entry {
 
 impl Entry {
     /// Reads one, and gives what follows it.
-    fn read(directory: &[u8]) -> Result<(Self, &[u8]), Refused> {
+    fn read(directory: &[u8]) -> Result<(Self, &[u8]), Damaged> {
         if !directory.starts_with(&ENTRY) || directory.len() < ENTRY_BYTES {
             return Err(damaged("its directory is cut short"));
         }
@@ -184,7 +190,7 @@ impl Entry {
     }
 
     /// Takes the numbers that 32 bits are too few for from the extra fields.
-    fn widen(&mut self, mut extra: &[u8]) -> Result<(), Refused> {
+    fn widen(&mut self, mut extra: &[u8]) -> Result<(), Damaged> {
         let beyond = [&mut self.size, &mut self.stored_size, &mut self.offset];
         let mut beyond = beyond
             .into_iter()
@@ -208,7 +214,7 @@ impl Entry {
     }
 
     /// Where its data begin and end: after its local header, before the directory.
-    fn place(&self, file: &[u8], directory: usize) -> Result<(usize, usize), Refused> {
+    fn place(&self, file: &[u8], directory: usize) -> Result<(usize, usize), Damaged> {
         let elsewhere = || damaged(format!("its record '{}' is not where it says", self.name));
         let header = as_usize(self.offset)?;
         let bytes = file.get(header..directory).ok_or_else(elsewhere)?;
@@ -237,25 +243,25 @@ impl Entry {
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
-    fn array<const N: usize>(&self, at: usize) -> Result<[u8; N], Refused> {
+    fn array<const N: usize>(&self, at: usize) -> Result<[u8; N], Damaged> {
         let bytes = self.0.get(at..).and_then(|rest| rest.first_chunk::<N>());
         bytes.copied().ok_or_else(|| damaged("it is cut short"))
     }
 
-    fn u16(&self, at: usize) -> Result<u64, Refused> {
+    fn u16(&self, at: usize) -> Result<u64, Damaged> {
         self.array(at).map(|bytes| u16::from_le_bytes(bytes).into())
     }
 
-    fn u32(&self, at: usize) -> Result<u64, Refused> {
+    fn u32(&self, at: usize) -> Result<u64, Damaged> {
         self.array(at).map(|bytes| u32::from_le_bytes(bytes).into())
     }
 
-    fn u64(&self, at: usize) -> Result<u64, Refused> {
+    fn u64(&self, at: usize) -> Result<u64, Damaged> {
         self.array(at).map(u64::from_le_bytes)
     }
 }
 
-fn as_usize(number: u64) -> Result<usize, Refused> {
+fn as_usize(number: u64) -> Result<usize, Damaged> {
     usize::try_from(number).map_err(|_| damaged("it is larger than this computer's memory"))
 }
 
