@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use piggyback::backbone::{Architecture, LoadOptions, Precision};
+use piggyback::backbone::{Architecture, LoadOptions, Precision, WeightsChoice};
 use piggyback::data::{DataSet, Layout};
 use piggyback::method::{MethodName, MethodSettings};
 use piggyback::pretrain::PretrainConfig;
@@ -24,6 +24,7 @@ use crate::args::{
 pub(crate) struct TrainPlan {
     pub(crate) backbone: PathBuf,
     pub(crate) load: LoadOptions,
+    pub(crate) weights: WeightsChoice,
     pub(crate) data: Vec<NamedPath>,
     pub(crate) layout: Layout,
     pub(crate) run: RunPlan,
@@ -55,6 +56,7 @@ pub(crate) struct RunPlan {
 struct PlacesInFile {
     backbone: Option<PathBuf>,
     arch: Option<Architecture>,
+    weights: Option<String>,
     precision: Option<Precision>,
     #[serde(default)]
     data: OneOrMore,
@@ -91,9 +93,10 @@ impl From<OneOrList> for OneOrMore {
 }
 
 /// What `piggyback train` looks for in a config file besides its settings.
-const TRAIN_PLACES: [&str; 10] = [
+const TRAIN_PLACES: [&str; 11] = [
     "backbone",
     "arch",
+    "weights",
     "precision",
     "data",
     "layout",
@@ -291,6 +294,11 @@ fn decide_train(args: &TrainArgs, file: Layer) -> Result<TrainPlan> {
         backbone,
         data,
         layout: places.layout.or(in_file.layout).unwrap_or_default(),
+        weights: match (&places.weights, &in_file.weights) {
+            (Some(choice), _) => choice.clone(),
+            (None, Some(name)) => (name.parse()).map_err(|reason| anyhow!("weights: {reason}"))?,
+            (None, None) => WeightsChoice::Usual,
+        },
         load: LoadOptions {
             architecture: places.arch.or(in_file.arch),
             precision: places.precision.or(in_file.precision),

@@ -9,12 +9,14 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::Error;
+use crate::foreign::{FIRST_BYTES, Foreign, what_is};
 
 /// The header may be this long, as in every safetensors reader.
 pub(crate) const MAX_HEADER_BYTES: u64 = 100_000_000;
 
-/// Bytes that [`check_start`] looks at: the header's length and its first character.
-pub(crate) const START_BYTES: usize = 9;
+/// Bytes that [`check_start`] looks at: the header's length and its first character, or what tells a file of another
+/// kind.
+pub(crate) const START_BYTES: usize = FIRST_BYTES;
 
 #[derive(Debug, Deserialize)]
 struct Header {
@@ -56,14 +58,19 @@ pub(crate) fn check_start(start: &[u8], file_bytes: u64) -> Result<u64, Error> {
         let reason = "it is empty".to_owned();
         return Err(Error::NotSafetensors { reason });
     }
-    let Some((length, [first])) = start.split_first_chunk::<8>() else {
-        let reason = format!("it is only {file_bytes} bytes long");
-        return Err(Error::NotSafetensors { reason });
+    let not_safetensors = |reason: String| match what_is(start) {
+        Some(Foreign { name, advice }) => Error::Foreign { name, advice },
+        None => Error::NotSafetensors { reason },
+    };
+    let Some((length, [first, ..])) = start.split_first_chunk::<8>() else {
+        return Err(not_safetensors(format!(
+            "it is only {file_bytes} bytes long"
+        )));
     };
     let header_bytes = u64::from_le_bytes(*length);
     if *first != b'{' {
         let reason = "it does not begin with a JSON header".to_owned();
-        return Err(Error::NotSafetensors { reason });
+        return Err(not_safetensors(reason));
     }
     if header_bytes > MAX_HEADER_BYTES {
         let reason = format!(

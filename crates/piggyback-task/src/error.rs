@@ -52,6 +52,14 @@ pub enum Error {
         /// What gave it away.
         reason: String,
     },
+    /// The file is of a known kind, and that is not safetensors.
+    #[error("is {name}, where a task file was expected; {advice}")]
+    Foreign {
+        /// What it is, with its article.
+        name: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
     /// A safetensors file of another kind, such as a network's checkpoint.
     #[error(
         "a safetensors file, but not a task file: it has no piggyback metadata (a network's checkpoint?); \

@@ -96,6 +96,7 @@ mod encode;
 mod error;
 mod file;
 mod fingerprint;
+pub mod foreign;
 mod json;
 pub mod lock;
 mod mask;

@@ -300,7 +300,7 @@ impl Backbone {
         images: &[Image],
         preprocessing: &Preprocessing,
     ) -> Result<Vec<Prediction>> {
-        let head = self.head().ok_or(Error::NoHead)?;
+        let head = self.own_head()?;
         let predictions = predict_batches(images, preprocessing, self.device(), |images| {
             head.forward(self.network().forward(images))
         })?;

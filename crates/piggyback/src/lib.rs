@@ -114,6 +114,8 @@ pub mod text;
 pub mod train;
 mod write;
 
+use piggyback_task::foreign;
+
 pub use artefact::Artefact;
 pub use backbone::Backbone;
 pub use engine::Engine;

@@ -1,9 +1,9 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use piggyback::backbone::{Architecture, Precision};
+use piggyback::backbone::{Architecture, Precision, WeightsChoice};
 
-use super::{architecture, precision, switch};
+use super::{architecture, precision, switch, weights};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct BackboneCommand {
@@ -71,6 +71,10 @@ pub(crate) struct BackboneInspectArgs {
     /// Architecture of the checkpoint, if it should not be recognised from its tensors
     #[arg(long, env = "PIGGYBACK_ARCH", value_parser = architecture(), hide_possible_values = true)]
     pub(crate) arch: Option<Architecture>,
+    /// Which weights of the checkpoint to take, where it holds several sets: ema (the moving average), raw,
+    /// or a set's name [default: what timm and torchvision take, ema before raw]
+    #[arg(long, value_name = "ema|raw|NAME", env = "PIGGYBACK_WEIGHTS", value_parser = weights())]
+    pub(crate) weights: Option<WeightsChoice>,
     /// Print a JSON object
     #[arg(long, env = "PIGGYBACK_JSON", value_parser = switch())]
     pub(crate) json: bool,
@@ -104,6 +108,10 @@ pub(crate) struct ConvertArgs {
     /// Architecture of the checkpoint, if it should not be recognised from its tensors
     #[arg(long, env = "PIGGYBACK_ARCH", value_parser = architecture(), hide_possible_values = true)]
     pub(crate) arch: Option<Architecture>,
+    /// Which weights of the checkpoint to take, where it holds several sets: ema (the moving average), raw,
+    /// or a set's name [default: what timm and torchvision take, ema before raw]
+    #[arg(long, value_name = "ema|raw|NAME", env = "PIGGYBACK_WEIGHTS", value_parser = weights())]
+    pub(crate) weights: Option<WeightsChoice>,
     /// Replace an existing file
     #[arg(long, env = "PIGGYBACK_FORCE", value_parser = switch())]
     pub(crate) force: bool,

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use piggyback::backbone::{Architecture, Precision};
+use piggyback::backbone::{Architecture, Precision, WeightsChoice};
 use piggyback::data::Layout;
 use piggyback::method::{MethodName, MethodSettings};
 use piggyback::pretrain::PretrainConfig;
@@ -161,6 +161,10 @@ pub(crate) struct BackboneArgs {
     /// backbone list` has the names)
     #[arg(long, env = "PIGGYBACK_ARCH", value_parser = architecture(), hide_possible_values = true)]
     pub(crate) arch: Option<Architecture>,
+    /// Which weights of the checkpoint to take, where it holds several sets: ema (the moving average), raw,
+    /// or a set's name [default: what timm and torchvision take, ema before raw]
+    #[arg(long, value_name = "ema|raw|NAME", env = "PIGGYBACK_WEIGHTS", value_parser = weights())]
+    pub(crate) weights: Option<WeightsChoice>,
     /// Keep the weights in this precision instead of the one they are stored in; networks compute in
     /// 32 bits all the same. A task belongs to one precision
     #[arg(long, env = "PIGGYBACK_PRECISION", value_parser = precision())]
@@ -289,6 +293,11 @@ fn precision() -> impl TypedValueParser<Value = Precision> {
 /// What the sub-folders of a folder of images are.
 fn layout() -> impl TypedValueParser<Value = Layout> {
     PossibleValuesParser::new(Layout::NAMES).try_map(|name| name.parse::<Layout>())
+}
+
+/// Which of a checkpoint's weights are meant.
+fn weights() -> impl TypedValueParser<Value = WeightsChoice> {
+    clap::builder::StringValueParser::new().try_map(|text| text.parse::<WeightsChoice>())
 }
 
 /// A number of 1 or more.

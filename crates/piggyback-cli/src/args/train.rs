@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use piggyback::backbone::{Architecture, Precision};
+use piggyback::backbone::{Architecture, Precision, WeightsChoice};
 use piggyback::data::Layout;
 use piggyback::method::MethodName;
 use piggyback::train::MaskRate;
@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::method::{OtherMethods, method};
 use super::{
     ImageSettings, NamedPath, RunPlaces, RunSwitches, architecture, count, layout, precision, seed,
+    weights,
 };
 
 const EXAMPLES: &str = "\
@@ -68,6 +69,10 @@ pub(crate) struct Places {
     /// backbone list` has the names)
     #[arg(long, env = "PIGGYBACK_ARCH", value_parser = architecture(), hide_possible_values = true)]
     pub(crate) arch: Option<Architecture>,
+    /// Which weights of the checkpoint to take, where it holds several sets: ema (the moving average), raw,
+    /// or a set's name [default: what timm and torchvision take, ema before raw]
+    #[arg(long, value_name = "ema|raw|NAME", env = "PIGGYBACK_WEIGHTS", value_parser = weights())]
+    pub(crate) weights: Option<WeightsChoice>,
     /// Keep the weights in this precision instead of the one they are stored in; networks compute in
     /// 32 bits all the same, and the task belongs to this precision
     #[arg(long, env = "PIGGYBACK_PRECISION", value_parser = precision())]

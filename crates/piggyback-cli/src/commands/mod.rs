@@ -18,11 +18,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
-use piggyback::backbone::{LoadOptions, StateDict};
+use piggyback::backbone::{Architecture, LoadOptions, StateDict, WeightsChoice};
 use piggyback::{Artefact, Backbone, Engine};
 
 use crate::args::{Args, BackboneArgs, Verb};
 use crate::printer::Printer;
+use crate::report;
 
 /// How a verb ended that did what it was asked to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<Outcome> {
 }
 
 /// The backbone that a command is given.
-fn open_backbone(args: &BackboneArgs) -> Result<Backbone> {
+fn open_backbone(args: &BackboneArgs, printer: &Printer) -> Result<Backbone> {
     let Some(path) = &args.backbone else {
         bail!("--backbone is missing: give the checkpoint of the pretrained network");
     };
@@ -72,15 +73,23 @@ fn open_backbone(args: &BackboneArgs) -> Result<Backbone> {
         architecture: args.arch,
         precision: args.precision,
     };
-    let backbone = load_backbone(path, options, &args.device)?;
+    let weights = args.weights.clone().unwrap_or_default();
+    let backbone = load_backbone(path, &weights, options, &args.device, printer)?;
     Ok(backbone.with_other_precisions(args.allow_precision))
 }
 
-/// Loads a checkpoint as `options` say.
-fn load_backbone(path: &Path, options: LoadOptions, device: &str) -> Result<Backbone> {
+/// Loads the `weights` of a checkpoint as `options` say.
+fn load_backbone(
+    path: &Path,
+    weights: &WeightsChoice,
+    options: LoadOptions,
+    device: &str,
+    printer: &Printer,
+) -> Result<Backbone> {
     let device = piggyback::device::open(device)?;
     let started = Instant::now();
-    let backbone = Backbone::from_state_dict(StateDict::open(path)?, options, &device)?;
+    let state = open_checkpoint(path, weights, options.architecture, printer)?;
+    let backbone = Backbone::from_state_dict(state, options, &device)?;
     tracing::info!(
         architecture = %backbone.architecture(),
         weights_bytes = backbone.weights_bytes(),
@@ -89,6 +98,48 @@ fn load_backbone(path: &Path, options: LoadOptions, device: &str) -> Result<Back
         path.display()
     );
     Ok(backbone)
+}
+
+/// Opens a checkpoint, and notes what was decided about it that somebody might want otherwise.
+fn open_checkpoint(
+    path: &Path,
+    weights: &WeightsChoice,
+    architecture: Option<Architecture>,
+    printer: &Printer,
+) -> Result<StateDict> {
+    let state = StateDict::open_weights(path, weights)?;
+    let sets = &state.sets;
+    if !sets.others.is_empty() {
+        let taken = match sets.taken.as_str() {
+            "" => "those without a name",
+            taken => taken,
+        };
+        printer.note(&format!(
+            "{}: weights taken: {taken}; it also holds {} (--weights chooses)",
+            path.display(),
+            sets.others.join(", ")
+        ));
+    }
+    if !sets.left_out.is_empty() {
+        let shown: Vec<&str> = sets.left_out.iter().take(3).map(String::as_str).collect();
+        printer.note(&format!(
+            "{}: {} beside {} left out: {}{}",
+            path.display(),
+            report::count(sets.left_out.len(), "tensor"),
+            sets.taken,
+            shown.join(", "),
+            if sets.left_out.len() > 3 { ", ..." } else { "" }
+        ));
+    }
+    let other = architecture.and_then(|given| Some((given, state.lookalike(given)?)));
+    if let Some((given, (other, source))) = other {
+        printer.note(&format!(
+            "{}: taken for {given} as --arch says, though it is timm's {} as {source}",
+            path.display(),
+            other.name
+        ));
+    }
+    Ok(state)
 }
 
 /// Opens what `piggyback train` wrote, or a checkpoint with a classifier.
@@ -116,7 +167,7 @@ fn engine(
         if args.backbone.is_none() {
             bail!("{shown} is a task file: give the checkpoint of its backbone with --backbone");
         }
-        let backbone = open_backbone(args)?;
+        let backbone = open_backbone(args, printer)?;
         let engine = artefact.engine(name, Some(&backbone), backbone.device());
         return engine.with_context(|| shown.to_string());
     }

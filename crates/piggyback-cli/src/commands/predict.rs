@@ -124,7 +124,7 @@ enum Answering {
 impl Answering {
     fn new(args: &PredictArgs, artefacts: &[Artefact], printer: &Printer) -> Result<Self> {
         if artefacts.is_empty() {
-            let backbone = open_backbone(&args.backbone)?;
+            let backbone = open_backbone(&args.backbone, printer)?;
             let preprocessing = args.preprocessing.settings()?;
             return Ok(Self::Backbone {
                 classes: own_classes(args, &backbone, printer)?,
@@ -209,6 +209,9 @@ fn each(
 /// Names for the classes of the backbone's own head.
 fn own_classes(args: &PredictArgs, backbone: &Backbone, printer: &Printer) -> Result<Vec<String>> {
     let Some(head) = backbone.head() else {
+        if backbone.head_problem().is_some() {
+            backbone.own_head()?;
+        }
         bail!(
             "{} has no classifier that fits it; give a task file with --task",
             args.backbone

@@ -75,7 +75,13 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
     for set in &data {
         note_folder(set.images.summary(), printer);
     }
-    let backbone = load_backbone(&plan.backbone, plan.load, &run.device)?;
+    let backbone = load_backbone(
+        &plan.backbone,
+        &plan.weights,
+        plan.load,
+        &run.device,
+        printer,
+    )?;
     note_new_start(run, &args.switches, printer);
 
     let stop = interrupt::listen();

@@ -69,7 +69,7 @@ pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Outcome> {
     }
     let backbone = args.backbone.backbone.is_some();
     let backbone = backbone
-        .then(|| open_backbone(&args.backbone))
+        .then(|| open_backbone(&args.backbone, printer))
         .transpose()?;
     let device = piggyback::device::open(&args.backbone.device)?;
     let on_cpu = args.backbone.device == DEFAULT_DEVICE;

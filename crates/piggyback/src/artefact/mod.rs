@@ -223,5 +223,5 @@ fn is_pytorch(path: &Path) -> bool {
     let mut start = [0; 4];
     let read = std::fs::File::open(path)
         .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut start));
-    read.is_ok() && (start == *b"PK\x03\x04" || start[..2] == [0x80, 0x02])
+    read.is_ok() && (start == *b"PK\x03\x04" || matches!(start, [0x80, 2..=5, ..]))
 }

@@ -41,6 +41,11 @@ impl WholeNetwork {
                 "is a {architecture} without a classifier; give it as --backbone of a task"
             ))
         })?;
+        if let Some(reason) = state.head_problem(architecture) {
+            return Err(problem(format!(
+                "{reason}; give it as --backbone of a task, or another checkpoint"
+            )));
+        }
         let classes = match (&state.about.classes, head.elements()) {
             (Some(classes), count) if classes.len() == count => classes.clone(),
             (None, 1000) => imagenet_classes().map(str::to_owned).collect(),
@@ -85,7 +90,7 @@ impl WholeNetwork {
             classes: self.classes.clone(),
             preprocessing: self.preprocessing.clone(),
         };
-        let mut task = task.classifier(head_values(network.head().ok_or(Error::NoHead)?)?);
+        let mut task = task.classifier(head_values(network.own_head()?)?);
         task.training = self.state.about.training.clone().unwrap_or_default();
         let mut engine = Engine::new(network);
         for name in names {

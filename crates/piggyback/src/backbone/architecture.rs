@@ -190,6 +190,17 @@ impl Architecture {
         }
     }
 
+    /// Whether the tensor `name` is of the head, whatever stands in its place.
+    pub(crate) fn is_of_head(self, name: &str) -> bool {
+        let region = match self.plan() {
+            Plan::ResNet(_) => "fc",
+            Plan::Vgg(_) => "classifier.6",
+            Plan::MobileNetV2 | Plan::DenseNet(_) | Plan::EfficientNetLite(_) => "classifier",
+        };
+        let rest = name.strip_prefix(region);
+        rest.is_some_and(|rest| rest.starts_with('.'))
+    }
+
     /// Number of features that a head sees.
     pub fn features(self) -> usize {
         match self.plan() {

@@ -36,10 +36,9 @@ pub fn convert(state: &StateDict, options: LoadOptions, path: &Path) -> Result<C
     let mut fingerprint = FingerprintBuilder::new();
     let mut all = FingerprintBuilder::new();
     let mut tensors = Vec::new();
-    let head = format!("{}.", architecture.head_name());
     for (name, stored) in &state.tensors {
         let dtype = Precision::dtype_in(options.precision, stored);
-        let of_backbone = !name.starts_with(&head);
+        let of_backbone = !architecture.is_of_head(name);
         all.begin(name, dtype, stored.shape())?;
         if of_backbone {
             fingerprint.begin(name, dtype, stored.shape())?;

@@ -140,6 +140,7 @@ impl Comparison {
                 name: plan.name.clone(),
                 path: unit::folder(&self.units_folder(), &identity).join(PRETRAINED_FILE),
                 architecture: pretrain.arch,
+                weights: None,
             };
             self.units.push(Unit {
                 work: work(pretrain.arch, side.image_size, images),
@@ -182,7 +183,10 @@ impl Comparison {
             precision: None,
         };
         // Networks are only looked at here, wherever they will be used.
-        let loaded = Backbone::from_state_dict(StateDict::open(&path)?, options, &Device::flex())?;
+        let choice = plan.weights_choice();
+        let choice = choice.map_err(|reason| Error::setting("weights", reason))?;
+        let state = StateDict::open_weights(&path, &choice)?;
+        let loaded = Backbone::from_state_dict(state, options, &Device::flex())?;
         Ok(Planned {
             origin: loaded.fingerprint().to_string(),
             need: None,
@@ -190,6 +194,7 @@ impl Comparison {
                 name: plan.name.clone(),
                 path,
                 architecture: loaded.architecture(),
+                weights: plan.weights.clone(),
             },
         })
     }

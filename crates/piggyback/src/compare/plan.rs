@@ -10,7 +10,7 @@ use toml::Table;
 use super::learn;
 use super::paper::PaperData;
 use super::scope::Scope;
-use crate::backbone::Architecture;
+use crate::backbone::{Architecture, WeightsChoice};
 use crate::data::Layout;
 use crate::error::{Error, Result};
 use crate::method::MethodName;
@@ -78,6 +78,9 @@ pub struct BackbonePlan {
     /// The architecture of the checkpoint, if it should not be recognised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arch: Option<Architecture>,
+    /// Which weights of the checkpoint, where it holds several sets: `ema`, `raw`, or a set's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
     /// How the network is trained from scratch before anything is learned on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pretrain: Option<PretrainPlan>,
@@ -248,12 +251,23 @@ impl BackbonePlan {
             (None, Some(_)) if self.arch.is_some() => {
                 refuse("arch: a network that is pretrained has it in pretrain = { arch = ... }")
             }
+            (None, Some(_)) if self.weights.is_some() => {
+                refuse("weights: a network that is pretrained has one set; leave it out")
+            }
             (None, Some(pretrain)) => match learn::resolve_pretraining(&pretrain.settings) {
                 Ok(_) => Ok(()),
                 Err(reason) => refuse(&format!("pretrain: {reason}")),
             },
-            (Some(_), None) => Ok(()),
+            (Some(_), None) => match self.weights_choice() {
+                Ok(_) => Ok(()),
+                Err(reason) => refuse(&format!("weights: {reason}")),
+            },
         }
+    }
+
+    /// Which weights of the checkpoint are meant.
+    pub(super) fn weights_choice(&self) -> Result<WeightsChoice, String> {
+        (self.weights.as_deref()).map_or(Ok(WeightsChoice::Usual), str::parse)
     }
 }
 

@@ -13,7 +13,7 @@ use super::record::{Again, BackboneRecord, Kind, Measured, RESULTS_VERSION, Reco
 use super::results;
 use super::unit::{Job, folder};
 use crate::artefact::paper_bits_of_network;
-use crate::backbone::{Backbone, LoadOptions, StateDict, convert};
+use crate::backbone::{Backbone, LoadOptions, StateDict, WeightsChoice, convert};
 use crate::data::ImageFolder;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -100,7 +100,12 @@ fn open_backbone(job: &Job, device: &Device) -> Result<(Backbone, BackboneRecord
         architecture: Some(job.backbone.architecture),
         precision: None,
     };
-    let backbone = Backbone::from_state_dict(StateDict::open(path)?, options, device)?;
+    let choice = match &job.backbone.weights {
+        None => WeightsChoice::Usual,
+        Some(name) => (name.parse()).map_err(|reason: String| Error::setting("weights", reason))?,
+    };
+    let state = StateDict::open_weights(path, &choice)?;
+    let backbone = Backbone::from_state_dict(state, options, device)?;
     let about = about(job, backbone.fingerprint().to_string(), path)?;
     Ok((backbone, about))
 }

@@ -63,6 +63,9 @@ pub struct JobBackbone {
     pub path: PathBuf,
     /// Its architecture.
     pub architecture: Architecture,
+    /// The name of its weights in the checkpoint, where that holds several sets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
 }
 
 /// A data set of a unit.

@@ -417,7 +417,7 @@ mod tests {
         assert!(matches!(error, Error::EmptyFile { .. }), "{error}");
         let error = decode(b"GIF87").unwrap_err();
         assert!(matches!(error, Error::UnknownFormat { .. }), "{error}");
-        let error = decode(b"P6 1 1 255 abc").unwrap_err();
+        let error = decode(b"P6 is no picture").unwrap_err();
         assert!(
             error
                 .to_string()

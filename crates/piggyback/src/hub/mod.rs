@@ -23,6 +23,7 @@ use serde::Serialize;
 use ureq::config::RedirectAuthHeaders;
 use ureq::{Agent, Body, http};
 
+use crate::backbone::Lookalike;
 use crate::error::{Error, Result};
 use listing::{Listing, is_commit, is_model, percent_encoded, shards};
 
@@ -144,6 +145,17 @@ impl Hub {
         if !is_model(model) {
             let expected = "is no model of the hub; expected is OWNER/NAME";
             return Err(hub_error(model, expected));
+        }
+        if let Some(other) = Lookalike::called(model) {
+            let ours = other.architecture;
+            return Err(hub_error(
+                model,
+                format!(
+                    "is no {ours}: it has the same tensors, but {}, so it would answer wrongly; give a \
+                     model of {ours}",
+                    other.difference
+                ),
+            ));
         }
         if matches!(revision, "" | "." | "..") {
             return Err(hub_error(model, format!("has no revision '{revision}'")));

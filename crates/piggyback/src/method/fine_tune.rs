@@ -5,7 +5,7 @@ use piggyback_task::{Preprocessing, TrainingRecord};
 use serde::{Deserialize, Serialize};
 
 use super::MethodName;
-use crate::backbone::Backbone;
+use crate::backbone::{Backbone, record_precisions};
 use crate::data::{Augment, DataSet};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -15,7 +15,6 @@ use crate::preprocessing::{
 use crate::train::{
     Learned, Method, Product, Recipe, RunOptions, RunSettings, Schedule, Sgd, SgdRates,
     TaskNetwork, check_batch_size, check_epochs, check_rate, check_share, cross_entropy, learn,
-    record_precisions,
 };
 
 /// The settings of learning all weights, from a backbone's on: SGD at one rate.

@@ -12,7 +12,7 @@ use super::init::initial_tensors;
 use crate::artefact::WholeNetwork;
 use crate::backbone::{About, Architecture, Backbone, LoadOptions, StateDict, StoredTensor};
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::train::{Method, Product, RunSettings, Sgd, SgdRates, TaskNetwork, cross_entropy};
 
 /// The method of training from scratch.
@@ -54,7 +54,7 @@ impl Whole {
     /// The network of `state`, ready to learn.
     pub(super) fn network(&self, state: StateDict) -> Result<TaskNetwork> {
         let backbone = self.backbone(state)?;
-        let head = backbone.head().ok_or(Error::NoHead)?.clone();
+        let head = backbone.own_head()?.clone();
         let network = backbone.independent_network().train();
         let dropout = self.architecture.head_dropout();
         Ok(TaskNetwork::whole(network, head.train(), dropout))

@@ -243,12 +243,17 @@ pub(super) fn load<M: Method>(
              resume with what it was started with, or start again with --force"
         )));
     }
+    // What is wrong with a file within the file is told with the name of the one that is on the disk.
+    let product = |name: &str, bytes: &[u8]| {
+        let product = M::Product::from_bytes(bytes);
+        product.map_err(|error| damaged(&format!("the network '{name}' in it: {error}")))
+    };
     let mut tensors = BTreeMap::new();
     let (mut best, mut base) = (None, None);
     for (name, view) in file.tensors() {
         match name.as_str() {
-            BEST => best = Some(M::Product::from_bytes(view.data())?),
-            BASE => base = Some(M::Product::from_bytes(view.data())?),
+            BEST => best = Some(product(&name, view.data())?),
+            BASE => base = Some(product(&name, view.data())?),
             _ => {
                 let numbers = view.data().chunks_exact(4);
                 let numbers =

@@ -8,7 +8,7 @@ use super::loss::cross_entropy;
 use super::method::{Method, Product, RunSettings};
 use super::network::{TaskDescription, TaskNetwork};
 use super::optimizer::Adam;
-use crate::backbone::{Backbone, PRECISIONS};
+use crate::backbone::{Backbone, record_precisions};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::mask::SCORES_SUFFIX;
@@ -129,14 +129,6 @@ pub(crate) fn task_engine(backbone: &Backbone, task: &TaskFile, names: &[&str]) 
         engine.add_task(*name, task.clone())?;
     }
     Ok(engine)
-}
-
-/// Notes which fingerprints the backbone's weights have in every precision.
-pub(crate) fn record_precisions(backbone: &Backbone, record: &mut TrainingRecord) {
-    let precisions = (backbone.fingerprints().iter())
-        .map(|(precision, fingerprint)| (precision.to_string(), fingerprint.to_string().into()))
-        .collect::<serde_json::Map<_, _>>();
-    record.insert(PRECISIONS, precisions);
 }
 
 impl Product for TaskFile {

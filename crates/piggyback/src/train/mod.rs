@@ -42,7 +42,7 @@ pub use run::{CHECKPOINT_FILE, RUN_FILES, UNSAVED_FILE, check_run_folder};
 
 pub(crate) use check::{MOST_EPOCHS, check_batch_size, check_epochs, check_rate, check_share};
 pub(crate) use loss::cross_entropy;
-pub(crate) use masks::{record_precisions, task_engine};
+pub(crate) use masks::task_engine;
 pub(crate) use method::{Learned, Method, Product, RunSettings, Trainee};
 pub(crate) use network::{TaskDescription, TaskNetwork, head_values, norm_modules, owner};
 pub(crate) use optimizer::{Adam, Sgd, SgdRates};

@@ -6,13 +6,13 @@ use std::path::Path;
 use std::process::Command;
 
 use burn::tensor::Device;
-use piggyback::backbone::{Architecture, LoadOptions};
+use piggyback::backbone::{Architecture, LoadOptions, StateDict, convert};
 use piggyback::data::Image;
 use piggyback::export::{ExportOptions, Format, export};
 use piggyback::task::{
     BitMask, Head, Layout, Mask, Preprocessing, Resize, TaskFile, TrainingRecord, Values,
 };
-use piggyback::{Backbone, Engine};
+use piggyback::{Artefact, Backbone, Engine};
 
 use crate::support::{filled, golden, uniform};
 
@@ -128,10 +128,19 @@ fn weights_read_back_give_the_same_bits() {
             .map(|prediction| prediction.logits)
             .collect();
         assert_eq!(own, expected, "{format}");
-        // The metadata make a backbone of a safetensors file that knows what its head is for.
-        if format == Format::Safetensors {
-            assert_eq!(network.classes(), Some(&task.classes[..]));
-            assert_eq!(network.preprocessing(), &task.preprocessing);
+        // The metadata make a backbone that knows what its head is for and how images are prepared.
+        assert_eq!(network.classes(), Some(&task.classes[..]));
+        assert_eq!(network.preprocessing(), &task.preprocessing);
+        // As a task, and written anew, it is the same.
+        let converted = folder.path().join("converted.safetensors");
+        let state = StateDict::open(&path).unwrap();
+        convert(&state, LoadOptions::default(), &converted).unwrap();
+        for path in [&path, &converted] {
+            let artefact = Artefact::open(path).unwrap();
+            assert_eq!(artefact.tasks()[0].classes, task.classes);
+            assert_eq!(artefact.tasks()[0].preprocessing, &task.preprocessing);
+            let engine = artefact.engine("task", None, &Device::flex()).unwrap();
+            assert_eq!(logits(&engine, &images), expected, "{format}");
         }
     }
 }

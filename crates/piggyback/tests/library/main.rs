@@ -17,3 +17,5 @@ mod real_weights;
 mod support;
 mod tasks;
 mod tensorboard;
+mod torch_peer;
+mod weight_sets;

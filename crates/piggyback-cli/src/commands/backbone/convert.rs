@@ -2,12 +2,12 @@ use std::borrow::Cow;
 use std::fs;
 
 use anyhow::{Context, Result, bail};
-use piggyback::backbone::{LoadOptions, StateDict, WeightInfo, convert};
+use piggyback::backbone::{LoadOptions, WeightInfo, convert};
 use piggyback::task::Fingerprint;
 use serde::Serialize;
 
 use crate::args::ConvertArgs;
-use crate::commands::Outcome;
+use crate::commands::{Outcome, open_checkpoint};
 use crate::memory::Memory;
 use crate::printer::Printer;
 use crate::report::{pairs, thousands};
@@ -18,6 +18,8 @@ struct Report<'a> {
     file: Cow<'a, str>,
     architecture: &'static str,
     fingerprint: Fingerprint,
+    /// The name of the set of weights that was taken, where it has one.
+    weights: &'a str,
     tensors: usize,
     bytes: u64,
     /// As it was read or written, whichever is more.
@@ -40,7 +42,8 @@ pub(super) fn run(args: &ConvertArgs, printer: &Printer) -> Result<Outcome> {
     }
     let _claim = write::claim(out, "name", args.force, &[&args.input])?;
     let before = Memory::now();
-    let state = StateDict::open(&args.input)?;
+    let weights = args.weights.clone().unwrap_or_default();
+    let state = open_checkpoint(&args.input, &weights, args.arch, printer)?;
     let options = LoadOptions {
         architecture: args.arch,
         precision: args.precision,
@@ -54,6 +57,7 @@ pub(super) fn run(args: &ConvertArgs, printer: &Printer) -> Result<Outcome> {
         file: out.to_string_lossy(),
         architecture: converted.architecture.name(),
         fingerprint: converted.fingerprint,
+        weights: &state.sets.taken,
         tensors: converted.tensors.len(),
         bytes: fs::metadata(out)
             .with_context(|| format!("cannot read {}", out.display()))?

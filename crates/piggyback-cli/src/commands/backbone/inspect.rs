@@ -3,12 +3,12 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use piggyback::Backbone;
-use piggyback::backbone::{LoadOptions, StateDict};
+use piggyback::backbone::{LoadOptions, Lookalike};
 use piggyback::task::{Fingerprint, Preprocessing, TrainingRecord};
 use serde::Serialize;
 
 use crate::args::BackboneInspectArgs;
-use crate::commands::Outcome;
+use crate::commands::{Outcome, open_checkpoint};
 use crate::printer::Printer;
 use crate::report::{images, pairs, table, thousands, training_lines};
 
@@ -16,10 +16,19 @@ use crate::report::{images, pairs, table, thousands, training_lines};
 struct Contents<'a> {
     file: Cow<'a, str>,
     architecture: &'static str,
+    /// Networks of timm with the same tensors.
+    same_tensors_as: Vec<&'static str>,
     fingerprint: Fingerprint,
+    /// The name of the set of weights that was taken, where it has one.
+    set: &'a str,
+    /// The other sets of weights in the file.
+    other_sets: &'a [String],
     /// Classes of its own head, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     head_classes: Option<usize>,
+    /// Why a head that is there cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head_problem: Option<&'a str>,
     classes: Option<&'a [String]>,
     preprocessing: &'a Preprocessing,
     /// How it was trained, if it says so.
@@ -43,14 +52,19 @@ pub(super) fn run(args: &BackboneInspectArgs, printer: &Printer) -> Result<Outco
         architecture: args.arch,
         ..LoadOptions::default()
     };
-    let state = StateDict::open(&args.file)?;
+    let weights = args.weights.clone().unwrap_or_default();
+    let state = open_checkpoint(&args.file, &weights, args.arch, printer)?;
     let device = piggyback::device::open(crate::args::DEFAULT_DEVICE)?;
     let backbone = Backbone::from_state_dict(state.clone(), options, &device)?;
     let architecture = backbone.architecture();
     let contents = Contents {
         file: args.file.to_string_lossy(),
         architecture: architecture.name(),
+        same_tensors_as: (Lookalike::of(architecture).map(|other| other.name)).collect(),
         fingerprint: backbone.fingerprint(),
+        set: &state.sets.taken,
+        other_sets: &state.sets.others,
+        head_problem: backbone.head_problem(),
         head_classes: backbone.head().map(|head| head.weight.dims()[0]),
         classes: backbone.classes(),
         preprocessing: backbone.preprocessing(),
@@ -76,7 +90,10 @@ pub(super) fn run(args: &BackboneInspectArgs, printer: &Printer) -> Result<Outco
 
 fn text(contents: &Contents<'_>) -> Vec<String> {
     let head = match (contents.head_classes, contents.classes) {
-        (None, _) => "none".to_owned(),
+        (None, _) => match contents.head_problem {
+            None => "none".to_owned(),
+            Some(problem) => format!("not usable: {problem}"),
+        },
         (Some(count), None) => format!("{} classes", thousands(count as u64)),
         (Some(count), Some(names)) => format!(
             "{} classes: {}{}",
@@ -86,26 +103,42 @@ fn text(contents: &Contents<'_>) -> Vec<String> {
         ),
     };
     let megabytes = contents.weights_bytes as f64 / 1e6;
-    let mut lines = pairs(
-        0,
-        &[
-            ("network", contents.architecture.to_owned()),
-            ("fingerprint", contents.fingerprint.to_string()),
-            ("head", head),
-            ("images", images(contents.preprocessing)),
-            (
-                "weights",
-                format!(
-                    "{megabytes:.1} MB without the head, {}",
-                    precisions(&contents.tensors)
-                ),
+    let mut lines = vec![("network", contents.architecture.to_owned())];
+    if !contents.same_tensors_as.is_empty() {
+        let others = contents.same_tensors_as.join(", ");
+        lines.push((
+            "same tensors",
+            format!("as timm's {others}, which are other networks"),
+        ));
+    }
+    if !contents.set.is_empty() || !contents.other_sets.is_empty() {
+        let taken = match contents.set {
+            "" => "without a name",
+            set => set,
+        };
+        let others = match contents.other_sets {
+            [] => String::new(),
+            others => format!("; also in the file: {}", others.join(", ")),
+        };
+        lines.push(("set", format!("{taken}{others}")));
+    }
+    lines.extend([
+        ("fingerprint", contents.fingerprint.to_string()),
+        ("head", head),
+        ("images", images(contents.preprocessing)),
+        (
+            "weights",
+            format!(
+                "{megabytes:.1} MB without the head, {}",
+                precisions(&contents.tensors)
             ),
-            (
-                "maskable",
-                format!("{} weights", thousands(contents.maskable_weights as u64)),
-            ),
-        ],
-    );
+        ),
+        (
+            "maskable",
+            format!("{} weights", thousands(contents.maskable_weights as u64)),
+        ),
+    ]);
+    let mut lines = pairs(0, &lines);
     let titles = ["tensor", "type", "shape"].map(str::to_owned);
     let rows = (contents.tensors.iter()).map(|tensor| {
         [

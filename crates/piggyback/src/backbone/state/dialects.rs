@@ -2,7 +2,6 @@
 //!
 //! | from | where it differs from ours |
 //! | --- | --- |
-//! | data-parallel training, training scripts | `module.`, `state_dict.`, `model.` before every name |
 //! | torchvision before 0.3 | DenseNet's `norm.1`, `conv.2` for `norm1`, `conv2` |
 //! | timm | VGG's fc6 and fc7 are convolutions `pre_logits.fc1`, `.fc2`, its head `head.fc`; MobileNetV2 is named as EfficientNet |
 //! | the PyPI packages efficientnet-lite0 to -lite2 | blocks numbered through, `_expand_conv`, `_bn0` |
@@ -12,14 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::tensor::StoredTensor;
 use crate::backbone::Architecture;
 
-type Tensors = BTreeMap<String, StoredTensor>;
+pub(super) type Tensors = BTreeMap<String, StoredTensor>;
 
-/// What training scripts nest weights under, and what data-parallel training puts before names.
-const PREFIXES: [&str; 4] = ["state_dict.", "model_state_dict.", "model.", "module."];
-
-/// The same tensors under the names of this library.
+/// The same tensors, which have no prefix in common, under the names of this library.
 pub(super) fn translate(tensors: Tensors) -> Tensors {
-    let tensors = unwrap(tensors);
     if tensors.contains_key("features.denseblock1.denselayer1.norm.1.weight") {
         rename(tensors, |name| Some(old_densenet(name)))
     } else if tensors.contains_key("pre_logits.fc1.weight") {
@@ -47,40 +42,6 @@ fn rename(tensors: Tensors, new_name: impl Fn(&str) -> Option<String>) -> Tensor
     (tensors.into_iter())
         .map(|(name, tensor)| (new_name(&name).unwrap_or(name), tensor))
         .collect()
-}
-
-/// Takes the weights out of the dictionaries that they are nested in, and off the names that
-/// data-parallel training gives them, as long as that makes more of them known.
-fn unwrap(mut tensors: Tensors) -> Tensors {
-    let known: BTreeSet<&str> = (Architecture::ALL.into_iter())
-        .flat_map(|architecture| architecture.tensors())
-        .map(|tensor| tensor.name.as_str())
-        .collect();
-    loop {
-        let inside = |prefix: &str| -> Vec<&str> {
-            tensors
-                .keys()
-                .filter_map(|name| name.strip_prefix(prefix))
-                .collect()
-        };
-        let fitting = |prefix: &str| {
-            inside(prefix)
-                .into_iter()
-                .filter(|name| known.contains(*name))
-                .count()
-        };
-        // What is nested may be nested again, so none that fit are enough where none fit here. The
-        // dictionary that holds most is the one of weights.
-        let deeper = (PREFIXES.into_iter())
-            .filter(|prefix| !inside(prefix).is_empty() && fitting(prefix) >= fitting(""))
-            .max_by_key(|prefix| inside(prefix).len());
-        let Some(prefix) = deeper else {
-            return tensors;
-        };
-        tensors = (tensors.into_iter())
-            .filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor)))
-            .collect();
-    }
 }
 
 fn old_densenet(name: &str) -> String {

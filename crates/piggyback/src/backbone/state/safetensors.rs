@@ -11,18 +11,36 @@ use safetensors::SafeTensors;
 use serde::Deserialize;
 
 use super::tensor::StoredTensor;
-use super::{ByteTensor, Content};
+use super::{ByteTensor, Content, foreign_or};
 use crate::error::{Error, Result};
+use crate::foreign;
 use crate::text;
 
 /// Whether `file` is a safetensors file: it starts with the length of its header, and the header
 /// with a brace. The name is believed too, so that a damaged file is called by what it should be.
 pub(super) fn is_safetensors(path: &Path, file: &[u8]) -> bool {
     let named = path.extension() == Some(OsStr::new("safetensors"));
-    let starts_so = file.split_first_chunk::<8>().is_some_and(|(length, rest)| {
-        rest.first() == Some(&b'{') && u64::from_le_bytes(*length) < file.len() as u64
-    });
-    named || starts_so
+    // A file of PyTorch under a wrong name is one all the same.
+    let of_pytorch = file.starts_with(b"PK\x03\x04") || matches!(file, [0x80, 2..=5, ..]);
+    let named = named && (!of_pytorch || header_length(file).is_some());
+    let whole = |length: u64| length < file.len() as u64;
+    named || header_length(file).is_some_and(whole)
+}
+
+/// The length of a safetensors file's header, if `file` begins as one.
+fn header_length(file: &[u8]) -> Option<u64> {
+    let (length, rest) = file.split_first_chunk::<8>()?;
+    let length = u64::from_le_bytes(*length);
+    (rest.first() == Some(&b'{') && length <= MAX_HEADER_BYTES).then_some(length)
+}
+
+fn starts_so(file: &[u8]) -> bool {
+    header_length(file).is_some()
+}
+
+/// Whether `file` may be the index of a checkpoint in parts: JSON, with or without a byte-order mark.
+pub(super) fn is_index(file: &[u8]) -> bool {
+    file.trim_ascii_start().starts_with(b"{") || text::has_mark(file)
 }
 
 /// The metadata of the file `path`, if it begins as a safetensors file does; its tensors are not
@@ -58,7 +76,12 @@ struct Header {
 /// What is wrong with the file, as the rest of a sentence about it.
 pub(crate) fn read(file: &Bytes) -> Result<Content, String> {
     let problem = |error: &dyn std::fmt::Display| {
-        format!("is not a whole safetensors file ({error}); fetch it again")
+        let damaged = format!("is not a whole safetensors file ({error}); fetch it again");
+        // It may have the name alone.
+        match starts_so(file) {
+            true => damaged,
+            false => foreign_or(file, &damaged),
+        }
     };
     let (length, header) = SafeTensors::read_metadata(file).map_err(|error| problem(&error))?;
     let data = file.slice((length + size_of::<u64>()).min(file.len())..);
@@ -116,12 +139,19 @@ pub(super) fn read_index(
         path: path.to_owned(),
         reason,
     };
-    let text = text::decode(text).map_err(problem)?;
-    let index: Index = serde_json::from_str(&text).map_err(|error| {
-        problem(format!(
-            "is no index of a checkpoint in parts ({error}); give model.safetensors.index.json \
-             or the checkpoint itself"
-        ))
+    let decoded = text::decode(text).map_err(problem)?;
+    let index: Index = serde_json::from_str(&decoded).map_err(|error| {
+        let found = foreign::what_is(&text[..text.len().min(foreign::FIRST_BYTES)]);
+        match found.filter(|_| !text.windows(12).any(|bytes| bytes == b"\"weight_map\"")) {
+            Some(found) => problem(format!(
+                "is {} and no index of a checkpoint in parts, where a checkpoint was expected; {}",
+                found.name, found.advice
+            )),
+            None => problem(format!(
+                "is no index of a checkpoint in parts ({error}); give model.safetensors.index.json \
+                 or the checkpoint itself"
+            )),
+        }
     })?;
     let mut content = Content::default();
     let files: BTreeSet<&String> = index.weight_map.values().collect();

@@ -1,168 +1,14 @@
-//! Reading Python's pickles as data.
-//!
-//! A pickle is a program for a stack machine that may call any function of Python. This machine
-//! calls none: it knows how PyTorch describes a tensor, takes the plain values around it for what
-//! they are, and refuses every other name. The format is that of Python's `pickletools`.
+//! The stack machine that pickles are programs for.
 
 use std::collections::HashMap;
+
+use super::{Global, Id, Pickle, Value};
 
 /// Steps that a pickle may take. One of a network takes some forty a tensor; a limit keeps a small
 /// file from filling the memory.
 const MAX_STEPS: usize = 1 << 22;
 
-/// A value's place in [`Pickle`].
-pub(super) type Id = usize;
-
-/// A value as the pickle makes it.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value<'a> {
-    None,
-    Bool(bool),
-    Int(i64),
-    Text(&'a str),
-    /// A tuple, list or set.
-    Sequence(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
-    /// A name that PyTorch's checkpoints use.
-    Global(Global<'a>),
-    /// What PyTorch calls a persistent id: of a storage.
-    Persistent(Id),
-    /// A tensor over a storage, and the arguments that it was made from.
-    Tensor(Vec<Id>),
-    /// Something that is no concern of ours: bytes, floats, the settings of a training run.
-    Opaque,
-}
-
-/// What a name in a checkpoint stands for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Global<'a> {
-    /// `torch._utils._rebuild_tensor_v2` and its elder.
-    RebuildTensor,
-    /// A wrapper of its first argument, such as `torch._utils._rebuild_parameter`.
-    First,
-    /// `torch._tensor._rebuild_from_type_v2`: a function, a type, and the function's arguments.
-    RebuildFromType,
-    /// A dictionary: `collections.OrderedDict`.
-    Dict,
-    /// A tuple, list or set of the argument's values.
-    Sequence,
-    /// `torch.FloatStorage` and the like: the type's name.
-    Storage(&'a str),
-    /// Something harmless that holds no weights.
-    Opaque,
-}
-
-impl<'a> Global<'a> {
-    /// The meaning of `module.name`, or `None` for a name that no checkpoint of weights needs.
-    fn known(module: &'a str, name: &'a str) -> Option<Self> {
-        Some(match (module, name) {
-            ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Self::RebuildTensor,
-            ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => Self::First,
-            ("torch.nn.parameter", "Parameter") => Self::First,
-            ("torch._tensor", "_rebuild_from_type_v2") => Self::RebuildFromType,
-            ("collections", "OrderedDict" | "defaultdict") => Self::Dict,
-            ("torch", "Size") => Self::Sequence,
-            ("builtins" | "__builtin__", "set" | "frozenset" | "list" | "tuple") => Self::Sequence,
-            ("torch" | "torch.cuda" | "torch.storage", _) if name.ends_with("Storage") => {
-                Self::Storage(name)
-            }
-            // What training scripts keep beside the weights: settings, counters, sizes, paths.
-            ("argparse", "Namespace")
-            | ("_codecs", "encode")
-            | ("collections", "Counter")
-            | ("datetime", "date" | "datetime" | "timedelta")
-            | ("torch", "device" | "Tensor" | "Generator")
-            | (
-                "pathlib" | "pathlib._local",
-                "Path" | "PosixPath" | "WindowsPath" | "PurePosixPath",
-            )
-            | ("numpy", "dtype" | "ndarray")
-            | ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar" | "_reconstruct") => {
-                Self::Opaque
-            }
-            ("builtins" | "__builtin__", "int" | "float" | "bool" | "str" | "complex") => {
-                Self::Opaque
-            }
-            ("torch", "float32" | "float64" | "float16" | "bfloat16" | "int64" | "int32") => {
-                Self::Opaque
-            }
-            _ => return None,
-        })
-    }
-}
-
-/// The values of one pickle.
-#[derive(Debug)]
-pub(super) struct Pickle<'a> {
-    values: Vec<Value<'a>>,
-    /// The value that the pickle stands for.
-    pub(super) root: Id,
-    /// How many bytes it took.
-    pub(super) length: usize,
-}
-
-impl<'a> Pickle<'a> {
-    /// Reads the pickle that `bytes` begin with.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with it, as the rest of a sentence about the file.
-    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, String> {
-        Machine {
-            bytes,
-            position: 0,
-            values: Vec::new(),
-            stack: Vec::new(),
-            marks: Vec::new(),
-            memo: HashMap::new(),
-            steps: MAX_STEPS,
-        }
-        .run()
-    }
-
-    /// A value.
-    pub(super) fn get(&self, id: Id) -> &Value<'a> {
-        &self.values[id]
-    }
-
-    /// The values that storages are described by.
-    pub(super) fn storages(&self) -> impl Iterator<Item = Id> + '_ {
-        self.values.iter().filter_map(|value| match value {
-            Value::Persistent(id) => Some(*id),
-            _ => None,
-        })
-    }
-
-    /// A value as a number of things.
-    pub(super) fn count(&self, id: Id) -> Option<usize> {
-        match self.get(id) {
-            Value::Int(count) => usize::try_from(*count).ok(),
-            _ => None,
-        }
-    }
-
-    /// A value as numbers of things.
-    pub(super) fn counts(&self, id: Id) -> Option<Vec<usize>> {
-        match self.get(id) {
-            // No tensor has more axes.
-            Value::Sequence(items) if items.len() <= 64 => {
-                items.iter().map(|id| self.count(*id)).collect()
-            }
-            _ => None,
-        }
-    }
-
-    /// A value as text; what Python 2 wrote as a number counts as its digits.
-    pub(super) fn text(&self, id: Id) -> Option<String> {
-        match self.get(id) {
-            Value::Text(text) => Some((*text).to_owned()),
-            Value::Int(number) => Some(number.to_string()),
-            _ => None,
-        }
-    }
-}
-
-struct Machine<'a> {
+pub(super) struct Machine<'a> {
     bytes: &'a [u8],
     position: usize,
     values: Vec<Value<'a>>,
@@ -180,7 +26,19 @@ fn broken() -> String {
 }
 
 impl<'a> Machine<'a> {
-    fn run(mut self) -> Step<Pickle<'a>> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            position: 0,
+            values: Vec::new(),
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+            steps: MAX_STEPS,
+        }
+    }
+
+    pub(super) fn run(mut self) -> Step<Pickle<'a>> {
         loop {
             let code = self.byte()?;
             if code == b'.' {
@@ -365,8 +223,10 @@ impl<'a> Machine<'a> {
                 let call = self.last(3)?;
                 self.call(call[0], call[1])?;
             }
-            // Its state is set on an object: on one that is no concern of ours.
-            b'b' => drop(self.last(1)?),
+            b'b' => {
+                let state = self.last(1)?;
+                self.set_state(state[0])?;
+            }
             b'P' => {
                 let line = self.line()?;
                 self.text(line);
@@ -438,7 +298,7 @@ impl<'a> Machine<'a> {
         let bytes = self.sized(length)?;
         let value = match bytes.last() {
             None => Value::Int(0),
-            Some(_) if bytes.len() > 8 => Value::Opaque,
+            Some(_) if bytes.len() > 8 => Value::Long(bytes),
             Some(top) => {
                 let mut word = [if *top < 0x80 { 0 } else { 0xFF }; 8];
                 word[..bytes.len()].copy_from_slice(bytes);
@@ -495,6 +355,18 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// Sets the state of an object, which is no concern of ours unless it is one of named values.
+    fn set_state(&mut self, state: Id) -> Step<()> {
+        let top = self.top()?;
+        if let (Value::Namespace(_), Value::Dict(state)) = (&self.values[top], &self.values[state])
+        {
+            let state = state.clone();
+            self.spend(state.len())?;
+            self.values[top] = Value::Namespace(state);
+        }
+        Ok(())
+    }
+
     fn remember(&mut self, key: u64) -> Step<()> {
         let top = self.top()?;
         self.memo.insert(key, top);
@@ -538,6 +410,8 @@ impl<'a> Machine<'a> {
         };
         let value = match global {
             Global::RebuildTensor => Value::Tensor(arguments),
+            Global::RebuildTypedTensor => Value::TypedTensor(arguments),
+            Global::RebuildOther(what) => Value::Unusable(what),
             Global::First => {
                 let first = arguments.first().copied().ok_or_else(broken)?;
                 self.stack.push(first);
@@ -558,6 +432,7 @@ impl<'a> Machine<'a> {
                 self.spend(pairs.len())?;
                 Value::Dict(pairs)
             }
+            Global::Namespace => Value::Namespace(Vec::new()),
             Global::Sequence => match arguments.first() {
                 Some(items) if matches!(self.values[*items], Value::Sequence(_)) => {
                     self.stack.push(*items);
@@ -565,7 +440,7 @@ impl<'a> Machine<'a> {
                 }
                 _ => Value::Sequence(Vec::new()),
             },
-            Global::Storage(_) | Global::Opaque => Value::Opaque,
+            Global::Storage(_) | Global::Dtype(_) | Global::Opaque => Value::Opaque,
         };
         self.push(value);
         Ok(())
