@@ -96,7 +96,6 @@ pub mod engine;
 pub mod error;
 pub mod evaluate;
 pub mod export;
-mod foreign;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod mask;

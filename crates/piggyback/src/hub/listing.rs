@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 use serde::{Deserialize, Serialize};
 
 use super::hub_error;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::text;
 
 /// What the files of a model are called that hold its weights, the best first.
