@@ -74,6 +74,9 @@ mod tests {
         let bar = Bar::new(1, "{prefix} {msg}");
         bar.set_prefix("a\n100 %");
         bar.set_message("b\u{202e}");
-        assert_eq!((bar.0.prefix(), bar.0.message()), (r"a\n100 %".into(), r"b\u{202e}".into()));
+        assert_eq!(
+            (bar.0.prefix(), bar.0.message()),
+            (r"a\n100 %".into(), r"b\u{202e}".into())
+        );
     }
 }

@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use crate::args::{
-    DEFAULT_DEVICE, NAMED_DATA, NamedPath, PretrainArgs, PretrainSettings, RunPlaces, Settings, TrainArgs,
-    long_names,
+    DEFAULT_DEVICE, NAMED_DATA, NamedPath, PretrainArgs, PretrainSettings, RunPlaces, Settings,
+    TrainArgs, long_names,
 };
 
 /// A run of any method on a backbone, everything decided.
@@ -269,7 +269,9 @@ fn decide_train(args: &TrainArgs, file: Layer) -> Result<TrainPlan> {
     let data = match places.data.is_empty() {
         false => places.data.clone(),
         true => (in_file.data.0.iter())
-            .map(|text| NamedPath::parse(text, NAMED_DATA).map_err(|error| anyhow!("data: {error}")))
+            .map(|text| {
+                NamedPath::parse(text, NAMED_DATA).map_err(|error| anyhow!("data: {error}"))
+            })
             .collect::<Result<_>>()?,
     };
     if data.is_empty() {

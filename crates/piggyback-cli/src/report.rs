@@ -1,7 +1,7 @@
 //! Numbers and tables as people read them.
 
-use piggyback::text::visible;
 use piggyback::task::{Interpolation, Preprocessing, Resize, TrainingRecord};
+use piggyback::text::visible;
 use serde_json::Value;
 
 /// Columns padded to one width: the first left-aligned, the others right-aligned; two spaces before
@@ -37,7 +37,8 @@ pub(crate) fn pairs<N: AsRef<str>>(indent: usize, pairs: &[(N, String)]) -> Vec<
     let names: Vec<_> = names.collect();
     let width = names.iter().map(|name| name.chars().count()).max();
     let width = width.unwrap_or_default();
-    let line = |(name, (_, value)): (_, &(N, String))| format!("{:indent$}{name:<width$}  {value}", "");
+    let line =
+        |(name, (_, value)): (_, &(N, String))| format!("{:indent$}{name:<width$}  {value}", "");
     names.iter().zip(pairs).map(line).collect()
 }
 

@@ -48,10 +48,11 @@ impl Given {
         };
         let mut matches = Some(&matches);
         while let Some(level) = matches {
-            let on_line = |id: &&clap::Id| {
-                level.value_source(id.as_str()) == Some(ValueSource::CommandLine)
-            };
-            given.ids.extend(level.ids().filter(on_line).map(ToString::to_string));
+            let on_line =
+                |id: &&clap::Id| level.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+            given
+                .ids
+                .extend(level.ids().filter(on_line).map(ToString::to_string));
             matches = level.subcommand().map(|(verb, below)| {
                 given.verbs.push(verb.to_owned());
                 below
@@ -87,7 +88,11 @@ fn with_speaking_twins(command: Command, given: &BTreeSet<String>) -> Command {
     command
         .mut_args(|arg| {
             let speaks = value(&arg).is_some() && !excluded.contains(arg.get_id().as_str());
-            if speaks { arg } else { arg.env(None::<&'static str>) }
+            if speaks {
+                arg
+            } else {
+                arg.env(None::<&'static str>)
+            }
         })
         .mut_subcommands(|verb| with_speaking_twins(verb, given))
 }
@@ -144,7 +149,9 @@ fn told(mut error: Error, command: &Command, given: &Given) -> Error {
             None => !given.ids.contains(arg.get_id().as_str()),
         };
         match twin {
-            Some((arg, twin, value)) if is_meant(arg, &value) => format!("{} ({name})", shown(twin)),
+            Some((arg, twin, value)) if is_meant(arg, &value) => {
+                format!("{} ({name})", shown(twin))
+            }
             _ => visible(name).into_owned(),
         }
     };
@@ -169,7 +176,9 @@ fn told(mut error: Error, command: &Command, given: &Given) -> Error {
             };
             let value = match value {
                 ContextValue::String(text) => ContextValue::String(name(text)),
-                ContextValue::Strings(texts) => ContextValue::Strings(texts.iter().map(name).collect()),
+                ContextValue::Strings(texts) => {
+                    ContextValue::Strings(texts.iter().map(name).collect())
+                }
                 ContextValue::StyledStrs(texts) => {
                     ContextValue::StyledStrs(texts.iter().map(visible_styled).collect())
                 }

@@ -336,7 +336,9 @@ mod tests {
         }
         let names = arg.get_value_names().unwrap_or_default().iter();
         // FILE.svg and FILE are both files.
-        let names: Vec<&str> = names.map(|name| name.split('.').next().unwrap_or(name)).collect();
+        let names: Vec<&str> = names
+            .map(|name| name.split('.').next().unwrap_or(name))
+            .collect();
         let values = arg.get_possible_values();
         let values: Vec<&str> = values.iter().map(|value| value.get_name()).collect();
         format!("{} {}", names.join(" "), values.join(" "))

@@ -37,8 +37,7 @@ impl NamedPath {
         let (name, path) = self.other.as_ref()?;
         let (whole, part) = (self.path.display(), path.display());
         Some(format!(
-            "{whole} exists and is taken, not {part} under the name '{name}'; for that, give \
-             {name}=./{part}"
+            "{whole} exists and is taken, not {part} under the name '{name}'; for that, rename one"
         ))
     }
 }
@@ -78,9 +77,7 @@ fn choose(
 fn splits(text: &str) -> Vec<(String, PathBuf)> {
     text.match_indices('=')
         .map(|(at, _)| (&text[..at], &text[at + 1..]))
-        .filter(|(name, path)| {
-            !name.is_empty() && !path.is_empty() && !name.contains(['/', '\\'])
-        })
+        .filter(|(name, path)| !name.is_empty() && !path.is_empty() && !name.contains(['/', '\\']))
         .map(|(name, path)| (name.to_owned(), path.into()))
         .collect()
 }
@@ -100,7 +97,15 @@ mod tests {
 
     #[test]
     fn what_exists_is_a_path() {
-        for whole in ["flags", "lr=0.1.safetensors", "./a=b", "a=b=c", "=x", "x=", "a=b/c=d"] {
+        for whole in [
+            "flags",
+            "lr=0.1.safetensors",
+            "./a=b",
+            "a=b=c",
+            "=x",
+            "x=",
+            "a=b/c=d",
+        ] {
             assert_eq!(parsed(whole, &[whole]), (None, whole.into()));
         }
     }
@@ -127,8 +132,11 @@ mod tests {
     #[test]
     fn of_two_that_exist_the_whole_is_taken_and_told() {
         let named = choose("a=b".into(), "NAME=FILE", &|_| true).unwrap();
-        assert_eq!((named.name.clone(), named.path.to_str()), (None, Some("a=b")));
-        assert!(named.note().unwrap().contains("a=./b"));
+        assert_eq!(
+            (named.name.clone(), named.path.to_str()),
+            (None, Some("a=b"))
+        );
+        assert!(named.note().unwrap().contains("exists and is taken"));
         let named = choose("a=b".into(), "NAME=FILE", &|path| path == Path::new("b")).unwrap();
         assert_eq!(named.note(), None);
     }

@@ -6,7 +6,9 @@ use piggyback::train::MaskRate;
 use serde::Serialize;
 
 use super::method::{OtherMethods, method};
-use super::{ImageSettings, NamedPath, RunPlaces, RunSwitches, architecture, count, precision, seed};
+use super::{
+    ImageSettings, NamedPath, RunPlaces, RunSwitches, architecture, count, precision, seed,
+};
 
 const EXAMPLES: &str = "\
 The image folder holds train/, and optionally val/ and test/, each with one sub-folder per class; or

@@ -22,9 +22,15 @@ fn names(text: &str) -> Result<Vec<String>> {
     }
     // Lines end as on Unix, Windows or the first Macs; what is empty at the end is no class.
     let lines = text.trim_end().replace("\r\n", "\n").replace('\r', "\n");
-    let names: Vec<String> = lines.split('\n').map(|line| line.trim().to_owned()).collect();
+    let names: Vec<String> = lines
+        .split('\n')
+        .map(|line| line.trim().to_owned())
+        .collect();
     if let Some(place) = names.iter().position(String::is_empty) {
-        bail!("line {} is empty; give the name of a class in every line", place + 1);
+        bail!(
+            "line {} is empty; give the name of a class in every line",
+            place + 1
+        );
     }
     Ok(names)
 }

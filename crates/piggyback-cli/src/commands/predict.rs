@@ -366,9 +366,8 @@ fn likely<'a>(prediction: &Prediction, classes: &'a [String], count: usize) -> V
 }
 
 fn text(image: &Path, lines: &[Line<'_>]) -> Vec<String> {
-    let name = |line: &Line<'_>| {
-        (line.task).map_or(String::new(), |task| format!("{}  ", visible(task)))
-    };
+    let name =
+        |line: &Line<'_>| (line.task).map_or(String::new(), |task| format!("{}  ", visible(task)));
     let names = lines.iter().map(|line| name(line).chars().count());
     let width = names.max().unwrap_or_default();
     let mut shown = vec![image.display().to_string()];

@@ -32,7 +32,9 @@ fn check(threads: usize, cores: usize, option: &str) -> Result<()> {
     let most = (MOST_PER_CORE * cores).max(ALWAYS);
     if threads > most {
         let cores = crate::report::count(cores, "core");
-        bail!("{option}: {threads} are too many for this machine, which has {cores}; give {most} at most");
+        bail!(
+            "{option}: {threads} are too many for this machine, which has {cores}; give {most} at most"
+        );
     }
     Ok(())
 }

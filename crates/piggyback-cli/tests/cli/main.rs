@@ -7,6 +7,7 @@ mod bad_training;
 mod checkpoints;
 mod common;
 mod comparing;
+mod hands;
 mod help;
 #[cfg(feature = "hub")]
 mod hub;
