@@ -37,8 +37,7 @@ impl NamedPath {
         let (name, path) = self.other.as_ref()?;
         let (whole, part) = (self.path.display(), path.display());
         Some(format!(
-            "{whole} exists and is taken, not {part} under the name '{name}'; for that, give \
-             {name}=./{part}"
+            "{whole} exists and is taken, not {part} under the name '{name}'; for that, rename one"
         ))
     }
 }
@@ -137,7 +136,7 @@ mod tests {
             (named.name.clone(), named.path.to_str()),
             (None, Some("a=b"))
         );
-        assert!(named.note().unwrap().contains("a=./b"));
+        assert!(named.note().unwrap().contains("exists and is taken"));
         let named = choose("a=b".into(), "NAME=FILE", &|path| path == Path::new("b")).unwrap();
         assert_eq!(named.note(), None);
     }

@@ -8,6 +8,7 @@ mod checkpoints;
 mod common;
 mod comparing;
 mod folders;
+mod hands;
 mod help;
 #[cfg(feature = "hub")]
 mod hub;
