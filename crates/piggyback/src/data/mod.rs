@@ -34,6 +34,7 @@ mod prepare;
 mod resize;
 mod samples;
 mod set;
+mod tiff;
 mod walk;
 
 pub use augment::Augment;
