@@ -12,7 +12,7 @@ use super::format::{FORMATS, Format};
 use super::header::{check_length, format_of};
 use super::jpeg::{self, Refusal};
 use super::pixels::{MAX_PIXELS, check_size};
-use super::{Error, Image};
+use super::{Error, Image, tiff};
 use crate::foreign::{FIRST_BYTES, what_is};
 
 /// Largest image file that is read.
@@ -127,6 +127,9 @@ fn decode_as(format: Format, bytes: &[u8], path: &Path) -> Result<Image, Failure
     if format == Format::Jpeg {
         return decode_jpeg(bytes, path);
     }
+    if format == Format::Tiff {
+        tiff::check(Cursor::new(bytes)).map_err(|reason| Failure::Decoder(reason.into()))?;
+    }
     let mut decoder = decoder(format, Cursor::new(bytes))?;
     let (width, height) = decoder.dimensions();
     check_size(path, width, height).map_err(Failure::Other)?;
@@ -140,8 +143,11 @@ fn decode_as(format: Format, bytes: &[u8], path: &Path) -> Result<Image, Failure
     if width == 0 || height == 0 {
         return Err(Failure::Decoder("the image has no pixels".into()));
     }
-    let pixels = if decoded.color().has_alpha() {
-        onto_white(decoded.into_rgba8().into_raw())
+    let has_alpha =
+        decoded.color().has_alpha() && !(format == Format::Bmp && alpha_is_unused(bytes, &decoded));
+    let pixels = if has_alpha {
+        let premultiplied = format == Format::Tiff && tiff::is_premultiplied(bytes);
+        onto_white(decoded.into_rgba8().into_raw(), premultiplied)
     } else {
         decoded.into_rgb8().into_raw()
     };
@@ -172,14 +178,30 @@ fn oriented(width: u32, height: u32, pixels: Vec<u8>, orientation: Option<Orient
     Image::new(width, height, pixels)
 }
 
+/// Whether the alpha channel of a bitmap says nothing: programs that fill it with zeros mean an opaque image, as Windows
+/// and Pillow take it; that of 16 bits a pixel is never shown.
+fn alpha_is_unused(bytes: &[u8], decoded: &DynamicImage) -> bool {
+    let bits = bytes
+        .get(28..30)
+        .map(|bits| u16::from_le_bytes([bits[0], bits[1]]));
+    bits == Some(16)
+        || decoded
+            .as_rgba8()
+            .is_some_and(|image| image.pixels().all(|pixel| pixel[3] == 0))
+}
+
 /// Lays RGBA pixels onto white, rounded to the nearest value; in place, since an image may be large.
-fn onto_white(mut rgba: Vec<u8>) -> Vec<u8> {
+fn onto_white(mut rgba: Vec<u8>, premultiplied: bool) -> Vec<u8> {
     let pixels = rgba.len() / 4;
     for pixel in 0..pixels {
         let alpha = u32::from(rgba[4 * pixel + 3]);
         for channel in 0..3 {
             let value = u32::from(rgba[4 * pixel + channel]);
-            rgba[3 * pixel + channel] = ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
+            rgba[3 * pixel + channel] = if premultiplied {
+                (value + 255 - alpha).min(255) as u8
+            } else {
+                ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+            };
         }
     }
     rgba.truncate(3 * pixels);
@@ -194,6 +216,7 @@ mod tests {
         GrayAlphaImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage,
     };
 
+    use super::super::header::check_header;
     use super::super::pixels::MAX_SIDE;
     use super::*;
 
@@ -258,6 +281,136 @@ mod tests {
             decode(&encode(image, ImageFormat::Png)).unwrap().pixels(),
             [255; 3]
         );
+    }
+
+    /// A bitmap of one row with a V5 header and 8 bits for each of red, green, blue and alpha.
+    fn bitmap(pixels: &[[u8; 4]]) -> Vec<u8> {
+        let mut bytes = b"BM\0\0\0\0\0\0\0\0\x8A\0\0\0".to_vec();
+        for number in [
+            124,
+            pixels.len() as u32,
+            1,
+            1 | 32 << 16,
+            3,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0xFF_0000,
+            0xFF00,
+            0xFF,
+            0xFF00_0000,
+        ] {
+            bytes.extend(number.to_le_bytes());
+        }
+        bytes.resize(14 + 124, 0);
+        bytes.extend(pixels.as_flattened());
+        bytes
+    }
+
+    #[test]
+    fn a_bitmap_with_zero_alpha_everywhere_is_opaque() {
+        let opaque = decode(&bitmap(&[[1, 2, 3, 0], [4, 5, 6, 0]])).unwrap();
+        assert_eq!(opaque.pixels(), [3, 2, 1, 6, 5, 4]);
+        let transparent = decode(&bitmap(&[[1, 2, 3, 0], [4, 5, 6, 255]])).unwrap();
+        assert_eq!(transparent.pixels(), [255, 255, 255, 6, 5, 4]);
+    }
+
+    /// A TIFF of one pixel, 8 bits a sample, with one more tag of 16 bits.
+    fn one_pixel_tiff(samples: &[u8], (tag, value): (u16, u16)) -> Vec<u8> {
+        let bits = if samples.len() == 4 {
+            (4, 200)
+        } else {
+            (3, 200)
+        };
+        let mut tags = vec![
+            (256, 1, 1),
+            (257, 1, 1),
+            (258, bits.0, bits.1),
+            (259, 1, 1),
+            (262, 1, 2),
+            (273, 1, 220),
+            (277, 1, samples.len() as u32),
+            (278, 1, 1),
+            (279, 1, samples.len() as u32),
+            (tag, 1, u32::from(value)),
+        ];
+        tags.sort();
+        let mut bytes = b"II*\0\x08\0\0\0".to_vec();
+        bytes.extend((tags.len() as u16).to_le_bytes());
+        for (tag, count, value) in tags {
+            bytes.extend([tag, 3_u16].map(u16::to_le_bytes).as_flattened());
+            bytes.extend([count, value].map(u32::to_le_bytes).as_flattened());
+        }
+        bytes.resize(200, 0);
+        bytes.extend([8, 0].repeat(10));
+        bytes.extend(samples);
+        bytes
+    }
+
+    #[test]
+    fn tiffs_are_read_or_refused_by_name() {
+        let (premultiplied, plain) = ((338, 1), (338, 2));
+        let pixels = |samples: &[u8], tag| {
+            decode(&one_pixel_tiff(samples, tag))
+                .unwrap()
+                .pixels()
+                .to_vec()
+        };
+        assert_eq!(pixels(&[10, 20, 30], (274, 1)), [10, 20, 30]);
+        assert_eq!(pixels(&[100, 0, 50, 100], premultiplied), [255, 155, 205]);
+        assert_eq!(pixels(&[255, 0, 0, 0], plain), [255, 255, 255]);
+        let told = |tag| {
+            decode(&one_pixel_tiff(&[1, 2, 3], tag))
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(told((266, 2)).contains("bits in reverse order"));
+        assert!(told((254, 1)).contains("preview"));
+    }
+
+    #[test]
+    fn pnms_are_read() {
+        let pixels = |bytes: &[u8]| decode(bytes).unwrap().pixels().to_vec();
+        assert_eq!(pixels(b"P6\n# made by hand\n1 1\n255\nabc"), *b"abc");
+        assert_eq!(
+            pixels(b"P2 # grey\n2 1\n15\n0 15\n"),
+            [0, 0, 0, 255, 255, 255]
+        );
+        assert_eq!(pixels(b"P5 1 1 65535\n\x80\x80"), [128; 3]);
+        assert_eq!(pixels(b"P1 2 1 1 0"), [0, 0, 0, 255, 255, 255]);
+        assert!(decode(b"P6 2 2 255\nabc").is_err());
+    }
+
+    /// What the header shows is refused as decoding refuses it.
+    #[test]
+    fn headers_are_checked_as_decoding_checks_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("picture.png");
+        let noise = [
+            oriented_jpeg(6),
+            encode(sample(), ImageFormat::Gif),
+            bitmap(&[[1, 2, 3, 4]]),
+        ];
+        for good in noise {
+            std::fs::write(&path, good).unwrap();
+            check_header(&path).unwrap();
+        }
+        for bad in [
+            b"".to_vec(),
+            b"no image".to_vec(),
+            png_header(100_000, 100_000),
+            oriented_jpeg(1)[..40].to_vec(),
+            one_pixel_tiff(&[1, 2, 3], (254, 1)),
+        ] {
+            std::fs::write(&path, &bad).unwrap();
+            let told = |error: Error| error.to_string();
+            assert_eq!(
+                told(check_header(&path).unwrap_err()),
+                told(Image::open(&path).unwrap_err())
+            );
+        }
     }
 
     /// Left half red, right half blue, within what a lossy format changes.
@@ -417,12 +570,29 @@ mod tests {
         assert!(matches!(error, Error::EmptyFile { .. }), "{error}");
         let error = decode(b"GIF87").unwrap_err();
         assert!(matches!(error, Error::UnknownFormat { .. }), "{error}");
-        let error = decode(b"P6 is no picture").unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("picture.png: not an image of a supported format")
-        );
+        let told = |bytes: &[u8]| decode(bytes).unwrap_err().to_string();
+        for (bytes, reason) in [
+            (
+                &b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"[..],
+                "git lfs pull",
+            ),
+            (b"<!doctype html><title>404</title>", "an HTML page"),
+            (b"{\"error\": 404}", "a JSON document"),
+            (
+                b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+                "convert it to png",
+            ),
+            (b"\0\0\0\x18ftypheic\0\0\0\0mif1", "a HEIC image"),
+            (b"%PDF-1.4", "a PDF document"),
+            (b"\x01\x02\xFF\xFE", "replace or remove it"),
+        ] {
+            let error = told(bytes);
+            assert!(
+                error.starts_with("picture.png: not an image of a supported format")
+                    && error.contains(reason),
+                "{error}"
+            );
+        }
         let error = Image::open("no-such.png").unwrap_err();
         assert!(matches!(error, Error::Missing { .. }), "{error}");
     }

@@ -5,11 +5,11 @@ use std::io::{BufRead, BufReader, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use super::Error;
 use super::decode::{Failure, MAX_FILE_BYTES, decoder, undecodable, unknown};
 use super::format::{Format, detect};
 use super::jpeg;
 use super::pixels::check_size;
+use super::{Error, tiff};
 use crate::foreign::FIRST_BYTES;
 
 /// Reads the header of an image file: refuses what [`Image::open`](super::Image::open) would refuse for it.
@@ -60,14 +60,22 @@ pub(super) fn format_of(path: &Path, first_bytes: &[u8]) -> Result<Format, Error
     detect(first_bytes).ok_or_else(|| unknown(path, first_bytes))
 }
 
-fn read_size(format: Format, reader: impl BufRead + Seek, path: &Path) -> Result<(), Failure> {
+fn read_size(format: Format, mut reader: impl BufRead + Seek, path: &Path) -> Result<(), Failure> {
     let (width, height) = match format {
         Format::Jpeg => {
             let header =
                 jpeg::read_header(reader).map_err(|refusal| Failure::jpeg(path, refusal))?;
             (u32::from(header.width), u32::from(header.height))
         }
-        _ => image::ImageDecoder::dimensions(&decoder(format, reader)?),
+        _ => {
+            if format == Format::Tiff {
+                tiff::check(&mut reader).map_err(|reason| Failure::Decoder(reason.into()))?;
+                reader
+                    .rewind()
+                    .map_err(|source| Failure::Other(Error::io(path, source)))?;
+            }
+            image::ImageDecoder::dimensions(&decoder(format, reader)?)
+        }
     };
     check_size(path, width, height).map_err(Failure::Other)
 }

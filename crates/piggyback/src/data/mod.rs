@@ -39,6 +39,7 @@ mod set;
 mod summary;
 #[cfg(test)]
 mod test_tree;
+mod tiff;
 mod walk;
 
 pub use augment::Augment;

@@ -8,6 +8,7 @@ mod fuzz_corpus;
 mod hub;
 #[cfg(feature = "hub")]
 mod hub_server;
+mod jpeg;
 mod methods;
 mod parity;
 mod power_cut;

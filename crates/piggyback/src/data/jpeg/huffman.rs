@@ -139,7 +139,7 @@ impl<'a> Bits<'a> {
     }
 
     /// The next symbol; up to 16 bits are ready after it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn symbol(&mut self, table: &Huffman) -> Result<u8, Damaged> {
         self.refill();
         let short = table.short[(self.pending >> (64 - LOOKAHEAD)) as usize];
@@ -147,6 +147,11 @@ impl<'a> Bits<'a> {
             self.consume(u32::from(short.length))?;
             return Ok(short.symbol);
         }
+        self.long_symbol(table)
+    }
+
+    #[cold]
+    fn long_symbol(&mut self, table: &Huffman) -> Result<u8, Damaged> {
         let code = (self.pending >> 48) as u32;
         let bits = (LOOKAHEAD + 1..=16)
             .find(|&bits| code < table.limit[bits as usize])

@@ -1,7 +1,11 @@
 //! The inverse cosine transform, with libjpeg's accurate integers (`jidctint.c`): every decoder that has these gives the
 //! same pixels to the bit, which a float or another integer transform would not.
+//!
+//! Its factors and what they multiply have 16 bits, as in libjpeg-turbo's vector code: compilers know how to multiply
+//! eight such numbers at once.
 
-type Lane = [i32; 8];
+/// Rows of eight.
+type Rows<T> = [[T; 8]; 8];
 
 const CONST_BITS: i32 = 13;
 /// Fraction bits that are kept between the two passes.
@@ -22,85 +26,89 @@ const F_3_072: i32 = 25172;
 
 /// A block's 64 samples from its coefficients (not in zigzag) and quantisation values.
 pub(super) fn inverse(coefficients: &[i16; 64], table: &[u16; 64], out: &mut [u8], stride: usize) {
-    if coefficients[1..]
+    let (first, others) = (
+        coefficients[0].wrapping_mul(table[0] as i16),
+        &coefficients[1..],
+    );
+    if others
         .iter()
-        .all(|&coefficient| coefficient == 0)
+        .fold(0, |seen, &coefficient| seen | coefficient)
+        == 0
     {
-        let value = i32::from(coefficients[0]).wrapping_mul(i32::from(table[0]));
-        let sample = to_sample(value.wrapping_add(4) >> 3);
-        for row in 0..8 {
-            out[row * stride..][..8].fill(sample);
+        let sample = (((i32::from(first) + 4) >> 3) + 128).clamp(0, 255) as u8;
+        for row in out.chunks_mut(stride).take(8) {
+            row[..8].fill(sample);
         }
         return;
     }
     let mut rows = [[0; 8]; 8];
-    for (at, (&coefficient, &value)) in coefficients.iter().zip(table).enumerate() {
-        rows[at / 8][at % 8] = i32::from(coefficient).wrapping_mul(i32::from(value));
+    for ((value, &coefficient), &factor) in rows
+        .as_flattened_mut()
+        .iter_mut()
+        .zip(coefficients)
+        .zip(table)
+    {
+        *value = coefficient.wrapping_mul(factor as i16);
     }
     // Down the columns, eight at a time; then along the rows, which are the columns of what is turned over.
-    let columns = transposed(pass(rows, CONST_BITS - PASS1_BITS));
-    let rows = transposed(pass(columns, CONST_BITS + PASS1_BITS + 3));
-    for (row, samples) in rows.iter().enumerate() {
-        let out = &mut out[row * stride..][..8];
-        for (out, &sample) in out.iter_mut().zip(samples) {
-            *out = to_sample(sample);
+    let mut between = [[0; 8]; 8];
+    pass::<{ CONST_BITS - PASS1_BITS }>(&rows, &mut between);
+    pass::<{ CONST_BITS + PASS1_BITS + 3 }>(&transposed(&between), &mut rows);
+    for (row, out) in transposed(&rows).iter().zip(out.chunks_mut(stride)) {
+        for (out, &value) in out[..8].iter_mut().zip(row) {
+            *out = value.saturating_add(128).clamp(0, 255) as u8;
         }
     }
 }
 
-fn to_sample(value: i32) -> u8 {
-    value.wrapping_add(128).clamp(0, 255) as u8
-}
-
-fn transposed(rows: [Lane; 8]) -> [Lane; 8] {
-    std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]))
-}
-
 #[inline(always)]
-fn add(a: Lane, b: Lane) -> Lane {
-    std::array::from_fn(|i| a[i].wrapping_add(b[i]))
+fn transposed(rows: &Rows<i16>) -> Rows<i16> {
+    let mut columns = [[0; 8]; 8];
+    for (i, row) in rows.iter().enumerate() {
+        for (j, &value) in row.iter().enumerate() {
+            columns[j][i] = value;
+        }
+    }
+    columns
 }
 
+/// Transforms eight columns.
 #[inline(always)]
-fn sub(a: Lane, b: Lane) -> Lane {
-    std::array::from_fn(|i| a[i].wrapping_sub(b[i]))
-}
+fn pass<const SHIFT: i32>(rows: &Rows<i16>, out: &mut Rows<i16>) {
+    for lane in 0..8 {
+        let x = |row: usize| rows[row][lane];
+        let pair = |a: i16, b: i16, by_a: i32, by_b: i32| i32::from(a) * by_a + i32::from(b) * by_b;
 
-#[inline(always)]
-fn mul(a: Lane, factor: i32) -> Lane {
-    a.map(|value| value.wrapping_mul(factor))
-}
+        let even2 = pair(x(2), x(6), F_0_541, F_0_541 - F_1_847);
+        let even3 = pair(x(2), x(6), F_0_541 + F_0_765, F_0_541);
+        let even0 = i32::from(x(0).wrapping_add(x(4))) << CONST_BITS;
+        let even1 = i32::from(x(0).wrapping_sub(x(4))) << CONST_BITS;
+        let even = [
+            even0.wrapping_add(even3),
+            even1.wrapping_add(even2),
+            even1.wrapping_sub(even2),
+            even0.wrapping_sub(even3),
+        ];
 
-#[inline(always)]
-fn pass(x: [Lane; 8], shift: i32) -> [Lane; 8] {
-    let z1 = mul(add(x[2], x[6]), F_0_541);
-    let even2 = sub(z1, mul(x[6], F_1_847));
-    let even3 = add(z1, mul(x[2], F_0_765));
-    let even0 = add(x[0], x[4]).map(|value| value << CONST_BITS);
-    let even1 = sub(x[0], x[4]).map(|value| value << CONST_BITS);
-    let even = [
-        add(even0, even3),
-        add(even1, even2),
-        sub(even1, even2),
-        sub(even0, even3),
-    ];
+        let (z3, z4) = (x(7).wrapping_add(x(3)), x(5).wrapping_add(x(1)));
+        let (z3, z4) = (
+            pair(z3, z4, F_1_175 - F_1_961, F_1_175),
+            pair(z3, z4, F_1_175, F_1_175 - F_0_390),
+        );
+        let odd = [
+            pair(x(1), x(7), F_1_501 - F_0_899, -F_0_899).wrapping_add(z4),
+            pair(x(3), x(5), F_3_072 - F_2_562, -F_2_562).wrapping_add(z3),
+            pair(x(5), x(3), F_2_053 - F_2_562, -F_2_562).wrapping_add(z4),
+            pair(x(7), x(1), F_0_298 - F_0_899, -F_0_899).wrapping_add(z3),
+        ];
 
-    let z1 = mul(add(x[7], x[1]), -F_0_899);
-    let z2 = mul(add(x[5], x[3]), -F_2_562);
-    let (z3, z4) = (add(x[7], x[3]), add(x[5], x[1]));
-    let z5 = mul(add(z3, z4), F_1_175);
-    let z3 = add(mul(z3, -F_1_961), z5);
-    let z4 = add(mul(z4, -F_0_390), z5);
-    let odd = [
-        add(mul(x[1], F_1_501), add(z1, z4)),
-        add(mul(x[3], F_3_072), add(z2, z3)),
-        add(mul(x[5], F_2_053), add(z2, z4)),
-        add(mul(x[7], F_0_298), add(z1, z3)),
-    ];
-
-    let descale = |lane: Lane| lane.map(|value| value.wrapping_add(1 << (shift - 1)) >> shift);
-    std::array::from_fn(|i| match i {
-        0..4 => descale(add(even[i], odd[i])),
-        _ => descale(sub(even[7 - i], odd[7 - i])),
-    })
+        for at in 0..4 {
+            let descaled = |value: i32| {
+                let rounded = value.wrapping_add(1 << (SHIFT - 1)) >> SHIFT;
+                rounded.clamp(i16::MIN.into(), i16::MAX.into()) as i16
+            };
+            out[at][lane] = descaled(even[at].wrapping_add(odd[at]));
+            out[7 - at][lane] = descaled(even[at].wrapping_sub(odd[at]));
+        }
+    }
 }

@@ -58,7 +58,9 @@ pub fn case(seed: u64) -> Jpeg {
     let count = dice.pick(&[1, 3, 3, 3, 3, 3, 4]);
     let mut factors: Vec<[usize; 2]> = dice.pick(&SAMPLINGS).to_vec();
     if dice.one_in(3) {
-        factors = (0..3).map(|_| [dice.pick(&[1, 2, 4]), dice.pick(&[1, 2, 4])]).collect();
+        factors = (0..3)
+            .map(|_| [dice.pick(&[1, 2, 4]), dice.pick(&[1, 2, 4])])
+            .collect();
     }
     factors.push(factors[0]);
     let (segments, ids) = markers(&mut dice, count);
@@ -86,12 +88,20 @@ pub fn case(seed: u64) -> Jpeg {
         segments,
         fill: dice.pick(&[0, 0, 0, 1, 3]),
         tables_in_every_scan: dice.one_in(3),
-        end: dice.pick(&[b"\xFF\xD9".to_vec(), b"\xFF\xD9".to_vec(), b"\xFF\xD9\0\0 padding \xFF\xD8\xFF".to_vec()]),
+        end: dice.pick(&[
+            b"\xFF\xD9".to_vec(),
+            b"\xFF\xD9".to_vec(),
+            b"\xFF\xD9\0\0 padding \xFF\xD8\xFF".to_vec(),
+        ]),
     };
     jpeg.wide_tables = jpeg.frame != 0xC0 && dice.one_in(3);
     let step = dice.pick(&[2, 5, 12]) * if jpeg.wide_tables { 30 } else { 1 };
     jpeg.tables = (0..2)
-        .map(|_| std::array::from_fn(|at| (1 + step / 2 + (at % 8 + at / 8) * step / 3 + dice.below(3)) as u16))
+        .map(|_| {
+            std::array::from_fn(|at| {
+                (1 + step / 2 + (at % 8 + at / 8) * step / 3 + dice.below(3)) as u16
+            })
+        })
         .collect();
     jpeg.scans = if jpeg.frame == 0xC2 {
         progression(&mut dice, &jpeg)
@@ -113,7 +123,15 @@ fn whole(components: Vec<usize>) -> Scan {
 
 /// Markers in any order, and the components' names.
 fn markers(dice: &mut Dice, count: usize) -> (Vec<(u8, Vec<u8>)>, Vec<u8>) {
-    let mut ids: Vec<u8> = dice.pick(&[&[1, 2, 3, 4][..], &[0, 1, 2, 3], b"RGBK", b"YCcK", &[34, 35, 36, 37]]).to_vec();
+    let mut ids: Vec<u8> = dice
+        .pick(&[
+            &[1, 2, 3, 4][..],
+            &[0, 1, 2, 3],
+            b"RGBK",
+            b"YCcK",
+            &[34, 35, 36, 37],
+        ])
+        .to_vec();
     ids.truncate(count);
     let mut segments = Vec::new();
     if dice.one_in(2) {
@@ -121,17 +139,26 @@ fn markers(dice: &mut Dice, count: usize) -> (Vec<(u8, Vec<u8>)>, Vec<u8>) {
     }
     if dice.one_in(2) {
         let transform = dice.pick(if count == 4 { &[0, 2][..] } else { &[0, 1] });
-        segments.push((0xEE, [b"Adobe\0d\0\0\0\0".as_slice(), &[transform]].concat()));
+        segments.push((
+            0xEE,
+            [b"Adobe\0d\0\0\0\0".as_slice(), &[transform]].concat(),
+        ));
     }
     if dice.one_in(3) {
         // A thumbnail's own markers are not the image's.
-        segments.push((0xE1, b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0\xFF\xD8\xFF\xD9".to_vec()));
+        segments.push((
+            0xE1,
+            b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0\xFF\xD8\xFF\xD9".to_vec(),
+        ));
     }
     if dice.one_in(3) {
         segments.push((0xFE, b"a comment \xFF\xDA".to_vec()));
     }
     if dice.one_in(4) {
-        segments.push((0xE2, [b"ICC_PROFILE\0\x01\x01".as_slice(), &[7; 50]].concat()));
+        segments.push((
+            0xE2,
+            [b"ICC_PROFILE\0\x01\x01".as_slice(), &[7; 50]].concat(),
+        ));
     }
     dice.shuffle(&mut segments);
     (segments, ids)
@@ -141,7 +168,10 @@ fn markers(dice: &mut Dice, count: usize) -> (Vec<(u8, Vec<u8>)>, Vec<u8>) {
 fn grouped(dice: &mut Dice, jpeg: &Jpeg) -> Vec<Vec<usize>> {
     let mut all: Vec<usize> = (0..jpeg.components.len()).collect();
     let blocks = |group: &[usize]| -> usize {
-        group.iter().map(|&at| jpeg.components[at].horizontal * jpeg.components[at].vertical).sum()
+        group
+            .iter()
+            .map(|&at| jpeg.components[at].horizontal * jpeg.components[at].vertical)
+            .sum()
     };
     // The order within a scan is the frame's, that of the scans is free.
     let mut groups = match dice.below(3) {
@@ -169,22 +199,41 @@ fn progression(dice: &mut Dice, jpeg: &Jpeg) -> Vec<Scan> {
     let mut scans = Vec::new();
     let low = dice.below(3) as u32;
     for components in grouped(dice, jpeg) {
-        scans.push(Scan { components, band: (0, 0), low, high: 0 });
+        scans.push(Scan {
+            components,
+            band: (0, 0),
+            low,
+            high: 0,
+        });
     }
     let mut later = Vec::new();
     for bit in (0..low).rev() {
         for components in grouped(dice, jpeg) {
-            later.push(Scan { components, band: (0, 0), low: bit, high: bit + 1 });
+            later.push(Scan {
+                components,
+                band: (0, 0),
+                low: bit,
+                high: bit + 1,
+            });
         }
     }
     let mut components: Vec<usize> = (0..jpeg.components.len()).collect();
     dice.shuffle(&mut components);
     for component in components {
         let split = dice.pick(&[0, 1, 5, 20, 62]);
-        let bands = if split == 0 { vec![(1, 63)] } else { vec![(1, split), (split + 1, 63)] };
+        let bands = if split == 0 {
+            vec![(1, 63)]
+        } else {
+            vec![(1, split), (split + 1, 63)]
+        };
         for band in bands {
             let low = dice.below(4) as u32;
-            let scan = |low, high| Scan { components: vec![component], band, low, high };
+            let scan = |low, high| Scan {
+                components: vec![component],
+                band,
+                low,
+                high,
+            };
             later.push(scan(low, 0));
             later.extend((0..low).rev().map(|bit| scan(bit, bit + 1)));
         }

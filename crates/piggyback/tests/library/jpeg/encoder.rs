@@ -246,8 +246,16 @@ impl Coder<'_> {
 
     /// A further bit of a band.
     fn refine(&mut self, block: &[i32; 64], (first, last): (usize, usize), low: u32) {
-        let value = |at: usize| (block[ZIGZAG[at]].unsigned_abs() >> low, block[ZIGZAG[at]] < 0);
-        let end = (first..=last).rev().find(|&at| value(at).0 == 1).unwrap_or(0);
+        let value = |at: usize| {
+            (
+                block[ZIGZAG[at]].unsigned_abs() >> low,
+                block[ZIGZAG[at]] < 0,
+            )
+        };
+        let end = (first..=last)
+            .rev()
+            .find(|&at| value(at).0 == 1)
+            .unwrap_or(0);
         let mut zeros = 0;
         let mut corrections = Vec::new();
         for at in first..=last {
@@ -288,7 +296,8 @@ impl Coder<'_> {
 
 impl Jpeg {
     pub fn max_factors(&self) -> (usize, usize) {
-        let max = |factor: fn(&Component) -> usize| self.components.iter().map(factor).max().unwrap();
+        let max =
+            |factor: fn(&Component) -> usize| self.components.iter().map(factor).max().unwrap();
         (max(|c| c.horizontal), max(|c| c.vertical))
     }
 
@@ -365,7 +374,9 @@ impl Jpeg {
             let (width, height) = self.size_of(component);
             let (across, down) = (width.div_ceil(8), height.div_ceil(8));
             let at = |unit: usize| unit / across * component.across + unit % across;
-            return (0..across * down).map(|unit| vec![(only, at(unit))]).collect();
+            return (0..across * down)
+                .map(|unit| vec![(only, at(unit))])
+                .collect();
         }
         let (h, v) = self.max_factors();
         let (across, down) = (self.width.div_ceil(8 * h), self.height.div_ceil(8 * v));
@@ -392,7 +403,11 @@ impl Jpeg {
         for &index in &scan.components {
             header.extend([self.components[index].id, 0]);
         }
-        header.extend([scan.band.0 as u8, scan.band.1 as u8, (scan.high << 4 | scan.low) as u8]);
+        header.extend([
+            scan.band.0 as u8,
+            scan.band.1 as u8,
+            (scan.high << 4 | scan.low) as u8,
+        ]);
         self.segment(out, 0xDA, &header);
         let mut coder = Coder {
             bits: Bits::default(),

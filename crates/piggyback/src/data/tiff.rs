@@ -1,0 +1,38 @@
+//! What the `image` crate does not look at in a TIFF's first page, and would read wrongly.
+
+use std::io::{Cursor, Read, Seek};
+
+use tiff::decoder::Decoder;
+use tiff::tags::Tag;
+
+/// Whether colours are stored multiplied by alpha.
+pub(super) fn is_premultiplied(bytes: &[u8]) -> bool {
+    let tags =
+        Decoder::new(Cursor::new(bytes)).and_then(|mut file| file.find_tag(Tag::ExtraSamples));
+    // One value, or the first of a list.
+    tags.ok()
+        .flatten()
+        .and_then(|value| value.into_u16_vec().ok())
+        .is_some_and(|kinds| kinds.first() == Some(&1))
+}
+
+/// Refuses what would be read wrongly; what cannot be read at all is left to the decoder to say.
+pub(super) fn check(reader: impl Read + Seek) -> Result<(), &'static str> {
+    let Ok(mut file) = Decoder::new(reader) else {
+        return Ok(());
+    };
+    let mut number = |tag| {
+        file.find_tag_unsigned::<u32>(tag)
+            .ok()
+            .flatten()
+            .unwrap_or(0)
+    };
+    if number(Tag::FillOrder) == 2 {
+        return Err("bits in reverse order (FillOrder 2) are not supported");
+    }
+    // Raw files of cameras are TIFFs whose first page is a small picture.
+    if number(Tag::NewSubfileType) & 1 == 1 {
+        return Err("its first page is a small preview of another (a camera's raw file?)");
+    }
+    Ok(())
+}
