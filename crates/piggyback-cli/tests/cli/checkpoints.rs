@@ -209,3 +209,46 @@ fn files_that_are_no_checkpoints() {
     piggyback(&[&["backbone", "inspect", text(&backbone)], &arch[..]].concat())
         .refused_with(&["resnet18", "conv1.weight"]);
 }
+
+/// A file with the weights themselves and their moving average, in which one bias differs.
+#[test]
+fn of_several_sets_of_weights_one_is_chosen_and_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("w.safetensors");
+    let mut tensors = Tensors::new();
+    for (name, (shape, values)) in mobilenet() {
+        let mut averaged = values.clone();
+        if name == "features.0.1.bias" {
+            averaged[0] += 1.0;
+        }
+        tensors.insert(format!("model.{name}"), (shape.clone(), values));
+        tensors.insert(format!("model_ema.module.{name}"), (shape, averaged));
+    }
+    write_checkpoint(&file, &tensors);
+    let inspected = |more: &[&str]| {
+        let inspect = ["backbone", "inspect", "--json", text(&file)];
+        let run = piggyback(&[&inspect[..], more].concat()).ends_with(0);
+        assert!(run.stderr.contains("--weights"), "{}", run.stderr);
+        run.json().remove(0)
+    };
+    let plain = piggyback(&["backbone", "inspect", "--json", text(&shared().backbone())]);
+    let plain = plain.ends_with(0).json().remove(0);
+    let (usual, raw) = (inspected(&[]), inspected(&["--weights", "raw"]));
+    assert_eq!(usual["set"], "model_ema.module");
+    assert_eq!(usual["other_sets"][0], "model (mobilenet_v2)");
+    assert_eq!((&raw["set"], &raw["fingerprint"]), (&"model".into(), &plain["fingerprint"]));
+    assert_ne!(usual["fingerprint"], plain["fingerprint"]);
+    assert_eq!(inspected(&["--weights", "model_ema"]), usual);
+    let teacher = ["backbone", "inspect", text(&file), "--weights", "teacher"];
+    piggyback(&teacher).refused_with(&["w.safetensors", "'teacher'", "model_ema.module"]);
+
+    // A task is learned on the set that is named, and belongs to it.
+    let (task, images) = (shared().task(), shared().images());
+    let predict = |weights: &str| {
+        let image = images.join("test/red/1.png");
+        let predict = ["predict", "--backbone", text(&file), "--task", text(&task)];
+        piggyback(&[&predict[..], &[text(&image), "--weights", weights]].concat())
+    };
+    predict("raw").ends_with(0);
+    predict("ema").refused_with(&["other mobilenet_v2 weights"]);
+}
