@@ -7,6 +7,7 @@ Checks, per file:
   integrity     every bit is what training wrote
   fingerprint   it belongs to these weights
   fit           its masks, batch norms and classifier have the backbone's shapes
+  numbers       what it answers are numbers, not infinities or NaN
   repeat        it gives the same bits again after other tasks were loaded, used and removed, and in
                 another order
 and on this machine's CPU that it gives the same bits

@@ -224,7 +224,10 @@ fn a_run_is_kept_unless_forced() {
 fn an_unreadable_test_image_does_not_cost_the_task() {
     let place = Place::new();
     write_images(&place.path("images"));
-    fs::write(place.path("images/test/red/1.png"), b"no image").unwrap();
+    // Its header is sound, so that it is found at the very end.
+    let image = place.path("images/test/red/1.png");
+    let bytes = fs::read(&image).unwrap();
+    fs::write(image, &bytes[..bytes.len() / 2]).unwrap();
     let run = train(&place.out(), &["--epochs", "1"]).ends_with(1);
     let error = run.stderr.lines().last().unwrap();
     assert!(error.starts_with("error: the task is saved"), "{error}");

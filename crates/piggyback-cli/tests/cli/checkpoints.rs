@@ -236,7 +236,10 @@ fn of_several_sets_of_weights_one_is_chosen_and_said() {
     let (usual, raw) = (inspected(&[]), inspected(&["--weights", "raw"]));
     assert_eq!(usual["set"], "model_ema.module");
     assert_eq!(usual["other_sets"][0], "model (mobilenet_v2)");
-    assert_eq!((&raw["set"], &raw["fingerprint"]), (&"model".into(), &plain["fingerprint"]));
+    assert_eq!(
+        (&raw["set"], &raw["fingerprint"]),
+        (&"model".into(), &plain["fingerprint"])
+    );
     assert_ne!(usual["fingerprint"], plain["fingerprint"]);
     assert_eq!(inspected(&["--weights", "model_ema"]), usual);
     let teacher = ["backbone", "inspect", text(&file), "--weights", "teacher"];

@@ -263,18 +263,19 @@ fn a_sound_task_passes_verification() {
     let run = piggyback(&["verify", "--backbone", text(&backbone), text(&task)]).ends_with(0);
     let verdicts: Vec<&str> = run.stdout.lines().skip(1).collect();
     assert_eq!(
-        verdicts[..5],
+        verdicts[..6],
         [
             "  integrity     OK",
             "  fingerprint   OK",
             "  fit           OK",
+            "  numbers       OK",
             "  repeat        OK",
             "  batch         OK: 1 image and 13 together",
         ]
     );
-    assert!(verdicts[5].starts_with("  threads       OK: 1 and "));
-    assert!(verdicts[6].starts_with("  instructions  OK: portable"));
-    assert_eq!(verdicts.len(), 7);
+    assert!(verdicts[6].starts_with("  threads       OK: 1 and "));
+    assert!(verdicts[7].starts_with("  instructions  OK: portable"));
+    assert_eq!(verdicts.len(), 8);
 
     let arguments = [
         "verify",

@@ -28,6 +28,8 @@ fn fewer_bytes_than_a_header_length() {
 #[test]
 fn another_kind_of_file() {
     let message = refuse(b"PK\x03\x04 and so on").to_string();
+    assert_starts(&message, "is a zip archive, where a task file was expected");
+    let message = refuse(b"\x01\x02\xFD\xFC\xFB and so on").to_string();
     assert_starts(
         &message,
         "not a safetensors file: it does not begin with a JSON header",

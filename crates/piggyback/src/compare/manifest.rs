@@ -140,7 +140,11 @@ mod tests {
 
     #[test]
     fn without_test_images_there_is_nothing_to_measure() {
-        let folder = tree(&[("train/a/1.png", "x"), ("val/a/2.png", "y")]);
+        let folder = tree(&[
+            ("train/a/1.png", "x"),
+            ("train/b/1.png", "x"),
+            ("val/a/2.png", "y"),
+        ]);
         let error = DataSummary::of(folder.path(), Layout::Auto)
             .unwrap_err()
             .to_string();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use piggyback::Artefact;
 use piggyback::backbone::{StateDict, StoredTensor};
 use piggyback::compare::{Plan, Results};
+use piggyback::data::Image;
 use piggyback::method::{MethodName, MethodSettings};
 
 fn folder() -> PathBuf {
@@ -42,6 +43,30 @@ fn checkpoints_of_the_corpus_are_read_or_refused() {
     read.sort();
     assert_eq!(read, ["half", "index", "safetensors"]);
     assert!(refused.len() >= 5, "{refused:?}");
+}
+
+/// The fuzz target's property: an image has its pixels, or is refused by name. `fuzz/make_image_seeds.py` made the files.
+#[test]
+fn images_of_the_corpus_are_decoded_or_refused() {
+    let mut counts = [0, 0];
+    for entry in fs::read_dir(folder().join("../image")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let is_broken = name.starts_with("broken-");
+        counts[usize::from(is_broken)] += 1;
+        match Image::decode(&fs::read(&path).unwrap(), name) {
+            Ok(image) => {
+                assert!(!is_broken, "{name}");
+                let pixels = image.width() as usize * image.height() as usize;
+                assert_eq!(image.pixels().len(), 3 * pixels, "{name}");
+            }
+            Err(error) => {
+                assert!(is_broken, "{error}");
+                assert!(error.to_string().starts_with(name), "{error}");
+            }
+        }
+    }
+    assert!(counts[0] >= 15 && counts[1] >= 6, "{counts:?}");
 }
 
 /// Files of shared networks that are wrong in one respect each: refused, with their name.

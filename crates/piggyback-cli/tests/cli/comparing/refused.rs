@@ -145,7 +145,7 @@ fn a_report_that_no_comparison_wrote_is_kept() {
         fs::create_dir_all(out(&folder)).unwrap();
         let path = out(&folder).join(name);
         fs::write(&path, "precious").unwrap();
-        compare(&folder, &[]).refused_with(&[name, "no results of a comparison", "--out"]);
+        compare(&folder, &[]).refused_with(&[name, "no results of a comparison", "--output"]);
         assert_eq!(read(&path), "precious");
         fs::remove_file(&path).unwrap();
     }

@@ -66,7 +66,6 @@ pub(super) mod marker {
     pub(in super::super) const EOI: u8 = 0xD9;
     pub(in super::super) const SOS: u8 = 0xDA;
     pub(in super::super) const DQT: u8 = 0xDB;
-    pub(in super::super) const DNL: u8 = 0xDC;
     pub(in super::super) const DRI: u8 = 0xDD;
     pub(in super::super) const APP0: u8 = 0xE0;
     pub(in super::super) const APP1: u8 = 0xE1;
@@ -187,9 +186,7 @@ impl Frame {
             )));
         }
         if height == 0 {
-            return Err(reason(
-                "jpegs that give their height after the image (DNL) are not supported",
-            ));
+            return Err(reason());
         }
         if width == 0 {
             return Err(reason("its width is zero"));
