@@ -222,7 +222,10 @@ fn heads_of_one_layer_are_heads_whatever_they_are_called() {
                 })
                 .collect();
             assert_eq!(
-                files.open(&[renamed.clone()], "").unwrap().tensors,
+                files
+                    .open(std::slice::from_ref(&renamed), "")
+                    .unwrap()
+                    .tensors,
                 plain,
                 "{name}"
             );
@@ -262,7 +265,7 @@ fn a_damaged_head_is_refused_where_it_is_needed() {
     tensors.insert("classifier.1.weight".into(), weight);
     let state = files.open(&[tensors], "").unwrap();
     let backbone = load(state.clone()).unwrap();
-    let whole = load(files.open(&[files.raw.clone()], "").unwrap()).unwrap();
+    let whole = load(files.open(std::slice::from_ref(&files.raw), "").unwrap()).unwrap();
     assert_eq!(backbone.id(), whole.id());
     let error = backbone.own_head().unwrap_err().to_string();
     assert!(
@@ -319,7 +322,8 @@ fn task(backbone: &Backbone) -> TaskFile {
 #[test]
 fn allowing_a_precision_covers_whichever_tensors_are_half() {
     let files = Files::new();
-    let open = |tensors: &Tensors| load(files.open(&[tensors.clone()], "").unwrap()).unwrap();
+    let open =
+        |tensors: &Tensors| load(files.open(std::slice::from_ref(tensors), "").unwrap()).unwrap();
     let whole = open(&files.raw);
     let of_whole = task(&whole);
     let is_weight = |_: &str, tensor: &StoredTensor| tensor.shape().len() > 1;

@@ -186,7 +186,9 @@ impl Frame {
             )));
         }
         if height == 0 {
-            return Err(reason());
+            return Err(reason(
+                "jpegs that give their height after the image (DNL) are not supported",
+            ));
         }
         if width == 0 {
             return Err(reason("its width is zero"));

@@ -245,7 +245,8 @@ mod tests {
 
     #[test]
     fn numbers_are_signed_by_their_highest_bit() {
-        let bytes = [0b0_1_00_11_01, 0b1_000_1111];
+        // 0, 1, 00, 11, 01, 1, 000, and ones to fill the byte.
+        let bytes = [0b0100_1101, 0b1000_1111];
         let mut bits = Bits::new(&bytes, 0);
         bits.refill();
         let mut next = |size| bits.signed(size).ok();

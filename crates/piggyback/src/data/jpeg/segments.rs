@@ -95,17 +95,13 @@ impl File<'_> {
     }
 
     fn next_marker(&mut self) -> Result<u8, Refusal> {
-        loop {
-            let rest = self.bytes.get(self.at..).unwrap_or_default();
-            let Some(start) = rest
-                .windows(2)
-                .position(|pair| pair[0] == 0xFF && !matches!(pair[1], 0 | 0xFF))
-            else {
-                return Err(reason(TRUNCATED));
-            };
-            self.at += start + 2;
-            return Ok(rest[start + 1]);
-        }
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let start = rest
+            .windows(2)
+            .position(|pair| pair[0] == 0xFF && !matches!(pair[1], 0 | 0xFF))
+            .ok_or_else(|| reason(TRUNCATED))?;
+        self.at += start + 2;
+        Ok(rest[start + 1])
     }
 
     fn segment(&mut self) -> Result<&[u8], Refusal> {

@@ -3,10 +3,10 @@
 use super::encoder::{Codes, Component, Jpeg, Scan};
 
 /// A small generator of random numbers: the same files everywhere.
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5851_F42D_4C95_7F2D)
     }
 
@@ -19,7 +19,7 @@ impl Dice {
     }
 
     /// From `0` to `sides - 1`.
-    pub fn below(&mut self, sides: usize) -> usize {
+    pub(crate) fn below(&mut self, sides: usize) -> usize {
         (self.roll() >> 33) as usize % sides
     }
 
@@ -51,7 +51,7 @@ const SAMPLINGS: [[[usize; 2]; 3]; 20] = [
 ];
 
 /// A file that every decoder should read alike.
-pub fn case(seed: u64) -> Jpeg {
+pub(crate) fn case(seed: u64) -> Jpeg {
     let mut dice = Dice::new(seed);
     let width = 1 + dice.pick(&[0, 1, 2, 6, 7, 8, 15, 16, 17, 31, 40, 50, 71]) + dice.below(3);
     let height = 1 + dice.pick(&[0, 1, 2, 6, 7, 8, 15, 16, 17, 31, 40, 50, 71]) + dice.below(3);

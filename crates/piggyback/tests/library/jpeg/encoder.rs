@@ -3,7 +3,7 @@
 
 /// Where the coefficients of a block stand, in the order they are stored.
 #[rustfmt::skip]
-pub const ZIGZAG: [usize; 64] = [
+pub(crate) const ZIGZAG: [usize; 64] = [
     0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28,
     35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47,
     55, 62, 63,
@@ -11,33 +11,33 @@ pub const ZIGZAG: [usize; 64] = [
 
 /// A component and its quantised coefficients.
 #[derive(Clone, Debug)]
-pub struct Component {
-    pub id: u8,
-    pub horizontal: usize,
-    pub vertical: usize,
-    pub table: usize,
+pub(crate) struct Component {
+    pub(crate) id: u8,
+    pub(crate) horizontal: usize,
+    pub(crate) vertical: usize,
+    pub(crate) table: usize,
     /// Blocks of a row, to whole units of the image.
-    pub across: usize,
+    pub(crate) across: usize,
     /// Rows of blocks, to whole units.
-    pub down: usize,
+    pub(crate) down: usize,
     /// Row by row; the coefficients as in the plane, not in zigzag.
-    pub blocks: Vec<[i32; 64]>,
+    pub(crate) blocks: Vec<[i32; 64]>,
 }
 
 #[derive(Clone, Debug)]
-pub struct Scan {
+pub(crate) struct Scan {
     /// Positions in `components`.
-    pub components: Vec<usize>,
+    pub(crate) components: Vec<usize>,
     /// First and last coefficient, in zigzag.
-    pub band: (usize, usize),
+    pub(crate) band: (usize, usize),
     /// Bit position of this scan, and of the one before it for the same band (0: none).
-    pub low: u32,
-    pub high: u32,
+    pub(crate) low: u32,
+    pub(crate) high: u32,
 }
 
 /// The codes that symbols get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Codes {
+pub(crate) enum Codes {
     /// Nearly all of the same length.
     Flat,
     /// From 2 bits to 16.
@@ -45,28 +45,28 @@ pub enum Codes {
 }
 
 #[derive(Clone, Debug)]
-pub struct Jpeg {
-    pub width: usize,
-    pub height: usize,
+pub(crate) struct Jpeg {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
     /// `SOF0` to `SOF2`; others are written as they are, with a baseline body.
-    pub frame: u8,
-    pub precision: u8,
-    pub components: Vec<Component>,
-    pub scans: Vec<Scan>,
+    pub(crate) frame: u8,
+    pub(crate) precision: u8,
+    pub(crate) components: Vec<Component>,
+    pub(crate) scans: Vec<Scan>,
     /// Units between restart markers; 0: none.
-    pub restart: usize,
+    pub(crate) restart: usize,
     /// As in the plane, not in zigzag.
-    pub tables: Vec<[u16; 64]>,
+    pub(crate) tables: Vec<[u16; 64]>,
     /// Whether quantisation values are stored in 16 bits.
-    pub wide_tables: bool,
-    pub codes: Codes,
+    pub(crate) wide_tables: bool,
+    pub(crate) codes: Codes,
     /// Segments before the frame: marker and content.
-    pub segments: Vec<(u8, Vec<u8>)>,
+    pub(crate) segments: Vec<(u8, Vec<u8>)>,
     /// Fill bytes before every marker.
-    pub fill: usize,
+    pub(crate) fill: usize,
     /// Whether each scan has its Huffman tables again, and a comment before it.
-    pub tables_in_every_scan: bool,
-    pub end: Vec<u8>,
+    pub(crate) tables_in_every_scan: bool,
+    pub(crate) end: Vec<u8>,
 }
 
 /// `length[i]` symbols have codes of `i + 1` bits.
@@ -295,14 +295,14 @@ impl Coder<'_> {
 }
 
 impl Jpeg {
-    pub fn max_factors(&self) -> (usize, usize) {
+    pub(crate) fn max_factors(&self) -> (usize, usize) {
         let max =
             |factor: fn(&Component) -> usize| self.components.iter().map(factor).max().unwrap();
         (max(|c| c.horizontal), max(|c| c.vertical))
     }
 
     /// Samples of a component that mean something: across and down.
-    pub fn size_of(&self, component: &Component) -> (usize, usize) {
+    pub(crate) fn size_of(&self, component: &Component) -> (usize, usize) {
         let (h, v) = self.max_factors();
         (
             (self.width * component.horizontal).div_ceil(h),
@@ -310,7 +310,7 @@ impl Jpeg {
         )
     }
 
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = vec![0xFF, 0xD8];
         for (marker, content) in &self.segments {
             self.segment(&mut out, *marker, content);

@@ -4,7 +4,7 @@
 //! has them, ZIP64 records first, and nothing is searched for or guessed. What is not exactly so is
 //! refused: an archive that two readers could read in two ways is none of PyTorch's.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
@@ -34,7 +34,7 @@ const ENCRYPTED: u16 = 1;
 const STORED: u16 = 0;
 
 /// The records of an archive, by name.
-pub(super) type Records = HashMap<String, Bytes>;
+pub(super) type Records = BTreeMap<String, Bytes>;
 
 /// What an archive holds.
 #[derive(Debug)]
