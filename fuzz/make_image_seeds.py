@@ -35,7 +35,7 @@ seeds = {
     "tiff": encoded(picture, "TIFF"),
     "tiff-lzw": encoded(picture, "TIFF", compression="tiff_lzw"),
     "ppm": encoded(picture, "PPM"),
-    "pgm-text": b"P2 2 2 255\n# a comment\n0 10 200 255\n",
+    "pgm-text": b"P2\n# a comment\n2 2 255\n0 10 200 255\n",
 }
 jpeg, progressive = seeds["jpeg-420"], seeds["jpeg-progressive"]
 broken = {

@@ -16,7 +16,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::{Builder, NamedTempFile};
 
-pub(crate) const PREFIX: &str = ".piggyback-";
+/// How the names of files begin that are ours for a moment: temporary files and locks.
+pub const PREFIX: &str = ".piggyback-";
 const SUFFIX: &str = ".tmp";
 /// Characters of a hidden file's name between prefix and suffix.
 const RANDOM: usize = 10;

@@ -24,7 +24,12 @@ pub(super) fn matches(line: &[OsString]) -> Result<ArgMatches, Error> {
     let given = Given::on(line);
     let command = with_speaking_twins(command(), &given.ids);
     // Errors write their message when they are shown: until then names can be replaced in it.
-    let told = |error| told(error, &command.clone(), &given);
+    let told = |error| {
+        // Options are shown as errors show them once their command is built.
+        let mut built = command.clone();
+        built.build();
+        told(error, &built, &given)
+    };
     command.clone().try_get_matches_from(line).map_err(told)
 }
 

@@ -135,7 +135,6 @@ fn a_comparison_leaves_results_and_a_report() {
     assert_eq!(
         names(&out),
         [
-            ".lock",
             "report.html",
             "report.md",
             "results.csv",

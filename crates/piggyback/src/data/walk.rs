@@ -6,6 +6,7 @@ use std::fs::{self, DirEntry, File, FileType};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use piggyback_task::atomic::PREFIX;
 use unicode_normalization::UnicodeNormalization;
 
 use super::Error;
@@ -59,6 +60,8 @@ pub(super) fn entries(folder: &Path, summary: &mut FolderSummary) -> Result<Entr
                 }
                 None => found.folders.push(name),
             }
+        } else if name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+            // Our own, of a run that writes its file here.
         } else if is_hidden(&name) {
             others.insert(name, (LeftOutReason::Hidden, 1));
         } else if is_image(&entry.path(), &name, kind) {

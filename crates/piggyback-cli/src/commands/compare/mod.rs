@@ -112,7 +112,9 @@ fn check_report_files(comparison: &Comparison, plan: &Path) -> Result<()> {
     for path in REPORT_FILES.map(|name| folder.join(name)) {
         let shown = path.display();
         atomic::target(&path).with_context(|| {
-            format!("cannot write {shown}; move what is there away, or give another output folder with --output")
+            format!(
+                "cannot write {shown}; move it away, or give another output folder with --output"
+            )
         })?;
         write::check_no_input(&path, &[plan])?;
         if path.exists() && !is_own {

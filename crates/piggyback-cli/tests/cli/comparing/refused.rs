@@ -118,7 +118,7 @@ fn bad_plans_are_refused_before_anything_is_computed() {
 fn an_output_that_cannot_be_written_is_refused_at_once() {
     let folder = comparison(|plan| plan);
     fs::write(out(&folder), "a file").unwrap();
-    compare(&folder, &[]).refused_with(&["out", "cannot be written", "--output"]);
+    compare(&folder, &[]).refused_with(&["out", "cannot write", "--output"]);
     let run = compare(&folder, &["--shard", "3/2"]).ends_with(2);
     assert!(run.stderr.contains("such as 2/8"), "{}", run.stderr);
 }

@@ -247,6 +247,7 @@ fn folders_of_systems_are_no_classes() {
         "b/1.png",
         "b/.thumbnails/1.png",
         "b/.DS_Store",
+        ".piggyback-0123456789abcdef.lock",
     ]);
     let folder = ImageFolder::open(dir.path()).unwrap();
     assert_eq!(folder.classes(), ["a", "b"]);
