@@ -80,8 +80,7 @@
 //! std::fs::write(&path, b"PK\x03\x04 a zip archive")?;
 //! let error = TaskFile::open(&path).unwrap_err();
 //! assert!(error.to_string().ends_with(
-//!     "weights.task.safetensors: not a safetensors file: it does not begin with a JSON header; \
-//!      give the file that training wrote"
+//!     "weights.task.safetensors: is a zip archive, where a task file was expected; unpack it and give what is inside"
 //! ));
 //! # Ok::<(), std::io::Error>(())
 //! ```
