@@ -23,7 +23,7 @@ const NOT_DONE: i32 = 2;
 /// Signals that come so soon after the first are the same one.
 const SAME: Duration = Duration::from_secs(1);
 
-/// What a signal does.
+/// What the program is doing when a signal comes.
 struct Handling {
     /// Whether exit code 130 is for interrupted runs with a checkpoint alone.
     trains: bool,
@@ -67,23 +67,46 @@ pub(crate) fn end() -> ! {
     std::process::exit(NOT_DONE)
 }
 
+/// What a signal does.
+#[derive(Debug, PartialEq)]
+enum Action {
+    /// It is the twin of the one before.
+    Nothing,
+    /// The run under way was asked to stop.
+    Stop,
+    End,
+}
+
+impl Handling {
+    /// Takes a signal that came `now`.
+    fn take(&mut self, now: Instant) -> Action {
+        if self.asked.is_some_and(|asked| now < asked + SAME) {
+            return Action::Nothing;
+        }
+        match &self.stop {
+            Some(stop) if !stop.swap(true, Ordering::SeqCst) => {
+                self.asked = Some(now);
+                Action::Stop
+            }
+            _ => Action::End,
+        }
+    }
+}
+
 fn on_signal(signal: i32, printer: &Printer) {
     let mut handling = handling();
-    if handling.asked.is_some_and(|asked| asked.elapsed() < SAME) {
-        return;
+    match handling.take(Instant::now()) {
+        Action::Nothing => return,
+        Action::Stop => {
+            drop(handling);
+            printer.note(
+                "stopping at the next step, with a checkpoint; Ctrl-C after more than a second stops at once, \
+                 without one",
+            );
+            return;
+        }
+        Action::End => atomic::abandon(),
     }
-    if let Some(stop) = &handling.stop
-        && !stop.swap(true, Ordering::SeqCst)
-    {
-        handling.asked = Some(Instant::now());
-        drop(handling);
-        printer.note(
-            "stopping at the next step, with a checkpoint; Ctrl-C after more than a second stops at once, \
-             without one",
-        );
-        return;
-    }
-    atomic::abandon();
     if handling.trains {
         printer.error(&anyhow::anyhow!(
             "stopped by {} at once, without a new checkpoint",
@@ -211,5 +234,43 @@ mod system {
 
     pub(super) fn die(_signal: i32) -> ! {
         std::process::exit(super::NOT_DONE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_signal_counts_after_a_second() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut handling = Handling {
+            trains: true,
+            stop: Some(stop.clone()),
+            asked: None,
+        };
+        let first = Instant::now();
+        assert_eq!(handling.take(first), Action::Stop);
+        assert!(stop.load(Ordering::SeqCst));
+        let milliseconds = |count| first + Duration::from_millis(count);
+        assert_eq!(handling.take(milliseconds(0)), Action::Nothing);
+        assert_eq!(handling.take(milliseconds(999)), Action::Nothing);
+        // The checkpoint is on the disk, and the run over: its second signal must not end what follows.
+        handling.stop = None;
+        assert_eq!(handling.take(milliseconds(999)), Action::Nothing);
+        handling.stop = Some(stop);
+        assert_eq!(handling.take(milliseconds(1000)), Action::End);
+        handling.stop = None;
+        assert_eq!(handling.take(milliseconds(1000)), Action::End);
+    }
+
+    #[test]
+    fn without_a_run_the_first_signal_ends_the_program() {
+        let mut handling = Handling {
+            trains: true,
+            stop: None,
+            asked: None,
+        };
+        assert_eq!(handling.take(Instant::now()), Action::End);
     }
 }

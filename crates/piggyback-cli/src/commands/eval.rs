@@ -45,7 +45,7 @@ pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Outcome> {
         confusion.check_no_image(samples.iter().map(|(path, _)| path))?;
     }
     let folder = samples.summary().clone();
-    note_folder(&folder, printer);
+    note_folder(None, &folder, printer);
     let name = task_name(&args.task);
     let engine = engine(&artefact, &args.task, &name, &args.backbone, printer)?;
     let name = artefact.names(&name).swap_remove(index);

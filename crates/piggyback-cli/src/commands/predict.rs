@@ -265,7 +265,7 @@ fn list_images(arguments: &[PathBuf], printer: &Printer) -> Result<(Vec<PathBuf>
         }
         match Samples::unlabelled(std::slice::from_ref(argument)) {
             Ok(found) => {
-                note_folder(found.summary(), printer);
+                note_folder(None, found.summary(), printer);
                 images.extend(found.iter().map(|(path, _)| path));
             }
             Err(error) => {

@@ -55,7 +55,7 @@ pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
     }
     let claim = check_places(run, &args.switches, &[], false)?;
     let images = ImageFolder::open_as(&plan.data, plan.layout)?;
-    note_folder(images.summary(), printer);
+    note_folder(None, images.summary(), printer);
     let data = [DataSet {
         name: String::new(),
         images: images.clone(),

@@ -160,10 +160,12 @@ pub(super) fn unless_interrupted<T>(
     }
 }
 
-/// Says how a folder of images was understood, and what of it is not used.
-pub(super) fn note_folder(summary: &FolderSummary, printer: &Printer) {
+/// Says how a folder of images was understood, and what of it is not used; each line begins with the folder's
+/// name, if it has one.
+pub(super) fn note_folder(name: Option<&str>, summary: &FolderSummary, printer: &Printer) {
+    let name = name.map(|name| format!("{name}: ")).unwrap_or_default();
     for text in summary.notes.iter().cloned().chain(summary.left_out_text()) {
-        printer.note(&text);
+        printer.note(&format!("{name}{text}"));
     }
 }
 

@@ -73,7 +73,8 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
     let data: Vec<DataSet> = data.collect::<Result<_>>()?;
     check_no_image(&claim, &data)?;
     for set in &data {
-        note_folder(set.images.summary(), printer);
+        let name = (data.len() > 1).then_some(set.name.as_str());
+        note_folder(name, set.images.summary(), printer);
     }
     let backbone = load_backbone(
         &plan.backbone,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use safetensors::SafeTensors;
 use tempfile::TempDir;
 
 use crate::common::{mobilenet, names, shared, text, train, write_checkpoint, write_images};
@@ -218,6 +219,27 @@ fn a_run_is_kept_unless_forced() {
     fs::write(run_dir.join("checkpoint.safetensors"), b"damaged").unwrap();
     train(&place.out(), &["--force", "--epochs", "1"]).ends_with(0);
     assert_eq!(names(&run_dir).len(), 5);
+}
+
+/// The best network so far is a task file within the checkpoint, and is checked as one.
+#[test]
+fn a_damaged_best_network_is_told_with_the_checkpoint() {
+    let place = Place::new();
+    train(&place.out(), &["--epochs", "1"]).ends_with(0);
+    fs::remove_file(place.out()).unwrap();
+    let checkpoint = place.path("hues.run/checkpoint.safetensors");
+    let mut bytes = fs::read(&checkpoint).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let best = file.tensor("best").unwrap().data();
+    let last = best.as_ptr() as usize - bytes.as_ptr() as usize + best.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&checkpoint, bytes).unwrap();
+    train(&place.out(), &["--epochs", "1", "--resume"]).refused_with(&[
+        "hues.run/checkpoint.safetensors",
+        "is damaged",
+        "'best'",
+    ]);
+    place.holds_only(&["hues.run"]);
 }
 
 #[test]

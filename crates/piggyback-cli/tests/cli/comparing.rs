@@ -129,6 +129,16 @@ fn redacted(report: &str, folder: &TempDir) -> String {
 }
 
 #[test]
+fn files_that_are_left_out_are_told_with_their_data_set() {
+    let folder = comparison(|plan| plan);
+    fs::write(folder.path().join("tints/train/red/notes.txt"), "none").unwrap();
+    let run = compare(&folder, &["--dry-run"]).ends_with(0);
+    let told = "tints: left out: 1 file that is not an image (such as ";
+    assert!(run.stderr.starts_with(told), "{}", run.stderr);
+    assert!(run.stderr.ends_with("notes.txt)\n"), "{}", run.stderr);
+}
+
+#[test]
 fn a_comparison_leaves_results_and_a_report() {
     let folder = whole();
     let out = out(folder);

@@ -3,7 +3,11 @@
 
 use std::fs;
 
-use crate::common::{Run, command, names, piggyback, shared, text, train, write_image};
+use piggyback::task::{TaskFile, Values};
+
+use crate::common::{
+    Run, command, names, piggyback, shared, text, train, write_image, write_images,
+};
 
 /// Runs the program with variables of the environment.
 fn with(variables: &[(&str, &str)], arguments: &[&str]) -> Run {
@@ -186,7 +190,7 @@ fn text_files_may_have_a_byte_order_mark() {
 #[test]
 fn a_class_that_cannot_be_read_at_all_is_not_learned() {
     let folder = tempfile::tempdir().unwrap();
-    crate::common::write_images(&folder.path().join("images"));
+    write_images(&folder.path().join("images"));
     let red = folder.path().join("images/train/red");
     for name in names(&red) {
         fs::write(red.join(name), "no image").unwrap();
@@ -200,7 +204,7 @@ fn a_class_that_cannot_be_read_at_all_is_not_learned() {
 fn a_class_without_images_has_no_error() {
     let folder = tempfile::tempdir().unwrap();
     let images = folder.path().join("images");
-    crate::common::write_images(&images);
+    write_images(&images);
     let red = images.join("test/red");
     for name in names(&red) {
         fs::write(red.join(name), "no image").unwrap();
@@ -232,4 +236,79 @@ fn a_loss_that_is_no_number_in_validation_alone_is_never_kept() {
     assert!(!out.exists());
     let run = train(&out, &[&fast[..], &["--resume"]].concat()).ends_with(2);
     assert!(!run.stderr.contains("damaged"), "{}", run.stderr);
+}
+
+/// As one that training in another program has spoilt: every value is finite, the outputs are not.
+#[test]
+fn outputs_that_are_no_numbers_are_told_by_every_verb() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("huge.task.safetensors");
+    let mut task = TaskFile::open(shared().task()).unwrap();
+    let weight = &task.head.weight;
+    let huge = vec![f32::MAX; weight.data().len()];
+    task.head.weight = Values::new(weight.shape(), huge).unwrap();
+    task.save(&path).unwrap();
+
+    let (backbone, images) = (shared().backbone(), shared().images());
+    let image = images.join("test/red/0.png");
+    let fixed = ["--backbone", text(&backbone), "--task", text(&path)];
+    let told = [
+        "'huge'",
+        "the output for class",
+        "too large to compute with",
+    ];
+    for json in [&[][..], &["--json"]] {
+        let predict = [&["predict", text(&image)], &fixed[..], json];
+        piggyback(&predict.concat()).refused_with(&told);
+        let eval = [&["eval", "--data", text(&images)], &fixed[..], json];
+        piggyback(&eval.concat()).refused_with(&told);
+    }
+    let verify = [
+        "verify",
+        "--json",
+        "--backbone",
+        text(&backbone),
+        text(&path),
+    ];
+    let run = piggyback(&verify).ends_with(1);
+    let verdict = &run.json()[0];
+    let checks = verdict["checks"].as_array().unwrap();
+    let failed = checks.iter().filter(|check| check["ok"] == false);
+    let failed: Vec<_> = failed
+        .map(|check| check["check"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        (&verdict["ok"], &failed[..]),
+        (&false.into(), &["numbers"][..])
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn names_of_classes_cannot_become_formulas_of_a_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images");
+    write_images(&images);
+    for split in ["train", "val", "test"] {
+        fs::rename(
+            images.join(split).join("red"),
+            images.join(split).join("=1+1"),
+        )
+        .unwrap();
+    }
+    let out = folder.path().join("x.task.safetensors");
+    train(&out, &["--epochs", "1"]).ends_with(0);
+    let (backbone, csv) = (shared().backbone(), folder.path().join("confusion.csv"));
+    let places = ["--backbone", text(&backbone), "--data", text(&images)];
+    let files = ["--task", text(&out), "--confusion", text(&csv), "--json"];
+    let run = piggyback(&[&["eval"], &places[..], &files].concat()).ends_with(0);
+    // JSON is exact, the table is safe.
+    assert_eq!(run.json()[0]["classes"][0]["class"], "=1+1");
+    let table = fs::read_to_string(&csv).unwrap();
+    let header = table.lines().next();
+    assert_eq!(header, Some("true\\predicted,'=1+1,blue"), "{table}");
+    assert!(
+        table.lines().nth(1).unwrap().starts_with("'=1+1,"),
+        "{table}"
+    );
 }

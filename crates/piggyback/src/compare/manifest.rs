@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use crate::data::{ImageFolder, Layout, Samples};
+use crate::data::{FolderSummary, ImageFolder, Layout, Samples};
 use crate::error::{Error, Result};
 
 /// Files whose sizes are asked for before they are hashed: so memory does not grow with their number.
@@ -24,6 +24,8 @@ pub struct DataSummary {
     pub validation_images: Option<usize>,
     /// Test images.
     pub test_images: usize,
+    /// How the folder was understood, and what of it is left out.
+    pub folder: FolderSummary,
     /// BLAKE3 of the names, sizes and classes of all files, hexadecimal.
     pub manifest: String,
 }
@@ -68,6 +70,7 @@ impl DataSummary {
             train_images: images.train().len(),
             validation_images: images.val().map(Samples::len),
             test_images: test.len(),
+            folder: images.summary().clone(),
             manifest: hash.finalize().to_hex().to_string(),
         })
     }

@@ -27,8 +27,9 @@ pub enum LeftOutReason {
 
 impl LeftOutReason {
     /// Completes "3 files ...".
-    fn text(self) -> &'static str {
+    fn text(self, files: usize) -> &'static str {
         match self {
+            Self::NotAnImage if files == 1 => "that is not an image",
             Self::NotAnImage => "that are not images",
             Self::Hidden => "with hidden names",
             Self::SystemFolder => "in system folders",
@@ -74,7 +75,7 @@ impl FolderSummary {
                      example,
                  }| {
                     let noun = if *files == 1 { "file" } else { "files" };
-                    format!("{files} {noun} {} (such as {example})", reason.text())
+                    format!("{files} {noun} {} (such as {example})", reason.text(*files))
                 },
             )
             .collect();

@@ -16,6 +16,7 @@ use piggyback::task::atomic;
 use serde::Serialize;
 
 use super::Outcome;
+use super::run::note_folder;
 use crate::args::{CompareArgs, Shard};
 use crate::interrupt;
 use crate::printer::Printer;
@@ -59,6 +60,9 @@ pub(super) fn run(
     piggyback::device::open(&args.device)?;
     fetch_backbones(&mut plan, &args.plan, printer)?;
     let comparison = Comparison::new(&args.plan, plan, args.output.as_deref())?;
+    for (set, data) in comparison.plan().data.iter().zip(comparison.data()) {
+        note_folder(Some(&set.name), &data.folder, printer);
+    }
     let shard = args.shard.map(|Shard { part, parts }| (part, parts));
     let units = comparison.shard(shard);
     if args.dry_run {
