@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use piggyback::compare::Plan;
+use piggyback_compare::Plan;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     match Plan::parse(Path::new("plan.toml"), text) {

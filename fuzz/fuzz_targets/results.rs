@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use piggyback::compare::Results;
+use piggyback_compare::Results;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let folder = std::env::temp_dir().join(format!("piggyback-fuzz-results-{}", std::process::id()));

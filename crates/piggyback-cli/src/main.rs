@@ -9,7 +9,6 @@ mod bar;
 mod commands;
 mod config;
 mod interrupt;
-mod memory;
 mod printer;
 mod progress;
 mod report;

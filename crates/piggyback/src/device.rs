@@ -3,7 +3,7 @@
 pub use burn::tensor::Device;
 
 use crate::error::{Error, Result};
-pub use crate::ops::InstructionSet;
+pub use piggyback_kernels::InstructionSet;
 
 /// The names of the devices that this build can open.
 pub fn names() -> Vec<&'static str> {

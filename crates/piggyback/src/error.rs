@@ -133,22 +133,6 @@ pub enum Error {
     /// The backbone's own classes were asked for.
     #[error("the backbone's checkpoint has no classifier that fits it; use a task")]
     NoHead,
-    /// A plan of a comparison that cannot be carried out.
-    #[error("{}: {reason}", path.display())]
-    Plan {
-        /// The plan.
-        path: PathBuf,
-        /// Which key is wrong, how, and what to do.
-        reason: String,
-    },
-    /// Results of a comparison that cannot be used or kept.
-    #[error("{}: {reason}", path.display())]
-    Results {
-        /// The file or folder.
-        path: PathBuf,
-        /// What is wrong and what to do.
-        reason: String,
-    },
     /// A task that is asked for but not loaded.
     #[error("no task is called '{name}'; loaded are: {}", loaded.join(", "))]
     UnknownTask {
@@ -156,24 +140,6 @@ pub enum Error {
         name: String,
         /// The names there are.
         loaded: Vec<String>,
-    },
-    /// A model that cannot be had from the hub.
-    #[error("hf:{model} {reason}")]
-    Hub {
-        /// The model, `owner/name`.
-        model: String,
-        /// Why, and what to do.
-        reason: String,
-    },
-    /// A hub that does not answer.
-    #[error(
-        "cannot reach {endpoint}: {reason}; check the network, and HTTPS_PROXY if there is a proxy"
-    )]
-    Unreachable {
-        /// The hub's address.
-        endpoint: String,
-        /// What happened instead of an answer.
-        reason: String,
     },
 }
 

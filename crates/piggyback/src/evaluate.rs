@@ -159,35 +159,19 @@ fn cross_entropy(logits: &[f32], label: usize) -> f64 {
 
 /// Evaluates the task called `name` on labelled images, whose classes must be the task's.
 ///
-/// `observe` is told after each batch how many images are done, of how many.
+/// `go_on` is told after each batch how many images are done, of how many, and ends the evaluation by saying no.
 ///
 /// # Errors
 ///
-/// [`Error::UnknownTask`], other classes than the task's, [`Error::NotNumbers`], and, unless they are
-/// skipped, images that cannot be read.
+/// [`Error::UnknownTask`], other classes than the task's, [`Error::NotNumbers`], [`Error::Stopped`], and, unless they
+/// are skipped, images that cannot be read.
 pub fn evaluate(
     engine: &Engine,
     name: &str,
     samples: Samples,
     config: &EvaluateConfig,
-    observe: &mut dyn FnMut(usize, usize),
+    mut go_on: impl FnMut(usize, usize) -> bool,
 ) -> Result<Evaluation> {
-    let mut go_on = |done, total| {
-        observe(done, total);
-        true
-    };
-    let evaluation = evaluate_until(engine, name, samples, config, &mut go_on)?;
-    evaluation.ok_or_else(|| Error::setting("data", "the evaluation did not come to its end"))
-}
-
-/// [`evaluate`], which ends with `None` when `go_on` says so.
-pub(crate) fn evaluate_until(
-    engine: &Engine,
-    name: &str,
-    samples: Samples,
-    config: &EvaluateConfig,
-    go_on: &mut dyn FnMut(usize, usize) -> bool,
-) -> Result<Option<Evaluation>> {
     let task = engine.task(name)?;
     if samples.classes() != task.classes {
         return Err(Error::Misfit {
@@ -219,13 +203,13 @@ pub(crate) fn evaluate_until(
             tally.add(prediction, label as usize);
         }
         if !go_on(done, total) {
-            return Ok(None);
+            return Err(Error::Stopped { steps: 0 });
         }
     }
     if tally.images == 0 {
         return Err(Error::setting("data", "none of the images could be read"));
     }
-    Ok(Some(tally.finish(&task.classes, skipped)))
+    Ok(tally.finish(&task.classes, skipped))
 }
 
 #[cfg(test)]

@@ -79,16 +79,8 @@
 //! their own. The features `cuda`, `wgpu`, `metal` and `rocm` add Burn's other devices, on which the
 //! same networks run on Burn's operations; [`device::open`] opens one by name.
 
-#[cfg(test)]
-extern crate self as piggyback;
-/// The golden networks of the integration tests, for unit tests too.
-#[cfg(test)]
-#[path = "../tests/library/support.rs"]
-mod golden;
-
 pub mod artefact;
 pub mod backbone;
-pub mod compare;
 pub mod data;
 mod delta;
 pub mod device;
@@ -96,8 +88,6 @@ pub mod engine;
 pub mod error;
 pub mod evaluate;
 pub mod export;
-#[cfg(feature = "hub")]
-pub mod hub;
 pub mod mask;
 mod materialise;
 pub mod method;
@@ -109,6 +99,8 @@ pub mod preprocessing;
 pub mod pretrain;
 mod protobuf;
 mod random;
+#[cfg(test)]
+mod test_support;
 pub mod text;
 pub mod train;
 mod write;
@@ -120,8 +112,5 @@ pub use backbone::Backbone;
 pub use engine::Engine;
 pub use error::{Error, Result};
 pub use ops::GradientScaling;
-#[cfg(feature = "bench")]
-#[doc(hidden)]
-pub use ops::bench;
 pub use piggyback_task as task;
 pub use train::Trainer;

@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::results::{Outcome, parse};
 use super::{Demo, FOLDER, Method, data};
-use crate::child::{failed, shown};
-use crate::fetch;
+use piggyback_tools::child::{failed, shown};
+use piggyback_tools::demo::{BACKBONE, TASKS};
 
 /// More classes than any task has.
 const ALL_CLASSES: &str = "100000";
@@ -53,7 +53,7 @@ impl Demo {
     /// Predicts the same images with all tasks in one process, and verifies all task files.
     pub(super) fn prove(&self, proof: &Proof) -> Result<Outcome> {
         // The first task comes last: the others have been loaded and used when it answers.
-        let mut tasks: Vec<&str> = fetch::task_names().collect();
+        let mut tasks = TASKS.to_vec();
         tasks.retain(|task| *task != proof.task);
         tasks.push(&proof.task);
         let stdout = self.predict(&tasks, &proof.task)?;
@@ -61,7 +61,7 @@ impl Demo {
         let (images, probabilities) = count(&proof.before)?;
 
         let files = task_files(&tasks);
-        let mut arguments = vec!["verify", "--json", "--backbone", fetch::BACKBONE];
+        let mut arguments = vec!["verify", "--json", "--backbone", BACKBONE];
         arguments.extend(files.iter().map(String::as_str));
         let mut verify = self.program.command(&arguments);
         let verified = self.children.run(&mut verify)?;
@@ -93,7 +93,7 @@ impl Demo {
             "--top-k",
             ALL_CLASSES,
             "--backbone",
-            fetch::BACKBONE,
+            BACKBONE,
         ];
         for file in &files {
             arguments.extend(["--task", file]);

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::table::{markdown, thousands};
+use piggyback_tools::table::{markdown, thousands};
 
 /// What `piggyback train --json` prints, as far as the table needs it.
 #[derive(Debug, Deserialize)]

@@ -55,8 +55,11 @@ pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Outcome> {
         skip_bad: args.skip_bad,
     };
     let bar = images_bar(printer, "images", samples.len());
-    let mut show = |done: usize, _: usize| bar.set_position(done as u64);
-    let evaluation = evaluate(&engine, &name, samples, &config, &mut show);
+    let show = |done: usize, _: usize| {
+        bar.set_position(done as u64);
+        true
+    };
+    let evaluation = evaluate(&engine, &name, samples, &config, show);
     bar.finish_and_clear();
     let evaluation = evaluation?;
 

@@ -1,6 +1,5 @@
 //! Running the program, and inputs small enough to train on in a second.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,6 +8,8 @@ use std::sync::OnceLock;
 
 use image::{Rgb, RgbImage};
 use piggyback::backbone::Architecture;
+pub(crate) use piggyback_testing::Tensors;
+use piggyback_testing::uniform;
 use safetensors::tensor::{Dtype, TensorView};
 use tempfile::TempDir;
 
@@ -114,25 +115,6 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Numbers in [-1, 1) that depend on a name alone: splitmix64 from the name's FNV-1a hash.
-fn numbers(name: &str, count: usize) -> Vec<f32> {
-    let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    (1..=count as u64)
-        .map(|i| {
-            let mut z = seed.wrapping_add(i.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            z ^= z >> 31;
-            (z >> 40) as f32 / (1 << 23) as f32 - 1.0
-        })
-        .collect()
-}
-
-/// Tensors by name: shape and values.
-pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
-
 /// A MobileNetV2 with weights of about the size that training starts from.
 pub(crate) fn mobilenet() -> Tensors {
     let tensors = Architecture::MobileNetV2.tensors();
@@ -146,7 +128,7 @@ pub(crate) fn mobilenet() -> Tensors {
             Some("weight") => 1.0 + 0.1 * u,
             _ => 0.1 * u,
         };
-        let values = numbers(&tensor.name, count)
+        let values = uniform(&tensor.name, count)
             .into_iter()
             .map(scale)
             .collect();
@@ -270,7 +252,7 @@ pub(crate) fn write_images(folder: &Path) {
 /// Writes a noisy picture of one hue.
 pub(crate) fn write_image(path: &Path, seed: &str, hue: [u8; 3]) {
     let (width, height) = (30, 24);
-    let noise = numbers(seed, (width * height) as usize);
+    let noise = uniform(seed, (width * height) as usize);
     let picture = RgbImage::from_fn(width, height, |x, y| {
         let noise = 30.0 * noise[(y * width + x) as usize];
         Rgb(hue.map(|value| (f32::from(value) + noise) as u8))

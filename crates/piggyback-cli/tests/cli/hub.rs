@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::common::{Run, command, names, piggyback, text};
-use crate::hub_server::{Behaviour, COMMIT, MODEL, SHA256, Server, weights};
+use piggyback_testing::hub::{Behaviour, COMMIT, MODEL, SHA256, Server, weights};
 
 /// The program that fetches from `server` into `cache`.
 fn fetching(server: &Server, cache: &Path, more: &[&str]) -> Command {

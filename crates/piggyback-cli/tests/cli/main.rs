@@ -12,10 +12,6 @@ mod hands;
 mod help;
 #[cfg(feature = "hub")]
 mod hub;
-// The library's tests have it.
-#[cfg(feature = "hub")]
-#[path = "../../../piggyback/tests/library/hub_server.rs"]
-mod hub_server;
 mod journey;
 mod methods;
 #[cfg(unix)]

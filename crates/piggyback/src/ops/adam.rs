@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use super::{computed, cpu, is_cpu};
 
-pub(crate) use super::kernels::adam::AdamRates;
+pub(crate) use piggyback_kernels::adam::AdamRates;
 
 /// The gradient of a parameter, flat and without autodiff.
 #[derive(Clone, Debug)]

@@ -8,14 +8,14 @@ use burn::backend::{Backend, backend_extension};
 use burn::tensor::{AllocationProperty, Bytes, DType, Shape, Tensor};
 use burn_flex::{Flex, FlexTensor, Layout};
 
-use super::kernels::buffer::{self, Recycled};
-use super::kernels::linear::{self, LinearShape};
-use super::kernels::{
-    adam, batch_norm, concat, conv2d, conv2d::Conv2dShape, mask, pool, pool::PoolShape,
-};
 use super::{
     Activation, AdamRates, Bits, Conv2dOptions, Gradient, GradientScaling, Moments, PoolOptions,
     Statistics, Thresholding, computed,
+};
+use piggyback_kernels::buffer::{self, Recycled};
+use piggyback_kernels::linear::{self, LinearShape};
+use piggyback_kernels::{
+    adam, batch_norm, concat, conv2d, conv2d::Conv2dShape, mask, pool, pool::PoolShape,
 };
 
 /// Forward and backward passes that run on kernels of our own.

@@ -10,11 +10,7 @@
 
 mod adam;
 mod autodiff;
-#[cfg(feature = "bench")]
-pub mod bench;
 mod cpu;
-mod instruction_set;
-pub(crate) mod kernels;
 mod packed_conv;
 #[cfg(test)]
 mod tests;
@@ -27,9 +23,8 @@ use std::sync::Arc;
 use cpu::CpuOps;
 
 pub(crate) use adam::{AdamRates, Gradient, Moments, adam_step};
-pub use instruction_set::InstructionSet;
-pub use kernels::batch_norm::Activation;
 pub(crate) use packed_conv::{PackedConv, PackedConvs, is_cpu_inference, some_images_at_a_time};
+pub use piggyback_kernels::batch_norm::Activation;
 
 /// Geometry of a convolution: everything but the shapes of its operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,10 +6,10 @@ use burn::tensor::Tensor;
 use burn_flex::Flex;
 
 use super::cpu::{Affine, ChannelsLast, conv2d_shape, dims, from_channels_last, primitive, slice};
-use super::kernels::concat;
-use super::kernels::conv2d::{self, Filters};
-use super::kernels::epilogue::Epilogue;
 use super::{Activation, Conv2dOptions, NormValues, computed, is_cpu};
+use piggyback_kernels::concat;
+use piggyback_kernels::conv2d::{self, Filters};
+use piggyback_kernels::epilogue::Epilogue;
 
 /// Whether a tensor is on the CPU and no gradient is wanted of what is made of it.
 pub(crate) fn is_cpu_inference(input: &Tensor<4>) -> bool {

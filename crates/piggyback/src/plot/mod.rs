@@ -2,7 +2,8 @@
 //!
 //! They are plain enough to be read in a README on a light or dark page: own white ground, no script.
 
-pub(crate) mod svg;
+#[doc(hidden)]
+pub mod svg;
 
 use piggyback_task::TaskFile;
 
@@ -76,7 +77,7 @@ pub fn zeros_per_layer(task: &TaskFile) -> String {
 }
 
 /// A name with its numbers as numbers, so that `features.10` follows `features.9`.
-pub(crate) fn natural(name: &str) -> Vec<(u64, &str)> {
+pub fn natural(name: &str) -> Vec<(u64, &str)> {
     // The stem comes before the stages, whatever the alphabet says.
     let stem = u64::from(!matches!(name, "conv1.weight"));
     let parts = name

@@ -9,11 +9,11 @@ const SERIES: [&str; SERIES_COLOURS] = [
     "#2f6fb0", "#d9822b", "#1f8f6b", "#b0418a", "#7559c9", "#c03a2b", "#4f6475", "#8a6d1d",
 ];
 /// After so many series colours repeat; marks then differ.
-pub(crate) const SERIES_COLOURS: usize = 8;
+pub const SERIES_COLOURS: usize = 8;
 
 /// Where colours come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Theme {
+pub enum Theme {
     /// Fixed colours on a ground of the picture's own.
     Standalone,
     /// The variables of the page's style sheet: `--ink`, `--soft`, `--faint`, `--c0` and so on.
@@ -22,7 +22,7 @@ pub(crate) enum Theme {
 
 /// What something is drawn with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Paint {
+pub enum Paint {
     /// Text and what has to be seen.
     Ink,
     /// Text that stands back.
@@ -35,14 +35,14 @@ pub(crate) enum Paint {
 
 /// Where a text is anchored at its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Anchor {
+pub enum Anchor {
     Start,
     Middle,
     End,
 }
 
 /// A picture under construction.
-pub(crate) struct Svg {
+pub struct Svg {
     body: String,
     width: f64,
     height: f64,
@@ -50,7 +50,7 @@ pub(crate) struct Svg {
 }
 
 impl Svg {
-    pub(crate) fn new(width: f64, height: f64, theme: Theme) -> Self {
+    pub fn new(width: f64, height: f64, theme: Theme) -> Self {
         Self {
             body: String::new(),
             width,
@@ -84,18 +84,11 @@ impl Svg {
         format!(r#"{property}="{color}""#)
     }
 
-    pub(crate) fn text(&mut self, x: f64, y: f64, anchor: Anchor, size: f64, text: &str) {
+    pub fn text(&mut self, x: f64, y: f64, anchor: Anchor, size: f64, text: &str) {
         self.label([x, y], anchor, size, Paint::Ink, text);
     }
 
-    pub(crate) fn label(
-        &mut self,
-        [x, y]: [f64; 2],
-        anchor: Anchor,
-        size: f64,
-        paint: Paint,
-        text: &str,
-    ) {
+    pub fn label(&mut self, [x, y]: [f64; 2], anchor: Anchor, size: f64, paint: Paint, text: &str) {
         let anchor = match anchor {
             Anchor::Start => "start",
             Anchor::Middle => "middle",
@@ -107,7 +100,7 @@ impl Svg {
         ));
     }
 
-    pub(crate) fn line(&mut self, from: [f64; 2], to: [f64; 2], paint: Paint, width: f64) {
+    pub fn line(&mut self, from: [f64; 2], to: [f64; 2], paint: Paint, width: f64) {
         let ([x1, y1], [x2, y2]) = (from, to);
         let stroke = self.paint("stroke", paint);
         self.element(format_args!(
@@ -115,27 +108,19 @@ impl Svg {
         ));
     }
 
-    pub(crate) fn bar(
-        &mut self,
-        x: f64,
-        y: f64,
-        width: f64,
-        height: f64,
-        paint: Paint,
-        title: &str,
-    ) {
+    pub fn bar(&mut self, x: f64, y: f64, width: f64, height: f64, paint: Paint, title: &str) {
         let (title, fill) = (escape(title), self.paint("fill", paint));
         self.element(format_args!(
             r#"<rect x="{x:.1}" y="{y:.1}" width="{width:.2}" height="{height:.1}" {fill}><title>{title}</title></rect>"#
         ));
     }
 
-    pub(crate) fn polyline(&mut self, points: &[[f64; 2]], paint: Paint) {
+    pub fn polyline(&mut self, points: &[[f64; 2]], paint: Paint) {
         self.path(points, paint, "2", "");
     }
 
     /// A line of dashes.
-    pub(crate) fn dashes(&mut self, points: &[[f64; 2]], paint: Paint) {
+    pub fn dashes(&mut self, points: &[[f64; 2]], paint: Paint) {
         self.path(points, paint, "1.5", r#"stroke-dasharray="4 4" "#);
     }
 
@@ -151,7 +136,7 @@ impl Svg {
     }
 
     /// The mark of a series; series of one colour have different ones.
-    pub(crate) fn mark(&mut self, [x, y]: [f64; 2], series: usize, title: &str) {
+    pub fn mark(&mut self, [x, y]: [f64; 2], series: usize, title: &str) {
         let r = 4.5;
         let corners: &[[f64; 2]] = match series % 4 {
             0 => &[],
@@ -185,7 +170,7 @@ impl Svg {
         ));
     }
 
-    pub(crate) fn finish(self, title: &str, description: &str) -> String {
+    pub fn finish(self, title: &str, description: &str) -> String {
         let Self {
             body,
             width,
@@ -208,12 +193,12 @@ impl Svg {
 }
 
 /// Text as it stands in XML.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     markup(&visible(text))
 }
 
 /// [`escape`] for a text of several lines.
-pub(crate) fn escape_lines(text: &str) -> String {
+pub fn escape_lines(text: &str) -> String {
     markup(&visible_lines(text))
 }
 
@@ -225,14 +210,14 @@ fn markup(text: &str) -> String {
 }
 
 /// About how wide a text is, pixels.
-pub(crate) fn text_width(text: &str, size: f64) -> f64 {
+pub fn text_width(text: &str, size: f64) -> f64 {
     // From Hangul on, most of what is written is as wide as it is high.
     let width = |c: char| if c < '\u{1100}' { 0.56 } else { 1.0 };
     size * text.chars().map(width).sum::<f64>()
 }
 
 /// The first round number (1, 2 or 5 times a power of ten) that is not below `value`.
-pub(crate) fn round_up(value: f64) -> f64 {
+pub fn round_up(value: f64) -> f64 {
     if value <= 0.0 {
         return 1.0;
     }
@@ -245,13 +230,13 @@ pub(crate) fn round_up(value: f64) -> f64 {
 }
 
 /// A round step that divides a scale up to `largest` into about `parts`, and how many it takes.
-pub(crate) fn steps(largest: f64, parts: f64) -> (f64, usize) {
+pub fn steps(largest: f64, parts: f64) -> (f64, usize) {
     let step = round_up(largest.max(1e-9) / parts);
     (step, (largest / step - 1e-6).ceil().max(1.0) as usize)
 }
 
 /// A number on an axis whose ticks are `step` apart.
-pub(crate) fn tick(value: f64, step: f64) -> String {
+pub fn tick(value: f64, step: f64) -> String {
     let digits = if step >= 1.0 {
         0
     } else if step >= 0.1 {
@@ -263,16 +248,16 @@ pub(crate) fn tick(value: f64, step: f64) -> String {
 }
 
 /// A frame with four horizontal lines, labelled in units of `unit`.
-pub(crate) struct Axis {
-    pub(crate) left: f64,
-    pub(crate) top: f64,
-    pub(crate) width: f64,
-    pub(crate) height: f64,
-    pub(crate) largest: f64,
+pub struct Axis {
+    pub left: f64,
+    pub top: f64,
+    pub width: f64,
+    pub height: f64,
+    pub largest: f64,
 }
 
 impl Axis {
-    pub(crate) fn draw(&self, svg: &mut Svg, unit: &str) {
+    pub fn draw(&self, svg: &mut Svg, unit: &str) {
         for quarter in 0..=4 {
             let value = self.largest * f64::from(quarter) / 4.0;
             let y = self.y(value);
@@ -299,7 +284,7 @@ impl Axis {
         }
     }
 
-    pub(crate) fn y(&self, value: f64) -> f64 {
+    pub fn y(&self, value: f64) -> f64 {
         self.top + self.height * (1.0 - value / self.largest)
     }
 }

@@ -5,8 +5,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::whole::Whole;
 use super::*;
 use crate::backbone::StoredTensor;
-use crate::golden::{filled, golden, uniform};
 use crate::mask::values;
+use crate::test_support::{filled, golden, uniform};
 use crate::train::{Method, Sgd};
 
 #[test]

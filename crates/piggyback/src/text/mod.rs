@@ -10,4 +10,4 @@ pub use json::{NotANumber, json};
 pub(crate) use read::has_mark;
 pub use read::{decode, read};
 pub use visible::visible;
-pub(crate) use visible::visible_lines;
+pub use visible::visible_lines;

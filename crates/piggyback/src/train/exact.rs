@@ -10,8 +10,8 @@ use super::optimizer::{Sgd, SgdRates};
 use super::*;
 use crate::backbone::{Architecture, LoadOptions};
 use crate::device::InstructionSet;
-use crate::golden::{filled, uniform};
 use crate::mask::values;
+use crate::test_support::{filled, uniform};
 
 /// Side of the images: maps are no multiple of a tile.
 const SIDE: usize = 40;

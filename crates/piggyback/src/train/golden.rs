@@ -9,9 +9,9 @@ use super::masks::rate;
 use super::optimizer::Adam;
 use super::*;
 use crate::backbone::Architecture;
-use crate::golden::{filled, golden, uniform};
 use crate::mask::values;
 use crate::materialise::Materialised;
+use crate::test_support::{filled, golden, uniform};
 
 const BATCH: usize = 8;
 const CLASSES: usize = 10;

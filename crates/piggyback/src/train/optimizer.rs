@@ -261,9 +261,9 @@ mod tests {
     use super::super::{NormMode, TaskNetwork, TrainConfig, cross_entropy};
     use super::*;
     use crate::backbone::{Architecture, Backbone, LoadOptions, Precision};
-    use crate::golden::{filled, uniform};
     use crate::mask::{MaskKind, values};
     use crate::ops::GradientScaling;
+    use crate::test_support::{filled, uniform};
 
     const SIDE: usize = 32;
     const MULTIPLIED: ScoreGradient = ScoreGradient::Own(GradientScaling::None);

@@ -17,7 +17,7 @@ use super::{EpochMetrics, Event, RunOptions};
 use crate::data::{Augment, Batch, DataSet, Loader, LoaderConfig, Samples};
 use crate::engine::{Engine, images_tensor};
 use crate::error::{Error, Result};
-use crate::evaluate::{EvaluateConfig, Evaluation, evaluate_until};
+use crate::evaluate::{EvaluateConfig, Evaluation, evaluate};
 use crate::mask;
 
 /// Runs `method` on `data`, from where a checkpoint left it or from the network that `start` gives.
@@ -325,16 +325,16 @@ impl<M: Method> Session<'_, '_, M> {
             } = &self.splits[index];
             let (name, samples) = (*name, validation.clone());
             let validation = match self.evaluate(&engine, name, "validation", samples) {
-                Ok(Some(validation)) => validation,
+                Ok(validation) => validation,
                 Err(Error::NotNumbers { value, .. }) => {
                     let what = format!("the output for a validation image became {value}");
                     return Err(self.diverged(what, &state.position));
                 }
-                stopped => {
+                Err(error) => {
                     state.position.seconds += since.elapsed().as_secs_f64();
-                    return Err(match stopped {
-                        Err(error) => self.keep(state, error),
-                        Ok(_) => self.interrupt(state),
+                    return Err(match error {
+                        Error::Stopped { .. } => self.interrupt(state),
+                        error => self.keep(state, error),
                     });
                 }
             };
@@ -416,20 +416,20 @@ impl<M: Method> Session<'_, '_, M> {
         self.method.engine(product, &names)
     }
 
-    /// Evaluates a task as it will be answered for; `None` if it was asked to stop.
+    /// Evaluates a task as it will be answered for.
     fn evaluate(
         &mut self,
         engine: &Engine,
         task: &str,
         split: &'static str,
         samples: Samples,
-    ) -> Result<Option<Evaluation>> {
+    ) -> Result<Evaluation> {
         let config = EvaluateConfig {
             skip_bad: self.settings.skip_bad,
             ..EvaluateConfig::default()
         };
         let stop = self.options.stop.clone();
-        let mut observe = |images, total| {
+        let observe = |images, total| {
             (self.options.observe)(&Event::Evaluating {
                 split,
                 images,
@@ -437,7 +437,7 @@ impl<M: Method> Session<'_, '_, M> {
             });
             !stop.load(Ordering::Relaxed)
         };
-        evaluate_until(engine, task, samples, &config, &mut observe)
+        evaluate(engine, task, samples, &config, observe)
     }
 
     /// Looks at the test images, once, and hands over what was learned.
@@ -454,9 +454,12 @@ impl<M: Method> Session<'_, '_, M> {
         for set in data {
             let test = set.images.test().zip(engine.as_ref());
             let test = test.map(|(samples, engine)| {
-                let test = self.evaluate(engine, &set.name, "test", samples.clone())?;
-                test.ok_or(Error::Stopped {
-                    steps: position.step,
+                let test = self.evaluate(engine, &set.name, "test", samples.clone());
+                test.map_err(|error| match error {
+                    Error::Stopped { .. } => Error::Stopped {
+                        steps: position.step,
+                    },
+                    error => error,
                 })
             });
             if let Some(Ok(evaluation)) = &test {

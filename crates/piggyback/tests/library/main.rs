@@ -4,10 +4,6 @@
 mod checkpoints;
 mod export;
 mod fuzz_corpus;
-#[cfg(feature = "hub")]
-mod hub;
-#[cfg(feature = "hub")]
-mod hub_server;
 mod jpeg;
 mod methods;
 mod parity;

@@ -151,7 +151,7 @@ fn a_saved_task_gives_the_bits_and_the_error_of_the_trained_one() {
         batch_size: 5,
         skip_bad: false,
     };
-    let evaluation = evaluate(&engine, "saved", samples, &config, &mut |_, _| {}).unwrap();
+    let evaluation = evaluate(&engine, "saved", samples, &config, |_, _| true).unwrap();
     assert_eq!(evaluation, trained.test.unwrap().unwrap());
 }
 

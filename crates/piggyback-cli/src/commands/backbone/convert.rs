@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use crate::args::ConvertArgs;
 use crate::commands::{Outcome, open_checkpoint};
-use crate::memory::Memory;
 use crate::printer::Printer;
 use crate::report::{pairs, thousands};
 use crate::write;
+use piggyback_compare::Memory;
 
 #[derive(Serialize)]
 struct Report<'a> {

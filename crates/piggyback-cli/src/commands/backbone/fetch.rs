@@ -3,7 +3,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use piggyback::hub::{ENDPOINT, FetchedFile, Hub, Progress};
+use piggyback_hub::{ENDPOINT, FetchedFile, Hub, Progress};
 use serde::Serialize;
 
 use crate::args::FetchArgs;

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use piggyback::compare::Unit;
+use piggyback_compare::Unit;
 
 use super::unit::{STOP, Told};
 use crate::interrupt;

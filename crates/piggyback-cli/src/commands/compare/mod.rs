@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use indicatif::HumanDuration;
-use piggyback::compare::report::Report;
-use piggyback::compare::{Comparison, Plan, Record, Results, Speeds, Unit};
 use piggyback::task::atomic;
+use piggyback_compare::report::Report;
+use piggyback_compare::{Comparison, Plan, Record, Results, Speeds, Unit};
 use serde::Serialize;
 
 use super::Outcome;

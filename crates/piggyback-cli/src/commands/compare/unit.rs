@@ -7,15 +7,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use piggyback::Error;
-use piggyback::compare::{self, Job, Results};
 use piggyback::train::Event;
+use piggyback_compare::{Job, Memory, Results};
 use serde::{Deserialize, Serialize};
 
 use crate::args::CompareUnitArgs;
 use crate::commands::Outcome;
 use crate::interrupt;
-use crate::memory::Memory;
 use crate::printer::Printer;
 
 /// How often progress is told.
@@ -102,16 +100,16 @@ pub(in crate::commands) fn run(args: &CompareUnitArgs, printer: &Printer) -> Res
         // The work counts, whoever listens.
         let _ = printer.json(&told);
     };
-    match compare::run(&job, &device, stop, observe) {
+    match piggyback_compare::run(&job, &device, stop, observe) {
         Ok(record) => {
             if let Some(memory) = Memory::now() {
                 Results::note_memory(&job, record, memory.peak_bytes)?;
             }
             Ok(Outcome::Done)
         }
-        Err(Error::Interrupted { .. } | Error::Stopped { .. }) => Ok(Outcome::Interrupted),
+        Err(error) if error.is_interruption() => Ok(Outcome::Interrupted),
         Err(error) => {
-            printer.json(&Told::Failed(compare::reason(&error)))?;
+            printer.json(&Told::Failed(piggyback_compare::reason(&error)))?;
             Ok(Outcome::Failed)
         }
     }

@@ -1,26 +1,20 @@
 //! Random jpegs: every sampling, arrangement of scans, process, colour and set of markers.
 
+use piggyback_testing::SplitMix64;
+
 use super::encoder::{Codes, Component, Jpeg, Scan};
 
-/// A small generator of random numbers: the same files everywhere.
-pub(crate) struct Dice(u64);
+/// The same files everywhere.
+pub(crate) struct Dice(SplitMix64);
 
 impl Dice {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5851_F42D_4C95_7F2D)
-    }
-
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        Self(SplitMix64::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
     }
 
     /// From `0` to `sides - 1`.
     pub(crate) fn below(&mut self, sides: usize) -> usize {
-        (self.roll() >> 33) as usize % sides
+        (self.0.bits() >> 33) as usize % sides
     }
 
     fn one_in(&mut self, sides: usize) -> bool {

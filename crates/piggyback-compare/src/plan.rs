@@ -1,0 +1,524 @@
+//! What is to be compared, as a TOML file says it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+use super::learn;
+use super::paper::PaperData;
+use super::scope::Scope;
+use crate::error::{Error, Result};
+use piggyback::backbone::{Architecture, WeightsChoice};
+use piggyback::data::Layout;
+use piggyback::method::MethodName;
+use piggyback::text;
+
+/// A comparison: every method on every backbone and data set, once for each seed.
+///
+/// Paths are relative to the folder that the program runs in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Plan {
+    /// What the report is called.
+    pub title: String,
+    /// What the comparison is for, a paragraph at the head of the report.
+    #[serde(default)]
+    pub about: Option<String>,
+    /// The folder that results and report are written to.
+    pub output: PathBuf,
+    /// What every random choice comes from; everything is done once for each.
+    #[serde(default)]
+    pub seeds: Vec<u64>,
+    /// The orders in which methods whose tasks depend on each other learn them.
+    #[serde(default = "forward")]
+    pub orders: Vec<Order>,
+    /// Settings of all methods: how images are prepared, epochs, batches.
+    #[serde(default)]
+    pub settings: Table,
+    /// The networks that tasks are learned on.
+    #[serde(default, rename = "backbone")]
+    pub backbones: Vec<BackbonePlan>,
+    /// The data sets, in order.
+    #[serde(default)]
+    pub data: Vec<DataPlan>,
+    /// The methods.
+    #[serde(default, rename = "method")]
+    pub methods: Vec<MethodPlan>,
+}
+
+fn forward() -> Vec<Order> {
+    vec![Order::Forward]
+}
+
+/// The order in which tasks are learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// As the plan lists the data sets.
+    Forward,
+    /// The other way round.
+    Reverse,
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Forward => "forward",
+            Self::Reverse => "reverse",
+        })
+    }
+}
+
+/// A network of a plan: a checkpoint, or one that is pretrained first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct BackbonePlan {
+    /// What the report calls it.
+    pub name: String,
+    /// The checkpoint, or `hf:OWNER/NAME` for one of the Hugging Face hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The architecture of the checkpoint, if it should not be recognised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch: Option<Architecture>,
+    /// Which weights of the checkpoint, where it holds several sets: `ema`, `raw`, or a set's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
+    /// How the network is trained from scratch before anything is learned on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pretrain: Option<PretrainPlan>,
+}
+
+/// A network that is trained from scratch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PretrainPlan {
+    /// The architecture.
+    pub arch: Architecture,
+    /// The image folder.
+    pub data: PathBuf,
+    /// What its sub-folders are.
+    #[serde(default)]
+    pub layout: Layout,
+    /// Settings as `piggyback pretrain` has them; with `epochs = 0` the network stays random.
+    #[serde(default)]
+    pub settings: Table,
+}
+
+/// A data set of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DataPlan {
+    /// What the report calls it.
+    pub name: String,
+    /// The image folder, with `train/` and `test/`.
+    pub path: PathBuf,
+    /// What its sub-folders are.
+    #[serde(default)]
+    pub layout: Layout,
+    /// Settings of all methods on this data set.
+    #[serde(default)]
+    pub settings: Table,
+    /// The data set of the paper that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paper: Option<PaperData>,
+}
+
+/// A method of a plan, with its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct MethodPlan {
+    /// What the report calls it.
+    pub label: String,
+    /// The method.
+    pub method: MethodName,
+    /// Settings of this method; they win over those of data sets and plan.
+    #[serde(default)]
+    pub settings: Table,
+    /// Seeds, if not those of the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seeds: Option<Vec<u64>>,
+    /// Orders, if not those of the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orders: Option<Vec<Order>>,
+}
+
+impl MethodPlan {
+    /// The seeds that the method is run with.
+    pub fn seeds<'a>(&'a self, plan: &'a Plan) -> &'a [u64] {
+        self.seeds.as_deref().unwrap_or(&plan.seeds)
+    }
+
+    /// The orders in which the method learns the tasks; `None` alone where it does not matter.
+    pub fn orders(&self, plan: &Plan) -> Vec<Option<Order>> {
+        if Scope::of(self.method) != Scope::Sequence {
+            return vec![None];
+        }
+        let orders = self.orders.as_ref().unwrap_or(&plan.orders);
+        orders.iter().copied().map(Some).collect()
+    }
+}
+
+impl Plan {
+    /// Reads a plan and checks what can be checked without its networks and images.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Plan`], [`Error::Read`]: what is wrong in which file, under which key, and what to do.
+    pub fn open(path: &Path) -> Result<Self> {
+        let text = text::read(path)?;
+        Self::parse(path, &text)
+    }
+
+    /// Understands the text of a plan, whose mistakes are told with the name of its file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Plan::open`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self> {
+        let refuse = |reason: String| Error::Plan {
+            path: path.to_owned(),
+            reason,
+        };
+        let plan: Self = toml::from_str(text).map_err(|error| refuse(in_a_line(&error, text)))?;
+        plan.check().map_err(refuse)?;
+        Ok(plan)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let lists = [
+            ("seeds", self.seeds.is_empty(), "seeds = [0]"),
+            (
+                "orders",
+                self.orders.is_empty(),
+                "orders = [\"forward\", \"reverse\"], or leave the key out",
+            ),
+            (
+                "backbones",
+                self.backbones.is_empty(),
+                "a section [[backbone]] with name and path",
+            ),
+            (
+                "data sets",
+                self.data.is_empty(),
+                "a section [[data]] with name and path",
+            ),
+            (
+                "methods",
+                self.methods.is_empty(),
+                "a section [[method]] with label and method",
+            ),
+        ];
+        for (key, is_empty, example) in lists {
+            if is_empty {
+                return Err(format!("there are no {key}: give {example}"));
+            }
+        }
+        distinct("backbone", "name", self.backbones.iter().map(|b| &b.name))?;
+        distinct("data", "name", self.data.iter().map(|data| &data.name))?;
+        distinct("method", "label", self.methods.iter().map(|m| &m.label))?;
+        distinct("seeds", "seed", &self.seeds)?;
+        distinct("orders", "order", &self.orders)?;
+        self.backbones.iter().try_for_each(BackbonePlan::check)?;
+        self.methods.iter().try_for_each(MethodPlan::check)?;
+        for method in &self.methods {
+            let depends = Scope::of(method.method) == Scope::Sequence;
+            if method.orders.is_some() && !depends {
+                return Err(format!(
+                    "method '{}': orders: {} does not depend on the order of tasks; leave the key out",
+                    method.label, method.method
+                ));
+            }
+            if Scope::of(method.method) == Scope::Joint && self.data.len() < 2 {
+                return Err(format!(
+                    "method '{}': joint learns several data sets at once, and there is one; take it out, \
+                     or give more [[data]]",
+                    method.label
+                ));
+            }
+            for data in &self.data {
+                learn::resolve(self, method, data, 0)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl BackbonePlan {
+    fn check(&self) -> Result<(), String> {
+        let name = &self.name;
+        let refuse = |reason: &str| Err(format!("backbone '{name}': {reason}"));
+        match (&self.path, &self.pretrain) {
+            (None, None) => refuse("path is missing: give the checkpoint, or pretrain = {...}"),
+            (Some(_), Some(_)) => refuse("give path or pretrain, not both"),
+            (None, Some(_)) if self.arch.is_some() => {
+                refuse("arch: a network that is pretrained has it in pretrain = { arch = ... }")
+            }
+            (None, Some(_)) if self.weights.is_some() => {
+                refuse("weights: a network that is pretrained has one set; leave it out")
+            }
+            (None, Some(pretrain)) => match learn::resolve_pretraining(&pretrain.settings) {
+                Ok(_) => Ok(()),
+                Err(reason) => refuse(&format!("pretrain: {reason}")),
+            },
+            (Some(_), None) => match self.weights_choice() {
+                Ok(_) => Ok(()),
+                Err(reason) => refuse(&format!("weights: {reason}")),
+            },
+        }
+    }
+
+    /// Which weights of the checkpoint are meant.
+    pub(super) fn weights_choice(&self) -> Result<WeightsChoice, String> {
+        (self.weights.as_deref()).map_or(Ok(WeightsChoice::Usual), str::parse)
+    }
+}
+
+impl MethodPlan {
+    fn check(&self) -> Result<(), String> {
+        let label = &self.label;
+        let named = |error: String| format!("method '{label}': {error}");
+        if let Some(seeds) = &self.seeds {
+            if seeds.is_empty() {
+                return Err(named("there are no seeds: give seeds = [0]".into()));
+            }
+            distinct("seeds", "seed", seeds).map_err(named)?;
+        }
+        if let Some(orders) = &self.orders {
+            if orders.is_empty() {
+                return Err(named(
+                    "there are no orders: give orders = [\"forward\"]".into(),
+                ));
+            }
+            distinct("orders", "order", orders).map_err(named)?;
+        }
+        Ok(())
+    }
+}
+
+/// Fails if two of `values` are the same, or one is empty text.
+fn distinct<T: Ord + ToString>(
+    section: &str,
+    key: &str,
+    values: impl IntoIterator<Item = T>,
+) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for value in values {
+        let text = value.to_string();
+        if text.trim().is_empty() {
+            return Err(format!("{section}: a {key} is empty; give it a name"));
+        }
+        if !seen.insert(value) {
+            return Err(format!(
+                "{section}: the {key} '{text}' is there twice; give each its own"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// `settings` over those that `S` serialises to, one key at a time, so that a wrong one is told with
+/// its key.
+pub(super) fn over<S: Serialize + DeserializeOwned>(
+    base: &S,
+    settings: &Table,
+) -> Result<S, String> {
+    let mut table = Table::try_from(base).map_err(|error| error.to_string())?;
+    for (key, value) in settings {
+        let alone = Table::from_iter([(key.clone(), value.clone())]);
+        (alone.try_into::<S>().map(drop)).map_err(|error: toml::de::Error| {
+            let reason = told(error.message());
+            format!("settings: {key} = {value}: {reason}")
+        })?;
+        table.insert(key.clone(), value.clone());
+    }
+    (table.try_into()).map_err(|error: toml::de::Error| format!("settings: {}", error.message()))
+}
+
+/// What a parser says, in a line, with what to do about it.
+fn told(message: &str) -> String {
+    let reason = message.replace('\n', ", ").replace('`', "'");
+    if reason.starts_with("unknown field") {
+        format!("{reason}; correct the key or take it out")
+    } else if reason.starts_with("missing field") {
+        format!("{reason}; add it")
+    } else {
+        reason
+    }
+}
+
+/// What is wrong with a file, and in which line.
+fn in_a_line(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.unwrap_or_default().matches('\n').count() + 1;
+    let reason = told(error.message());
+    match error.span() {
+        Some(_) => format!("line {line}: {reason}"),
+        None => reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAN: &str = r#"
+        title = "t"
+        output = "out"
+        seeds = [0, 1]
+        settings = { epochs = 3 }
+        [[backbone]]
+        name = "ImageNet"
+        path = "mobilenet_v2.pth"
+        [[data]]
+        name = "flags"
+        path = "data/flags"
+        settings = { image-size = 96, epochs = 4 }
+        [[method]]
+        label = "Piggyback"
+        method = "piggyback"
+        settings = { recipe = "paper", lr-head = 0.5 }
+    "#;
+
+    fn message(text: &str) -> String {
+        let error = Plan::parse(Path::new("a.toml"), text)
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("a.toml: "), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+        error
+    }
+
+    #[test]
+    fn settings_are_the_recipes_then_the_plans_the_data_sets_and_the_methods() {
+        let plan = Plan::parse(Path::new("a.toml"), PLAN).unwrap();
+        let settings = learn::resolve(&plan, &plan.methods[0], &plan.data[0], 7).unwrap();
+        assert_eq!(settings["epochs"], 4);
+        assert_eq!(settings["image-size"], 96);
+        assert_eq!(settings["lr-head"], 0.5);
+        assert_eq!(settings["norm"], "frozen");
+        assert_eq!(settings["seed"], 7);
+        assert_eq!(plan.methods[0].seeds(&plan), [0, 1]);
+        assert_eq!(plan.methods[0].orders(&plan), [None]);
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_place() {
+        let cases = [
+            ("seeds = [0, 1]", "seeds = []", "seeds = [0]"),
+            (
+                "seeds = [0, 1]",
+                "seeds = [0, 0]",
+                "the seed '0' is there twice",
+            ),
+            (
+                "seeds = [0, 1]",
+                "seed = [0]",
+                "line 4: unknown field 'seed', expected one of",
+            ),
+            ("seeds = [0, 1]", "seeds = = 1", "line 4: "),
+            (
+                "epochs = 3 }",
+                "lr-mask = 1 }",
+                "[settings]: settings: unknown key 'lr-mask'",
+            ),
+            (
+                "epochs = 4",
+                "epochs = 'x'",
+                "data 'flags': settings: epochs = \"x\"",
+            ),
+            (
+                "epochs = 4",
+                "epochs = 0",
+                "'Piggyback' on data 'flags': settings: epochs",
+            ),
+            (
+                "lr-head = 0.5",
+                "lr-neck = 0.5",
+                "settings: unknown key 'lr-neck'; piggyback has ",
+            ),
+            (
+                "lr-head = 0.5",
+                "seed = 5",
+                "the seeds of a method stand beside",
+            ),
+            (
+                "\"piggyback\"",
+                "\"piggy\"",
+                "unknown variant 'piggy', expected one of",
+            ),
+            (
+                "\"piggyback\"",
+                "\"individual\"",
+                "unknown key 'lr-head'; individual has",
+            ),
+            (
+                "\"piggyback\"",
+                "\"joint\"",
+                "joint learns several data sets at once",
+            ),
+            (
+                "method = \"piggyback\"",
+                "method = \"piggyback\"\norders = [\"reverse\"]",
+                "does not depend on the order",
+            ),
+            ("label = \"Piggyback\"", "label = \" \"", "a label is empty"),
+            ("path = \"mobilenet_v2.pth\"", "", "path is missing"),
+        ];
+        for (from, to, expected) in cases {
+            assert!(PLAN.contains(from), "{from}");
+            let error = message(&PLAN.replace(from, to));
+            assert!(error.contains(expected), "{expected:?} is not in {error:?}");
+        }
+    }
+
+    #[test]
+    fn two_of_one_name_are_refused() {
+        for section in ["[[backbone]]", "[[data]]", "[[method]]"] {
+            let start = PLAN.find(section).unwrap();
+            let rest = &PLAN[start..];
+            let end = rest[2..].find("[[").map_or(rest.len(), |end| end + 2);
+            let error = message(&format!("{PLAN}\n{}", &rest[..end]));
+            assert!(
+                error.contains("is there twice; give each its own"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        for section in ["backbone", "data", "method"] {
+            let other = PLAN.replace(&format!("[[{section}]]"), "[[other]]");
+            let error = message(&other);
+            assert!(error.contains("unknown field 'other'"), "{error}");
+            assert!(
+                error.ends_with("; correct the key or take it out"),
+                "{error}"
+            );
+        }
+        assert!(message("title = 't'").contains("missing field 'output'; add it"));
+        let error = message("title = 't'\noutput = 'o'\nseeds = [1]");
+        assert!(
+            error.contains("there are no backbones: give a section [[backbone]]"),
+            "{error}"
+        );
+    }
+
+    /// Every plan of the workspace says what the program understands.
+    #[test]
+    fn the_plans_of_the_paper_are_plans() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plans");
+        let mut outputs = BTreeSet::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let plan = Plan::open(&path).unwrap_or_else(|error| panic!("{error}"));
+            assert!(outputs.insert(plan.output), "{}", path.display());
+        }
+        assert!(outputs.len() >= 10);
+    }
+}

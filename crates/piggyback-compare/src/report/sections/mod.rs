@@ -1,0 +1,280 @@
+//! The sections of the report, each as far as the results have something to show in it.
+
+mod across;
+mod curves;
+mod masks;
+
+use std::collections::BTreeSet;
+
+use super::document::{Block, Document, Figure, Section};
+use super::figures::{self, Dot, Name, Panel};
+use super::frontier::{Point, frontier};
+use super::rows::{Row, Spread, rows};
+use super::{setup, tables};
+use crate::comparison::Comparison;
+use crate::results::Results;
+
+pub(super) fn document(comparison: &Comparison, results: &Results, command: &str) -> Document {
+    let plan = comparison.plan();
+    let all = rows(comparison, results);
+    let missing = setup::missing(comparison, results);
+    let (done, units, seconds) = setup::progress(comparison, results);
+    let mut seeds: Vec<u64> = plan
+        .methods
+        .iter()
+        .flat_map(|method| method.seeds(plan))
+        .copied()
+        .collect();
+    seeds.sort_unstable();
+    seeds.dedup();
+    let joined = |items: Vec<String>| items.join(", ");
+    let facts = vec![
+        (
+            "Backbones",
+            joined(plan.backbones.iter().map(|b| b.name.clone()).collect()),
+        ),
+        (
+            "Data sets",
+            joined(plan.data.iter().map(|data| data.name.clone()).collect()),
+        ),
+        ("Methods", plan.methods.len().to_string()),
+        ("Seeds", joined(seeds.iter().map(u64::to_string).collect())),
+        ("Units done", format!("{done} of {units}")),
+        ("Computing time", duration(seconds)),
+        ("Program", joined(setup::programs(comparison, results))),
+    ];
+    let facts = facts
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .collect();
+    let warning = (!missing.is_empty()).then(|| {
+        format!(
+            "This report is not complete: {} of {units} units are missing or failed. They are listed at \
+             the end.",
+            missing.len()
+        )
+    });
+    let sections = [
+        Section::of("errors", "Error", errors(comparison, &all)),
+        Section::of("paper", "Beside the paper", beside_paper(comparison, &all)),
+        Section::of("size", "Size", size(comparison, &all)),
+        Section::of(
+            "forgetting",
+            match by_backbone(&all).iter().any(|(_, rows)| has_orders(rows)) {
+                true => "Order and forgetting",
+                false => "Forgetting",
+            },
+            forgetting(comparison, &all),
+        ),
+        Section::of("zeros", "Zeros", masks::zeros(comparison, &all)),
+        Section::of(
+            "batch-norm",
+            "Batch norm: frozen or the task's",
+            masks::batch_norm(comparison, &all),
+        ),
+        Section::of(
+            "initialisation",
+            "Initialisation",
+            across::across(comparison, &all, true),
+        ),
+        Section::of(
+            "architectures",
+            "Architectures",
+            across::across(comparison, &all, false),
+        ),
+        Section::of(
+            "validation",
+            "Validation errors",
+            curves::validation(comparison, &all),
+        ),
+        Section::of(
+            "curves",
+            "Learning curves",
+            curves::curves(comparison, &all),
+        ),
+        Section::of("cost", "Time and memory", cost(&all)),
+        Section::of(
+            "setup",
+            "What was compared",
+            setup::blocks(comparison, results, command),
+        ),
+        Section::of(
+            "missing",
+            "Missing or failed",
+            match missing.is_empty() {
+                true => Vec::new(),
+                false => vec![Block::List(missing)],
+            },
+        ),
+    ];
+    Document {
+        title: plan.title.clone(),
+        // A paragraph, however many lines it has in the plan.
+        about: (plan.about.as_deref())
+            .map(|about| about.split_whitespace().collect::<Vec<_>>().join(" ")),
+        facts,
+        warning,
+        sections: sections.into_iter().flatten().collect(),
+    }
+}
+
+fn duration(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 90.0 => format!("{seconds:.0} s"),
+        seconds if seconds < 5400.0 => format!("{:.0} min", seconds / 60.0),
+        seconds => format!("{:.1} h", seconds / 3600.0),
+    }
+}
+
+/// The rows of each backbone that have results, under a heading where there are several backbones.
+fn by_backbone<'a, 'b>(all: &'b [Row<'a>]) -> Vec<(Option<Block>, Vec<&'b Row<'a>>)> {
+    let mut names: Vec<&str> = all.iter().map(|row| row.backbone).collect();
+    names.dedup();
+    let several = names.len() > 1;
+    let groups = names.into_iter().map(|name| {
+        let rows = all
+            .iter()
+            .filter(|row| row.backbone == name && !row.records.is_empty());
+        let heading = several.then(|| Block::Heading(name.to_owned()));
+        (heading, rows.collect::<Vec<_>>())
+    });
+    groups.filter(|(_, rows)| !rows.is_empty()).collect()
+}
+
+fn dot(spread: Option<Spread>) -> Option<Dot> {
+    spread.map(|spread| Dot {
+        mean: spread.mean,
+        deviation: spread.deviation,
+    })
+}
+
+fn name(row: &Row<'_>) -> Name {
+    Name {
+        label: row.label.clone(),
+        series: row.series,
+    }
+}
+
+/// A panel of top-1 errors for each data set.
+fn error_panels(comparison: &Comparison, rows: &[&Row<'_>]) -> Vec<Panel> {
+    let sets = comparison.plan().data.iter().enumerate();
+    let panel = |(index, data): (usize, &crate::plan::DataPlan)| Panel {
+        title: data.name.clone(),
+        dots: rows.iter().map(|row| dot(row.top1(index))).collect(),
+    };
+    sets.map(panel).collect()
+}
+
+fn errors(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    for (heading, rows) in by_backbone(all) {
+        // What holds for all backbones is said once.
+        let is_first = blocks.is_empty();
+        blocks.extend(heading);
+        let names: Vec<Name> = rows.iter().map(|row| name(row)).collect();
+        let panels = error_panels(comparison, &rows);
+        blocks.push(Block::Figure(Figure {
+            svg: figures::dots("Error by method and data set", &names, &panels, " %"),
+            caption:
+                "Top-1 error on test images by method and data set; every data set has a scale of \
+                      its own. Whiskers are a standard deviation over seeds each way."
+                    .into(),
+        }));
+        blocks.push(Block::Table(
+            tables::errors(comparison, &rows, all).noted(is_first),
+        ));
+        let top5 = [
+            "Top-5 error on test images, %",
+            "Data sets with more than five classes alone.",
+        ];
+        let top5 = tables::by_data(comparison, &rows, top5, |row, data| row.top5(data));
+        blocks.extend(top5.map(Block::Table));
+    }
+    blocks
+}
+
+fn beside_paper(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
+    tables::beside_paper(comparison, all)
+        .map(Block::Table)
+        .into_iter()
+        .collect()
+}
+
+fn size(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let tasks = comparison.plan().data.len() as f64;
+    for (heading, rows) in by_backbone(all) {
+        let points: Vec<Point> = (rows.iter())
+            .filter_map(|row| {
+                Some(Point {
+                    name: name(row),
+                    x: row.disk_bytes()? / tasks / 1e6,
+                    y: row.mean_error()?,
+                })
+            })
+            .collect();
+        let is_first = blocks.is_empty();
+        blocks.extend(heading);
+        if points.len() > 1 {
+            blocks.push(Block::Figure(Figure {
+                svg: frontier(
+                    "Error against size",
+                    &points,
+                    "MB on disk per task, the backbone's share included",
+                    "mean top-1 error over data sets, %",
+                ),
+                caption:
+                    "The lower and the further left, the better. Dashes join the methods that no \
+                          other beats in both; the scale of sizes is logarithmic."
+                        .into(),
+            }));
+        }
+        blocks.push(Block::Table(
+            tables::sizes(comparison, &rows).noted(is_first),
+        ));
+    }
+    blocks
+}
+
+/// Whether tasks were learned in more than one order.
+fn has_orders(rows: &[&Row<'_>]) -> bool {
+    let orders: BTreeSet<_> = rows.iter().filter_map(|row| row.order).collect();
+    orders.len() > 1
+}
+
+fn forgetting(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
+    if !setup::measures_again(comparison) {
+        return Vec::new();
+    }
+    let mut blocks = Vec::new();
+    for (heading, rows) in by_backbone(all) {
+        let ordered: Vec<&Row<'_>> = rows
+            .iter()
+            .copied()
+            .filter(|row| row.order.is_some())
+            .collect();
+        let caption = [
+            "Top-1 error by the order in which tasks were learned, %",
+            "Columns are in the order of the plan: \"reverse\" learned the last of them first.",
+        ];
+        let orders = tables::by_data(comparison, &ordered, caption, |row, data| row.top1(data));
+        // One order has nothing to be compared with.
+        let orders = orders.filter(|_| has_orders(&rows));
+        let again = tables::forgetting(&rows);
+        if orders.is_some() || again.is_some() {
+            blocks.extend(heading);
+        }
+        blocks.extend(orders.into_iter().chain(again).map(Block::Table));
+    }
+    blocks
+}
+
+fn cost(all: &[Row<'_>]) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    for (heading, rows) in by_backbone(all) {
+        let is_first = blocks.is_empty();
+        blocks.extend(heading);
+        blocks.push(Block::Table(tables::costs(&rows).noted(is_first)));
+    }
+    blocks
+}

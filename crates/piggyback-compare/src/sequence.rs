@@ -1,0 +1,160 @@
+//! Units that learn one task after the other into one file, and measure the earlier ones again.
+//!
+//! Every task has a folder in that of the unit; what is in `done.json` there is not done again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use super::learn::{
+    Controls, Learned, NETWORK_FILE, data_set, learn_in, seconds, settings, task_records,
+};
+use super::record::{Again, TaskRecord};
+use super::run::size;
+use super::unit::Job;
+use crate::error::{Error, Result, atomically};
+use piggyback::artefact::{Artefact, SharedNetwork};
+use piggyback::backbone::Backbone;
+use piggyback::evaluate::{EvaluateConfig, evaluate};
+use piggyback::method::{Learner, MethodName};
+use piggyback::text;
+use piggyback::train::{CHECKPOINT_FILE, Event};
+
+const DONE_FILE: &str = "done.json";
+/// The name under which the file's tasks are put into an engine.
+const FILE: &str = "file";
+
+/// What one task of the sequence came to.
+#[derive(Serialize, Deserialize)]
+struct Step {
+    task: TaskRecord,
+    again: Vec<Again>,
+    seconds: f64,
+}
+
+/// Learns the data sets of `job` one after the other.
+pub(super) fn learn(
+    job: &Job,
+    method: MethodName,
+    backbone: &Backbone,
+    folder: &Path,
+    controls: Controls<'_>,
+) -> Result<Learned> {
+    let Controls { stop, observe } = controls;
+    let mut steps: Vec<Step> = Vec::new();
+    let mut latest: Option<PathBuf> = None;
+    for (index, data) in job.data.iter().enumerate() {
+        let own = folder.join(format!("task-{}", index + 1));
+        fs::create_dir_all(&own).map_err(|source| Error::write(&own, source))?;
+        let (file, done) = (own.join(NETWORK_FILE), own.join(DONE_FILE));
+        if !done.exists() {
+            let is_last = index + 1 == job.data.len();
+            let learner = Learner::new(settings(method, &data.settings, is_last)?);
+            let learner = match &latest {
+                Some(file) => learner.add_to(shared(file)?),
+                None => learner,
+            };
+            let controls = Controls {
+                stop: stop.clone(),
+                observe: &mut *observe,
+            };
+            let outcome = learn_in(learner, &own, controls).learn(backbone, &[data_set(data)?])?;
+            outcome.artefact.save(&file)?;
+            let seconds = seconds(&outcome);
+            let artefact = outcome.artefact.clone();
+            let mut tasks = task_records(std::slice::from_ref(data), outcome, 0)?;
+            let task = tasks
+                .pop()
+                .ok_or_else(|| Error::setting("unit", "it learned no task"))?;
+            let mut go_on = |images, total| {
+                observe(&Event::Evaluating {
+                    split: "test",
+                    images,
+                    total,
+                });
+                !stop.load(Ordering::Relaxed)
+            };
+            let earlier: Vec<&TaskRecord> = steps.iter().map(|step| &step.task).collect();
+            let again = measure(job, &artefact, backbone, &earlier, &data.name, &mut go_on)?;
+            let step = Step {
+                task,
+                again,
+                seconds,
+            };
+            let text =
+                text::json(&step).map_err(|error| Error::setting("unit", error.to_string()))?;
+            atomically(&done, text.as_bytes())?;
+            remove(&own.join(CHECKPOINT_FILE))?;
+        }
+        let text = fs::read(&done).map_err(|source| Error::read(&done, source))?;
+        let step = serde_json::from_slice(&text).map_err(|error| Error::Results {
+            path: done.clone(),
+            reason: format!("is damaged ({error}); remove the folder it is in"),
+        })?;
+        steps.push(step);
+        // The file holds what those before it held.
+        if let Some(before) = latest.replace(file) {
+            remove(&before)?;
+        }
+    }
+    let file = latest.ok_or_else(|| Error::setting("unit", "it has no data"))?;
+    let artefact = Artefact::open(&file)?;
+    Ok(Learned {
+        file_bytes: size(&file)?,
+        standalone: true,
+        paper_bytes: artefact.paper_bits().div_ceil(8),
+        seconds: steps.iter().map(|step| step.seconds).sum(),
+        again: steps.iter().flat_map(|step| step.again.clone()).collect(),
+        tasks: steps.into_iter().map(|step| step.task).collect(),
+    })
+}
+
+fn shared(path: &Path) -> Result<SharedNetwork> {
+    match Artefact::open(path)? {
+        Artefact::Shared(network) => Ok(network),
+        _ => Err(Error::Results {
+            path: path.to_owned(),
+            reason: "is no file that tasks can be added to; remove the folder it is in".into(),
+        }),
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::write(path, source))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Measures the tasks learned before `after` with the file that now holds that too.
+fn measure(
+    job: &Job,
+    artefact: &Artefact,
+    backbone: &Backbone,
+    earlier: &[&TaskRecord],
+    after: &str,
+    go_on: &mut dyn FnMut(usize, usize) -> bool,
+) -> Result<Vec<Again>> {
+    if earlier.is_empty() {
+        return Ok(Vec::new());
+    }
+    let engine = artefact.engine(FILE, Some(backbone), backbone.device())?;
+    let names = artefact.names(FILE);
+    let mut again = Vec::new();
+    for ((task, name), data) in earlier.iter().zip(&names).zip(&job.data) {
+        let images = data_set(data)?.images;
+        let samples = images.test().cloned();
+        let samples = samples.ok_or_else(|| Error::setting("data", "it has no test/"))?;
+        let config = EvaluateConfig {
+            skip_bad: task.skips_bad(),
+            ..EvaluateConfig::default()
+        };
+        let now = evaluate(&engine, name, samples, &config, &mut *go_on)?;
+        again.push(Again::new(Some(after), task, &now));
+    }
+    Ok(again)
+}

@@ -1,0 +1,345 @@
+//! Model files from the Hugging Face hub, kept in a cache folder.
+//!
+//! [`Hub::fetch`] asks the hub which files a model has, takes the one that holds the weights, and
+//! checks it against the SHA-256 that the hub publishes. What is there already is not fetched again:
+//! neither a whole file, nor the beginning of one whose download was cut off. Below the cache folder:
+//!
+//! ```text
+//! hub/timm--resnet50.tv_in1k/refs/main                      the commit that a revision stood for
+//! hub/timm--resnet50.tv_in1k/<commit>.json                  the files of that commit
+//! hub/timm--resnet50.tv_in1k/<commit>/model.safetensors     a file, whole and checked
+//! hub/timm--resnet50.tv_in1k/<commit>/model.safetensors.part   the beginning of one
+//! ```
+
+mod download;
+mod error;
+mod listing;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use piggyback_task::atomic;
+use piggyback_task::lock::FileLock;
+use serde::Serialize;
+use ureq::config::RedirectAuthHeaders;
+use ureq::{Agent, Body, http};
+
+pub use error::{Error, Result};
+use listing::{Listing, is_commit, is_model, percent_encoded, shards};
+use piggyback::backbone::Lookalike;
+
+/// The Hugging Face hub itself.
+pub const ENDPOINT: &str = "https://huggingface.co";
+
+/// How long to wait for a connection, and for the next bytes of an answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A hub and the folder that keeps what was fetched from it.
+#[derive(Debug)]
+pub struct Hub {
+    endpoint: String,
+    token: Option<String>,
+    cache: PathBuf,
+    agent: Agent,
+}
+
+/// What happens during [`Hub::fetch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress<'a> {
+    /// Another process is fetching the same model; this one goes on when it is done.
+    Waiting,
+    /// The hub does not answer, so the revision is taken to be what it was last time.
+    Offline {
+        /// Why the hub does not answer.
+        reason: &'a str,
+        /// The commit of last time.
+        commit: &'a str,
+    },
+    /// A file is being downloaded.
+    Downloading {
+        /// Its name in the model.
+        file: &'a str,
+        /// Bytes that are there.
+        bytes: u64,
+        /// Bytes that there will be.
+        total_bytes: u64,
+    },
+}
+
+/// What [`Hub::fetch`] came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// The commit that the revision stands for.
+    pub commit: String,
+    /// The file asked for; if it is the index of a checkpoint in parts, the parts follow.
+    pub files: Vec<FetchedFile>,
+}
+
+/// A file that is in the cache, whole and checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FetchedFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its size, bytes.
+    pub bytes: u64,
+    /// SHA-256 of its content in hexadecimal.
+    pub sha256: String,
+    /// How many bytes of it came over the network this time: 0 if it was in the cache.
+    pub downloaded_bytes: u64,
+}
+
+impl Hub {
+    /// The hub at `endpoint` (such as [`ENDPOINT`]), whose files are kept in the folder `cache`.
+    ///
+    /// `token` opens private and gated models. It is sent to the endpoint's host and to no other,
+    /// wherever that redirects to. Proxies are taken from the environment (`HTTPS_PROXY`, `NO_PROXY`).
+    ///
+    /// # Errors
+    ///
+    /// An endpoint that is no `http://` or `https://` address.
+    pub fn new(endpoint: &str, token: Option<&str>, cache: impl Into<PathBuf>) -> Result<Self> {
+        if !["http://", "https://"].iter().any(|scheme| {
+            let host = endpoint.strip_prefix(scheme);
+            host.is_some_and(|host| !host.is_empty())
+        }) {
+            let reason = format!("'{endpoint}' is no address; expected is one like {ENDPOINT}");
+            return Err(Error::setting("endpoint", reason));
+        }
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+            .timeout_connect(Some(PATIENCE))
+            .timeout_recv_response(Some(PATIENCE))
+            .timeout_per_read(Some(PATIENCE))
+            .user_agent(concat!("piggyback/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Ok(Self {
+            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            token: token.map(str::to_owned),
+            cache: cache.into(),
+            agent: config.into(),
+        })
+    }
+
+    /// Brings a file of `model` (`owner/name`) at `revision` (a branch, tag or commit) into the cache.
+    ///
+    /// Without `file` that is `model.safetensors`, or else `model.safetensors.index.json` and the
+    /// parts it names, or else the only `.safetensors` file, or else `pytorch_model.bin`.
+    ///
+    /// A commit whose files are in the cache needs no network; nor does a branch, if the hub does not
+    /// answer, and what it stood for last time is in the cache. A download that is cut off leaves its
+    /// beginning, from which the next one continues.
+    ///
+    /// # Errors
+    ///
+    /// A model, revision or file that the hub does not have or does not show without a token; no
+    /// answer from the hub; a file whose size or SHA-256 differs from what the hub says (which is
+    /// deleted); a cache that cannot be written; names that lead out of the cache folder.
+    pub fn fetch(
+        &self,
+        model: &str,
+        revision: &str,
+        file: Option<&str>,
+        mut observe: impl FnMut(Progress<'_>),
+    ) -> Result<Fetched> {
+        if !is_model(model) {
+            let expected = "is no model of the hub; expected is OWNER/NAME";
+            return Err(hub_error(model, expected));
+        }
+        if let Some(other) = Lookalike::called(model) {
+            let ours = other.architecture;
+            return Err(hub_error(
+                model,
+                format!(
+                    "is no {ours}: it has the same tensors, but {}, so it would answer wrongly; give a \
+                     model of {ours}",
+                    other.difference
+                ),
+            ));
+        }
+        if matches!(revision, "" | "." | "..") {
+            return Err(hub_error(model, format!("has no revision '{revision}'")));
+        }
+        let mut fetch = Fetch {
+            hub: self,
+            model,
+            folder: self.cache.join("hub").join(model.replace('/', "--")),
+            observe: &mut observe,
+        };
+        // Two writers of one file would spoil it.
+        let _lock = fetch.lock()?;
+        let listing = fetch.listing(revision)?;
+        let name = listing.choose(model, file)?;
+        let first = fetch.file(&listing, &name)?;
+        let parts = match name.ends_with(".index.json") {
+            true => shards(model, &name, &first.path)?,
+            false => Vec::new(),
+        };
+        let mut files = vec![first];
+        for part in parts {
+            files.push(fetch.file(&listing, &part)?);
+        }
+        Ok(Fetched {
+            commit: listing.commit,
+            files,
+        })
+    }
+
+    /// Asks for an address below the endpoint; `Ok` is an answer with one of the codes in `expected`.
+    fn get(
+        &self,
+        model: &str,
+        path: &str,
+        range: Option<String>,
+        expected: &[u16],
+    ) -> Result<http::Response<Body>> {
+        let mut request = self.agent.get(format!("{}/{path}", self.endpoint));
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        if let Some(range) = range {
+            request = request.header("Range", range);
+        }
+        let answer = request.call().map_err(|error| match error {
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => hub_error(
+                model,
+                format!("cannot be asked for ({error}); check the endpoint and the token"),
+            ),
+            ureq::Error::Io(error) => self.no_answer(&error),
+            error => self.no_answer(&error),
+        })?;
+        match answer.status().as_u16() {
+            code if expected.contains(&code) => Ok(answer),
+            code @ 500.. => Err(self.no_answer(&format!("its answer was error {code}"))),
+            code => Err(hub_error(model, self.refusal(code, model))),
+        }
+    }
+
+    /// What a client error of the hub means for whoever asked.
+    fn refusal(&self, code: u16, model: &str) -> String {
+        let (endpoint, token) = (&self.endpoint, self.token.is_some());
+        match code {
+            // Without a token the hub does not say which models do not exist.
+            401 | 403 if token => format!(
+                "is not open to your token (error {code}): check the name, and on \
+                 {endpoint}/{model} whether the model wants its conditions accepted"
+            ),
+            401 | 403 => format!(
+                "does not exist or is private or gated (error {code}): check the name on \
+                 {endpoint}/{model}, or set HF_TOKEN to a token of {endpoint}/settings/tokens"
+            ),
+            404 => format!(
+                "or the revision or file asked for does not exist (error 404); \
+                 look at {endpoint}/{model}/tree/main"
+            ),
+            429 => "is asked for too often (error 429): wait some minutes, or set HF_TOKEN".into(),
+            code => format!("cannot be had: the hub's answer was error {code}"),
+        }
+    }
+
+    fn no_answer(&self, reason: &dyn std::fmt::Display) -> Error {
+        Error::Unreachable {
+            endpoint: self.endpoint.clone(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// A model that is being fetched.
+struct Fetch<'a> {
+    hub: &'a Hub,
+    model: &'a str,
+    /// The model's folder in the cache.
+    folder: PathBuf,
+    observe: &'a mut dyn FnMut(Progress<'_>),
+}
+
+impl Fetch<'_> {
+    /// Keeps other processes from this model until the file is dropped.
+    fn lock(&mut self) -> Result<FileLock> {
+        create_folder(&self.folder)?;
+        let path = self.folder.join(".lock");
+        let lock = FileLock::take(&path, || (self.observe)(Progress::Waiting));
+        lock.map_err(|source| Error::write(&path, source))
+    }
+
+    /// The files of the model at a revision, from the hub or as they were last time.
+    fn listing(&mut self, revision: &str) -> Result<Listing> {
+        let reference = self.folder.join("refs").join(percent_encoded(revision));
+        let recorded = match is_commit(revision) {
+            true => self.recorded(revision),
+            false => fs::read_to_string(&reference)
+                .ok()
+                .and_then(|commit| self.recorded(&commit)),
+        };
+        match recorded {
+            // A commit never changes; a branch does.
+            Some(listing) if listing.commit == revision => Ok(listing),
+            recorded => match (self.ask(revision), recorded) {
+                (Err(error @ Error::Unreachable { .. }), Some(listing)) => {
+                    (self.observe)(Progress::Offline {
+                        reason: &error.to_string(),
+                        commit: &listing.commit,
+                    });
+                    Ok(listing)
+                }
+                (Err(error), _) => Err(error),
+                (Ok(listing), _) => {
+                    let text = listing.to_json();
+                    write(&self.listing_path(&listing.commit), text.as_bytes())?;
+                    if !is_commit(revision) {
+                        write(&reference, listing.commit.as_bytes())?;
+                    }
+                    Ok(listing)
+                }
+            },
+        }
+    }
+
+    /// Asks the hub for the files of the model.
+    fn ask(&self, revision: &str) -> Result<Listing> {
+        let (model, encoded) = (self.model, percent_encoded(revision));
+        let path = format!("api/models/{model}/revision/{encoded}?blobs=true");
+        let mut answer = self.hub.get(model, &path, None, &[200])?;
+        let text = (answer.body_mut().read_to_vec()).map_err(|error| self.hub.no_answer(&error))?;
+        let listing = Listing::parse(model, &text)?;
+        if is_commit(revision) && listing.commit != revision {
+            let commit = &listing.commit;
+            let reason = format!("at commit {revision} was asked for; the hub sent {commit}");
+            return Err(hub_error(model, reason));
+        }
+        Ok(listing)
+    }
+
+    fn recorded(&self, commit: &str) -> Option<Listing> {
+        if !is_commit(commit) {
+            return None;
+        }
+        let text = fs::read(self.listing_path(commit)).ok()?;
+        let listing = Listing::parse(self.model, &text).ok()?;
+        (listing.commit == commit).then_some(listing)
+    }
+
+    fn listing_path(&self, commit: &str) -> PathBuf {
+        self.folder.join(format!("{commit}.json"))
+    }
+}
+
+fn hub_error(model: &str, reason: impl Into<String>) -> Error {
+    Error::Model {
+        model: model.to_owned(),
+        reason: reason.into(),
+    }
+}
+
+fn create_folder(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|source| Error::write(path, source))
+}
+
+/// Writes a small file, in a folder that is made if needed.
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    create_folder(path.parent().unwrap_or(Path::new(".")))?;
+    atomic::write(path, content).map_err(|source| Error::write(path, source))
+}

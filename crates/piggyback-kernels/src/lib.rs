@@ -1,0 +1,25 @@
+//! CPU kernels of vision networks, on plain slices: no tensor library, `f32` in channels-last order.
+//!
+//! Activations are `[batch, height, width, channels]`, contiguous. Convolution weights keep PyTorch's order
+//! `[out, in / groups, kernel height, kernel width]`. Every kernel obeys the exactness rules of `docs/kernels.md`:
+//! its bits depend on its inputs alone, not on the instruction set, the number of threads or (where rows are
+//! independent) on what else is in the batch.
+
+pub mod adam;
+pub mod batch_norm;
+pub mod buffer;
+pub mod concat;
+pub mod conv2d;
+pub mod epilogue;
+mod gemm;
+mod instruction_set;
+pub mod linear;
+pub mod mask;
+mod pages;
+pub mod peak;
+pub mod pool;
+#[cfg(test)]
+mod reference;
+mod simd;
+
+pub use instruction_set::InstructionSet;

