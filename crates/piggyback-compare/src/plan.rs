@@ -168,7 +168,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`], [`Error::Read`]: what is wrong in which file, under which key, and what to do.
+    /// [`Error::Plan`], or a file that cannot be read: what is wrong in which file, under which key, and what to do.
     pub fn open(path: &Path) -> Result<Self> {
         let text = text::read(path)?;
         Self::parse(path, &text)

@@ -28,7 +28,7 @@ pub(super) const PRETRAINED_FILE: &str = "backbone.safetensors";
 ///
 /// # Errors
 ///
-/// Those of training, and [`Error::Interrupted`] or [`Error::Stopped`] once `stop` is true.
+/// Those of training, and an interruption ([`Error::is_interruption`]) once `stop` is true.
 pub fn run(
     job: &Job,
     device: &Device,

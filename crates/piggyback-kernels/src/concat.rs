@@ -65,7 +65,7 @@ pub fn join(parts: &[&[f32]]) -> Vec<f32> {
     }
 }
 
-/// The two that [`concat`] gives `joined` for; its gradients from that of its output.
+/// The two that [`concat()`] gives `joined` for; its gradients from that of its output.
 ///
 /// # Panics
 /// If either has no channels, or `joined` is not whole pixels.

@@ -53,11 +53,9 @@
 //! | [`train`] | the training loop and its settings |
 //! | [`pretrain`] | networks trained from scratch, to be backbones |
 //! | [`mod@evaluate`] | errors per class, confusion |
-//! | [`mod@compare`] | methods, data sets and seeds side by side: plan, results, report |
 //! | [`engine`] | one backbone, many tasks: prediction |
 //! | [`mod@export`] | a task's own network as ONNX, safetensors or a PyTorch checkpoint |
 //! | [`task`] | the task file (the crate `piggyback-task`, which needs no tensor library) |
-//! | `hub` | model files from the Hugging Face hub (Cargo feature `hub`) |
 //! | [`plot`] | zeros per layer and learning curves as SVG |
 //! | [`text`] | names that are safe to show, CSV, text files with a byte-order mark |
 //!

@@ -18,7 +18,7 @@ mod weight;
 mod winograd;
 
 pub use filters::{Filters, Pass};
-pub use shape::Conv2dShape;
+pub use shape::{Conv2dShape, ShapeError};
 
 use super::epilogue::Epilogue;
 use super::simd::Isa;
