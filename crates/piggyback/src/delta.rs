@@ -8,7 +8,7 @@ use piggyback_task::{BitMask, Delta};
 
 use crate::backbone::{Replace, map_tensors, named_tensors};
 use crate::error::Result;
-use crate::mask::values;
+use crate::values::values;
 
 /// What is left of `change`, a tensor's change in row-major order, at a bit for each weight: its sign,
 /// and the mean of its magnitudes (Liu et al., *BitDelta*, NeurIPS 2024, section 3.1). No other scale

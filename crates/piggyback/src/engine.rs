@@ -18,8 +18,8 @@ use rayon::prelude::*;
 use crate::backbone::Backbone;
 use crate::data::{self, Image};
 use crate::error::{Error, Result};
-use crate::mask;
 use crate::materialise::{Materialised, check};
+use crate::values::values;
 
 /// Images that are predicted at once.
 const BATCH: usize = 32;
@@ -357,7 +357,7 @@ fn numbers(
 /// The rows of logits `[batch, classes]` as predictions.
 fn predictions(logits: Tensor<2>) -> Vec<Prediction> {
     let [_, classes] = logits.dims();
-    mask::values(logits)
+    values(logits)
         .chunks(classes)
         .map(|logits| Prediction::from_logits(logits.to_vec()))
         .collect()

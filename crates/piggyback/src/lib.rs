@@ -83,6 +83,7 @@ pub mod data;
 mod delta;
 pub mod device;
 pub mod engine;
+mod engine_of_files;
 pub mod error;
 pub mod evaluate;
 pub mod export;
@@ -101,6 +102,7 @@ mod random;
 mod test_support;
 pub mod text;
 pub mod train;
+mod values;
 mod write;
 
 use piggyback_task::foreign;

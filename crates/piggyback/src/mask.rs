@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use crate::backbone::{FieldPath, NamedTensor, Replace, map_tensors, named_tensors};
 use crate::ops::{self, Bits, GradientScaling, ScoreGradient, Thresholding};
 use crate::random::{Purpose, Random};
+use crate::values::values;
 
 /// What ends the path of a weight's scores.
 pub(crate) const SCORES_SUFFIX: &str = ".mask.scores";
@@ -375,16 +376,6 @@ impl Replace for Applying<'_> {
         let bits = ops::apply_bits(base.ones_like(), &bits);
         Some(combined(base, masked, bits, factors))
     }
-}
-
-/// The numbers of a tensor in row-major order.
-pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    // Every tensor here is made as f32, so the conversion cannot fail.
-    tensor
-        .into_data()
-        .convert::<f32>()
-        .try_to_vec()
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

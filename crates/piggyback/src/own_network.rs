@@ -58,10 +58,11 @@ use piggyback_task::{
     Values,
 };
 
-use crate::backbone::{Replace, TensorValues, map_tensors, tensor_values};
+use crate::backbone::{Replace, TensorValues, map_tensors, owner, tensor_values};
 use crate::delta;
 use crate::error::{Error, Result};
 use crate::mask::{self, MaskConfig};
+use crate::values::values;
 
 /// A network of your own, as tasks see it: its name, its weights' fingerprint, its head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +97,7 @@ impl OwnBackbone {
         let mut fingerprint = FingerprintBuilder::new();
         for tensor in tensors {
             fingerprint.begin(&tensor.name, Dtype::F32, &tensor.shape)?;
-            for value in mask::values(tensor.values) {
+            for value in values(tensor.values) {
                 fingerprint.write(&value.to_le_bytes())?;
             }
         }
@@ -131,7 +132,7 @@ impl OwnBackbone {
         let tensors = tensors(network);
         let norms = learned_norms(&tensors);
         let (mut weight, mut bias) = (None, None);
-        let mut values = BTreeMap::new();
+        let mut norm_values = BTreeMap::new();
         for tensor in tensors {
             let (owner, field) = tensor.name.rsplit_once('.').unwrap_or(("", &tensor.name));
             if owner == self.head {
@@ -141,7 +142,7 @@ impl OwnBackbone {
                 }
             } else if norms.contains(owner) {
                 let key = format!("{owner}.{}", norm_field(field));
-                values.insert(key, Values::new(tensor.shape, mask::values(tensor.values))?);
+                norm_values.insert(key, Values::new(tensor.shape, values(tensor.values))?);
             } else if tensor.learns {
                 let reason = format!(
                     "'{}' is trained, and a task file has no place for it; freeze it",
@@ -153,12 +154,12 @@ impl OwnBackbone {
         let weight = weight.ok_or_else(|| self.misfit("the network has no head"))?;
         let (count, shape) = (classes.len(), weight.shape.clone());
         let (features, is_transposed) = self.head_layout(&shape, count)?;
-        let numbers = mask::values(weight.values);
+        let numbers = values(weight.values);
         let numbers = match is_transposed {
             true => transposed(&numbers, features),
             false => numbers,
         };
-        let bias = bias.map_or(vec![0.0; count], |bias| mask::values(bias.values));
+        let bias = bias.map_or(vec![0.0; count], |bias| values(bias.values));
         let task = TaskFile {
             backbone: self.id.clone(),
             layout: Layout::Burn,
@@ -166,7 +167,7 @@ impl OwnBackbone {
             preprocessing: preprocessing.clone(),
             masks: mask::masks(network, config),
             deltas: BTreeMap::new(),
-            norms: values,
+            norms: norm_values,
             head: Head {
                 weight: Values::new([count, features], numbers)?,
                 bias: Values::new([count], bias)?,
@@ -288,11 +289,6 @@ fn norm_field(field: &str) -> &str {
         "beta" => "bias",
         other => other,
     }
-}
-
-/// The module that the field `name` belongs to.
-fn owner(name: &str) -> &str {
-    name.rsplit_once('.').map_or("", |(owner, _)| owner)
 }
 
 /// The modules with running statistics of which a tensor learns.
@@ -444,8 +440,8 @@ mod tests {
             let loaded = own.apply(fresh, &task).unwrap();
             let images = Tensor::from_data(images.into_data(), &plain);
             assert_eq!(
-                mask::values(loaded.forward(images.clone())),
-                mask::values(learned.valid().forward(images))
+                values(loaded.forward(images.clone())),
+                values(learned.valid().forward(images))
             );
         }
     }

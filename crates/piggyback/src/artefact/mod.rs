@@ -3,24 +3,26 @@
 //! An [`Artefact`] is recognised by its content. It knows its tasks and what it counts as in the
 //! paper's tables, and makes an [`Engine`] that answers for them.
 
+mod description;
+mod metrics;
 mod network;
 mod shared;
 mod size;
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use piggyback_task::{Preprocessing, TaskFile, TrainingRecord};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use description::{TaskDescription, head_values};
+pub use metrics::EpochMetrics;
 pub use network::WholeNetwork;
 pub(crate) use shared::{FREE, OF_BACKBONE, SharedTask, Sharing, owner_of};
 pub use shared::{FreeWeights, SharedNetwork};
 pub use size::paper_bits_of_network;
 
-use crate::backbone::{Backbone, StateDict, safetensors_metadata};
-use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::backbone::{StateDict, safetensors_metadata};
+use crate::error::Result;
 use crate::method::MethodName;
 use crate::name::named;
 
@@ -166,35 +168,6 @@ impl Artefact {
                 Some(task) => format!("{name}/{task}"),
             })
             .collect()
-    }
-
-    /// An engine that answers for its tasks, see [`names`](Self::names). Networks of its own are put
-    /// on `device`.
-    ///
-    /// # Errors
-    ///
-    /// A task file without its backbone, or with another one.
-    pub fn engine(
-        &self,
-        name: &str,
-        backbone: Option<&Backbone>,
-        device: &Device,
-    ) -> Result<Engine> {
-        match (self, backbone) {
-            (Self::Task(task), Some(backbone)) => {
-                Engine::new(backbone.clone()).with_task(name, task.clone())
-            }
-            (Self::Task(task), None) => Err(Error::Misfit {
-                task: name.to_owned(),
-                reason: format!(
-                    "it is a task file, which answers with the weights of its backbone; give the \
-                     checkpoint of the {} it was trained on",
-                    task.backbone.architecture
-                ),
-            }),
-            (Self::Network(network), _) => network.engine(&[name], device),
-            (Self::Shared(network), _) => network.engine(device, |task| format!("{name}/{task}")),
-        }
     }
 }
 

@@ -2,24 +2,19 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use piggyback_task::Preprocessing;
 
 use super::TaskEntry;
-use crate::backbone::{
-    Architecture, Backbone, LoadOptions, StateDict, convert, imagenet_classes, recognise,
-};
-use crate::engine::Engine;
+use crate::backbone::{Architecture, LoadOptions, StateDict, convert, imagenet_classes, recognise};
 use crate::error::{Error, Result};
-use crate::train::{TaskDescription, head_values};
 
 /// A network with its head: a checkpoint whose classes are known.
 #[derive(Clone, Debug)]
 pub struct WholeNetwork {
-    state: StateDict,
-    architecture: Architecture,
-    classes: Vec<String>,
-    preprocessing: Preprocessing,
+    pub(crate) state: StateDict,
+    pub(crate) architecture: Architecture,
+    pub(crate) classes: Vec<String>,
+    pub(crate) preprocessing: Preprocessing,
 }
 
 impl WholeNetwork {
@@ -75,28 +70,6 @@ impl WholeNetwork {
     /// What network it is.
     pub fn architecture(&self) -> Architecture {
         self.architecture
-    }
-
-    /// An engine that answers with it under each of `names`.
-    pub(crate) fn engine(&self, names: &[&str], device: &Device) -> Result<Engine> {
-        let options = LoadOptions {
-            architecture: Some(self.architecture),
-            ..LoadOptions::default()
-        };
-        let network = Backbone::from_state_dict(self.state.clone(), options, device)?;
-        // A task that adds nothing to the network.
-        let task = TaskDescription {
-            backbone: network.id(),
-            classes: self.classes.clone(),
-            preprocessing: self.preprocessing.clone(),
-        };
-        let mut task = task.classifier(head_values(network.own_head()?)?);
-        task.training = self.state.about.training.clone().unwrap_or_default();
-        let mut engine = Engine::new(network);
-        for name in names {
-            engine.add_task(*name, task.clone())?;
-        }
-        Ok(engine)
     }
 
     pub(super) fn save(&self, path: &Path) -> Result<()> {

@@ -10,23 +10,17 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
 use bytes::Bytes;
-use piggyback_task::{
-    BackboneId, BitMask, Head, Mask, Preprocessing, TaskFile, TrainingRecord, Values,
-};
+use piggyback_task::{BackboneId, BitMask, Head, Mask, Preprocessing, TrainingRecord, Values};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde::{Deserialize, Serialize};
 
 use super::TaskEntry;
 use crate::backbone::{
-    Architecture, Backbone, ByteTensor, LoadOptions, SafetensorsContent, StateDict, StoredTensor,
-    open_safetensors, read_safetensors,
+    Architecture, ByteTensor, SafetensorsContent, StoredTensor, open_safetensors, read_safetensors,
 };
-use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::train::{Product, TaskDescription};
 use crate::write;
 
 /// The metadata key that tells such a file.
@@ -174,39 +168,8 @@ impl SharedNetwork {
             .collect()
     }
 
-    /// An engine that answers for each task under the name that `naming` makes of its own.
-    pub(crate) fn engine(
-        &self,
-        device: &Device,
-        naming: impl Fn(&str) -> String,
-    ) -> Result<Engine> {
-        let mut state = StateDict::new(&self.origin, self.tensors.clone());
-        state.about.preprocessing = Some(self.architecture.preprocessing());
-        let options = LoadOptions {
-            architecture: Some(self.architecture),
-            ..LoadOptions::default()
-        };
-        let network = Backbone::from_state_dict(state, options, device)?;
-        let backbone = network.id();
-        let mut engine = Engine::new(network);
-        for (index, task) in self.tasks.iter().enumerate() {
-            let about = TaskDescription {
-                backbone: backbone.clone(),
-                classes: task.classes.clone(),
-                preprocessing: task.preprocessing.clone(),
-            };
-            let file = TaskFile {
-                masks: self.masks(index)?,
-                training: task.training.clone(),
-                ..about.classifier(task.head.clone())
-            };
-            engine.add_task(naming(&task.name), file)?;
-        }
-        Ok(engine)
-    }
-
     /// The masks that leave task `index` what it and those before it own.
-    fn masks(&self, index: usize) -> Result<BTreeMap<String, Mask>> {
+    pub(crate) fn masks(&self, index: usize) -> Result<BTreeMap<String, Mask>> {
         let last = owner_of(index);
         (self.owners.iter())
             .map(|(weight, owners)| {
@@ -224,6 +187,17 @@ impl SharedNetwork {
     }
 
     /// Writes the file, whole or not at all.
+    /// The bytes of its file.
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
+        self.encode()
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) gave; `path` stands for it in messages.
+    pub(crate) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let file = read_safetensors(&Bytes::copy_from_slice(bytes));
+        Self::decode(path, file.map_err(|reason| problem(path, reason))?)
+    }
+
     pub(super) fn save(&self, path: &Path) -> Result<()> {
         write::atomically(path, &self.encode()?)
     }
@@ -470,32 +444,5 @@ fn problem(path: &Path, reason: impl Into<String>) -> Error {
     Error::Checkpoint {
         path: path.to_owned(),
         reason: reason.into(),
-    }
-}
-
-impl Product for SharedNetwork {
-    fn to_bytes(&self) -> Result<Vec<u8>> {
-        self.encode()
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let path = Path::new("checkpoint");
-        let file = read_safetensors(&Bytes::copy_from_slice(bytes));
-        Self::decode(path, file.map_err(|reason| problem(path, reason))?)
-    }
-
-    /// The record is of the task learned last; in a joint network, of all.
-    fn set_record(&mut self, record: TrainingRecord) {
-        let first = match self.sharing {
-            Sharing::Joint => 0,
-            Sharing::PackNet => self.tasks.len() - 1,
-        };
-        for task in &mut self.tasks[first..] {
-            task.training = record.clone();
-        }
-    }
-
-    fn zeros(&self) -> Option<f64> {
-        None
     }
 }

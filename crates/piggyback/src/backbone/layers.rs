@@ -263,7 +263,7 @@ mod tests {
     use burn::tensor::TensorData;
 
     use super::*;
-    use crate::mask::values;
+    use crate::values::values;
 
     /// `[4, 2, 2, 2]`, distinct numbers, the second channel far from zero.
     fn input(device: &Device) -> (Tensor<4>, [Vec<f64>; 2]) {

@@ -37,7 +37,9 @@ pub use architecture::{Architecture, Network};
 pub use convert::{Converted, convert};
 pub(crate) use graph::{Eager, Graph};
 pub use lookalikes::Lookalike;
-pub(crate) use names::{FieldPath, Replace, TensorValues, map_tensors, tensor_values};
+pub(crate) use names::{
+    FieldPath, Replace, TensorValues, map_tensors, norm_modules, owner, tensor_values,
+};
 pub use names::{NamedTensor, named_tensors};
 pub(crate) use origin::record_precisions;
 pub(crate) use recognise::recognise;

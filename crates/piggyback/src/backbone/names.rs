@@ -1,5 +1,7 @@
 //! torchvision's names for the tensors of a module.
 
+use std::collections::BTreeSet;
+
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
 
@@ -209,4 +211,16 @@ impl ModuleMapper for Replacing<'_> {
             None => param,
         }
     }
+}
+
+/// The modules that have running statistics: batch norms, by name.
+pub(crate) fn norm_modules<M: Module>(module: &M) -> BTreeSet<String> {
+    (named_tensors(module).into_iter())
+        .filter_map(|tensor| tensor.name.strip_suffix(".running_mean").map(str::to_owned))
+        .collect()
+}
+
+/// The module that the field `name` belongs to.
+pub(crate) fn owner(name: &str) -> &str {
+    name.rsplit_once('.').map_or("", |(owner, _)| owner)
 }

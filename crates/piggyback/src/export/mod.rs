@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::backbone::{About, Architecture, Backbone, WeightInfo, tensor_values, write_weights};
 use crate::error::Result;
-use crate::mask;
 use crate::materialise::Materialised;
 use crate::name::named;
+use crate::values::values;
 
 /// Metadata key of the backbone that the network was made of: JSON, as in a task file.
 const BACKBONE: &str = "piggyback.backbone";
@@ -119,7 +119,7 @@ impl NamedValues {
 
     /// Row-major little-endian 32-bit floats.
     fn bytes(&self) -> Vec<u8> {
-        let values = mask::values(self.values.clone());
+        let values = values(self.values.clone());
         values
             .iter()
             .flat_map(|value| value.to_le_bytes())

@@ -3,8 +3,8 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::*;
-use crate::mask::values;
 use crate::random::{Purpose, Random};
+use crate::values::values;
 
 fn device() -> Device {
     Device::flex().autodiff()

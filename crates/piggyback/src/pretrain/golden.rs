@@ -5,9 +5,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::whole::Whole;
 use super::*;
 use crate::backbone::StoredTensor;
-use crate::mask::values;
 use crate::test_support::{filled, golden, uniform};
 use crate::train::{Method, Sgd};
+use crate::values::values;
 
 #[test]
 fn steps_are_those_of_pytorch() {

@@ -1,7 +1,6 @@
 //! Learning all of a network: every weight, batch norm and bias, and the head.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, Gradients, Tensor};
@@ -13,7 +12,7 @@ use crate::artefact::WholeNetwork;
 use crate::backbone::{About, Architecture, Backbone, LoadOptions, StateDict, StoredTensor};
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::train::{Method, Product, RunSettings, Sgd, SgdRates, TaskNetwork, cross_entropy};
+use crate::train::{Method, RunSettings, Sgd, SgdRates, TaskNetwork, cross_entropy};
 
 /// The method of training from scratch.
 pub(super) struct Whole {
@@ -157,23 +156,5 @@ impl Method for Whole {
     fn rates_at(&self, step: usize, steps: usize) -> Vec<(&'static str, f64)> {
         let share = self.config.rate_share(step, steps);
         vec![("lr", share * self.learning_rate())]
-    }
-}
-
-impl Product for StateDict {
-    fn to_bytes(&self) -> Result<Vec<u8>> {
-        Self::to_bytes(self)
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        Self::from_bytes(Path::new("checkpoint"), bytes)
-    }
-
-    fn set_record(&mut self, record: TrainingRecord) {
-        self.about.training = Some(record);
-    }
-
-    fn zeros(&self) -> Option<f64> {
-        None
     }
 }

@@ -16,10 +16,11 @@ use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
 use super::EpochMetrics;
-use super::method::{Method, Optimizer, Product};
+use super::method::{Method, Optimizer};
+use super::product::Product;
 use crate::backbone::{Entry, FieldPath, write_entries};
 use crate::error::{Error, Result};
-use crate::mask::values;
+use crate::values::values;
 use crate::{text, write};
 
 /// Version of the checkpoint's layout; another one is refused.

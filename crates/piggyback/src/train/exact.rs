@@ -8,10 +8,11 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::checkpoint::trained_tensors;
 use super::optimizer::{Sgd, SgdRates};
 use super::*;
+use crate::backbone::Backbone;
 use crate::backbone::{Architecture, LoadOptions};
 use crate::device::InstructionSet;
-use crate::mask::values;
 use crate::test_support::{filled, uniform};
+use crate::values::values;
 
 /// Side of the images: maps are no multiple of a tile.
 const SIDE: usize = 40;

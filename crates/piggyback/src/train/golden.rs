@@ -9,9 +9,11 @@ use super::masks::rate;
 use super::optimizer::Adam;
 use super::*;
 use crate::backbone::Architecture;
-use crate::mask::values;
+use crate::backbone::Backbone;
 use crate::materialise::Materialised;
 use crate::test_support::{filled, golden, uniform};
+use crate::values::values;
+use piggyback_task::TaskFile;
 
 const BATCH: usize = 8;
 const CLASSES: usize = 10;

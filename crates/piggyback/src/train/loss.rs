@@ -2,7 +2,7 @@
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
-use crate::mask;
+use crate::values::values;
 
 /// Mean cross-entropy of logits `[batch, classes]`, `[1]`: of the labels, and for the share
 /// `smoothing` of all classes alike, as PyTorch's `label_smoothing` (Szegedy et al., CVPR 2016).
@@ -22,7 +22,7 @@ pub(crate) fn cross_entropy(logits: Tensor<2>, labels: &[u32], smoothing: f64) -
 /// How many images are taken for another class.
 pub(super) fn count_wrong(logits: &Tensor<2>, labels: &[u32]) -> usize {
     let [_, classes] = logits.dims();
-    let logits = mask::values(logits.clone().without_autodiff());
+    let logits = values(logits.clone().without_autodiff());
     let likeliest =
         |row: &[f32]| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]).then(b.cmp(&a)));
     logits

@@ -5,9 +5,10 @@ use piggyback_task::{TaskFile, TrainingRecord};
 
 use super::config::{NormMode, TrainConfig};
 use super::loss::cross_entropy;
-use super::method::{Method, Product, RunSettings};
-use super::network::{TaskDescription, TaskNetwork};
+use super::method::{Method, RunSettings};
+use super::network::TaskNetwork;
 use super::optimizer::Adam;
+use crate::artefact::TaskDescription;
 use crate::backbone::{Backbone, record_precisions};
 use crate::engine::Engine;
 use crate::error::Result;
@@ -131,24 +132,6 @@ pub(crate) fn task_engine(backbone: &Backbone, task: &TaskFile, names: &[&str]) 
     Ok(engine)
 }
 
-impl Product for TaskFile {
-    fn to_bytes(&self) -> Result<Vec<u8>> {
-        Ok(Self::to_bytes(self)?)
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        Ok(Self::from_bytes(bytes)?)
-    }
-
-    fn set_record(&mut self, record: TrainingRecord) {
-        self.training = record;
-    }
-
-    fn zeros(&self) -> Option<f64> {
-        Some(Self::zeros(self).share())
-    }
-}
-
 /// Scores `share` of the way back to `start`.
 fn pulled(scores: Tensor<1>, start: f64, share: f64) -> Tensor<1> {
     scores * (1.0 - share) + start * share
@@ -170,7 +153,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::mask::values;
+    use crate::values::values;
 
     #[test]
     fn scores_go_a_share_of_the_way_back() {

@@ -8,6 +8,7 @@ use piggyback_task::{Preprocessing, TrainingRecord};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::EpochMetrics;
+use super::product::Product;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::evaluate::Evaluation;
@@ -85,18 +86,6 @@ pub(crate) struct RunSettings<'a> {
     pub(crate) val_share: f64,
     pub(crate) skip_bad: bool,
     pub(crate) preprocessing: &'a Preprocessing,
-}
-
-/// What a run leaves behind.
-pub(crate) trait Product: Sized {
-    /// The bytes of a file with it, for a checkpoint.
-    fn to_bytes(&self) -> Result<Vec<u8>>;
-    /// What [`to_bytes`](Self::to_bytes) gave.
-    fn from_bytes(bytes: &[u8]) -> Result<Self>;
-    /// Notes how it was trained.
-    fn set_record(&mut self, record: TrainingRecord);
-    /// Share of the masked weights that are zeroed, where there are masks.
-    fn zeros(&self) -> Option<f64>;
 }
 
 /// A network that an [`Optimizer`] moves.

@@ -4,19 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
-use piggyback_task::{BackboneId, Head, Layout, Preprocessing, TaskFile, TrainingRecord, Values};
+use piggyback_task::{Head, TaskFile, Values};
 
 use super::config::{NormMode, TrainConfig};
 use super::method::Trainee;
+use crate::artefact::{TaskDescription, head_values};
 use crate::backbone::layers::Linear;
 use crate::backbone::{
     About, Architecture, Backbone, Eager, FieldPath, Graph, NamedTensor, Network, Replace,
-    StateDict, StoredTensor, TensorValues, map_tensors, named_tensors, tensor_values,
+    StateDict, StoredTensor, TensorValues, map_tensors, tensor_values,
 };
+use crate::backbone::{norm_modules, owner};
 use crate::error::{Error, Result};
 use crate::mask;
 use crate::ops::{GradientScaling, ScoreGradient};
 use crate::random::{Purpose, Random};
+use crate::values::values;
 
 /// What a network without masks says of its scores.
 const NO_SCORES: ScoreGradient = ScoreGradient::Own(GradientScaling::None);
@@ -211,7 +214,7 @@ fn stored<M: Module>(
     origin: &str,
 ) -> Result<BTreeMap<String, StoredTensor>> {
     let store = |tensor: TensorValues| {
-        let numbers = mask::values(tensor.values);
+        let numbers = values(tensor.values);
         let stored = StoredTensor::from_f32(tensor.shape, &numbers);
         let stored = stored.map_err(|reason| Error::Checkpoint {
             path: origin.into(),
@@ -222,15 +225,6 @@ fn stored<M: Module>(
     tensor_values(module).into_iter().map(store).collect()
 }
 
-/// A head's values, as a task file has them.
-pub(crate) fn head_values(head: &Linear) -> Result<Head> {
-    let [classes, features] = head.weight.shape().dims();
-    Ok(Head {
-        weight: Values::new([classes, features], mask::values(head.weight.base()))?,
-        bias: Values::new([classes], mask::values(head.bias.base()))?,
-    })
-}
-
 /// Makes half-precision tensors those of 32 bits.
 struct Widen;
 
@@ -238,31 +232,6 @@ impl Replace for Widen {
     fn replace(&mut self, _name: &str, current: &dyn Fn() -> Tensor<1>) -> Option<Tensor<1>> {
         let tensor = current();
         (tensor.dtype() != DType::F32).then(|| tensor.cast(FloatDType::F32))
-    }
-}
-
-/// What a task file says of a task besides what training finds.
-#[derive(Clone, Debug)]
-pub(crate) struct TaskDescription {
-    pub(crate) backbone: BackboneId,
-    pub(crate) classes: Vec<String>,
-    pub(crate) preprocessing: Preprocessing,
-}
-
-impl TaskDescription {
-    /// The task that adds nothing but a head to its backbone.
-    pub(crate) fn classifier(&self, head: Head) -> TaskFile {
-        TaskFile {
-            backbone: self.backbone.clone(),
-            layout: Layout::Torch,
-            classes: self.classes.clone(),
-            preprocessing: self.preprocessing.clone(),
-            masks: BTreeMap::new(),
-            deltas: BTreeMap::new(),
-            norms: BTreeMap::new(),
-            head,
-            training: TrainingRecord::default(),
-        }
     }
 }
 
@@ -281,18 +250,6 @@ fn initial_head(features: usize, classes: usize, seed: u64, device: &Device) -> 
         Tensor::from_data(weight, device),
         Tensor::from_data(bias, device),
     )
-}
-
-/// The modules that have running statistics: batch norms, by name.
-pub(crate) fn norm_modules<M: Module>(module: &M) -> BTreeSet<String> {
-    (named_tensors(module).into_iter())
-        .filter_map(|tensor| tensor.name.strip_suffix(".running_mean").map(str::to_owned))
-        .collect()
-}
-
-/// The module that the field `name` belongs to.
-pub(crate) fn owner(name: &str) -> &str {
-    name.rsplit_once('.').map_or("", |(owner, _)| owner)
 }
 
 /// Switches the tensors that `learns` names to learning, and batch norms with them to the batch's own
@@ -348,7 +305,7 @@ impl ModuleVisitor for NormReader {
         let name = self.path.name();
         if self.norms.contains(owner(&name)) {
             let shape = param.lazy_shape().to_vec();
-            self.tensors.push((name, shape, mask::values(param.base())));
+            self.tensors.push((name, shape, values(param.base())));
         }
     }
 }

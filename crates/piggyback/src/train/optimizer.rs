@@ -261,9 +261,10 @@ mod tests {
     use super::super::{NormMode, TaskNetwork, TrainConfig, cross_entropy};
     use super::*;
     use crate::backbone::{Architecture, Backbone, LoadOptions, Precision};
-    use crate::mask::{MaskKind, values};
+    use crate::mask::MaskKind;
     use crate::ops::GradientScaling;
     use crate::test_support::{filled, uniform};
+    use crate::values::values;
 
     const SIDE: usize = 32;
     const MULTIPLIED: ScoreGradient = ScoreGradient::Own(GradientScaling::None);

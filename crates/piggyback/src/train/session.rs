@@ -9,7 +9,8 @@ use piggyback_task::TrainingRecord;
 use super::checkpoint::{self, Identity, Position, State, trained_tensors};
 use super::images::look_at_images;
 use super::loss::count_wrong;
-use super::method::{Learned, Method, Product, RunSettings};
+use super::method::{Learned, Method, RunSettings};
+use super::product::Product;
 use super::readable::Readable;
 use super::run::RunFolder;
 use super::split::Split;
@@ -18,7 +19,7 @@ use crate::data::{Augment, Batch, DataSet, Loader, LoaderConfig, Samples};
 use crate::engine::{Engine, images_tensor};
 use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateConfig, Evaluation, evaluate};
-use crate::mask;
+use crate::values::values;
 
 /// Runs `method` on `data`, from where a checkpoint left it or from the network that `start` gives.
 ///
@@ -229,7 +230,7 @@ impl<M: Method> Session<'_, '_, M> {
             let logits = method.logits(&network, images, &batch.labels, step);
             let wrong = count_wrong(&logits, &batch.labels);
             let loss = method.loss(logits, &batch.labels);
-            let loss_value = f64::from(mask::values(loss.clone())[0]);
+            let loss_value = f64::from(values(loss.clone())[0]);
             let learned = loss_value.is_finite().then(|| {
                 let mut gradients = loss.backward();
                 let network = method.update(network, &mut optimizer, &mut gradients, step, steps);
@@ -308,7 +309,7 @@ impl<M: Method> Session<'_, '_, M> {
                 "no batch had two readable images; repair the images, or give more of them",
             ));
         }
-        let finite = |tensor| mask::values(tensor).iter().all(|value| value.is_finite());
+        let finite = |tensor| values(tensor).iter().all(|value| value.is_finite());
         if let Some((name, _)) = trained_tensors(&state.network)
             .into_iter()
             .find(|(_, tensor)| !finite(tensor.clone()))
