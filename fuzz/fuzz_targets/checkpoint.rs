@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use piggyback::backbone::StateDict;
+use piggyback::checkpoint::StateDict;
 
 /// A folder of this process with a checkpoint that an index may name as its part.
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {

@@ -1,7 +1,7 @@
-//! Any bytes given as an image: `cargo +nightly fuzz run image fuzz/corpus/image crates/piggyback/src/data/testdata`.
+//! Any bytes given as an image: `cargo +nightly fuzz run image fuzz/corpus/image crates/piggyback/src/image/testdata`.
 #![no_main]
 
-use piggyback::data::Image;
+use piggyback::image::Image;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     match Image::decode(bytes, "picture") {

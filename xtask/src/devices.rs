@@ -120,8 +120,8 @@ fn arm(root: &Path) -> Result<bool> {
         ));
         return Ok(true);
     }
-    let package = ["test", "--package", "piggyback", "--lib", "--target", ARM];
-    let mut tests = cargo(root, &[&package[..], &["ops::"]].concat());
+    let package = ["test", "--package", "piggyback-kernels", "--target", ARM];
+    let mut tests = cargo(root, &package);
     let runner = format!("{} -L {ARM_ROOT}", emulator.display());
     tests
         .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", linker)

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use piggyback::backbone::{Architecture, LoadOptions, Precision, WeightsChoice};
+use piggyback::Architecture;
+use piggyback::checkpoint::{LoadOptions, Precision, WeightsChoice};
 use piggyback::data::{DataSet, Layout};
-use piggyback::method::{MethodName, MethodSettings};
-use piggyback::pretrain::PretrainConfig;
-use piggyback::train::CHECKPOINT_EVERY;
+use piggyback::files::MethodName;
+use piggyback::learn::CHECKPOINT_EVERY;
+use piggyback::methods::{MethodSettings, PretrainConfig};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
@@ -372,7 +373,7 @@ fn run_dir(out: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use clap::FromArgMatches;
-    use piggyback::train::{MaskRate, NormMode, Recipe, TrainConfig};
+    use piggyback::methods::{MaskRate, NormMode, Recipe, TrainConfig};
 
     use super::*;
     use crate::args::{Args, Verb, command};
@@ -576,7 +577,7 @@ mod tests {
         let expected = PretrainConfig {
             lr: Some(0.25),
             step_epochs: Some(7),
-            schedule: piggyback::train::Schedule::Step,
+            schedule: piggyback::methods::Schedule::Step,
             ..PretrainConfig::default()
         };
         assert_eq!(plan.settings, expected);

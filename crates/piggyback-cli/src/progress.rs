@@ -1,6 +1,7 @@
 //! What a user sees while waiting: a bar where stderr is a terminal, and a line per epoch.
 
-use piggyback::train::{EpochMetrics, Event};
+use piggyback::files::EpochMetrics;
+use piggyback::learn::Event;
 
 use crate::bar::Bar;
 use crate::printer::Printer;
@@ -135,7 +136,7 @@ pub(crate) fn images_bar(printer: &Printer, what: &str, total: usize) -> Bar {
 
 #[cfg(test)]
 mod tests {
-    use piggyback::train::EpochMetrics;
+    use piggyback::files::EpochMetrics;
 
     use super::epoch_line;
 

@@ -8,7 +8,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use piggyback::task::atomic::{self, AtomicFile};
+use piggyback::task::atomic;
+use piggyback::task::atomic::AtomicFile;
 use piggyback::task::lock::FileLock;
 
 /// Largest file that is taken for the index of a checkpoint in parts, bytes.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use piggyback::device::Device;
+use piggyback::Device;
 use serde_json::{Map, Value, json};
 
 use super::learn;
@@ -14,8 +14,9 @@ use super::run::PRETRAINED_FILE;
 use super::scope::Scope;
 use super::unit::{self, Job, JobBackbone, JobData, Unit};
 use crate::error::{Error, Result};
-use piggyback::backbone::{Architecture, Backbone, LoadOptions, StateDict};
-use piggyback::method::MethodName;
+use piggyback::checkpoint::{LoadOptions, StateDict};
+use piggyback::files::MethodName;
+use piggyback::{Architecture, Backbone};
 
 /// A plan whose networks and images are there.
 #[derive(Clone, Debug)]

@@ -14,12 +14,11 @@ use super::scope::Scope;
 use super::sequence;
 use super::unit::{Job, JobData};
 use crate::error::{Error, Result};
-use piggyback::artefact::Artefact;
-use piggyback::backbone::{Architecture, Backbone};
 use piggyback::data::{DataSet, ImageFolder};
-use piggyback::method::{Learner, MethodName, MethodSettings, Outcome};
-use piggyback::pretrain::PretrainConfig;
-use piggyback::train::Event;
+use piggyback::files::MethodName;
+use piggyback::learn::Event;
+use piggyback::methods::{Learner, MethodSettings, Outcome, PretrainConfig};
+use piggyback::{Architecture, Artefact, Backbone};
 
 /// The settings that every method has, which plan and data sets may set for all of them.
 const COMMON: [&str; 10] = [

@@ -9,16 +9,16 @@
 //! ```no_run
 //! use std::path::Path;
 //!
-//! use piggyback::device;
 //! use piggyback_compare::report::Report;
-//! use piggyback_compare::{self, Comparison, Plan, Results};
+//! use piggyback_compare::{Comparison, Plan, Results};
+//! use piggyback::open_device;
 //!
 //! let path = Path::new("plans/demo.toml");
 //! let comparison = Comparison::new(path, Plan::open(path)?, None)?;
 //! let mut results = Results::open(comparison.output())?;
 //! for unit in comparison.shard(None) {
 //!     if !results.is_done(unit) {
-//!         results.append(compare::run(&unit.job, &device::open("cpu")?, Default::default(), |_| {})?)?;
+//!         results.append(compare::run(&unit.job, &open_device("cpu")?, Default::default(), |_| {})?)?;
 //!     }
 //! }
 //! std::fs::write("report.html", Report::new(&comparison, &results, "my own program").html())?;

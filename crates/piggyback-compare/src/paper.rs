@@ -7,8 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use piggyback::backbone::Architecture;
-use piggyback::method::MethodName;
+use piggyback::Architecture;
+use piggyback::files::MethodName;
 
 /// A data set of the paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -12,10 +12,10 @@ use super::learn;
 use super::paper::PaperData;
 use super::scope::Scope;
 use crate::error::{Error, Result};
-use piggyback::backbone::{Architecture, WeightsChoice};
+use piggyback::checkpoint::WeightsChoice;
 use piggyback::data::Layout;
-use piggyback::method::MethodName;
-use piggyback::text;
+use piggyback::files::MethodName;
+use piggyback::{Architecture, text};
 
 /// A comparison: every method on every backbone and data set, once for each seed.
 ///

@@ -7,10 +7,9 @@ use serde_json::{Map, Value};
 use super::plan::Order;
 use super::unit::JobData;
 use crate::error::{Error, Result};
-use piggyback::evaluate::Evaluation;
-use piggyback::method::MethodName;
+use piggyback::engine::Evaluation;
+use piggyback::files::{EpochMetrics, MethodName};
 use piggyback::plot;
-use piggyback::train::EpochMetrics;
 
 /// Version of the lines of `results.jsonl`, and of what identities are made of.
 pub const RESULTS_VERSION: u32 = 1;

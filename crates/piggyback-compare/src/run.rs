@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use piggyback::device::Device;
+use piggyback::Device;
 use piggyback_task::TaskFile;
 
 use super::learn::{self, Controls, Learned};
@@ -13,13 +13,13 @@ use super::record::{Again, BackboneRecord, Kind, Measured, RESULTS_VERSION, Reco
 use super::results;
 use super::unit::{Job, folder};
 use crate::error::{Error, Result};
-use piggyback::artefact::paper_bits_of_network;
-use piggyback::backbone::{Backbone, LoadOptions, StateDict, WeightsChoice, convert};
+use piggyback::checkpoint::{LoadOptions, StateDict, WeightsChoice, convert};
 use piggyback::data::ImageFolder;
-use piggyback::engine::Engine;
-use piggyback::evaluate::{EvaluateConfig, evaluate};
-use piggyback::pretrain::Pretrainer;
-use piggyback::train::Event;
+use piggyback::engine::{EvaluateConfig, evaluate};
+use piggyback::files::paper_bits_of_network;
+use piggyback::learn::Event;
+use piggyback::methods::Pretrainer;
+use piggyback::{Backbone, Engine};
 
 /// Name of the network in the folder of a unit that pretrains one.
 pub(super) const PRETRAINED_FILE: &str = "backbone.safetensors";

@@ -1,6 +1,6 @@
 //! What one unit of a method learns.
 
-use piggyback::method::MethodName;
+use piggyback::files::MethodName;
 
 /// What one unit of a method learns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,12 +15,11 @@ use super::record::{Again, TaskRecord};
 use super::run::size;
 use super::unit::Job;
 use crate::error::{Error, Result, atomically};
-use piggyback::artefact::{Artefact, SharedNetwork};
-use piggyback::backbone::Backbone;
-use piggyback::evaluate::{EvaluateConfig, evaluate};
-use piggyback::method::{Learner, MethodName};
-use piggyback::text;
-use piggyback::train::{CHECKPOINT_FILE, Event};
+use piggyback::engine::{EvaluateConfig, evaluate};
+use piggyback::files::{MethodName, SharedNetwork};
+use piggyback::learn::{CHECKPOINT_FILE, Event};
+use piggyback::methods::Learner;
+use piggyback::{Artefact, Backbone, text};
 
 const DONE_FILE: &str = "done.json";
 /// The name under which the file's tasks are put into an engine.

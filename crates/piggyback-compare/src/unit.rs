@@ -8,10 +8,10 @@ use serde_json::{Map, Value, json};
 use super::plan::Order;
 use super::record::{Kind, RESULTS_VERSION};
 use crate::error::{Error, Result};
-use piggyback::backbone::Architecture;
+use piggyback::Architecture;
 use piggyback::data::Layout;
-use piggyback::method::MethodName;
-use piggyback::pretrain::PretrainConfig;
+use piggyback::files::MethodName;
+use piggyback::methods::PretrainConfig;
 
 /// Digits of an identity that name a unit's folder and stand in messages.
 const SHORT: usize = 16;

@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use piggyback::method::{MethodName, MethodSettings};
+use piggyback::files::MethodName;
+use piggyback::methods::MethodSettings;
 use piggyback_compare::{Plan, Results};
 
 fn folder() -> PathBuf {

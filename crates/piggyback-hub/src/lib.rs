@@ -27,7 +27,7 @@ use ureq::{Agent, Body, http};
 
 pub use error::{Error, Result};
 use listing::{Listing, is_commit, is_model, percent_encoded, shards};
-use piggyback::backbone::Lookalike;
+use piggyback::checkpoint::Lookalike;
 
 /// The Hugging Face hub itself.
 pub const ENDPOINT: &str = "https://huggingface.co";

@@ -9,9 +9,11 @@
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use piggyback::data::{Image, ImageFolder, Samples};
+use piggyback::data::{ImageFolder, Samples};
+use piggyback::image::Image;
+use piggyback::learn::Event;
+use piggyback::methods::TrainConfig;
 use piggyback::task::TaskFile;
-use piggyback::train::{Event, TrainConfig};
 use piggyback::{Backbone, Engine, Trainer};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

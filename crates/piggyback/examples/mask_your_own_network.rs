@@ -13,8 +13,8 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use piggyback::engine::OwnBackbone;
 use piggyback::mask::{self, MaskConfig};
-use piggyback::own_network::OwnBackbone;
 use piggyback::task::{Interpolation, Preprocessing, Resize, TaskFile};
 
 /// Any Burn module will do.

@@ -46,7 +46,7 @@ pub enum Error {
     },
     /// Images that cannot be used.
     #[error(transparent)]
-    Data(#[from] crate::data::Error),
+    Data(crate::image::Error),
     /// A task file that cannot be used.
     #[error(transparent)]
     Task(#[from] piggyback_task::Error),
@@ -86,7 +86,7 @@ pub enum Error {
     )]
     UnreadableImage {
         /// The image, and what is wrong with it.
-        source: crate::data::Error,
+        source: crate::image::Error,
         /// Steps done.
         steps: usize,
         /// The run folder with the checkpoint.
@@ -141,6 +141,17 @@ pub enum Error {
         /// The names there are.
         loaded: Vec<String>,
     },
+}
+
+impl From<crate::image::Error> for Error {
+    fn from(error: crate::image::Error) -> Self {
+        match error {
+            crate::image::Error::Preparation { setting, reason } => {
+                Self::Setting { setting, reason }
+            }
+            error => Self::Data(error),
+        }
+    }
 }
 
 impl Error {

@@ -16,11 +16,11 @@
 //! # From images to answers
 //!
 //! ```no_run
-//! use burn::tensor::Device;
-//! use piggyback::data::{Image, ImageFolder};
+//! use piggyback::data::ImageFolder;
+//! use piggyback::image::Image;
+//! use piggyback::methods::TrainConfig;
 //! use piggyback::task::TaskFile;
-//! use piggyback::train::TrainConfig;
-//! use piggyback::{Backbone, Engine, Trainer};
+//! use piggyback::{Backbone, Device, Engine, Trainer};
 //!
 //! let device = Device::flex();
 //! let backbone = Backbone::load("mobilenet_v2.pth", &device)?;
@@ -41,23 +41,20 @@
 //!
 //! # Where to look
 //!
+//! Each module knows those before it in this table, and none after it.
+//!
 //! | module | holds |
 //! | --- | --- |
-//! | [`backbone`] | networks, checkpoints, what a backbone is recognised and fingerprinted by |
-//! | [`data`] | image folders, decoding, augmentation, batches in an order that a seed decides |
+//! | [`image`] | decoding, resizing, augmentation, how an image becomes a network's input |
+//! | [`data`] | image folders, and batches in an order that a seed decides |
+//! | [`checkpoint`] | the backbone: reading and writing weights, recognising and fingerprinting them |
 //! | [`mask`] | scores and masks, on any Burn module |
-//! | [`own_network`] | task files of any Burn module |
-//! | [`preprocessing`] | how images are prepared where it is not left to the backbone |
-//! | [`method`] | the methods by name: masks, and what they are compared with |
-//! | [`artefact`] | the files that methods leave, whichever it was |
-//! | [`train`] | the training loop and its settings |
-//! | [`pretrain`] | networks trained from scratch, to be backbones |
-//! | [`mod@evaluate`] | errors per class, confusion |
-//! | [`engine`] | one backbone, many tasks: prediction |
+//! | [`files`] | what methods leave: task files, whole networks, networks that tasks share |
+//! | [`engine`] | one backbone, many tasks: prediction, errors per class, task files of any Burn module |
+//! | [`learn`] | the training loop, whatever the method |
+//! | [`methods`] | Piggyback, what it is compared with, and training from scratch |
 //! | [`mod@export`] | a task's own network as ONNX, safetensors or a PyTorch checkpoint |
 //! | [`task`] | the task file (the crate `piggyback-task`, which needs no tensor library) |
-//! | [`plot`] | zeros per layer and learning curves as SVG |
-//! | [`text`] | names that are safe to show, CSV, text files with a byte-order mark |
 //!
 //! # What can be relied on
 //!
@@ -65,7 +62,7 @@
 //!   batch and the number of threads do not change a bit of them on the CPU. A masked weight is
 //!   `+0.0`: masking selects, it does not multiply.
 //! - **Runs are a function of their settings.** Everything random is drawn from
-//!   [`TrainConfig::seed`](train::TrainConfig::seed); a run that is stopped and resumed gives the
+//!   [`TrainConfig::seed`](methods::TrainConfig::seed); a run that is stopped and resumed gives the
 //!   same task file, bit for bit.
 //! - **Files are checked before they are trusted**, and no code in a file is ever run.
 //! - **Errors are values** that name the file, tensor or class and say what to do; nothing here
@@ -75,42 +72,39 @@
 //!
 //! `Device::flex()` is the CPU, for which the convolutions, batch norms and masks have kernels of
 //! their own. The features `cuda`, `wgpu`, `metal` and `rocm` add Burn's other devices, on which the
-//! same networks run on Burn's operations; [`device::open`] opens one by name.
+//! same networks run on Burn's operations; [`open_device`] opens one by name.
 
-pub mod artefact;
-pub mod backbone;
+mod adapt;
+pub mod checkpoint;
 pub mod data;
-mod delta;
-pub mod device;
+mod device;
 pub mod engine;
-mod engine_of_files;
-pub mod error;
-pub mod evaluate;
+mod error;
 pub mod export;
-pub mod mask;
-mod materialise;
-pub mod method;
+pub mod files;
+pub mod image;
+pub mod learn;
+pub mod methods;
 mod name;
-mod ops;
-pub mod own_network;
+mod networks;
+mod nn;
+#[doc(hidden)]
 pub mod plot;
-pub mod preprocessing;
-pub mod pretrain;
 mod protobuf;
 mod random;
 #[cfg(test)]
 mod test_support;
+#[doc(hidden)]
 pub mod text;
-pub mod train;
-mod values;
 mod write;
 
-use piggyback_task::foreign;
-
-pub use artefact::Artefact;
-pub use backbone::Backbone;
+pub use adapt::mask;
+pub use checkpoint::Backbone;
+pub use device::{Device, InstructionSet, names as device_names, open as open_device};
 pub use engine::Engine;
 pub use error::{Error, Result};
-pub use ops::GradientScaling;
+pub use files::Artefact;
+pub use methods::Trainer;
+pub use networks::{Architecture, Network};
+pub use nn::{GradientScaling, NamedTensor, named_tensors};
 pub use piggyback_task as task;
-pub use train::Trainer;

@@ -2,7 +2,8 @@
 
 pub(crate) use piggyback_testing::uniform;
 
-use crate::backbone::{Architecture, StateDict, StoredTensor};
+use crate::checkpoint::{StateDict, StoredTensor};
+use crate::networks::Architecture;
 
 /// The state dict of `architecture` with a head of `classes`, filled by the recipe of
 /// `tests/golden/torchvision/README.md`.

@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use piggyback::backbone::{Architecture, Precision, WeightsChoice};
+use piggyback::Architecture;
+use piggyback::checkpoint::{Precision, WeightsChoice};
 
 use super::{architecture, precision, switch, weights};
 

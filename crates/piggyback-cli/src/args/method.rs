@@ -1,7 +1,7 @@
 //! Settings of the methods that Piggyback is compared with.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use piggyback::method::MethodName;
+use piggyback::files::MethodName;
 use serde::Serialize;
 
 use super::count;

@@ -21,11 +21,11 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use piggyback::backbone::{Architecture, Precision, WeightsChoice};
+use piggyback::Architecture;
+use piggyback::checkpoint::{Precision, WeightsChoice};
 use piggyback::data::Layout;
-use piggyback::method::{MethodName, MethodSettings};
-use piggyback::pretrain::PretrainConfig;
-use piggyback::train::{Recipe, TrainConfig};
+use piggyback::files::MethodName;
+use piggyback::methods::{MethodSettings, PretrainConfig, Recipe, TrainConfig};
 use serde::Serialize;
 
 #[cfg(feature = "hub")]

@@ -1,5 +1,5 @@
 use anyhow::Result;
-use piggyback::preprocessing::{Channels, OrBackbone, PreprocessingSettings};
+use piggyback::image::{Channels, OrBackbone, PreprocessingSettings};
 use serde::Serialize;
 
 /// How images are prepared, where it is not as the backbone expects; under the library's names.

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use piggyback::backbone::Architecture;
+use piggyback::Architecture;
 use piggyback::data::Layout;
 use serde::Serialize;
 

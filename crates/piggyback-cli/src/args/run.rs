@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
-use piggyback::data::Augment;
+use piggyback::image::Augment;
 use serde::Serialize;
 
 use super::{PreprocessingArgs, switch};

@@ -1,9 +1,10 @@
 use std::path::PathBuf;
 
-use piggyback::backbone::{Architecture, Precision, WeightsChoice};
+use piggyback::Architecture;
+use piggyback::checkpoint::{Precision, WeightsChoice};
 use piggyback::data::Layout;
-use piggyback::method::MethodName;
-use piggyback::train::MaskRate;
+use piggyback::files::MethodName;
+use piggyback::methods::MaskRate;
 use serde::Serialize;
 
 use super::method::{OtherMethods, method};
@@ -222,7 +223,7 @@ pub(crate) struct Settings {
 #[cfg(test)]
 mod tests {
     use clap::{Args, Command};
-    use piggyback::train::TrainConfig;
+    use piggyback::methods::TrainConfig;
 
     use super::Settings;
 

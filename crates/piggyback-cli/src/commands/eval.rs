@@ -3,7 +3,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use piggyback::data::{FolderSummary, Samples};
-use piggyback::evaluate::{EvaluateConfig, Evaluation, evaluate};
+use piggyback::engine::{EvaluateConfig, Evaluation, evaluate};
 use serde::Serialize;
 
 use super::run::note_folder;

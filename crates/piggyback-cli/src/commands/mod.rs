@@ -18,8 +18,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
-use piggyback::backbone::{Architecture, LoadOptions, StateDict, WeightsChoice};
-use piggyback::{Artefact, Backbone, Engine};
+use piggyback::checkpoint::{LoadOptions, StateDict, WeightsChoice};
+use piggyback::{Architecture, Artefact, Backbone, Engine};
 
 use crate::args::{Args, BackboneArgs, Verb};
 use crate::printer::Printer;
@@ -86,7 +86,7 @@ fn load_backbone(
     device: &str,
     printer: &Printer,
 ) -> Result<Backbone> {
-    let device = piggyback::device::open(device)?;
+    let device = piggyback::open_device(device)?;
     let started = Instant::now();
     let state = open_checkpoint(path, weights, options.architecture, printer)?;
     let backbone = Backbone::from_state_dict(state, options, &device)?;
@@ -176,7 +176,7 @@ fn engine(
             "{shown} holds a network of its own: --backbone is not used for it"
         ));
     }
-    let device = piggyback::device::open(&args.device)?;
+    let device = piggyback::open_device(&args.device)?;
     let engine = artefact.engine(name, None, &device);
     engine.with_context(|| shown.to_string())
 }

@@ -4,12 +4,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use piggyback::backbone::imagenet_classes;
-use piggyback::data::{self, Image, MAX_FILE_BYTES, Samples};
-use piggyback::engine::{Engine, Prediction};
+use piggyback::checkpoint::imagenet_classes;
+use piggyback::data::Samples;
+use piggyback::engine::Prediction;
+use piggyback::image::{Image, MAX_FILE_BYTES};
 use piggyback::task::Preprocessing;
 use piggyback::text::visible;
-use piggyback::{Artefact, Backbone, Error};
+use piggyback::{Artefact, Backbone, Engine, Error};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -281,7 +282,7 @@ fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-fn open_image(path: &Path) -> Result<Image, data::Error> {
+fn open_image(path: &Path) -> Result<Image, piggyback::image::Error> {
     if !is_stdin(path) {
         return Image::open(path);
     }
@@ -292,12 +293,12 @@ fn open_image(path: &Path) -> Result<Image, data::Error> {
         .take(MAX_FILE_BYTES + 1)
         .read_to_end(&mut bytes)
     {
-        Ok(read) if read as u64 > MAX_FILE_BYTES => Err(data::Error::FileTooLarge {
+        Ok(read) if read as u64 > MAX_FILE_BYTES => Err(piggyback::image::Error::FileTooLarge {
             path: name,
             bytes: read as u64,
         }),
         Ok(_) => Image::decode(&bytes, name),
-        Err(source) => Err(data::Error::Io { path: name, source }),
+        Err(source) => Err(piggyback::image::Error::Io { path: name, source }),
     }
 }
 

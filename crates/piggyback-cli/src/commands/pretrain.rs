@@ -3,10 +3,10 @@ use std::cell::Cell;
 use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
-use piggyback::backbone::{LoadOptions, convert};
+use piggyback::checkpoint::{LoadOptions, convert};
 use piggyback::data::{DataSet, FolderSummary, ImageFolder};
-use piggyback::evaluate::Evaluation;
-use piggyback::pretrain::{Pretrained, Pretrainer};
+use piggyback::engine::Evaluation;
+use piggyback::methods::{Pretrained, Pretrainer};
 use piggyback::task::Fingerprint;
 use serde::Serialize;
 
@@ -61,7 +61,7 @@ pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
         images: images.clone(),
     }];
     check_no_image(&claim, &data)?;
-    let device = piggyback::device::open(&run.device)?;
+    let device = piggyback::open_device(&run.device)?;
     if settings.epochs > 0 {
         note_new_start(run, &args.switches, printer);
     }

@@ -5,9 +5,10 @@ use std::path::{self, Path};
 use anyhow::{Context, Result, anyhow, bail};
 use piggyback::Error;
 use piggyback::data::{DataSet, FolderSummary};
-use piggyback::evaluate::Evaluation;
+use piggyback::engine::Evaluation;
+use piggyback::files::EpochMetrics;
+use piggyback::learn::{CHECKPOINT_FILE, RUN_FILES, UNSAVED_FILE, check_run_folder};
 use piggyback::task::atomic;
-use piggyback::train::{CHECKPOINT_FILE, EpochMetrics, RUN_FILES, UNSAVED_FILE, check_run_folder};
 
 use super::Outcome;
 use crate::args::RunSwitches;

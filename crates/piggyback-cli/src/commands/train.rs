@@ -3,12 +3,14 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use piggyback::artefact::{FreeWeights, SharedNetwork};
+use piggyback::checkpoint::Backbone;
 use piggyback::data::{DataSet, FolderSummary, ImageFolder, Layout};
-use piggyback::evaluate::Evaluation;
-use piggyback::method::{Learner, MethodName, Outcome as Learned};
+use piggyback::engine::Evaluation;
+use piggyback::files::Artefact;
+use piggyback::files::MethodName;
+use piggyback::files::{FreeWeights, SharedNetwork};
+use piggyback::methods::{Learner, Outcome as Learned};
 use piggyback::task::Zeros;
-use piggyback::{Artefact, Backbone};
 use serde::Serialize;
 
 use super::run::{

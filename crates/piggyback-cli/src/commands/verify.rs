@@ -3,11 +3,10 @@ use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use piggyback::data::Image;
-use piggyback::device::{Device, InstructionSet};
 use piggyback::engine::Prediction;
+use piggyback::image::Image;
 use piggyback::task::{BitMask, Mask, TaskFile};
-use piggyback::{Artefact, Backbone, Engine, Error};
+use piggyback::{Artefact, Backbone, Device, Engine, Error, InstructionSet};
 use serde::Serialize;
 
 use super::{Outcome, open_artefact, open_backbone};
@@ -71,7 +70,7 @@ pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Outcome> {
     let backbone = backbone
         .then(|| open_backbone(&args.backbone, printer))
         .transpose()?;
-    let device = piggyback::device::open(&args.backbone.device)?;
+    let device = piggyback::open_device(&args.backbone.device)?;
     let on_cpu = args.backbone.device == DEFAULT_DEVICE;
     let wanted = if on_cpu {
         &TASK_CHECKS[..]

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use image::{Rgb, RgbImage};
-use piggyback::backbone::Architecture;
+use piggyback::Architecture;
 pub(crate) use piggyback_testing::Tensors;
 use piggyback_testing::uniform;
 use safetensors::tensor::{Dtype, TensorView};

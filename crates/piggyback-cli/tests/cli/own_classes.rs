@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use piggyback::backbone::Architecture;
+use piggyback::Architecture;
 
 use crate::common::{Tensors, mobilenet, piggyback, shared, text, write_checkpoint, write_image};
 

@@ -8,7 +8,7 @@ use crate::plan::{MethodPlan, Order};
 use crate::record::{Again, Kind, Record, TaskRecord};
 use crate::results::Results;
 use crate::scope::Scope;
-use piggyback::method::MethodName;
+use piggyback::files::MethodName;
 
 /// Mean and spread of numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -9,8 +9,8 @@ use super::lines::{broken, check_format, line};
 use crate::error::{Error, Result, atomically};
 use crate::record::Record;
 use crate::unit::Job;
+use piggyback::learn::CHECKPOINT_FILE;
 use piggyback::text;
-use piggyback::train::CHECKPOINT_FILE;
 
 pub(super) const RECORD_FILE: &str = "unit.json";
 pub(super) const FAILURE_FILE: &str = "failed.txt";

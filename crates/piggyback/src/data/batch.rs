@@ -1,6 +1,7 @@
 //! A batch, and how a loader forms it.
 
-use super::{Augment, Error, Order};
+use super::order::Order;
+use crate::image::{Augment, Error};
 
 /// Decoding threads beyond which the network is the slower part.
 const MOST_WORKERS: usize = 8;
@@ -8,7 +9,7 @@ const MOST_WORKERS: usize = 8;
 /// Room for about 9,700 images of 96 x 96 pixels.
 const DEFAULT_CACHE_BYTES: usize = 256 << 20;
 
-/// How a [`Loader`](super::Loader) forms batches.
+/// How a [`Loader`](super::loader::Loader) forms batches.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoaderConfig {
     /// Images in a batch.
@@ -116,7 +117,7 @@ impl Batch {
         self.labels.len()
     }
 
-    /// Whether no image is left. See [`Loader::epoch`](super::Loader::epoch).
+    /// Whether no image is left. See [`Loader::epoch`](super::loader::Loader::epoch).
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Image;
+use crate::image::Image;
 
 /// Images by sample index. What was put in stays: once it is full, the other images are decoded each epoch.
 #[derive(Debug)]

@@ -7,8 +7,9 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::header::check_header;
-use super::{Error, Samples};
+use super::samples::Samples;
+use crate::image::Error;
+use crate::image::check_header;
 
 /// Most images of one list that are looked at; of a longer one so many, evenly spread.
 pub(crate) const MOST_IMAGES: usize = 50_000;
@@ -140,8 +141,8 @@ mod tests {
     use image::RgbImage;
     use tempfile::TempDir;
 
-    use super::super::ImageFolder;
     use super::*;
+    use crate::data::folder::ImageFolder;
 
     fn picture(folder: &TempDir, name: &str, shade: u8) {
         let path = folder.path().join(name);

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use super::batch::Batch;
 use super::loader::Source;
-use super::{Batch, Error};
+use crate::image::Error;
 
 /// One epoch's work, shared by its threads and the iterator.
 #[derive(Debug)]
@@ -109,7 +110,7 @@ impl Drop for DeathNotice<'_> {
     }
 }
 
-/// The batches of one epoch; see [`Loader::epoch`](super::Loader::epoch).
+/// The batches of one epoch; see [`Loader::epoch`](super::loader::Loader::epoch).
 #[derive(Debug)]
 pub struct Epoch {
     work: Arc<Work>,
@@ -197,8 +198,10 @@ mod tests {
     use piggyback_task::{Interpolation, Preprocessing, Resize};
     use tempfile::TempDir;
 
-    use super::super::{ImageFolder, Loader, LoaderConfig};
     use super::*;
+    use crate::data::batch::LoaderConfig;
+    use crate::data::folder::ImageFolder;
+    use crate::data::loader::Loader;
 
     /// 20 batches of 2.
     fn loader(dir: &TempDir) -> Loader {

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use piggyback_task::Preprocessing;
 
+use super::batch::{Batch, LoaderConfig, Skipped};
 use super::cache::Cache;
+use super::epoch::Epoch;
 use super::order::Batches;
-use super::prepare::{normalise, to_unit};
-use super::{Batch, Epoch, Error, Image, LoaderConfig, Samples, Skipped};
+use super::samples::Samples;
+use crate::image::{Error, Image};
+use crate::image::{normalise, to_unit};
 use crate::random::{Purpose, Random};
 
 /// Streams the batches of a list of images.
@@ -177,8 +180,10 @@ mod tests {
     use piggyback_task::{Interpolation, Resize};
     use tempfile::TempDir;
 
-    use super::super::{Augment, ImageFolder, Order};
     use super::*;
+    use crate::data::folder::ImageFolder;
+    use crate::data::order::Order;
+    use crate::image::Augment;
 
     const SIDE: u32 = 6;
 

@@ -4,20 +4,14 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Error;
 use super::layout::{Arrangement, Layout, arrangement};
 use super::listing::Listing;
 use super::summary::{FolderSummary, LeftOutReason};
 use super::walk::{
     ClassFolder, Entries, check_folder, class_folders, composed, entries, images_below,
 };
+use crate::image::Error;
 use crate::random::{Purpose, Random};
-
-/// Extensions of the files that are taken for images without a look at their content, in any case.
-pub(super) const EXTENSIONS: [&str; 14] = [
-    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "pbm", "pgm", "ppm",
-    "pnm",
-];
 
 /// Image files and their classes; the images themselves stay on disk.
 ///

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use piggyback_task::atomic::PREFIX;
 use unicode_normalization::UnicodeNormalization;
 
-use super::Error;
-use super::format::{DETECT_BYTES, detect};
-use super::samples::EXTENSIONS;
 use super::summary::{FolderSummary, LeftOutReason};
+use crate::image::EXTENSIONS;
+use crate::image::Error;
+use crate::image::{DETECT_BYTES, detect};
 
 /// Folders that systems and storage devices leave among pictures, in lower case: thumbnails of Synology and
 /// QNAP, resource forks of macOS archives, recycle bins, snapshots, compiled Python.

@@ -16,11 +16,13 @@ use burn::tensor::Tensor;
 use piggyback_task::{BackboneId, Dtype, TaskFile};
 use serde::{Deserialize, Serialize};
 
-use crate::backbone::{About, Architecture, Backbone, WeightInfo, tensor_values, write_weights};
+use crate::checkpoint::{About, Backbone, WeightInfo, write_weights};
+use crate::engine::Materialised;
 use crate::error::Result;
-use crate::materialise::Materialised;
 use crate::name::named;
-use crate::values::values;
+use crate::networks::Architecture;
+use crate::nn::tensor_values;
+use crate::nn::values;
 
 /// Metadata key of the backbone that the network was made of: JSON, as in a task file.
 const BACKBONE: &str = "piggyback.backbone";

@@ -7,9 +7,9 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use super::recorder::{Maps, Recorder};
-use super::{Export, ExportOptions, NamedValues};
-use crate::backbone::{Graph, named_tensors};
 use crate::error::{Error, Result};
+use crate::export::{Export, ExportOptions, NamedValues};
+use crate::nn::{Graph, named_tensors};
 use crate::protobuf::Message;
 use crate::write;
 
@@ -85,11 +85,7 @@ fn record(export: &Export, options: ExportOptions) -> (Recorder, &'static str) {
         size: [export.image_size; 2],
     };
     let features = export.network.network().run(&mut recorder, images);
-    let logits = recorder.linear(
-        export.network.head(),
-        features,
-        crate::ops::Activation::None,
-    );
+    let logits = recorder.linear(export.network.head(), features, crate::nn::Activation::None);
     let (output, operator) = match options.softmax {
         true => ("probabilities", "Softmax"),
         false => ("logits", "Identity"),

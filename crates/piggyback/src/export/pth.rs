@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use zip::CompressionMethod;
+use zip::result::ZipError;
 use zip::write::{SimpleFileOptions, ZipWriter};
-use zip::{CompressionMethod, result::ZipError};
 
-use super::{Export, NamedValues};
 use crate::error::{Error, Result};
+use crate::export::{Export, NamedValues};
 use crate::write;
 
 /// The folder in the archive.

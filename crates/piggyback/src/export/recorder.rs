@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use burn::module::ParamId;
 use burn::tensor::{Tensor, TensorData};
 
-use super::NamedValues;
-use crate::backbone::Graph;
-use crate::backbone::layers::{Activation, BatchNorm2d, Conv2d, Linear};
-use crate::ops::PoolOptions;
+use crate::export::NamedValues;
+use crate::nn::Graph;
+use crate::nn::PoolOptions;
+use crate::nn::{Activation, BatchNorm2d, Conv2d, Linear};
 use crate::protobuf::Message;
 
 /// Nodes in the order in which they run, and the constants that they use.

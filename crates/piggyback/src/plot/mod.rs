@@ -7,8 +7,8 @@ pub mod svg;
 
 use piggyback_task::TaskFile;
 
-use crate::train::EpochMetrics;
-use svg::{Anchor, Axis, Paint, Svg, Theme, round_up};
+use crate::files::EpochMetrics;
+use crate::plot::svg::{Anchor, Axis, Paint, Svg, Theme, round_up};
 
 /// The share of zeros of every masked layer of a task, in the order of the network.
 pub fn zeros_per_layer(task: &TaskFile) -> String {

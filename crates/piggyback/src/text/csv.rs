@@ -19,7 +19,7 @@ pub fn row<T: AsRef<str>>(cells: impl IntoIterator<Item = T>) -> String {
 fn harmless(cell: &str) -> Cow<'_, str> {
     let is_formula = cell.starts_with(['\t', '\r', '\n'])
         // Some programs look past what stands in front and cannot be seen.
-        || (cell.trim_start_matches(|c: char| c.is_whitespace() || super::visible::is_hidden(c)))
+        || (cell.trim_start_matches(|c: char| c.is_whitespace() || crate::text::visible::is_hidden(c)))
             .starts_with(FORMULA);
     match is_formula && !is_number(cell) {
         true => Cow::Owned(format!("'{cell}")),

@@ -10,12 +10,13 @@ mod support;
 use std::path::Path;
 
 use burn::tensor::Device;
-use piggyback::backbone::{Architecture, LoadOptions};
-use piggyback::data::{Image, ImageFolder};
-use piggyback::preprocessing::ResizeMode;
+use piggyback::checkpoint::LoadOptions;
+use piggyback::data::ImageFolder;
+use piggyback::image::{Image, ResizeMode};
+use piggyback::learn::Event;
+use piggyback::methods::{MaskLayers, TrainConfig};
 use piggyback::task::TaskFile;
-use piggyback::train::{Event, MaskLayers, TrainConfig};
-use piggyback::{Backbone, Engine, Trainer};
+use piggyback::{Architecture, Backbone, Engine, Trainer};
 use support::filled;
 
 const SIDE: u32 = 64;
@@ -112,7 +113,7 @@ fn assert_close(ours: &[f32], theirs: &[f32], what: &str) {
 fn wgpu_learns_and_predicts_as_the_cpu_does() {
     let folder = tempfile::tempdir().unwrap();
     write_images(folder.path());
-    let other = piggyback::device::open("wgpu").unwrap();
+    let other = piggyback::open_device("wgpu").unwrap();
     // Shortcuts; depthwise convolutions; concatenations and average pooling of windows.
     for architecture in [
         Architecture::ResNet18,

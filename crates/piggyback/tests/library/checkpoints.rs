@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::support::filled;
 use burn::tensor::Device;
-use piggyback::Backbone;
-use piggyback::backbone::{Architecture, LoadOptions, Precision, StateDict, StoredTensor, convert};
+use piggyback::checkpoint::{LoadOptions, Precision, StateDict, StoredTensor, convert};
 use piggyback::task::Dtype;
+use piggyback::{Architecture, Backbone};
 use safetensors::tensor::TensorView;
 
 /// Writes a state dict as safetensors, each name passed through `rename`.

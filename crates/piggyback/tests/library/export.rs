@@ -6,13 +6,13 @@ use std::path::Path;
 use std::process::Command;
 
 use burn::tensor::Device;
-use piggyback::backbone::{Architecture, LoadOptions, StateDict, convert};
-use piggyback::data::Image;
+use piggyback::checkpoint::{LoadOptions, StateDict, convert};
 use piggyback::export::{ExportOptions, Format, export};
+use piggyback::image::Image;
 use piggyback::task::{
     BitMask, Head, Layout, Mask, Preprocessing, Resize, TaskFile, TrainingRecord, Values,
 };
-use piggyback::{Artefact, Backbone, Engine};
+use piggyback::{Architecture, Artefact, Backbone, Engine};
 
 use crate::support::{filled, golden, uniform};
 

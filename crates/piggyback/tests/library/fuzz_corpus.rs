@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use piggyback::Artefact;
-use piggyback::backbone::{StateDict, StoredTensor};
-use piggyback::data::Image;
+use piggyback::checkpoint::{StateDict, StoredTensor};
+use piggyback::image::Image;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/checkpoint")

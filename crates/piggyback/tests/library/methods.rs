@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Device;
-use piggyback::artefact::{ArtefactKind, SharedNetwork};
-use piggyback::backbone::{Architecture, LoadOptions, StateDict};
-use piggyback::data::{DataSet, Image};
-use piggyback::evaluate::{EvaluateConfig, evaluate};
-use piggyback::method::{Learner, MethodName, MethodSettings, Outcome};
+use piggyback::checkpoint::{LoadOptions, StateDict};
+use piggyback::data::DataSet;
+use piggyback::engine::{EvaluateConfig, evaluate};
+use piggyback::files::{ArtefactKind, MethodName, SharedNetwork};
+use piggyback::image::Image;
+use piggyback::learn::Event;
+use piggyback::methods::{Learner, MethodSettings, Outcome};
 use piggyback::task::TaskFile;
-use piggyback::train::Event;
-use piggyback::{Artefact, Backbone, Engine, Error};
+use piggyback::{Architecture, Artefact, Backbone, Engine, Error};
 use safetensors::SafeTensors;
 
 use crate::support::filled;
@@ -510,7 +511,7 @@ fn files_that_are_no_artefact_are_refused() {
 
     // A backbone's checkpoint whose classes nothing names, and a task file without its backbone.
     let state = filled(Architecture::MobileNetV2, 10);
-    piggyback::backbone::convert(&state, LoadOptions::default(), &path).unwrap();
+    piggyback::checkpoint::convert(&state, LoadOptions::default(), &path).unwrap();
     assert!(
         Artefact::open(&path)
             .unwrap_err()
@@ -528,7 +529,7 @@ fn sizes_are_counted_as_the_paper_counts() {
     let sets = [set("a", data.path()), set("b", data.path())];
     let bits = |method, sets| learn(method, "epochs = 1", sets).artefact.paper_bits();
     let architecture = Architecture::MobileNetV2;
-    let network = piggyback::artefact::paper_bits_of_network(architecture);
+    let network = piggyback::files::paper_bits_of_network(architecture);
     let weights = architecture.maskable_weights() as u64;
     assert_eq!(bits(MethodName::ClassifierOnly, &sets[..1]), 0);
     assert_eq!(bits(MethodName::Individual, &sets[..1]), network);

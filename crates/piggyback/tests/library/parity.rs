@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::support::{filled, golden, uniform};
 use burn::tensor::{Device, Tensor};
-use piggyback::Backbone;
-use piggyback::backbone::{Architecture, LoadOptions};
+use piggyback::checkpoint::LoadOptions;
+use piggyback::{Architecture, Backbone};
 
 fn check(folder: &str, architecture: Architecture) {
     let golden = golden(folder, architecture.name());

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burn::tensor::Device;
-use piggyback::backbone::Architecture;
+use piggyback::Architecture;
 use piggyback::data::ImageFolder;
-use piggyback::method::{Learner, MethodName, Outcome};
-use piggyback::pretrain::{PretrainConfig, Pretrained, Pretrainer};
-use piggyback::train::Event;
+use piggyback::files::MethodName;
+use piggyback::learn::Event;
+use piggyback::methods::{Learner, Outcome, PretrainConfig, Pretrained, Pretrainer};
 
 use crate::methods::{backbone, file, set, settings};
 use crate::tasks::{SIDE, folder};

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Device;
-use piggyback::backbone::{Architecture, LoadOptions, StateDict, convert};
-use piggyback::data::{Image, ImageFolder};
-use piggyback::preprocessing::ResizeMode;
-use piggyback::pretrain::{PretrainConfig, Pretrained, Pretrainer};
-use piggyback::train::{Event, TrainConfig};
-use piggyback::{Backbone, Error, Trainer};
+use piggyback::checkpoint::{LoadOptions, StateDict, convert};
+use piggyback::data::ImageFolder;
+use piggyback::image::{Image, ResizeMode};
+use piggyback::learn::Event;
+use piggyback::methods::{PretrainConfig, Pretrained, Pretrainer, TrainConfig};
+use piggyback::{Architecture, Backbone, Error, Trainer};
 
 use crate::tasks::{SIDE, folder, image};
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use piggyback::backbone::StateDict;
+use piggyback::checkpoint::StateDict;
 use proptest::prelude::*;
 
 use crate::support::golden;

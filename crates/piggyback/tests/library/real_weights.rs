@@ -6,9 +6,9 @@
 use std::process::Command;
 
 use burn::tensor::Device;
-use piggyback::Backbone;
-use piggyback::backbone::{Architecture, imagenet_classes};
-use piggyback::data::Image;
+use piggyback::checkpoint::imagenet_classes;
+use piggyback::image::Image;
+use piggyback::{Architecture, Backbone};
 
 use crate::support::golden;
 

@@ -1,6 +1,7 @@
 //! Networks and golden files of the tests.
 
-use piggyback::backbone::{Architecture, StateDict, StoredTensor};
+use piggyback::Architecture;
+use piggyback::checkpoint::{StateDict, StoredTensor};
 pub(crate) use piggyback_testing::uniform;
 
 /// The state dict of `architecture` with a head of `classes`, filled by the recipe of

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::filled;
 use burn::tensor::Device;
-use piggyback::backbone::{Architecture, LoadOptions, StoredTensor};
-use piggyback::data::{Image, ImageFolder, Samples};
-use piggyback::evaluate::{EvaluateConfig, evaluate};
-use piggyback::preprocessing::ResizeMode;
+use piggyback::checkpoint::{LoadOptions, StoredTensor};
+use piggyback::data::{ImageFolder, Samples};
+use piggyback::engine::{EvaluateConfig, evaluate};
+use piggyback::image::{Image, ResizeMode};
+use piggyback::learn::Event;
+use piggyback::methods::{MaskLayers, NormMode, Recipe, TrainConfig, Trained};
 use piggyback::task::TaskFile;
-use piggyback::train::{Event, MaskLayers, NormMode, Recipe, TrainConfig, Trained};
-use piggyback::{Backbone, Engine, Error, Trainer};
+use piggyback::{Architecture, Backbone, Engine, Error, Trainer};
 
 pub(crate) const SIDE: u32 = 32;
 

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Device;
-use piggyback::Error;
-use piggyback::backbone::Architecture;
 use piggyback::data::ImageFolder;
-use piggyback::pretrain::{PretrainConfig, Pretrainer};
-use piggyback::train::Event;
+use piggyback::learn::Event;
+use piggyback::methods::{PretrainConfig, Pretrainer};
+use piggyback::{Architecture, Error};
 use serde_json::Value;
 
 use crate::tasks::{SIDE, folder};

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use piggyback::backbone::StateDict;
+use piggyback::checkpoint::StateDict;
 
 /// Set `PIGGYBACK_PEER_PYTHON` to a Python that has torch and numpy; `cargo xtask test --peers` does.
 #[test]

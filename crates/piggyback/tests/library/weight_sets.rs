@@ -6,11 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use piggyback::Backbone;
-use piggyback::backbone::{
-    Architecture, LoadOptions, Lookalike, StateDict, StoredTensor, WeightsChoice, convert,
+use piggyback::checkpoint::{
+    LoadOptions, Lookalike, StateDict, StoredTensor, WeightsChoice, convert,
 };
 use piggyback::task::{Dtype, Preprocessing, TaskFile, TrainingRecord};
+use piggyback::{Architecture, Backbone};
 use safetensors::tensor::TensorView;
 
 use crate::support::filled;
@@ -455,7 +455,9 @@ fn files_of_other_kinds_are_told_what_they_are() {
                 _ => StateDict::open(&path).unwrap_err().to_string(),
             };
             assert!(error.contains(what) && error.contains(name), "{error}");
-            let error = piggyback::Artefact::open(&path).unwrap_err().to_string();
+            let error = piggyback::files::Artefact::open(&path)
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(what), "{error}");
         }
     }

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use piggyback::backbone::Architecture;
+use piggyback::Architecture;
 use piggyback_bench::kernels::ScoreUpdate;
 use serde_json::{Value, json};
 

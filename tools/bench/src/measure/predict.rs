@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
-use piggyback::data::Image;
+use piggyback::image::Image;
 use piggyback::task::TaskFile;
 use piggyback::{Backbone, Engine};
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ pub(crate) struct PredictArgs {
 
 /// The seconds of each prediction, the logits, and the multiply-adds of one.
 pub(crate) fn measure(args: &PredictArgs) -> Result<Value> {
-    let backbone = Backbone::load(&args.checkpoint, &piggyback::device::open("cpu")?)?;
+    let backbone = Backbone::load(&args.checkpoint, &piggyback::open_device("cpu")?)?;
     let architecture = backbone.architecture();
     let task = TaskFile::open(&args.task)?;
     let side = task.preprocessing.image_size as usize;

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use piggyback::backbone::{Architecture, LoadOptions};
-use piggyback::data::{Augment, ImageFolder, Layout, Loader, LoaderConfig, Samples};
-use piggyback::preprocessing::{PreprocessingSettings, ResizeMode};
-use piggyback::train::{Event, MaskLayers, TrainConfig, Trainer};
-use piggyback::{Backbone, Error};
+use piggyback::checkpoint::LoadOptions;
+use piggyback::data::{ImageFolder, Layout, Loader, LoaderConfig, Samples};
+use piggyback::image::{Augment, PreprocessingSettings, ResizeMode};
+use piggyback::learn::Event;
+use piggyback::methods::{MaskLayers, TrainConfig};
+use piggyback::{Architecture, Backbone, Error, Trainer};
 use piggyback_compare::DataSummary;
 use serde_json::{Value, json};
 
@@ -213,7 +214,7 @@ impl Steps {
             ..
         } = *self;
         let state = random_weights(architecture)?;
-        let device = piggyback::device::open("cpu")?;
+        let device = piggyback::open_device("cpu")?;
         let backbone = Backbone::from_state_dict(state, LoadOptions::default(), &device)?;
         note(&format!("training steps, {architecture}, {side}x{side}"));
         let alone = self.alone(&backbone, scratch)?;

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
-use piggyback::Backbone;
 use piggyback::data::ImageFolder;
-use piggyback::preprocessing::ResizeMode;
-use piggyback::train::{Event, MaskLayers, TrainConfig, Trainer};
+use piggyback::image::ResizeMode;
+use piggyback::learn::Event;
+use piggyback::methods::{MaskLayers, TrainConfig};
+use piggyback::{Backbone, Trainer};
 use serde_json::{Value, json};
 
 use super::synthetic::{CLASSES, write_images};
@@ -30,7 +31,7 @@ pub(crate) struct StepArgs {
 
 /// The seconds of steps with every layer masked, and the multiply-adds of the forward pass of one.
 pub(crate) fn measure(args: &StepArgs, scratch: &Path) -> Result<Value> {
-    let backbone = Backbone::load(&args.checkpoint, &piggyback::device::open("cpu")?)?;
+    let backbone = Backbone::load(&args.checkpoint, &piggyback::open_device("cpu")?)?;
     let folder = scratch.join("images");
     let count = args.batch * (args.steps + 2);
     write_images(&folder.join("train"), args.side, count)?;

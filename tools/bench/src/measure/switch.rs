@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 use piggyback::Engine;
+use piggyback::methods::MaskLayers;
 use piggyback::task::TaskFile;
-use piggyback::train::MaskLayers;
 use serde_json::{Value, json};
 
 use super::synthetic::{open, random_task};

@@ -5,12 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result};
-use piggyback::Backbone;
-use piggyback::backbone::{Architecture, LoadOptions, StateDict, StoredTensor};
-use piggyback::data::Image;
-use piggyback::preprocessing::{PreprocessingSettings, ResizeMode};
+use piggyback::checkpoint::{LoadOptions, StateDict, StoredTensor};
+use piggyback::image::{Image, PreprocessingSettings, ResizeMode};
+use piggyback::methods::{MaskLayers, TrainConfig};
 use piggyback::task::{BitMask, Head, Layout, Mask, NORM_FIELDS, TaskFile, TrainingRecord, Values};
-use piggyback::train::{MaskLayers, TrainConfig};
+use piggyback::{Architecture, Backbone};
 use piggyback_testing::SplitMix64;
 
 /// Classes of random tasks and images.
@@ -45,7 +44,7 @@ pub(crate) fn random_weights(architecture: Architecture) -> Result<StateDict> {
 /// A checkpoint's backbone, on the CPU, and its tensors.
 pub(crate) fn open(checkpoint: &Path) -> Result<(Backbone, StateDict)> {
     let state = StateDict::open(checkpoint)?;
-    let device = piggyback::device::open("cpu")?;
+    let device = piggyback::open_device("cpu")?;
     let backbone = Backbone::from_state_dict(state.clone(), LoadOptions::default(), &device)?;
     Ok((backbone, state))
 }

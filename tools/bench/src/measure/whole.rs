@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
-use piggyback::backbone::{Architecture, LoadOptions, StateDict};
-use piggyback::data::{Image, ImageFolder};
-use piggyback::preprocessing::PreprocessingSettings;
+use piggyback::checkpoint::{LoadOptions, StateDict};
+use piggyback::data::ImageFolder;
+use piggyback::image::{Image, PreprocessingSettings};
+use piggyback::methods::{Recipe, TrainConfig};
 use piggyback::task::TaskFile;
-use piggyback::train::{Recipe, TrainConfig};
-use piggyback::{Backbone, Engine};
+use piggyback::{Architecture, Backbone, Engine};
 use serde::{Deserialize, Serialize};
 
 use super::measurement::{Measurement, Unit, median};
@@ -60,7 +60,7 @@ pub(crate) fn measure(args: &WholeArgs, scratch: &Path) -> Result<Whole> {
         Some(path) => StateDict::open(path)?,
         None => random_weights(Architecture::MobileNetV2)?,
     };
-    let device = piggyback::device::open("cpu")?;
+    let device = piggyback::open_device("cpu")?;
     let options = LoadOptions {
         architecture: Some(Architecture::MobileNetV2),
         ..LoadOptions::default()
@@ -180,7 +180,7 @@ fn memory(backbone: &Backbone, files: &[PathBuf]) -> Result<Vec<Measurement>> {
 
 /// From a checkpoint's file to a network, and the fingerprint that tasks of it are bound to.
 fn loading(files: &[PathBuf]) -> Result<Vec<Measurement>> {
-    let device = piggyback::device::open("cpu")?;
+    let device = piggyback::open_device("cpu")?;
     let mut measurements = Vec::new();
     for file in files {
         note(&format!("loading {}", file.display()));

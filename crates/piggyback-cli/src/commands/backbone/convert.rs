@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::fs;
 
 use anyhow::{Context, Result, bail};
-use piggyback::backbone::{LoadOptions, WeightInfo, convert};
+use piggyback::checkpoint::{LoadOptions, WeightInfo, convert};
 use piggyback::task::Fingerprint;
 use serde::Serialize;
 

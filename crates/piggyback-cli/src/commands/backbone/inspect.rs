@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use piggyback::Backbone;
-use piggyback::backbone::{LoadOptions, Lookalike};
+use piggyback::checkpoint::{LoadOptions, Lookalike};
 use piggyback::task::{Fingerprint, Preprocessing, TrainingRecord};
 use serde::Serialize;
 
@@ -54,7 +54,7 @@ pub(super) fn run(args: &BackboneInspectArgs, printer: &Printer) -> Result<Outco
     };
     let weights = args.weights.clone().unwrap_or_default();
     let state = open_checkpoint(&args.file, &weights, args.arch, printer)?;
-    let device = piggyback::device::open(crate::args::DEFAULT_DEVICE)?;
+    let device = piggyback::open_device(crate::args::DEFAULT_DEVICE)?;
     let backbone = Backbone::from_state_dict(state.clone(), options, &device)?;
     let architecture = backbone.architecture();
     let contents = Contents {

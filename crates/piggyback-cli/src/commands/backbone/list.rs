@@ -1,5 +1,5 @@
 use anyhow::Result;
-use piggyback::backbone::Architecture;
+use piggyback::Architecture;
 use serde::Serialize;
 
 use crate::args::ListArgs;

@@ -57,7 +57,7 @@ pub(super) fn run(
 ) -> Result<Outcome> {
     let mut plan = Plan::open(&args.plan)?;
     // A name that this build does not know should not be found out by every unit.
-    piggyback::device::open(&args.device)?;
+    piggyback::open_device(&args.device)?;
     fetch_backbones(&mut plan, &args.plan, printer)?;
     let comparison = Comparison::new(&args.plan, plan, args.output.as_deref())?;
     for (set, data) in comparison.plan().data.iter().zip(comparison.data()) {

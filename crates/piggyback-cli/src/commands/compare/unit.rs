@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use piggyback::train::Event;
+use piggyback::learn::Event;
 use piggyback_compare::{Job, Memory, Results};
 use serde::{Deserialize, Serialize};
 
@@ -51,7 +51,7 @@ pub(in crate::commands) fn run(args: &CompareUnitArgs, printer: &Printer) -> Res
         .context("cannot read the job from stdin")?;
     let job: Job = serde_json::from_str(&line)
         .context("this verb is started by `piggyback compare`, which tells it what to do")?;
-    let device = piggyback::device::open(&args.device)?;
+    let device = piggyback::open_device(&args.device)?;
     let stop = interrupt::listen();
     let at_end = stop.clone();
     thread::spawn(move || {

@@ -4,9 +4,8 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use piggyback::Artefact;
-use piggyback::plot;
 use piggyback::task::{BackboneId, Mask, Preprocessing, TaskFile, TrainingRecord};
+use piggyback::{Artefact, plot};
 use serde::Serialize;
 
 use super::{Outcome, open_artefact};

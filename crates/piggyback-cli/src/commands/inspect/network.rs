@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use piggyback::Artefact;
-use piggyback::artefact::{ArtefactKind, FreeWeights};
+use piggyback::files::{ArtefactKind, FreeWeights};
 use piggyback::task::{Preprocessing, TrainingRecord};
 use serde::Serialize;
 

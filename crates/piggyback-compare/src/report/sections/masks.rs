@@ -6,7 +6,7 @@ use crate::report::document::{Block, Figure};
 use crate::report::figures::{self, Line, Lines, Name};
 use crate::report::rows::{Row, Spread};
 use crate::report::{setup, tables};
-use piggyback::method::MethodName;
+use piggyback::files::MethodName;
 
 pub(super) fn zeros(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
     let mut blocks = Vec::new();

@@ -3,8 +3,8 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-use super::super::test_tree::tree;
-use super::*;
+use crate::data::folder::*;
+use crate::data::test_tree::tree;
 
 fn listed(samples: &Samples) -> Vec<(String, u32)> {
     let relative = |path: PathBuf| {

@@ -3,9 +3,12 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::super::test_tree::tree;
-use super::super::{Error, ImageFolder, LeftOutReason, Samples};
-use super::Layout;
+use crate::data::folder::ImageFolder;
+use crate::data::layout::Layout;
+use crate::data::samples::Samples;
+use crate::data::summary::LeftOutReason;
+use crate::data::test_tree::tree;
+use crate::image::Error;
 
 /// A one-pixel image in a form that needs no compression.
 const PIXEL: &[u8] = b"P6 1 1 255\n\x01\x02\x03";

@@ -6,7 +6,7 @@ mod reference;
 
 use std::process::Command;
 
-use piggyback::data::Image;
+use piggyback::image::Image;
 
 /// Coefficients that are stored in any way give the pixels that a plain decoding of them gives.
 #[test]

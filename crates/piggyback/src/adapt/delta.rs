@@ -1,0 +1,86 @@
+//! Weights that a task moves by one amount each, up or down.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::tensor::{Tensor, TensorData};
+use piggyback_task::{BitMask, Delta};
+
+use crate::error::Result;
+use crate::nn::values;
+use crate::nn::{Replace, map_tensors, named_tensors};
+
+/// What is left of `change`, a tensor's change in row-major order, at a bit for each weight: its sign,
+/// and the mean of its magnitudes (Liu et al., *BitDelta*, NeurIPS 2024, section 3.1). No other scale
+/// is closer to the change in the sense of least squares.
+pub(crate) fn compress(shape: Vec<usize>, change: &[f32]) -> Result<Delta> {
+    let sum: f64 = change.iter().map(|value| f64::from(value.abs())).sum();
+    let scale = (sum / change.len().max(1) as f64) as f32;
+    let up = BitMask::from_fn(change.len(), |i| change[i] > 0.0);
+    Ok(Delta::new(shape, up, scale)?)
+}
+
+/// Applies changes to the weights of `module`.
+///
+/// # Errors
+///
+/// The names of changes that fit no parameter.
+pub(crate) fn apply<M: Module>(
+    module: M,
+    deltas: &BTreeMap<String, Delta>,
+) -> Result<M, Vec<String>> {
+    let shapes: BTreeMap<String, Vec<usize>> = (named_tensors(&module).into_iter())
+        .map(|tensor| (tensor.name, tensor.shape))
+        .collect();
+    let unfit: Vec<String> = (deltas.iter())
+        .filter(|(name, delta)| shapes.get(*name).map(Vec::as_slice) != Some(delta.shape()))
+        .map(|(name, _)| name.clone())
+        .collect();
+    match unfit.is_empty() {
+        true => Ok(map_tensors(module, &mut Applying { deltas })),
+        false => Err(unfit),
+    }
+}
+
+struct Applying<'a> {
+    deltas: &'a BTreeMap<String, Delta>,
+}
+
+impl Replace for Applying<'_> {
+    fn replace(&mut self, name: &str, current: &dyn Fn() -> Tensor<1>) -> Option<Tensor<1>> {
+        let delta = self.deltas.get(name)?;
+        let current = current();
+        let device = current.device();
+        let moved: Vec<f32> = (values(current).into_iter().zip(delta.up().iter()))
+            .map(|(weight, up)| match up {
+                true => weight + delta.scale(),
+                false => weight - delta.scale(),
+            })
+            .collect();
+        let count = moved.len();
+        Some(Tensor::from_data(TensorData::new(moved, [count]), &device))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_one_size_survives() {
+        let delta = compress(vec![2, 2], &[0.5, -0.5, -0.5, 0.5]).unwrap();
+        assert_eq!(delta.scale(), 0.5);
+        assert_eq!(
+            delta.up().iter().collect::<Vec<_>>(),
+            [true, false, false, true]
+        );
+    }
+
+    #[test]
+    fn the_scale_is_the_mean_magnitude() {
+        let delta = compress(vec![4], &[1.0, -2.0, 0.0, -3.0]).unwrap();
+        assert_eq!(delta.scale(), 1.5);
+        let up: Vec<bool> = delta.up().iter().collect();
+        assert_eq!(up, [true, false, false, false]);
+    }
+}

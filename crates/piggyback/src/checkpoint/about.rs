@@ -1,0 +1,128 @@
+//! What a checkpoint may say of itself besides its weights.
+
+use std::collections::BTreeMap;
+
+use piggyback_task::{Preprocessing, TrainingRecord};
+use serde::de::DeserializeOwned;
+
+/// Metadata key of the classes: a JSON array of names, in the order of the head's rows.
+const CLASSES: &str = "piggyback.classes";
+/// Metadata key of the preprocessing: JSON, as in a task file.
+const PREPROCESSING: &str = "piggyback.preprocessing";
+
+/// Metadata key of how the network was trained: JSON, as in a task file.
+const TRAINING: &str = "piggyback.training";
+
+/// The names of ImageNet's 1000 classes (ILSVRC 2012), in the order that PyTorch's checkpoints have
+/// them, as torchvision writes them.
+pub fn imagenet_classes() -> impl ExactSizeIterator<Item = &'static str> {
+    const NAMES: &str = include_str!("imagenet_classes.txt");
+    NAMES.lines().collect::<Vec<_>>().into_iter()
+}
+
+/// The classes of a network's own head and how its images are prepared, as far as they are known.
+///
+/// They travel in the metadata of a safetensors file, beside the weights.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct About {
+    /// Names of the classes in the order of the head's rows.
+    pub classes: Option<Vec<String>>,
+    /// How an image becomes the network's input.
+    pub preprocessing: Option<Preprocessing>,
+    /// How the network was trained.
+    pub training: Option<TrainingRecord>,
+}
+
+impl About {
+    /// Reads what the metadata of a safetensors file says.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the value of one of our keys; other keys are ignored.
+    pub fn from_metadata(metadata: &BTreeMap<String, String>) -> Result<Self, String> {
+        let preprocessing: Option<Preprocessing> = parse(metadata, PREPROCESSING)?;
+        if let Some(preprocessing) = &preprocessing {
+            preprocessing
+                .validate()
+                .map_err(|error| format!("its metadata '{PREPROCESSING}' is wrong: {error}"))?;
+        }
+        Ok(Self {
+            classes: parse(metadata, CLASSES)?,
+            preprocessing,
+            training: parse(metadata, TRAINING)?,
+        })
+    }
+
+    /// The metadata that says this.
+    pub fn to_metadata(&self) -> BTreeMap<String, String> {
+        let classes = self.classes.as_ref().map(|classes| json(CLASSES, classes));
+        let preprocessing = self
+            .preprocessing
+            .as_ref()
+            .map(|preprocessing| json(PREPROCESSING, preprocessing));
+        let training = self.training.as_ref().map(|record| json(TRAINING, record));
+        classes
+            .into_iter()
+            .chain(preprocessing)
+            .chain(training)
+            .collect()
+    }
+}
+
+fn parse<T: DeserializeOwned>(
+    metadata: &BTreeMap<String, String>,
+    key: &str,
+) -> Result<Option<T>, String> {
+    let value = metadata.get(key).map(|text| serde_json::from_str(text));
+    value
+        .transpose()
+        .map_err(|error| format!("its metadata '{key}' is not understood: {error}"))
+}
+
+fn json(key: &str, value: &impl serde::Serialize) -> (String, String) {
+    // Strings and finite numbers: there is nothing that JSON cannot say.
+    let text = serde_json::to_string(value).unwrap_or_default();
+    (key.to_owned(), text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::networks::Architecture;
+
+    #[test]
+    fn imagenets_classes_are_told_apart() {
+        let names: std::collections::BTreeSet<&str> = imagenet_classes().collect();
+        assert_eq!((imagenet_classes().len(), names.len()), (1000, 1000));
+        assert_eq!(imagenet_classes().nth(285), Some("Egyptian cat"));
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut training = TrainingRecord::default();
+        training.insert("seed", 7);
+        let about = About {
+            classes: Some(vec!["a \"cat\"".into(), "hiç".into()]),
+            preprocessing: Some(Architecture::EfficientNetLite0.preprocessing()),
+            training: Some(training),
+        };
+        assert_eq!(About::from_metadata(&about.to_metadata()), Ok(about));
+        assert_eq!(About::from_metadata(&BTreeMap::new()), Ok(About::default()));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_by_its_key() {
+        for (key, value) in [
+            (CLASSES, "[1, 2]"),
+            (PREPROCESSING, "{}"),
+            (
+                PREPROCESSING,
+                r#"{"image_size":0,"interpolation":"bilinear","mean":[0,0,0],"resize":"squash","std":[1,1,1]}"#,
+            ),
+        ] {
+            let metadata = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+            let reason = About::from_metadata(&metadata).unwrap_err();
+            assert!(reason.contains(key), "{reason}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Writing a checkpoint anew: safetensors, torchvision's names, a precision of choice.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use piggyback_task::{Fingerprint, FingerprintBuilder};
+
+use super::backbone::LoadOptions;
+use super::digest;
+use super::recognise::recognise;
+use super::state::StateDict;
+use super::weights::{WeightInfo, write_weights};
+use crate::checkpoint::state::Precision;
+use crate::error::Result;
+use crate::networks::Architecture;
+
+/// What [`convert`] wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Converted {
+    /// What the checkpoint was recognised as.
+    pub architecture: Architecture,
+    /// Fingerprint of the weights as written.
+    pub fingerprint: Fingerprint,
+    /// The tensors written, the head's included.
+    pub tensors: Vec<WeightInfo>,
+}
+
+/// Writes `state` as a safetensors file with torchvision's names, its classes and preprocessing along,
+/// in the precision that `options` ask for or the one it is stored in. A digest tells whether the file
+/// is still what was written, see [`Artefact::open`](crate::files::Artefact::open).
+///
+/// A piece of one tensor is in memory at a time. The file is there whole or not at all.
+///
+/// # Errors
+///
+/// A checkpoint that is no known network, numbers that are not finite or beyond the precision's range,
+/// and those of writing.
+pub fn convert(state: &StateDict, options: LoadOptions, path: &Path) -> Result<Converted> {
+    let architecture = recognise(state, options.architecture)?;
+    let mut fingerprint = FingerprintBuilder::new();
+    let mut all = FingerprintBuilder::new();
+    let mut tensors = Vec::new();
+    for (name, stored) in &state.tensors {
+        let dtype = Precision::dtype_in(options.precision, stored);
+        let of_backbone = !architecture.is_of_head(name);
+        all.begin(name, dtype, stored.shape())?;
+        if of_backbone {
+            fingerprint.begin(name, dtype, stored.shape())?;
+        }
+        let (mut wrong, mut beyond) = (0, 0);
+        for piece in stored.pieces() {
+            let narrowed = piece.to_dtype(dtype);
+            wrong += piece.count_wrong(name);
+            beyond += piece.count_beyond(&narrowed);
+            all.write(&narrowed.bytes())?;
+            if of_backbone {
+                fingerprint.write(&narrowed.bytes())?;
+            }
+            state.release();
+        }
+        state.refuse_wrong(name, wrong)?;
+        state.refuse_beyond(name, beyond)?;
+        tensors.push(WeightInfo {
+            name: name.clone(),
+            dtype,
+            shape: stored.shape().to_vec(),
+        });
+    }
+    let mut metadata = state.about.to_metadata();
+    let digest = digest::digest(&metadata, all.finish()?);
+    metadata.insert(digest::KEY.into(), digest);
+    write_weights(path, &tensors, &metadata, |weight| {
+        let dtype = weight.dtype;
+        Ok(state.tensors[&weight.name].pieces().map(move |piece| {
+            state.release();
+            Cow::Owned(piece.to_dtype(dtype).into_bytes())
+        }))
+    })?;
+    Ok(Converted {
+        architecture,
+        fingerprint: fingerprint.finish()?,
+        tensors,
+    })
+}

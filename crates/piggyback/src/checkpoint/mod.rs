@@ -1,0 +1,27 @@
+//! The frozen network: reading and writing weights, recognising and fingerprinting them.
+
+mod about;
+mod backbone;
+mod convert;
+mod digest;
+mod hints;
+mod lookalikes;
+mod mmap;
+mod origin;
+mod recognise;
+mod state;
+mod weights;
+
+pub use about::{About, imagenet_classes};
+pub use backbone::{Backbone, LoadOptions};
+pub use convert::{Converted, convert};
+pub use lookalikes::Lookalike;
+pub(crate) use origin::record_precisions;
+pub(crate) use recognise::recognise;
+pub(crate) use state::{
+    ByteTensor, Content as SafetensorsContent, open_safetensors, read_safetensors,
+    safetensors_metadata,
+};
+pub use state::{Precision, StateDict, StoredTensor, WeightSets, WeightsChoice};
+pub(crate) use weights::{Entry, write_entries};
+pub use weights::{WeightInfo, write_weights};

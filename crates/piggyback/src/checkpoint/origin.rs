@@ -1,0 +1,179 @@
+//! Which weights a task was learned on, and which are the same in another precision.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use piggyback_task::{BackboneId, Dtype, Fingerprint, TaskFile, TrainingRecord};
+
+use super::backbone::Backbone;
+use super::state::StateDict;
+use crate::checkpoint::state::Precision;
+use crate::checkpoint::state::StoredTensor;
+use crate::networks::Architecture;
+
+/// What fingerprints are made from, when one is asked for.
+#[derive(Debug)]
+pub(super) struct Identity {
+    pub(super) architecture: Architecture,
+    pub(super) state: StateDict,
+    pub(super) precision: Option<Precision>,
+    fingerprint: OnceLock<Fingerprint>,
+    in_precisions: OnceLock<BTreeMap<Precision, Fingerprint>>,
+    narrowed: OnceLock<BTreeMap<Precision, Fingerprint>>,
+}
+
+impl Identity {
+    pub(super) fn new(
+        architecture: Architecture,
+        state: StateDict,
+        precision: Option<Precision>,
+    ) -> Self {
+        Self {
+            architecture,
+            state,
+            precision,
+            fingerprint: OnceLock::new(),
+            in_precisions: OnceLock::new(),
+            narrowed: OnceLock::new(),
+        }
+    }
+
+    fn fingerprint_as(&self, dtype: impl Fn(&StoredTensor) -> Dtype) -> Fingerprint {
+        let names = self.architecture.tensors().iter();
+        self.state
+            .fingerprint(names.map(|tensor| tensor.name.as_str()), dtype)
+    }
+
+    fn fingerprint_in(&self, precision: Option<Precision>) -> Fingerprint {
+        self.fingerprint_as(|tensor| Precision::dtype_in(precision, tensor))
+    }
+
+    /// The fingerprints with every tensor in half precision, batch norms and biases too. Rounding twice is
+    /// rounding once, so a checkpoint has the same ones whichever of its tensors are half already: by them a
+    /// network is known again after `model.half()`, or a part of it.
+    fn narrowed(&self) -> &BTreeMap<Precision, Fingerprint> {
+        self.narrowed.get_or_init(|| {
+            [(Precision::F16, Dtype::F16), (Precision::Bf16, Dtype::Bf16)]
+                .map(|(precision, dtype)| (precision, self.fingerprint_as(|_| dtype)))
+                .into()
+        })
+    }
+}
+
+impl Backbone {
+    /// What task files are bound to: architecture and fingerprint.
+    pub fn id(&self) -> BackboneId {
+        BackboneId {
+            architecture: self.architecture.name().to_owned(),
+            fingerprint: self.fingerprint(),
+        }
+    }
+
+    /// The fingerprint of the weights as they are kept. The first call hashes all of them.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let identity = &self.identity;
+        *(identity.fingerprint).get_or_init(|| identity.fingerprint_in(identity.precision))
+    }
+
+    /// The fingerprints that the same checkpoint has in every precision. The first call hashes all
+    /// weights for each.
+    pub fn fingerprints(&self) -> &BTreeMap<Precision, Fingerprint> {
+        let identity = &self.identity;
+        (identity.in_precisions).get_or_init(|| {
+            (Precision::ALL.into_iter())
+                .map(|precision| (precision, identity.fingerprint_in(Some(precision))))
+                .collect()
+        })
+    }
+
+    /// The fingerprints by which a task knows its backbone again in other precisions: those of
+    /// [`fingerprints`](Self::fingerprints), and those with every tensor in half precision, `all-f16` and
+    /// `all-bf16`. A task's training record has them under `backbone-precisions`.
+    pub fn related_fingerprints(&self) -> BTreeMap<String, Fingerprint> {
+        let weights = (self.fingerprints().iter())
+            .map(|(precision, fingerprint)| (precision.to_string(), *fingerprint));
+        let all = (self.identity.narrowed().iter())
+            .map(|(precision, fingerprint)| (format!("all-{precision}"), *fingerprint));
+        weights.chain(all).collect()
+    }
+
+    /// Accepts tasks that were learned on the same weights in another precision, which it refuses
+    /// otherwise: their outputs differ a little from those that they were tested with.
+    #[must_use]
+    pub fn with_other_precisions(mut self, accepted: bool) -> Self {
+        self.other_precisions = accepted;
+        self
+    }
+
+    /// Whether `task` was learned on this backbone, or, where those are accepted, on the same weights
+    /// in another precision.
+    ///
+    /// # Errors
+    ///
+    /// What it was learned on instead, and what to do.
+    pub fn check_origin(&self, task: &TaskFile) -> Result<(), String> {
+        let (id, own) = (&task.backbone, self.id());
+        if id.architecture != own.architecture {
+            return Err(format!(
+                "it was trained on {} and the backbone is {}; give the checkpoint it was trained on",
+                id.architecture, own.architecture
+            ));
+        }
+        if id.fingerprint == own.fingerprint {
+            return Ok(());
+        }
+        let same = |fingerprint: &Fingerprint| {
+            (self.fingerprints().iter())
+                .find(|(_, known)| *known == fingerprint)
+                .map(|(precision, _)| *precision)
+        };
+        let of_task = same(&id.fingerprint);
+        let related = |fingerprint: &Fingerprint| {
+            *fingerprint == own.fingerprint
+                || same(fingerprint).is_some()
+                || (self.identity.narrowed().values()).any(|narrowed| narrowed == fingerprint)
+        };
+        let recorded = recorded_fingerprints(&task.training);
+        match related(&id.fingerprint) || recorded.iter().any(related) {
+            true if self.other_precisions => Ok(()),
+            true => Err(format!(
+                "it was trained on the same {} weights in another precision (fingerprint {} and not \
+                 {}); {}, or --allow-precision to accept outputs that differ a little",
+                id.architecture,
+                id.fingerprint,
+                own.fingerprint,
+                match of_task {
+                    Some(precision) => format!("give --precision {precision}"),
+                    None => "give the file it was trained on".to_owned(),
+                }
+            )),
+            false => Err(format!(
+                "it was trained on other {} weights (fingerprint {} and not {}); \
+                 give the checkpoint it was trained on",
+                id.architecture, id.fingerprint, own.fingerprint
+            )),
+        }
+    }
+}
+
+/// Key of a training record: the fingerprints of the backbone in every precision, by its name, and with all
+/// tensors in half precision.
+const PRECISIONS: &str = "backbone-precisions";
+
+/// Notes which fingerprints the backbone's weights have in other precisions.
+pub(crate) fn record_precisions(backbone: &Backbone, record: &mut TrainingRecord) {
+    let precisions = (backbone.related_fingerprints().into_iter())
+        .map(|(name, fingerprint)| (name, fingerprint.to_string().into()))
+        .collect::<serde_json::Map<_, _>>();
+    record.insert(PRECISIONS, precisions);
+}
+
+/// The fingerprints of a task's backbone in other precisions than its own.
+fn recorded_fingerprints(training: &TrainingRecord) -> Vec<Fingerprint> {
+    let recorded = training.get(PRECISIONS).and_then(|value| value.as_object());
+    recorded
+        .into_iter()
+        .flat_map(|object| object.values())
+        .filter_map(|value| value.as_str()?.parse().ok())
+        .collect()
+}

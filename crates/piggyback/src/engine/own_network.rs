@@ -1,0 +1,492 @@
+//! Task files of a network of your own: any Burn module can be a backbone.
+//!
+//! An [`OwnBackbone`] is made before anything is trained: it remembers which weights a task will be
+//! bound to. After training, [`OwnBackbone::task`] reads masks, batch norms and head out of the
+//! module, under the paths of its fields; [`OwnBackbone::apply`] puts them into a fresh copy of the
+//! network.
+//!
+//! ```
+//! use burn::module::{Module, ParamGroup};
+//! use burn::nn::{Linear, LinearConfig};
+//! use piggyback::engine::OwnBackbone;
+//! use piggyback::mask::{MaskConfig, mask};
+//! use piggyback::task::{Interpolation, Preprocessing, Resize};
+//! use piggyback::Device;
+//!
+//! #[derive(Module, Debug)]
+//! struct Network {
+//!     hidden: Linear,
+//!     head: Linear,
+//! }
+//!
+//! let device = Device::flex().autodiff();
+//! device.seed(0);
+//! let network = Network {
+//!     hidden: LinearConfig::new(12, 8).init(&device),
+//!     head: LinearConfig::new(8, 2).init(&device),
+//! };
+//! let backbone = OwnBackbone::new("two-layers", &network, "head")?;
+//!
+//! let config = MaskConfig::default();
+//! let learning = network.clone().freeze().unfreeze_group(ParamGroup::from_predicate("head."));
+//! let learning = mask::attach(learning, &config, |tensor| tensor.name == "hidden.weight");
+//! // ... here it is trained, with any optimiser ...
+//!
+//! let preprocessing = Preprocessing {
+//!     image_size: 2,
+//!     interpolation: Interpolation::Bilinear,
+//!     mean: [0.5; 3],
+//!     resize: Resize::Squash,
+//!     std: [0.5; 3],
+//! };
+//! let classes = ["cat".to_owned(), "dog".to_owned()];
+//! let task = backbone.task(&learning, &config, &classes, &preprocessing)?;
+//! assert_eq!(task.masks.keys().collect::<Vec<_>>(), ["hidden.weight"]);
+//!
+//! let bytes = task.to_bytes()?;
+//! let again = piggyback::task::TaskFile::from_bytes(&bytes)?;
+//! let network = backbone.apply(network, &again)?;
+//! # Ok::<(), piggyback::Error>(())
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use piggyback_task::{
+    BackboneId, Dtype, FingerprintBuilder, Head, Layout, Preprocessing, TaskFile, TrainingRecord,
+    Values,
+};
+
+use crate::adapt::delta;
+use crate::adapt::{MaskConfig, mask};
+use crate::error::{Error, Result};
+use crate::nn::values;
+use crate::nn::{Replace, TensorValues, map_tensors, owner, tensor_values};
+
+/// A network of your own, as tasks see it: its name, its weights' fingerprint, its head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnBackbone {
+    id: BackboneId,
+    head: String,
+}
+
+impl OwnBackbone {
+    /// Takes note of `network` before a task is trained on it. `head` is the path of the layer that
+    /// tasks replace: a linear layer with `weight` and perhaps `bias`. `name` is yours to choose;
+    /// task files carry it.
+    ///
+    /// The fingerprint is over all tensors but the head's, as 32-bit floats. A network that is built
+    /// anew at every start must therefore get the same weights: load them, or set the seed.
+    ///
+    /// # Errors
+    ///
+    /// A network without that head, or without anything else.
+    pub fn new<M: Module>(name: &str, network: &M, head: &str) -> Result<Self> {
+        let mut tensors = tensors(network);
+        let of_head = |name: &str| owner(name) == head;
+        if !tensors
+            .iter()
+            .any(|tensor| tensor.name == format!("{head}.weight"))
+        {
+            let reason = format!("the network has no tensor '{head}.weight'");
+            return Err(Error::setting("head", reason));
+        }
+        tensors.retain(|tensor| !of_head(&tensor.name));
+        tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut fingerprint = FingerprintBuilder::new();
+        for tensor in tensors {
+            fingerprint.begin(&tensor.name, Dtype::F32, &tensor.shape)?;
+            for value in values(tensor.values) {
+                fingerprint.write(&value.to_le_bytes())?;
+            }
+        }
+        Ok(Self {
+            id: BackboneId {
+                architecture: name.to_owned(),
+                fingerprint: fingerprint.finish()?,
+            },
+            head: head.to_owned(),
+        })
+    }
+
+    /// What task files are bound to: name and fingerprint.
+    pub fn id(&self) -> &BackboneId {
+        &self.id
+    }
+
+    /// The task that a trained `network` stands for: the masks that were attached with `config`, the
+    /// batch norms that learned, and the head. `preprocessing` is how images become its input.
+    ///
+    /// # Errors
+    ///
+    /// A tensor that was trained but has no place in a task file, and a head that has not as many
+    /// outputs as there are `classes`.
+    pub fn task<M: Module>(
+        &self,
+        network: &M,
+        config: &MaskConfig,
+        classes: &[String],
+        preprocessing: &Preprocessing,
+    ) -> Result<TaskFile> {
+        let tensors = tensors(network);
+        let norms = learned_norms(&tensors);
+        let (mut weight, mut bias) = (None, None);
+        let mut norm_values = BTreeMap::new();
+        for tensor in tensors {
+            let (owner, field) = tensor.name.rsplit_once('.').unwrap_or(("", &tensor.name));
+            if owner == self.head {
+                match field {
+                    "weight" => weight = Some(tensor),
+                    _ => bias = Some(tensor),
+                }
+            } else if norms.contains(owner) {
+                let key = format!("{owner}.{}", norm_field(field));
+                norm_values.insert(key, Values::new(tensor.shape, values(tensor.values))?);
+            } else if tensor.learns {
+                let reason = format!(
+                    "'{}' is trained, and a task file has no place for it; freeze it",
+                    tensor.name
+                );
+                return Err(Error::setting("network", reason));
+            }
+        }
+        let weight = weight.ok_or_else(|| self.misfit("the network has no head"))?;
+        let (count, shape) = (classes.len(), weight.shape.clone());
+        let (features, is_transposed) = self.head_layout(&shape, count)?;
+        let numbers = values(weight.values);
+        let numbers = match is_transposed {
+            true => transposed(&numbers, features),
+            false => numbers,
+        };
+        let bias = bias.map_or(vec![0.0; count], |bias| values(bias.values));
+        let task = TaskFile {
+            backbone: self.id.clone(),
+            layout: Layout::Burn,
+            classes: classes.to_vec(),
+            preprocessing: preprocessing.clone(),
+            masks: mask::masks(network, config),
+            deltas: BTreeMap::new(),
+            norms: norm_values,
+            head: Head {
+                weight: Values::new([count, features], numbers)?,
+                bias: Values::new([count], bias)?,
+            },
+            training: TrainingRecord::default(),
+        };
+        task.validate()?;
+        Ok(task)
+    }
+
+    /// Puts a task into `network`: masked weights, the task's batch norms and head. The network has
+    /// the weights that this backbone was made of, and no scores; it comes back frozen and without
+    /// autodiff.
+    ///
+    /// # Errors
+    ///
+    /// A task of another network or of other weights, or whose shapes are not this one's.
+    pub fn apply<M: Module>(&self, network: M, task: &TaskFile) -> Result<M> {
+        if task.layout != Layout::Burn || task.backbone != self.id {
+            let BackboneId {
+                architecture,
+                fingerprint,
+            } = &task.backbone;
+            return Err(self.misfit(&format!(
+                "it was trained on {architecture} with fingerprint {fingerprint}, and this is {} with {}",
+                self.id.architecture, self.id.fingerprint
+            )));
+        }
+        let shapes: BTreeMap<String, Vec<usize>> = tensors(&network)
+            .into_iter()
+            .map(|tensor| (tensor.name, tensor.shape))
+            .collect();
+        let network = mask::apply(network.valid().freeze(), &task.masks)
+            .map_err(|names| self.misfit(&format!("it has masks for {}", names.join(", "))))?;
+        let network = delta::apply(network, &task.deltas)
+            .map_err(|names| self.misfit(&format!("it has changes of {}", names.join(", "))))?;
+
+        let mut new = BTreeMap::new();
+        for (key, values) in &task.norms {
+            let name = self.norm_name(key, &shapes, values.shape())?;
+            new.insert(name, values.data().to_vec());
+        }
+        let weight = format!("{}.weight", self.head);
+        let shape = shapes.get(&weight).map_or(&[][..], Vec::as_slice);
+        let count = task.classes.len();
+        let (features, is_transposed) = self.head_layout(shape, count)?;
+        if task.head.weight.shape() != [count, features] {
+            let found = task.head.weight.shape();
+            return Err(self.misfit(&format!(
+                "its head is {found:?} instead of [{count}, {features}]"
+            )));
+        }
+        let numbers = match is_transposed {
+            true => transposed(task.head.weight.data(), count),
+            false => task.head.weight.data().to_vec(),
+        };
+        new.insert(weight, numbers);
+        let bias = format!("{}.bias", self.head);
+        match shapes.get(&bias) {
+            Some(shape) if *shape == [count] => {
+                new.insert(bias, task.head.bias.data().to_vec());
+            }
+            None if task.head.bias.data().iter().all(|value| *value == 0.0) => {}
+            _ => return Err(self.misfit("its head's bias has no place in the network")),
+        }
+        Ok(map_tensors(network, &mut Loading { new }))
+    }
+
+    /// The field that `key` of a task's batch norms stands for.
+    fn norm_name(
+        &self,
+        key: &str,
+        shapes: &BTreeMap<String, Vec<usize>>,
+        shape: &[usize],
+    ) -> Result<String> {
+        let names = shapes.keys().find(|name| {
+            let (owner, field) = name.rsplit_once('.').unwrap_or(("", name));
+            format!("{owner}.{}", norm_field(field)) == key
+        });
+        match names {
+            Some(name) if shapes[name] == shape => Ok(name.clone()),
+            _ => Err(self.misfit(&format!("it has batch-norm values '{key}' of {shape:?}"))),
+        }
+    }
+
+    /// The number of features of a head's weight, and whether it is `[features, classes]`, as Burn's
+    /// `Linear` has it, or `[classes, features]`, as PyTorch's.
+    fn head_layout(&self, shape: &[usize], classes: usize) -> Result<(usize, bool)> {
+        match shape {
+            [features, outputs] if *outputs == classes => Ok((*features, true)),
+            [outputs, features] if *outputs == classes => Ok((*features, false)),
+            _ => Err(self.misfit(&format!(
+                "the head '{}' is {shape:?}, and there are {classes} classes",
+                self.head
+            ))),
+        }
+    }
+
+    fn misfit(&self, reason: &str) -> Error {
+        Error::Misfit {
+            task: self.id.architecture.clone(),
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+/// `[rows, columns]` numbers as `[columns, rows]`, `rows` given.
+fn transposed(numbers: &[f32], rows: usize) -> Vec<f32> {
+    let columns = numbers.len() / rows.max(1);
+    (0..columns)
+        .flat_map(|column| (0..rows).map(move |row| numbers[row * columns + column]))
+        .collect()
+}
+
+/// A batch norm's field by PyTorch's name: Burn's own layer has names of its own.
+fn norm_field(field: &str) -> &str {
+    match field {
+        "gamma" => "weight",
+        "beta" => "bias",
+        other => other,
+    }
+}
+
+/// The modules with running statistics of which a tensor learns.
+fn learned_norms(tensors: &[TensorValues]) -> BTreeSet<String> {
+    let norms = (tensors.iter()).filter_map(|tensor| tensor.name.strip_suffix(".running_mean"));
+    norms
+        .filter(|norm| (tensors.iter()).any(|tensor| tensor.learns && owner(&tensor.name) == *norm))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The tensors of `module` without scores.
+fn tensors<M: Module>(module: &M) -> Vec<TensorValues> {
+    let mut tensors = tensor_values(module);
+    // Burn's batch norms hold back their last update until somebody needs it, as this copy does.
+    for (tensor, settled) in tensors.iter_mut().zip(tensor_values(&module.valid())) {
+        tensor.values = settled.values;
+    }
+    tensors
+}
+
+/// Puts values into tensors by name.
+struct Loading {
+    new: BTreeMap<String, Vec<f32>>,
+}
+
+impl Replace for Loading {
+    fn replace(&mut self, name: &str, current: &dyn Fn() -> Tensor<1>) -> Option<Tensor<1>> {
+        let values = self.new.remove(name)?;
+        Some(Tensor::from_data(values.as_slice(), &current().device()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::module::ParamGroup;
+    use burn::nn::conv::{Conv2d, Conv2dConfig};
+    use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
+    use burn::tensor::{Device, TensorData};
+    use piggyback_task::{Interpolation, Resize};
+
+    use super::*;
+    use crate::random::{Purpose, Random};
+
+    #[derive(Module, Debug)]
+    struct Network {
+        conv: Conv2d,
+        norm: BatchNorm,
+        head: Linear,
+    }
+
+    impl Network {
+        /// Not by the device's seed: the whole process draws from that, all tests at once.
+        fn new(seed: u64, classes: usize, device: &Device) -> Self {
+            let network = Self {
+                conv: Conv2dConfig::new([1, 4], [3, 3]).init(device),
+                norm: BatchNormConfig::new(4).init(device),
+                head: LinearConfig::new(4, classes).init(device),
+            };
+            map_tensors(network, &mut Drawn(Random::new(Purpose::Init, seed, 0, 0)))
+        }
+
+        fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+            let maps = self.norm.forward(self.conv.forward(images));
+            let [batch, channels, _, _] = maps.dims();
+            let pooled = maps.mean_dim(2).mean_dim(3).reshape([batch, channels]);
+            self.head.forward(pooled)
+        }
+    }
+
+    /// Values between 0 and 1 for every tensor: variances among them.
+    struct Drawn(Random);
+
+    impl Drawn {
+        fn values(&mut self, count: usize) -> Vec<f32> {
+            (0..count)
+                .map(|_| self.0.uniform(0.0, 1.0) as f32)
+                .collect()
+        }
+    }
+
+    impl Replace for Drawn {
+        fn replace(&mut self, _name: &str, current: &dyn Fn() -> Tensor<1>) -> Option<Tensor<1>> {
+            let current = current();
+            let values = self.values(current.dims()[0]);
+            Some(Tensor::from_data(values.as_slice(), &current.device()))
+        }
+    }
+
+    fn preprocessing() -> Preprocessing {
+        Preprocessing {
+            image_size: 8,
+            interpolation: Interpolation::Bilinear,
+            mean: [0.5; 3],
+            resize: Resize::Squash,
+            std: [0.5; 3],
+        }
+    }
+
+    fn classes(count: usize) -> Vec<String> {
+        (0..count).map(|class| class.to_string()).collect()
+    }
+
+    /// A network whose conv weight is masked at random and whose norm and head learn.
+    fn learning(network: Network, config: &MaskConfig) -> Network {
+        let learning = network
+            .freeze()
+            .unfreeze_group(ParamGroup::from_predicate("head."))
+            .unfreeze_group(ParamGroup::from_predicate("norm."));
+        mask::attach_seeded(learning, config, 3, |tensor| tensor.name == "conv.weight")
+    }
+
+    #[test]
+    fn a_saved_task_gives_the_network_back() {
+        let device = Device::flex().autodiff();
+        // As many classes as features: the head's two layouts have one shape.
+        for count in [3, 4] {
+            let backbone = Network::new(1, count, &device);
+            let own = OwnBackbone::new("small", &backbone, "head").unwrap();
+            let config = MaskConfig {
+                init: mask::ScoreInit::Uniform,
+                ..MaskConfig::default()
+            };
+            let learned = learning(backbone, &config);
+            let images = Drawn(Random::new(Purpose::Init, 2, 0, 0)).values(5 * 8 * 8);
+            let images = Tensor::from_data(TensorData::new(images, [5, 1, 8, 8]), &device);
+            // In training mode: moves the running statistics.
+            learned.forward(images.clone());
+            let task = own
+                .task(&learned, &config, &classes(count), &preprocessing())
+                .unwrap();
+            assert_eq!(task.layout, Layout::Burn);
+            assert!(task.masks["conv.weight"].zeros().count > 0);
+            let norms: Vec<&str> = task.norms.keys().map(String::as_str).collect();
+            assert_eq!(
+                norms,
+                [
+                    "norm.bias",
+                    "norm.running_mean",
+                    "norm.running_var",
+                    "norm.weight"
+                ]
+            );
+
+            let task = TaskFile::from_bytes(&task.to_bytes().unwrap()).unwrap();
+            let plain = Device::flex();
+            let fresh = Network::new(1, count, &plain);
+            let own = OwnBackbone::new("small", &fresh, "head").unwrap();
+            let loaded = own.apply(fresh, &task).unwrap();
+            let images = Tensor::from_data(images.into_data(), &plain);
+            assert_eq!(
+                values(loaded.forward(images.clone())),
+                values(learned.valid().forward(images))
+            );
+        }
+    }
+
+    #[test]
+    fn a_task_of_another_network_is_refused() {
+        let device = Device::flex().autodiff();
+        let config = MaskConfig::default();
+        let network = Network::new(1, 3, &device);
+        let own = OwnBackbone::new("small", &network, "head").unwrap();
+        let learned = learning(network, &config);
+        let task = own
+            .task(&learned, &config, &classes(3), &preprocessing())
+            .unwrap();
+
+        let stranger = Network::new(2, 3, &device);
+        let other = OwnBackbone::new("small", &stranger, "head").unwrap();
+        let refused = other.apply(stranger, &task).unwrap_err().to_string();
+        assert!(
+            refused.contains(&own.id().fingerprint.to_string()),
+            "{refused}"
+        );
+
+        let wider = Network::new(1, 5, &device);
+        let refused = own.apply(wider, &task).unwrap_err().to_string();
+        assert!(refused.contains("'head' is [4, 5]"), "{refused}");
+        let refused = own.task(&learned, &config, &classes(2), &preprocessing());
+        assert!(refused.unwrap_err().to_string().contains("2 classes"));
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_named() {
+        let device = Device::flex().autodiff();
+        let network = Network::new(1, 3, &device);
+        let own = OwnBackbone::new("small", &network, "head").unwrap();
+        let config = MaskConfig::default();
+        // Nothing is frozen: the convolution itself would learn.
+        let refused = own.task(&network, &config, &classes(3), &preprocessing());
+        assert!(refused.unwrap_err().to_string().contains("conv."));
+        let refused = OwnBackbone::new("small", &network, "classifier");
+        assert!(
+            refused
+                .unwrap_err()
+                .to_string()
+                .contains("'classifier.weight'")
+        );
+    }
+}

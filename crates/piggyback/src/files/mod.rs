@@ -1,0 +1,18 @@
+//! The files that methods leave.
+
+mod artefact;
+mod description;
+mod method_name;
+mod metrics;
+mod network;
+mod shared;
+mod size;
+
+pub use artefact::{Artefact, ArtefactKind};
+pub(crate) use description::{TaskDescription, head_values};
+pub use method_name::MethodName;
+pub use metrics::EpochMetrics;
+pub use network::WholeNetwork;
+pub(crate) use shared::{FREE, OF_BACKBONE, SharedTask, Sharing, owner_of};
+pub use shared::{FreeWeights, SharedNetwork};
+pub use size::paper_bits_of_network;

@@ -1,0 +1,92 @@
+//! A whole network that answers for a task of its own.
+
+use std::path::Path;
+
+use piggyback_task::Preprocessing;
+
+use super::artefact::TaskEntry;
+use crate::checkpoint::{LoadOptions, StateDict, convert, imagenet_classes, recognise};
+use crate::error::{Error, Result};
+use crate::networks::Architecture;
+
+/// A network with its head: a checkpoint whose classes are known.
+#[derive(Clone, Debug)]
+pub struct WholeNetwork {
+    pub(crate) state: StateDict,
+    pub(crate) architecture: Architecture,
+    pub(crate) classes: Vec<String>,
+    pub(crate) preprocessing: Preprocessing,
+}
+
+impl WholeNetwork {
+    /// The network of a checkpoint. Its classes are those that the file names; a head of 1000 is taken
+    /// for ImageNet's.
+    ///
+    /// # Errors
+    ///
+    /// Tensors that are no known network's, no head, and classes that nothing names.
+    pub fn new(state: StateDict) -> Result<Self> {
+        let architecture = recognise(&state, None)?;
+        let problem = |reason: String| Error::Checkpoint {
+            path: state.path.clone(),
+            reason,
+        };
+        let bias = format!("{}.bias", architecture.head_name());
+        let head = state.tensors.get(&bias).ok_or_else(|| {
+            problem(format!(
+                "is a {architecture} without a classifier; give it as --backbone of a task"
+            ))
+        })?;
+        if let Some(reason) = state.head_problem(architecture) {
+            return Err(problem(format!(
+                "{reason}; give it as --backbone of a task, or another checkpoint"
+            )));
+        }
+        let classes = match (&state.about.classes, head.elements()) {
+            (Some(classes), count) if classes.len() == count => classes.clone(),
+            (None, 1000) => imagenet_classes().map(str::to_owned).collect(),
+            (named, count) => {
+                return Err(problem(format!(
+                    "has a classifier of {count} classes and names {}; \
+                     what `piggyback train` writes names them",
+                    named.as_ref().map_or(0, Vec::len)
+                )));
+            }
+        };
+        let preprocessing =
+            (state.about.preprocessing.clone()).unwrap_or_else(|| architecture.preprocessing());
+        Ok(Self {
+            state,
+            architecture,
+            classes,
+            preprocessing,
+        })
+    }
+
+    /// Its tensors by torchvision's names, and what it says of itself.
+    pub fn state(&self) -> &StateDict {
+        &self.state
+    }
+
+    /// What network it is.
+    pub fn architecture(&self) -> Architecture {
+        self.architecture
+    }
+
+    pub(super) fn save(&self, path: &Path) -> Result<()> {
+        let options = LoadOptions {
+            architecture: Some(self.architecture),
+            ..LoadOptions::default()
+        };
+        convert(&self.state, options, path).map(drop)
+    }
+
+    pub(super) fn entry(&self) -> TaskEntry<'_> {
+        TaskEntry {
+            name: None,
+            classes: &self.classes,
+            preprocessing: &self.preprocessing,
+            training: self.state.about.training.as_ref(),
+        }
+    }
+}

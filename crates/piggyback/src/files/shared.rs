@@ -1,0 +1,449 @@
+//! A network that several tasks share, each with a head of its own: one file.
+//!
+//! It is a safetensors file: the network's tensors under torchvision's names as 32-bit floats,
+//! `head.<i>.weight` and `head.<i>.bias` of task `i` (counted from 0), and, where weights have owners,
+//! `owner.<weight>` with a byte for each weight. Everything else is JSON under the metadata key
+//! `piggyback.shared`: an object of `content`, itself JSON as text, and `digest`, the BLAKE3 of that
+//! text and all tensors. `docs/methods.md` has the details.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use piggyback_task::{BackboneId, BitMask, Head, Mask, Preprocessing, TrainingRecord, Values};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use serde::{Deserialize, Serialize};
+
+use super::artefact::TaskEntry;
+use crate::checkpoint::{
+    ByteTensor, SafetensorsContent, StoredTensor, open_safetensors, read_safetensors,
+};
+use crate::error::{Error, Result};
+use crate::networks::Architecture;
+use crate::write;
+
+/// The metadata key that tells such a file.
+pub(crate) const KEY: &str = "piggyback.shared";
+
+/// The version that is written, and the newest that is read.
+const VERSION: u32 = 1;
+
+/// The type of every number but owners.
+const FLOATS: piggyback_task::Dtype = piggyback_task::Dtype::F32;
+
+/// What the digest's input begins with, so that it can never equal another use of BLAKE3.
+const DOMAIN: &[u8] = b"piggyback shared 1\n";
+
+/// How the tasks share the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Sharing {
+    /// All of them use all of it.
+    Joint,
+    /// Every weight has an owner, and a task uses what it and those before it own.
+    PackNet,
+}
+
+/// One network, the heads of several tasks, and perhaps the owner of every weight.
+#[derive(Clone, Debug)]
+pub struct SharedNetwork {
+    /// Where it was read, for messages.
+    pub(crate) origin: PathBuf,
+    pub(crate) sharing: Sharing,
+    pub(crate) architecture: Architecture,
+    /// The backbone that it began as.
+    pub(crate) backbone: BackboneId,
+    /// Every tensor but the heads'.
+    pub(crate) tensors: BTreeMap<String, StoredTensor>,
+    /// Owner of each weight of the tensors that have owners: 0 is free, 1 the backbone, `i + 2`
+    /// task `i`.
+    pub(crate) owners: BTreeMap<String, Vec<u8>>,
+    pub(crate) tasks: Vec<SharedTask>,
+}
+
+/// The weights that further tasks may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct FreeWeights {
+    /// Weights that nobody owns.
+    pub count: u64,
+    /// Weights that can be owned.
+    pub total: u64,
+}
+
+/// A task of a shared network.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SharedTask {
+    pub(crate) name: String,
+    pub(crate) classes: Vec<String>,
+    pub(crate) preprocessing: Preprocessing,
+    pub(crate) training: TrainingRecord,
+    pub(crate) head: Head,
+}
+
+/// The metadata's value.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope {
+    content: String,
+    digest: String,
+}
+
+/// What is looked at before the rest is understood.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Content {
+    version: u32,
+    sharing: Sharing,
+    architecture: Architecture,
+    backbone: BackboneId,
+    tasks: Vec<TaskContent>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TaskContent {
+    name: String,
+    classes: Vec<String>,
+    preprocessing: Preprocessing,
+    training: TrainingRecord,
+}
+
+impl SharedNetwork {
+    /// The name of the network's architecture.
+    pub fn architecture(&self) -> Architecture {
+        self.architecture
+    }
+
+    /// The backbone that it began as.
+    pub fn backbone(&self) -> &BackboneId {
+        &self.backbone
+    }
+
+    /// How many weights nobody owns yet, of those that tasks share out among them; `None` where all
+    /// tasks use all weights.
+    pub fn free(&self) -> Option<FreeWeights> {
+        (self.sharing == Sharing::PackNet).then(|| {
+            let owners = || self.owners.values().flatten();
+            FreeWeights {
+                count: owners().filter(|owner| **owner == FREE).count() as u64,
+                total: owners().count() as u64,
+            }
+        })
+    }
+
+    /// The owner of each weight of every tensor that owners share, in row-major order; see
+    /// [`owned`](Self::owned) for their numbers. Empty where all tasks use all weights.
+    pub fn owners(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.owners
+    }
+
+    /// The numbers of a tensor of the network, in row-major order.
+    pub fn weight(&self, name: &str) -> Option<Vec<f32>> {
+        self.tensors.get(name).map(StoredTensor::to_f32)
+    }
+
+    /// How many weights each owner has, by its number: 0 is nobody, 1 the backbone, `i + 2` task `i`.
+    pub fn owned(&self) -> BTreeMap<u8, u64> {
+        let mut counts = BTreeMap::new();
+        for owner in self.owners.values().flatten() {
+            *counts.entry(*owner).or_default() += 1;
+        }
+        counts
+    }
+
+    pub(super) fn entries(&self) -> Vec<TaskEntry<'_>> {
+        (self.tasks.iter())
+            .map(|task| TaskEntry {
+                name: Some(&task.name),
+                classes: &task.classes,
+                preprocessing: &task.preprocessing,
+                training: Some(&task.training),
+            })
+            .collect()
+    }
+
+    /// The masks that leave task `index` what it and those before it own.
+    pub(crate) fn masks(&self, index: usize) -> Result<BTreeMap<String, Mask>> {
+        let last = owner_of(index);
+        (self.owners.iter())
+            .map(|(weight, owners)| {
+                let uses = |i: usize| (1..=last).contains(&usize::from(owners[i]));
+                let keep = BitMask::from_fn(owners.len(), uses);
+                let shape = self.tensors[weight].shape();
+                Ok((weight.clone(), Mask::binary(shape, keep)?))
+            })
+            .collect()
+    }
+
+    /// Reads a file.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        Self::decode(path, open_safetensors(path)?)
+    }
+
+    /// Writes the file, whole or not at all.
+    /// The bytes of its file.
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
+        self.encode()
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) gave; `path` stands for it in messages.
+    pub(crate) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let file = read_safetensors(&Bytes::copy_from_slice(bytes));
+        Self::decode(path, file.map_err(|reason| problem(path, reason))?)
+    }
+
+    pub(super) fn save(&self, path: &Path) -> Result<()> {
+        write::atomically(path, &self.encode()?)
+    }
+
+    /// The digest that its file has, 64 hexadecimal digits.
+    ///
+    /// # Errors
+    ///
+    /// A training record that cannot be written.
+    pub fn digest(&self) -> Result<String> {
+        Ok(digest(&self.content()?, &self.parts()))
+    }
+
+    fn problem(&self, reason: impl Into<String>) -> Error {
+        problem(&self.origin, reason)
+    }
+
+    fn content(&self) -> Result<String> {
+        let task = |task: &SharedTask| TaskContent {
+            name: task.name.clone(),
+            classes: task.classes.clone(),
+            preprocessing: task.preprocessing.clone(),
+            training: task.training.clone(),
+        };
+        let content = Content {
+            version: VERSION,
+            sharing: self.sharing,
+            architecture: self.architecture,
+            backbone: self.backbone.clone(),
+            tasks: self.tasks.iter().map(task).collect(),
+        };
+        serde_json::to_string(&content).map_err(|error| self.problem(error.to_string()))
+    }
+
+    /// Its tensors as they are written.
+    fn parts(&self) -> BTreeMap<String, Part<'_>> {
+        let floats = |values: &[f32]| {
+            values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect()
+        };
+        let tensors = self.tensors.iter().map(|(name, tensor)| {
+            let part = Part::new(Dtype::F32, tensor.shape(), tensor.bytes());
+            (name.clone(), part)
+        });
+        let owners = self.owners.iter().map(|(weight, owners)| {
+            let shape = self.tensors[weight].shape();
+            (
+                format!("owner.{weight}"),
+                Part::new(Dtype::U8, shape, Cow::Borrowed(owners)),
+            )
+        });
+        let heads = self.tasks.iter().enumerate().flat_map(|(index, task)| {
+            [("weight", &task.head.weight), ("bias", &task.head.bias)].map(|(field, values)| {
+                let data: Vec<u8> = floats(values.data());
+                let part = Part::new(Dtype::F32, values.shape(), Cow::Owned(data));
+                (format!("head.{index}.{field}"), part)
+            })
+        });
+        tensors.chain(owners).chain(heads).collect()
+    }
+
+    fn encode(&self) -> Result<Vec<u8>> {
+        let (content, parts) = (self.content()?, self.parts());
+        let envelope = Envelope {
+            digest: digest(&content, &parts),
+            content,
+        };
+        let text = serde_json::to_string(&envelope);
+        let text = text.map_err(|error| self.problem(error.to_string()))?;
+        let views = (parts.iter())
+            .map(|(name, part)| {
+                let view = TensorView::new(part.dtype, part.shape.clone(), &part.data)?;
+                Ok((name, view))
+            })
+            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
+        // One key: the order of several would be that of a hash map.
+        let metadata = [(KEY.to_owned(), text)].into();
+        views
+            .and_then(|views| safetensors::serialize(views, Some(metadata)))
+            .map_err(|error| self.problem(format!("cannot be written: {error}")))
+    }
+
+    /// Understands a file's content, nothing of which is trusted.
+    fn decode(path: &Path, mut file: SafetensorsContent) -> Result<Self> {
+        let damaged = |reason: String| problem(path, format!("is damaged ({reason}); restore it"));
+        let json = |error: serde_json::Error| damaged(error.to_string());
+        let text = file
+            .metadata
+            .get(KEY)
+            .ok_or_else(|| problem(path, "is no file of tasks that share a network"))?;
+        let envelope: Envelope = serde_json::from_str(text).map_err(json)?;
+        let versioned: Versioned = serde_json::from_str(&envelope.content).map_err(json)?;
+        if versioned.version != VERSION {
+            let reason = format!(
+                "has version {}, this program reads {VERSION}; update it",
+                versioned.version
+            );
+            return Err(problem(path, reason));
+        }
+        let content: Content = serde_json::from_str(&envelope.content).map_err(json)?;
+        let architecture = content.architecture;
+        let mut tensors = BTreeMap::new();
+        for expected in architecture.tensors() {
+            let name = &expected.name;
+            let tensor = file.tensors.remove(name);
+            let tensor = tensor.filter(|t| t.shape() == expected.shape && t.dtype() == FLOATS);
+            let tensor = tensor
+                .ok_or_else(|| damaged(format!("tensor '{name}' is missing or misshapen")))?;
+            tensors.insert(name.clone(), tensor);
+        }
+        let mut tasks = Vec::new();
+        for (index, task) in content.tasks.into_iter().enumerate() {
+            let mut values = |field: &str| {
+                let name = format!("head.{index}.{field}");
+                let tensor = file.tensors.remove(&name);
+                let tensor = tensor.ok_or_else(|| damaged(format!("'{name}' is missing")))?;
+                Values::new(tensor.shape(), tensor.to_f32())
+                    .map_err(|error| damaged(format!("'{name}': {error}")))
+            };
+            tasks.push(SharedTask {
+                head: Head {
+                    weight: values("weight")?,
+                    bias: values("bias")?,
+                },
+                name: task.name,
+                classes: task.classes,
+                preprocessing: task.preprocessing,
+                training: task.training,
+            });
+        }
+        let mut owners = BTreeMap::new();
+        if content.sharing == Sharing::PackNet {
+            let owned = architecture.tensors().iter().filter(|t| t.is_maskable());
+            for weight in owned {
+                let name = format!("owner.{}", weight.name);
+                let tensor = file.bytes.remove(&name);
+                let tensor = tensor.filter(|tensor| {
+                    let count = weight.shape.iter().product::<usize>();
+                    tensor.shape == weight.shape && tensor.data.len() == count
+                });
+                let ByteTensor { data, .. } =
+                    tensor.ok_or_else(|| damaged(format!("'{name}' is missing or misshapen")))?;
+                owners.insert(weight.name.clone(), data.to_vec());
+            }
+        }
+        let left_over = (file.tensors.keys()).chain(file.bytes.keys());
+        if let Some(name) = left_over.chain(file.other.keys()).next() {
+            return Err(damaged(format!("'{name}' is no tensor of it")));
+        }
+        let shared = Self {
+            origin: path.to_owned(),
+            sharing: content.sharing,
+            architecture,
+            backbone: content.backbone,
+            tensors,
+            owners,
+            tasks,
+        };
+        shared.check().map_err(damaged)?;
+        match digest(&envelope.content, &shared.parts()) == envelope.digest {
+            true => Ok(shared),
+            false => Err(damaged("its digest does not match its content".into())),
+        }
+    }
+
+    /// Fails on what no program of ours writes.
+    fn check(&self) -> Result<(), String> {
+        let features = self.architecture.features();
+        let mut names = BTreeSet::new();
+        if self.tasks.is_empty() {
+            return Err("it holds no task".into());
+        }
+        for task in &self.tasks {
+            let name = &task.name;
+            if name.is_empty() || !names.insert(name) {
+                return Err(format!("task name '{name}' is empty, or there twice"));
+            }
+            let classes = task.classes.len();
+            let head = (task.head.weight.shape(), task.head.bias.shape());
+            if classes == 0 || head != (&[classes, features], &[classes]) {
+                return Err(format!(
+                    "the head of task '{name}' does not fit its classes"
+                ));
+            }
+            let checked = task.preprocessing.validate();
+            checked.map_err(|error| format!("task '{name}': {error}"))?;
+        }
+        let last = owner_of(self.tasks.len() - 1);
+        let owners = self.owners.values().flatten();
+        if let Some(owner) = owners.into_iter().find(|owner| usize::from(**owner) > last) {
+            return Err(format!("a weight's owner is {owner}, of {last}"));
+        }
+        Ok(())
+    }
+}
+
+/// The owner of weights that are nobody's.
+pub(crate) const FREE: u8 = 0;
+/// The owner of weights that are the backbone's.
+pub(crate) const OF_BACKBONE: u8 = 1;
+
+/// The number of task `index` (counted from 0) as an owner: 1 is the backbone.
+pub(crate) fn owner_of(index: usize) -> usize {
+    index + 2
+}
+
+/// A tensor as it is written.
+struct Part<'a> {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data: Cow<'a, [u8]>,
+}
+
+impl<'a> Part<'a> {
+    fn new(dtype: Dtype, shape: &[usize], data: Cow<'a, [u8]>) -> Self {
+        Self {
+            dtype,
+            shape: shape.to_vec(),
+            data,
+        }
+    }
+}
+
+/// BLAKE3 of the content and the tensors, each preceded by its length.
+fn digest(content: &str, parts: &BTreeMap<String, Part<'_>>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(DOMAIN);
+    let mut add = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    add(content.as_bytes());
+    for (name, part) in parts {
+        add(name.as_bytes());
+        add(part.dtype.to_string().as_bytes());
+        add(&part.data);
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+fn problem(path: &Path, reason: impl Into<String>) -> Error {
+    Error::Checkpoint {
+        path: path.to_owned(),
+        reason: reason.into(),
+    }
+}

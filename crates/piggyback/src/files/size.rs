@@ -1,0 +1,78 @@
+//! What artefacts count as in the paper's tables.
+
+use piggyback_task::{Mask, TaskFile, Values};
+
+use super::artefact::Artefact;
+use crate::networks::Architecture;
+
+/// Bits of a number: the paper counts 32-bit floats.
+const FLOAT_BITS: u64 = 32;
+
+/// What a network without its head counts as, bits: 32 for each of its numbers, running statistics
+/// included.
+pub fn paper_bits_of_network(architecture: Architecture) -> u64 {
+    let numbers = |shape: &[usize]| shape.iter().product::<usize>() as u64;
+    let tensors = architecture.tensors().iter();
+    FLOAT_BITS * tensors.map(|tensor| numbers(&tensor.shape)).sum::<u64>()
+}
+
+impl Artefact {
+    /// What it counts as in the paper's tables, bits (Mallya et al., ECCV 2018, section 4.3): a mask is
+    /// one bit for each weight, two if it is ternary; the owner of a weight as many as tell the owners
+    /// apart; every other number 32; heads are not counted.
+    ///
+    /// A task file counts as what it adds to its backbone, which is counted once for all of its tasks
+    /// ([`paper_bits_of_network`]); other artefacts hold their networks, and count as they are.
+    pub fn paper_bits(&self) -> u64 {
+        match self {
+            Self::Task(task) => of_task(task),
+            Self::Network(network) => paper_bits_of_network(network.architecture()),
+            Self::Shared(network) => {
+                let weights = network.free().map_or(0, |free| free.total);
+                let owners = network.owned().len() as u64;
+                paper_bits_of_network(network.architecture) + weights * bits_to_tell(owners)
+            }
+        }
+    }
+}
+
+/// Bits that tell `count` things apart.
+fn bits_to_tell(count: u64) -> u64 {
+    u64::from(u64::BITS - count.saturating_sub(1).leading_zeros())
+}
+
+fn of_task(task: &TaskFile) -> u64 {
+    let masks = task.masks.values().map(of_mask).sum::<u64>();
+    let floats = |values: &Values| FLOAT_BITS * values.data().len() as u64;
+    let deltas = task.deltas.values();
+    let deltas = deltas
+        .map(|delta| delta.up().len() as u64 + FLOAT_BITS)
+        .sum::<u64>();
+    masks + deltas + task.norms.values().map(floats).sum::<u64>()
+}
+
+fn of_mask(mask: &Mask) -> u64 {
+    let planes = 1 + u64::from(mask.sign().is_some());
+    let factors = mask.affine().map_or(0, |factors| factors.len() as u64);
+    planes * mask.keep().len() as u64 + FLOAT_BITS * factors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_the_papers() {
+        let megabytes = |bits: u64| (bits as f64 / 8e6).round();
+        let vgg = paper_bits_of_network(Architecture::Vgg16);
+        let weights = Architecture::Vgg16.maskable_weights() as u64;
+        // Table 2: 537 MB; Piggyback's five tasks 621, PackNet's six 587.
+        assert_eq!(megabytes(vgg), 537.0);
+        assert_eq!(megabytes(vgg + 5 * weights), 621.0);
+        assert_eq!(megabytes(vgg + weights * bits_to_tell(6)), 587.0);
+        assert_eq!(
+            [1, 2, 3, 4, 5, 8, 9].map(bits_to_tell),
+            [0, 1, 2, 2, 3, 3, 4]
+        );
+    }
+}

@@ -1,0 +1,353 @@
+//! Random changes to training images.
+
+use piggyback_task::{Interpolation, Resize};
+use serde::{Deserialize, Serialize};
+
+use super::color::ColorJitter;
+use super::crop::RandomCrop;
+use super::error::Error;
+use super::pixels::Image;
+use super::prepare::to_unit;
+use super::resize::resize;
+use crate::random::Random;
+
+/// Random changes to a training image, drawn from `(seed, epoch, sample index)` alone.
+///
+/// Applied in this order: crop, shift, flip, colour. The default changes nothing.
+///
+/// ```
+/// # use piggyback::image::Augment;
+/// let augment = Augment { flip: true, ..Augment::preset("light")? };
+/// # Ok::<(), piggyback::image::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Augment {
+    /// Mirror half of the images left to right. Wrong for flags, text and anything else with a handedness.
+    pub flip: bool,
+    /// Move the image by up to this share of its side, in whole pixels, along both axes. The uncovered part
+    /// repeats the edge, which keeps both photographs and drawings on a plain ground seamless.
+    pub shift: f64,
+    /// Cut out a random rectangle and resize it to the input.
+    pub crop: Option<RandomCrop>,
+    /// Change brightness, contrast and saturation.
+    pub color: ColorJitter,
+}
+
+const NAMES: [&str; 5] = ["none", "flip", "light", "paper", "paper-cropped"];
+
+impl Augment {
+    /// Names of the presets.
+    pub fn names() -> &'static [&'static str] {
+        &NAMES
+    }
+
+    /// The preset of this name:
+    ///
+    /// - `none`: nothing.
+    /// - `flip`: mirrors.
+    /// - `light`: shift by up to 4 %, crops of at least 70 % of the area, colour by up to 20 %. Does not mirror, so that
+    ///   it suits flags and drawings; set [`flip`](Self::flip) for photographs.
+    /// - `paper`: torchvision's random resized crop, and mirrors: the paper's setting for whole photographs.
+    /// - `paper-cropped`: mirrors: the paper's setting for images cropped to the object.
+    ///
+    /// The paper's presets go with a resize, see [`preset_resize`](Self::preset_resize).
+    ///
+    /// # Errors
+    /// [`Error::UnknownPreset`], which lists the names.
+    pub fn preset(name: &str) -> Result<Self, Error> {
+        match name {
+            "none" => Ok(Self::default()),
+            "flip" | "paper-cropped" => Ok(Self {
+                flip: true,
+                ..Self::default()
+            }),
+            "light" => Ok(Self {
+                shift: 0.04,
+                crop: Some(RandomCrop {
+                    scale: [0.7, 1.0],
+                    ..RandomCrop::default()
+                }),
+                color: ColorJitter {
+                    brightness: 0.2,
+                    contrast: 0.2,
+                    saturation: 0.2,
+                },
+                ..Self::default()
+            }),
+            "paper" => Ok(Self {
+                flip: true,
+                crop: Some(RandomCrop::default()),
+                ..Self::default()
+            }),
+            _ => Err(Error::UnknownPreset { name: name.into() }),
+        }
+    }
+
+    /// The resize that a preset was published with, for inputs of `image_size` pixels; `None` if it has none.
+    ///
+    /// `paper-cropped` squashes to the input. `paper` resizes the short side to 256/224 of the input.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPreset`], which lists the names.
+    pub fn preset_resize(name: &str, image_size: u32) -> Result<Option<Resize>, Error> {
+        match name {
+            "paper-cropped" => Ok(Some(Resize::Squash)),
+            "paper" => {
+                let short = (u64::from(image_size) * 256 + 112) / 224;
+                Ok(Some(Resize::ShortSide(
+                    u32::try_from(short).unwrap_or(u32::MAX),
+                )))
+            }
+            _ => Self::preset(name).map(|_| None),
+        }
+    }
+
+    /// Refuses settings out of range.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if !(0.0..=0.5).contains(&self.shift) {
+            let value = self.shift.to_string();
+            return Err(Error::Setting {
+                name: "shift",
+                value,
+                expected: "from 0 to 0.5",
+            });
+        }
+        self.color.check()?;
+        self.crop.map_or(Ok(()), |crop| crop.check())
+    }
+
+    /// The changed image, `[side, side, 3]` in `[0, 1]`. Without a crop `source` must be `side` x `side` pixels.
+    pub(crate) fn apply(
+        &self,
+        source: &Image,
+        side: u32,
+        interpolation: Interpolation,
+        random: &mut Random,
+    ) -> Vec<f32> {
+        // Everything is drawn, used or not, so that one setting does not change another's numbers; the crop is last
+        // because it draws as often as it needs.
+        let flip = random.below(2) == 1 && self.flip;
+        let reach = (self.shift * f64::from(side)) as i64;
+        let [dx, dy] = [(); 2].map(|()| random.below(2 * reach as u64 + 1) as i64 - reach);
+        let factors = self.color.draw(random);
+
+        let cropped = self
+            .crop
+            .map(|crop| resize(&crop.cut(source, random), side, side, interpolation));
+        let image = cropped.as_ref().unwrap_or(source);
+        let mut values = if flip || dx != 0 || dy != 0 {
+            to_unit(&moved(image, dx, dy, flip))
+        } else {
+            to_unit(image.pixels())
+        };
+        factors.apply(&mut values);
+        values
+    }
+}
+
+/// Moves `dx` to the right and `dy` down, repeating the edge, then mirrors.
+fn moved(image: &Image, dx: i64, dy: i64, flip: bool) -> Vec<u8> {
+    let (width, height) = (i64::from(image.width()), i64::from(image.height()));
+    let columns: Vec<usize> = (0..width)
+        .map(|x| if flip { width - 1 - x } else { x })
+        .map(|x| (x - dx).clamp(0, width - 1) as usize * 3)
+        .collect();
+    let mut pixels = Vec::with_capacity(image.pixels().len());
+    for y in 0..height {
+        let start = ((y - dy).clamp(0, height - 1) * width * 3) as usize;
+        let row = &image.pixels()[start..];
+        for &x in &columns {
+            pixels.extend_from_slice(&row[x..x + 3]);
+        }
+    }
+    pixels
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::random::Purpose;
+
+    fn random(index: u64) -> Random {
+        Random::new(Purpose::Augment, 5, 0, index)
+    }
+
+    fn image(width: u32, height: u32) -> Image {
+        let pixels = (0..width * height * 3)
+            .map(|i| (i * 7 % 256) as u8)
+            .collect();
+        Image::new(width, height, pixels)
+    }
+
+    fn apply(augment: &Augment, image: &Image, index: u64) -> Vec<f32> {
+        augment.apply(image, 8, Interpolation::Bilinear, &mut random(index))
+    }
+
+    #[test]
+    fn none_changes_no_bit() {
+        let image = image(8, 8);
+        assert_eq!(
+            apply(&Augment::default(), &image, 3),
+            to_unit(image.pixels())
+        );
+    }
+
+    #[test]
+    fn flip_mirrors_about_half_of_the_images() {
+        let image = image(8, 8);
+        let plain = to_unit(image.pixels());
+        let mirrored: Vec<f32> = plain
+            .chunks(24)
+            .flat_map(|row| row.chunks(3).rev().flatten())
+            .copied()
+            .collect();
+        let flip = Augment::preset("flip").unwrap();
+        let changed: Vec<_> = (0..200).map(|index| apply(&flip, &image, index)).collect();
+        assert!(
+            changed
+                .iter()
+                .all(|values| *values == plain || *values == mirrored)
+        );
+        let count = changed.iter().filter(|values| **values == mirrored).count();
+        assert!((70..130).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn a_shift_repeats_the_edge() {
+        let image = Image::new(3, 1, vec![1, 1, 1, 2, 2, 2, 3, 3, 3]);
+        assert_eq!(moved(&image, 1, 0, false), [1, 1, 1, 1, 1, 1, 2, 2, 2]);
+        assert_eq!(moved(&image, -2, 5, false), [3, 3, 3, 3, 3, 3, 3, 3, 3]);
+        assert_eq!(moved(&image, 1, 0, true), [2, 2, 2, 1, 1, 1, 1, 1, 1]);
+        let column = Image::new(1, 3, vec![1, 1, 1, 2, 2, 2, 3, 3, 3]);
+        assert_eq!(moved(&column, 0, -1, false), [2, 2, 2, 3, 3, 3, 3, 3, 3]);
+    }
+
+    #[test]
+    fn a_shift_reaches_both_ways_and_no_further() {
+        // A bright column at 4 of 8, moved by at most 2.
+        let pixels: Vec<u8> = (0..64)
+            .flat_map(|i| [if i % 8 == 4 { 255 } else { 0 }; 3])
+            .collect();
+        let image = Image::new(8, 8, pixels);
+        let shift = Augment {
+            shift: 0.25,
+            ..Augment::default()
+        };
+        let mut seen = [false; 8];
+        for index in 0..100 {
+            let values = apply(&shift, &image, index);
+            seen[(0..8).position(|x| values[x * 3] == 1.0).unwrap()] = true;
+        }
+        assert_eq!(seen, [false, false, true, true, true, true, true, false]);
+    }
+
+    #[test]
+    fn presets_are_named_and_valid() {
+        for name in Augment::names() {
+            Augment::preset(name).unwrap().check().unwrap();
+            Augment::preset_resize(name, 96).unwrap();
+        }
+        assert_eq!(Augment::preset("none").unwrap(), Augment::default());
+        assert!(!Augment::preset("light").unwrap().flip);
+        let error = Augment::preset("heavy").unwrap_err().to_string();
+        assert!(
+            error.contains("\"heavy\"") && error.contains("paper-cropped"),
+            "{error}"
+        );
+        assert_eq!(
+            Augment::preset_resize("paper", 224).unwrap(),
+            Some(Resize::ShortSide(256))
+        );
+        assert_eq!(
+            Augment::preset_resize("paper", 96).unwrap(),
+            Some(Resize::ShortSide(110))
+        );
+        assert!(Augment::preset_resize("heavy", 96).is_err());
+    }
+
+    #[test]
+    fn settings_survive_a_file_and_unknown_keys_do_not() {
+        for name in Augment::names() {
+            let augment = Augment::preset(name).unwrap();
+            let text = toml::to_string(&augment).unwrap();
+            assert_eq!(toml::from_str::<Augment>(&text).unwrap(), augment, "{text}");
+        }
+        let parsed: Augment = toml::from_str("flip = true\n[crop]\nscale = [0.5, 1.0]").unwrap();
+        assert_eq!(parsed.crop.unwrap().ratio, RandomCrop::default().ratio);
+        assert!(toml::from_str::<Augment>("flop = true").is_err());
+        assert!(toml::from_str::<Augment>("[crop]\nsize = 3").is_err());
+    }
+
+    #[test]
+    fn settings_out_of_range_are_named() {
+        let crop = |scale, ratio| Augment {
+            crop: Some(RandomCrop { scale, ratio }),
+            ..Augment::default()
+        };
+        let color = |color| Augment {
+            color,
+            ..Augment::default()
+        };
+        let bad = [
+            (
+                "shift",
+                Augment {
+                    shift: 0.6,
+                    ..Augment::default()
+                },
+            ),
+            (
+                "shift",
+                Augment {
+                    shift: f64::NAN,
+                    ..Augment::default()
+                },
+            ),
+            ("scale", crop([0.0, 1.0], [1.0, 1.0])),
+            ("scale", crop([0.5, 1.1], [1.0, 1.0])),
+            ("scale", crop([0.9, 0.5], [1.0, 1.0])),
+            ("ratio", crop([0.5, 1.0], [2.0, 1.0])),
+            ("ratio", crop([0.5, 1.0], [1.0, f64::INFINITY])),
+            (
+                "contrast",
+                color(ColorJitter {
+                    contrast: -0.1,
+                    ..ColorJitter::default()
+                }),
+            ),
+        ];
+        for (setting, augment) in bad {
+            let error = augment.check().unwrap_err();
+            assert!(
+                matches!(error, Error::Setting { name, .. } if name == setting),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_setting_does_not_change_anothers_numbers() {
+        let image = image(8, 8);
+        let crop = Augment {
+            crop: Some(RandomCrop::default()),
+            ..Augment::default()
+        };
+        let unflipped = (0..50).filter(|&index| {
+            apply(&crop, &image, index) == apply(&Augment { flip: true, ..crop }, &image, index)
+        });
+        assert!((10..40).contains(&unflipped.count()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_image_becomes_a_square_in_range(width in 1_u32..40, height in 1_u32..40, index: u64) {
+            let augment = Augment { flip: true, ..Augment::preset("light").unwrap() };
+            let values = apply(&augment, &image(width, height), index);
+            prop_assert_eq!(values.len(), 8 * 8 * 3);
+            prop_assert!(values.iter().all(|value| (0.0..=1.0).contains(value)));
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What can be said of an image file without decoding a pixel.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use super::decode::{Failure, MAX_FILE_BYTES, decoder, undecodable, unknown};
+use super::error::Error;
+use super::format::{Format, detect};
+use super::jpeg;
+use super::pixels::check_size;
+use super::tiff;
+use piggyback_task::foreign::FIRST_BYTES;
+
+/// Reads the header of an image file: refuses what [`Image::open`](super::pixels::Image::open) would refuse for it.
+///
+/// What stands in the pixels' data (a truncated file, a damaged one) is not seen. Reads a small part of the file,
+/// wherever it lies: metadata is stepped over.
+///
+/// # Errors
+/// As [`Image::open`](super::pixels::Image::open).
+pub(crate) fn check_header(path: &Path) -> Result<(), Error> {
+    let file = File::open(path).map_err(|source| Error::io(path, source))?;
+    let length = file
+        .metadata()
+        .map_err(|source| Error::io(path, source))?
+        .len();
+    check_length(path, length)?;
+    let mut reader = BufReader::new(file);
+    let mut first_bytes = Vec::with_capacity(FIRST_BYTES);
+    reader
+        .by_ref()
+        .take(FIRST_BYTES as u64)
+        .read_to_end(&mut first_bytes)
+        .and_then(|_| reader.rewind())
+        .map_err(|source| Error::io(path, source))?;
+    let format = format_of(path, &first_bytes)?;
+    // A decoder's bug met by a hostile file must cost that file, not the process.
+    catch_unwind(AssertUnwindSafe(|| read_size(format, reader, path)))
+        .unwrap_or_else(|_| Err(Failure::gave_up()))
+        .map_err(|failure| undecodable(path, format, failure))
+}
+
+/// Refuses a file larger than is read.
+pub(super) fn check_length(path: &Path, bytes: u64) -> Result<(), Error> {
+    if bytes > MAX_FILE_BYTES {
+        return Err(Error::FileTooLarge {
+            path: path.into(),
+            bytes,
+        });
+    }
+    Ok(())
+}
+
+/// The format of a file with these first bytes; says what else it is.
+pub(super) fn format_of(path: &Path, first_bytes: &[u8]) -> Result<Format, Error> {
+    if first_bytes.is_empty() {
+        return Err(Error::EmptyFile { path: path.into() });
+    }
+    detect(first_bytes).ok_or_else(|| unknown(path, first_bytes))
+}
+
+fn read_size(format: Format, mut reader: impl BufRead + Seek, path: &Path) -> Result<(), Failure> {
+    let (width, height) = match format {
+        Format::Jpeg => {
+            let header =
+                jpeg::read_header(reader).map_err(|refusal| Failure::jpeg(path, refusal))?;
+            (u32::from(header.width), u32::from(header.height))
+        }
+        _ => {
+            if format == Format::Tiff {
+                tiff::check(&mut reader).map_err(|reason| Failure::Decoder(reason.into()))?;
+                reader
+                    .rewind()
+                    .map_err(|source| Failure::Other(Error::io(path, source)))?;
+            }
+            image::ImageDecoder::dimensions(&decoder(format, reader)?)
+        }
+    };
+    check_size(path, width, height).map_err(Failure::Other)
+}

@@ -1,0 +1,28 @@
+//! Images: decoding, resizing, augmentation, and how they become a network's input.
+
+mod augment;
+mod color;
+mod crop;
+mod decode;
+mod error;
+mod format;
+mod header;
+mod jpeg;
+mod pixels;
+mod prepare;
+mod preprocessing;
+mod resize;
+mod tiff;
+
+pub use augment::Augment;
+pub use color::ColorJitter;
+pub use crop::RandomCrop;
+pub use decode::MAX_FILE_BYTES;
+pub use error::Error;
+pub(crate) use format::{DETECT_BYTES, EXTENSIONS, detect};
+pub(crate) use header::check_header;
+pub use pixels::{Image, MAX_PIXELS, MAX_SIDE};
+pub(crate) use prepare::{normalise, to_unit};
+pub use preprocessing::{
+    Channels, InterpolationMode, OrBackbone, PreprocessingSettings, ResizeMode,
+};

@@ -1,0 +1,337 @@
+//! Settings of how images are prepared, each of which the backbone decides unless it is given.
+
+use std::str::FromStr;
+
+use piggyback_task::{Interpolation, MAX_IMAGE_SIZE, Preprocessing, Resize};
+use serde::{Deserialize, Serialize};
+
+use super::error::Error;
+use crate::name::named;
+
+/// Least side of a network's input, pixels: below it nothing is left after the last layers.
+const MIN_IMAGE_SIZE: u32 = 32;
+
+/// A setting that the backbone decides unless it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a value of this setting, or \"backbone\""
+)]
+pub enum OrBackbone<T> {
+    /// This value.
+    Given(T),
+    /// What the backbone expects.
+    Backbone(FromBackbone),
+}
+
+/// The word `backbone`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FromBackbone {
+    /// `backbone`.
+    Backbone,
+}
+
+impl<T> OrBackbone<T> {
+    /// What the backbone expects.
+    pub const BACKBONE: Self = Self::Backbone(FromBackbone::Backbone);
+
+    /// The value, where `backbone` is what the backbone expects.
+    fn or(self, backbone: T) -> T {
+        match self {
+            Self::Given(value) => value,
+            Self::Backbone(_) => backbone,
+        }
+    }
+}
+
+impl<T> Default for OrBackbone<T> {
+    fn default() -> Self {
+        Self::BACKBONE
+    }
+}
+
+impl<T> From<T> for OrBackbone<T> {
+    fn from(value: T) -> Self {
+        Self::Given(value)
+    }
+}
+
+impl<T: FromStr<Err: std::fmt::Display>> FromStr for OrBackbone<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "backbone" => Ok(Self::BACKBONE),
+            _ => (text.parse().map(Self::Given))
+                .map_err(|error: T::Err| format!("{error}; or say backbone")),
+        }
+    }
+}
+
+/// A number for each of red, green and blue; written with commas between.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Channels(pub [f64; 3]);
+
+impl FromStr for Channels {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers: Option<Vec<f64>> = text
+            .split(',')
+            .map(|number| number.trim().parse().ok())
+            .collect();
+        numbers
+            .and_then(|numbers| numbers.try_into().ok())
+            .map(Self)
+            .ok_or_else(|| "expected three numbers such as 0.485,0.456,0.406".into())
+    }
+}
+
+impl Channels {
+    fn to_f32(self) -> [f32; 3] {
+        self.0.map(|number| number as f32)
+    }
+}
+
+/// How images are brought to the network's size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResizeMode {
+    /// As the backbone expects; a short side of its is scaled with the image size.
+    #[default]
+    Backbone,
+    /// Both sides to the size; the aspect ratio is not kept.
+    Squash,
+    /// The short side to 8/7 of the size, then the centre: ImageNet's 256 to 224.
+    Crop,
+    /// The short side to the size, then the centre.
+    Fit,
+}
+
+/// How pixels are interpolated when images are resized.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InterpolationMode {
+    /// As the backbone expects.
+    #[default]
+    Backbone,
+    /// Triangle filter.
+    Bilinear,
+    /// Cubic filter.
+    Bicubic,
+}
+
+named!(ResizeMode, InterpolationMode);
+
+/// How images are prepared, as far as it is not left to the backbone; `default()` leaves it all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct PreprocessingSettings {
+    /// Side of the network's input, pixels.
+    pub image_size: OrBackbone<u32>,
+    /// How images are brought to that size.
+    pub resize: ResizeMode,
+    /// How pixels are interpolated.
+    pub interpolation: InterpolationMode,
+    /// Mean of each channel, in units of the full range.
+    pub mean: OrBackbone<Channels>,
+    /// Standard deviation of each channel, in units of the full range.
+    pub std: OrBackbone<Channels>,
+}
+
+impl PreprocessingSettings {
+    /// How images become the network's input, given what the backbone expects.
+    ///
+    /// # Errors
+    ///
+    /// The setting that is out of its range, with the range.
+    pub fn apply(&self, backbone: &Preprocessing) -> Result<Preprocessing, Error> {
+        self.validate()?;
+        let image_size = self.image_size.or(backbone.image_size);
+        let scaled = |numerator: u32, denominator: u32| {
+            let side = u64::from(image_size) * u64::from(numerator) / u64::from(denominator);
+            Resize::ShortSide(side.min(u64::from(u32::MAX)) as u32)
+        };
+        let preprocessing = Preprocessing {
+            image_size,
+            resize: match (self.resize, backbone.resize) {
+                (ResizeMode::Squash, _) | (ResizeMode::Backbone, Resize::Squash) => Resize::Squash,
+                (ResizeMode::Crop, _) => scaled(8, 7),
+                (ResizeMode::Fit, _) => scaled(1, 1),
+                (ResizeMode::Backbone, Resize::ShortSide(side)) => {
+                    scaled(side, backbone.image_size)
+                }
+            },
+            interpolation: match self.interpolation {
+                InterpolationMode::Backbone => backbone.interpolation,
+                InterpolationMode::Bilinear => Interpolation::Bilinear,
+                InterpolationMode::Bicubic => Interpolation::Bicubic,
+            },
+            mean: given(self.mean).unwrap_or(backbone.mean),
+            std: given(self.std).unwrap_or(backbone.std),
+        };
+        match preprocessing.validate() {
+            Ok(()) => Ok(preprocessing),
+            // All else was checked: images would be resized to more than can be.
+            Err(error) => Err(Error::preparation("image-size", error.to_string())),
+        }
+    }
+
+    /// Fails unless images prepared in the way of `recorded` are prepared in these settings' way.
+    ///
+    /// # Errors
+    ///
+    /// The settings that say something else than was recorded.
+    pub fn check(&self, recorded: &Preprocessing) -> Result<(), Error> {
+        let asked = self.apply(recorded)?;
+        let differing = (described(&asked).into_iter())
+            .zip(described(recorded))
+            .find(|(asked, recorded)| asked != recorded);
+        let Some(((setting, asked), (_, recorded))) = differing else {
+            return Ok(());
+        };
+        Err(Error::preparation(
+            setting,
+            format!(
+                "{asked} is not what the task was trained with, {recorded}; \
+                 leave it out, or train another task"
+            ),
+        ))
+    }
+
+    /// Checks what can be checked without a backbone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::apply`].
+    pub fn validate(&self) -> Result<(), Error> {
+        if let OrBackbone::Given(size) = self.image_size
+            && !(MIN_IMAGE_SIZE..=MAX_IMAGE_SIZE).contains(&size)
+        {
+            let reason = format!("{size} is not from {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE} pixels");
+            return Err(Error::preparation("image-size", reason));
+        }
+        let refused = |setting, [r, g, b]: [f32; 3], what| {
+            let reason = format!("{r},{g},{b} are not three {what}");
+            Err(Error::preparation(setting, reason))
+        };
+        match given(self.mean) {
+            Some(mean) if !mean.iter().all(|mean| mean.is_finite()) => {
+                return refused("mean", mean, "finite numbers");
+            }
+            _ => {}
+        }
+        match given(self.std) {
+            Some(std) if !std.iter().all(|std| std.is_finite() && *std > 0.0) => {
+                refused("std", std, "finite numbers above 0")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn given(channels: OrBackbone<Channels>) -> Option<[f32; 3]> {
+    match channels {
+        OrBackbone::Given(channels) => Some(channels.to_f32()),
+        OrBackbone::Backbone(_) => None,
+    }
+}
+
+/// The parts of a preprocessing by the settings' names.
+fn described(preprocessing: &Preprocessing) -> [(&'static str, String); 5] {
+    let numbers = |[r, g, b]: [f32; 3]| format!("{r},{g},{b}");
+    let resize = match preprocessing.resize {
+        Resize::Squash => "squash".into(),
+        Resize::ShortSide(side) => format!("a short side of {side} pixels"),
+    };
+    let interpolation = match preprocessing.interpolation {
+        Interpolation::Bilinear => "bilinear".into(),
+        Interpolation::Bicubic => "bicubic".into(),
+    };
+    [
+        ("image-size", preprocessing.image_size.to_string()),
+        ("resize", resize),
+        ("interpolation", interpolation),
+        ("mean", numbers(preprocessing.mean)),
+        ("std", numbers(preprocessing.std)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::networks::Architecture;
+
+    #[test]
+    fn what_is_not_given_is_the_backbones() {
+        let backbone = Architecture::EfficientNetLite2.preprocessing();
+        let nothing = PreprocessingSettings::default();
+        assert_eq!(nothing.apply(&backbone).unwrap(), backbone);
+        nothing.check(&backbone).unwrap();
+    }
+
+    #[test]
+    fn a_short_side_follows_the_image_size() {
+        let applied = |image_size: u32, resize| {
+            let settings = PreprocessingSettings {
+                image_size: image_size.into(),
+                resize,
+                ..PreprocessingSettings::default()
+            };
+            let backbone = Architecture::EfficientNetLite0.preprocessing();
+            settings.apply(&backbone).unwrap().resize
+        };
+        assert_eq!(applied(224, ResizeMode::Backbone), Resize::ShortSide(256));
+        assert_eq!(applied(96, ResizeMode::Backbone), Resize::ShortSide(109));
+        assert_eq!(applied(70, ResizeMode::Crop), Resize::ShortSide(80));
+        assert_eq!(applied(70, ResizeMode::Fit), Resize::ShortSide(70));
+        assert_eq!(applied(70, ResizeMode::Squash), Resize::Squash);
+    }
+
+    #[test]
+    fn what_contradicts_a_task_is_named() {
+        let recorded = Architecture::ResNet18.preprocessing();
+        let refused = |text: &str, setting: &str| {
+            let settings: PreprocessingSettings = toml::from_str(text).unwrap();
+            let message = settings.check(&recorded).unwrap_err().to_string();
+            assert!(message.starts_with(setting), "{message}");
+        };
+        refused("image-size = 96", "image-size");
+        refused("resize = 'squash'", "resize");
+        refused("interpolation = 'bicubic'", "interpolation");
+        refused("mean = [0.5, 0.5, 0.5]", "mean");
+        refused("std = [0.5, 0.5, 0.5]", "std");
+        let agreeing = "image-size = 224\nresize = 'crop'\nmean = [0.485, 0.456, 0.406]";
+        let agreeing: PreprocessingSettings = toml::from_str(agreeing).unwrap();
+        agreeing.check(&recorded).unwrap();
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_named() {
+        let backbone = Architecture::ResNet18.preprocessing();
+        for (text, setting) in [
+            ("image-size = 31", "image-size"),
+            ("image-size = 4294967295", "image-size"),
+            ("image-size = 4000", "image-size"),
+            ("std = [1, 0, 1]", "std"),
+            ("mean = [0, nan, 0]", "mean"),
+        ] {
+            let settings: PreprocessingSettings = toml::from_str(text).unwrap();
+            let message = settings.apply(&backbone).unwrap_err().to_string();
+            assert!(message.starts_with(setting), "{message}");
+        }
+    }
+
+    #[test]
+    fn settings_are_read_as_they_are_written_on_the_command_line() {
+        assert_eq!("backbone".parse(), Ok(OrBackbone::<u32>::BACKBONE));
+        assert_eq!("96".parse(), Ok(OrBackbone::Given(96)));
+        assert_eq!(
+            "0.5, 1,2".parse(),
+            Ok(OrBackbone::Given(Channels([0.5, 1.0, 2.0])))
+        );
+        assert!("1,2".parse::<OrBackbone<Channels>>().is_err());
+    }
+}

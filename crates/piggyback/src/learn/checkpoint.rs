@@ -1,0 +1,435 @@
+//! The state of a run between two steps, on disk.
+//!
+//! A checkpoint is a safetensors file. Everything random is drawn from seeds and counters, so
+//! tensors, moments and counters are all there is to keep: a resumed run gives the same bits.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use piggyback_task::Preprocessing;
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+
+use super::method::{Method, Optimizer};
+use super::product::Product;
+use crate::checkpoint::{Entry, write_entries};
+use crate::error::{Error, Result};
+use crate::files::EpochMetrics;
+use crate::nn::FieldPath;
+use crate::nn::values;
+use crate::{text, write};
+
+/// Version of the checkpoint's layout; another one is refused.
+const VERSION: u32 = 4;
+const KIND_KEY: &str = "piggyback.checkpoint";
+const METADATA_KEY: &str = "piggyback.run";
+const BEST: &str = "best";
+const BASE: &str = "base";
+
+/// What a run is a run of: a checkpoint continues no other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Identity<S> {
+    pub(super) settings: S,
+    /// What the network started from.
+    pub(super) origin: String,
+    pub(super) preprocessing: Preprocessing,
+    pub(super) classes: Vec<String>,
+    pub(super) train_images: usize,
+    pub(super) validation_images: usize,
+    /// BLAKE3 of the lists of files.
+    pub(super) files: String,
+    /// What the training images begin with, and how long they are.
+    pub(super) training_content: String,
+    /// The same of the validation images. Nothing is learned from them, so a run goes on with others.
+    pub(super) validation_content: String,
+}
+
+/// Where a run is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Position {
+    /// Epochs finished.
+    pub(super) epoch: usize,
+    /// Batches done of the epoch under way.
+    pub(super) batch: usize,
+    /// Steps done.
+    pub(super) step: usize,
+    /// Sum over images of the loss in the epoch under way.
+    pub(super) loss_sum: f64,
+    /// Images taken for another class in the epoch under way.
+    pub(super) wrong: usize,
+    /// Images seen in the epoch under way.
+    pub(super) images: usize,
+    /// Seconds spent on the epoch under way.
+    pub(super) seconds: f64,
+    /// The finished epochs.
+    pub(super) history: Vec<EpochMetrics>,
+    /// The epoch, counted from 1, whose product is kept.
+    pub(super) best_epoch: usize,
+    /// Epochs finished when the phase under way began.
+    #[serde(default)]
+    pub(super) phase_epoch: usize,
+    /// Images left out so far.
+    pub(super) skipped: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Metadata<S> {
+    identity: Identity<S>,
+    position: Position,
+    optimizer_steps: u32,
+}
+
+/// What is looked at before the rest is understood.
+#[derive(Serialize, Deserialize)]
+struct Kind {
+    version: u32,
+    /// [`Method::NAME`].
+    method: String,
+}
+
+/// The state of a run between two steps.
+pub(super) struct State<M: Method> {
+    pub(super) network: M::Network,
+    pub(super) optimizer: M::Optimizer,
+    pub(super) position: Position,
+    /// The best product of the phase under way.
+    pub(super) best: Option<M::Product>,
+    /// The product that the phase under way began with, unless it is the first.
+    pub(super) base: Option<M::Product>,
+}
+
+/// What the bytes of an entry of a checkpoint are read from.
+enum Source {
+    Numbers(Box<Tensor<1>>),
+    File(Vec<u8>),
+}
+
+impl Source {
+    /// Little-endian bytes; of numbers, a piece is in memory at a time besides the numbers.
+    fn pieces(self) -> impl Iterator<Item = Cow<'static, [u8]>> {
+        const NUMBERS: usize = 1 << 14;
+        let (numbers, file) = match self {
+            Self::Numbers(tensor) => (values(*tensor), None),
+            Self::File(bytes) => (Vec::new(), Some(Cow::Owned(bytes))),
+        };
+        let pieces = numbers.len().div_ceil(NUMBERS);
+        let piece = move |index: usize| {
+            let rest = &numbers[index * NUMBERS..];
+            let piece = &rest[..NUMBERS.min(rest.len())];
+            let words: Vec<[u8; 4]> = piece.iter().map(|value| value.to_le_bytes()).collect();
+            Cow::Owned(words.into_flattened())
+        };
+        (0..pieces).map(piece).chain(file)
+    }
+
+    fn entry(self, name: String) -> Entry<Self> {
+        let (dtype, number_bytes, length) = match &self {
+            Self::Numbers(tensor) => ("F32", 4, tensor.shape().num_elements()),
+            Self::File(bytes) => ("U8", 1, bytes.len()),
+        };
+        Entry {
+            name,
+            dtype,
+            number_bytes,
+            shape: vec![length],
+            source: self,
+        }
+    }
+}
+
+/// Writes the state; the checkpoint before stays until all of this one is on the disk.
+pub(super) fn save<M: Method>(
+    path: &Path,
+    state: &State<M>,
+    identity: &Identity<M::Settings>,
+) -> Result<()> {
+    let problem = |reason: String| Error::Checkpoint {
+        path: path.to_owned(),
+        reason,
+    };
+    let mut entries: Vec<Entry<Source>> = (trained_tensors(&state.network).into_iter())
+        .map(|(name, tensor)| Source::Numbers(tensor.into()).entry(format!("tensor.{name}")))
+        .collect();
+    for (name, kept) in state.optimizer.tensors() {
+        for (kind, tensor) in M::Optimizer::KINDS.iter().zip(kept) {
+            entries.push(Source::Numbers(tensor.into()).entry(format!("{kind}.{name}")));
+        }
+    }
+    for (name, product) in [(BEST, &state.best), (BASE, &state.base)] {
+        if let Some(product) = product {
+            entries.push(Source::File(product.to_bytes()?).entry(name.to_owned()));
+        }
+    }
+    let kind = Kind {
+        version: VERSION,
+        method: M::NAME.to_owned(),
+    };
+    let metadata = Metadata {
+        identity: identity.clone(),
+        position: state.position.clone(),
+        optimizer_steps: state.optimizer.steps(),
+    };
+    let kind = serde_json::to_string(&kind).map_err(|error| problem(error.to_string()))?;
+    let json = text::json(&metadata).map_err(|error| problem(error.to_string()))?;
+    let metadata = BTreeMap::from([(KIND_KEY.to_owned(), kind), (METADATA_KEY.to_owned(), json)]);
+    let file = write::begin(path)?;
+    write_entries(file, path, entries, &metadata, |source| Ok(source.pieces()))
+}
+
+/// Whether a file says in its header that it is a checkpoint of a run.
+pub(super) fn is_one(path: &Path) -> bool {
+    const MOST_BYTES: u64 = 100 << 20;
+    let header = || -> Option<serde_json::Value> {
+        let mut file = File::open(path).ok()?;
+        let mut length = [0; 8];
+        file.read_exact(&mut length).ok()?;
+        let length = u64::from_le_bytes(length);
+        let mut header = Vec::new();
+        let read = file.take(length.min(MOST_BYTES)).read_to_end(&mut header);
+        read.ok()?;
+        serde_json::from_slice(&header).ok()
+    };
+    header().is_some_and(|header| header["__metadata__"][KIND_KEY].is_string())
+}
+
+/// Reads a checkpoint into a network as training starts with it, or the phase that it is of.
+///
+/// # Errors
+///
+/// A file that is not a checkpoint of this run: damaged, of another version, or of other settings,
+/// weights or images. What it is a run of is handed over too.
+pub(super) fn load<M: Method>(
+    method: &M,
+    path: &Path,
+    network: M::Network,
+    identity: &Identity<M::Settings>,
+    device: &Device,
+) -> Result<(State<M>, Identity<M::Settings>)> {
+    let problem = |reason: String| Error::Checkpoint {
+        path: path.to_owned(),
+        reason,
+    };
+    let damaged =
+        |error: &dyn std::fmt::Display| problem(format!("is damaged ({error}); start again"));
+    let bytes = std::fs::read(path).map_err(|source| Error::read(path, source))?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(&error))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(&error))?;
+    let value = |key: &str| {
+        (header.metadata().as_ref())
+            .and_then(|metadata| metadata.get(key))
+            .ok_or_else(|| problem("is not a checkpoint of a run; start again with --force".into()))
+    };
+    let kind: Kind = serde_json::from_str(value(KIND_KEY)?).map_err(|error| damaged(&error))?;
+    if kind.version != VERSION {
+        let version = kind.version;
+        return Err(problem(format!(
+            "has version {version}, this program reads {VERSION}; start again with --force"
+        )));
+    }
+    if kind.method != M::NAME {
+        return Err(problem(format!(
+            "belongs to a run of '{}'; choose another run folder, or start again with --force",
+            kind.method
+        )));
+    }
+    let metadata: Metadata<M::Settings> =
+        serde_json::from_str(value(METADATA_KEY)?).map_err(|error| damaged(&error))?;
+    if let Some(difference) = difference(&metadata.identity, identity) {
+        return Err(problem(format!(
+            "belongs to another run: {difference}; \
+             resume with what it was started with, or start again with --force"
+        )));
+    }
+    // What is wrong with a file within the file is told with the name of the one that is on the disk.
+    let product = |name: &str, bytes: &[u8]| {
+        let product = M::Product::from_bytes(bytes);
+        product.map_err(|error| damaged(&format!("the network '{name}' in it: {error}")))
+    };
+    let mut tensors = BTreeMap::new();
+    let (mut best, mut base) = (None, None);
+    for (name, view) in file.tensors() {
+        match name.as_str() {
+            BEST => best = Some(product(&name, view.data())?),
+            BASE => base = Some(product(&name, view.data())?),
+            _ => {
+                let numbers = view.data().chunks_exact(4);
+                let numbers =
+                    numbers.map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]]));
+                tensors.insert(name, numbers.collect::<Vec<f32>>());
+            }
+        }
+    }
+    let mut kept: BTreeMap<String, Vec<Tensor<1>>> = BTreeMap::new();
+    for kind in M::Optimizer::KINDS {
+        let of_kind = tensors
+            .iter()
+            .filter_map(|(name, data)| Some((name.strip_prefix(kind)?.strip_prefix('.')?, data)));
+        for (name, data) in of_kind {
+            let of = tensors.get(&format!("tensor.{name}"));
+            if of.is_none_or(|of| of.len() != data.len()) {
+                return Err(damaged(&format!(
+                    "the optimizer's '{kind}.{name}' fits no tensor"
+                )));
+            }
+            let tensor = Tensor::from_data(data.as_slice(), device);
+            kept.entry(name.to_owned()).or_default().push(tensor);
+        }
+    }
+    if kept
+        .values()
+        .any(|list| list.len() != M::Optimizer::KINDS.len())
+    {
+        return Err(damaged(&"numbers of the optimizer are missing"));
+    }
+    let trained = (tensors.into_iter())
+        .filter_map(|(name, data)| Some((name.strip_prefix("tensor.")?.to_owned(), data)))
+        .collect();
+    let network = match &base {
+        None => network,
+        Some(base) => (method.phase(metadata.position.phase_epoch, base)?)
+            .ok_or_else(|| damaged(&"its phase is none of the method's"))?,
+    };
+    let network = with_trained_tensors(network, &trained)
+        .map_err(|name| damaged(&format!("tensor '{name}' is missing")))?;
+    let state = State {
+        network,
+        optimizer: M::Optimizer::restore(metadata.optimizer_steps, kept),
+        position: metadata.position,
+        best,
+        base,
+    };
+    Ok((state, metadata.identity))
+}
+
+/// The first thing in which the run of a checkpoint differs from this one.
+fn difference<S: Serialize + PartialEq>(saved: &Identity<S>, ours: &Identity<S>) -> Option<String> {
+    if saved.settings != ours.settings {
+        let table = |settings: &S| toml::Table::try_from(settings).unwrap_or_default();
+        let (saved, ours) = (table(&saved.settings), table(&ours.settings));
+        let keys = saved
+            .iter()
+            .filter(|(key, value)| ours.get(*key) != Some(value));
+        let settings: Vec<String> = keys
+            .map(|(key, value)| {
+                let now = ours.get(key).map_or("nothing".into(), ToString::to_string);
+                format!("{key} was {value} and is {now}")
+            })
+            .collect();
+        return Some(format!("the settings differ ({})", settings.join(", ")));
+    }
+    let checks = [
+        (
+            "the network that it started from differs",
+            saved.origin == ours.origin,
+        ),
+        (
+            "the preprocessing differs",
+            saved.preprocessing == ours.preprocessing,
+        ),
+        ("the classes differ", saved.classes == ours.classes),
+        ("the lists of images differ", saved.files == ours.files),
+        (
+            "training images were replaced by others of the same names",
+            saved.training_content == ours.training_content,
+        ),
+    ];
+    let found = checks.into_iter().find(|(_, same)| !same);
+    found.map(|(what, _)| what.to_owned())
+}
+
+/// Whether training changes a tensor: it has a gradient, or is a running statistic.
+fn is_trained<const D: usize>(name: &str, param: &Param<Tensor<D>>) -> bool {
+    let statistic = name.ends_with(".running_mean") || name.ends_with(".running_var");
+    param.is_require_grad() || statistic
+}
+
+/// Everything in `network` that training changes, by name, flat.
+pub(crate) fn trained_tensors<M: Module>(network: &M) -> BTreeMap<String, Tensor<1>> {
+    let mut reader = TrainedReader::default();
+    network.visit(&mut reader);
+    reader.tensors
+}
+
+/// `network` with everything that training changes replaced.
+///
+/// # Errors
+///
+/// The name of a tensor that `tensors` lacks or has in another size.
+pub(crate) fn with_trained_tensors<M: Module>(
+    network: M,
+    tensors: &BTreeMap<String, Vec<f32>>,
+) -> Result<M, String> {
+    let mut writer = TrainedWriter {
+        path: FieldPath::default(),
+        tensors,
+        missing: None,
+    };
+    let network = network.map(&mut writer);
+    writer.missing.map_or(Ok(network), Err)
+}
+
+#[derive(Default)]
+struct TrainedReader {
+    path: FieldPath,
+    tensors: BTreeMap<String, Tensor<1>>,
+}
+
+impl ModuleVisitor for TrainedReader {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let name = self.path.name();
+        if is_trained(&name, param) {
+            let tensor = param.base().without_autodiff();
+            self.tensors.insert(name, tensor.flatten(0, D - 1));
+        }
+    }
+}
+
+struct TrainedWriter<'a> {
+    path: FieldPath,
+    tensors: &'a BTreeMap<String, Vec<f32>>,
+    missing: Option<String>,
+}
+
+impl ModuleMapper for TrainedWriter<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = self.path.name();
+        if !is_trained(&name, &param) {
+            return param;
+        }
+        let shape = param.lazy_shape();
+        match self.tensors.get(&name) {
+            Some(data) if data.len() == shape.num_elements() => {
+                let learns = param.is_require_grad();
+                param.map(|old| {
+                    let data = TensorData::new(data.clone(), shape);
+                    Tensor::from_data(data, &old.device()).set_require_grad(learns)
+                })
+            }
+            _ => {
+                self.missing.get_or_insert(name);
+                param
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! A look at all images before the first step, so that one which cannot be read costs no training.
+
+use std::sync::atomic::Ordering;
+
+use super::options::{Event, RunOptions};
+use super::split::Split;
+use crate::data;
+use crate::data::{Looked, Samples};
+use crate::error::{Error, Result};
+
+/// Unreadable images that an error names.
+const NAMED: usize = 3;
+
+/// What the images of a run are like, as far as their first bytes and lengths tell.
+#[derive(Debug, Default)]
+pub(super) struct ImageDigests {
+    pub(super) train: String,
+    pub(super) validation: String,
+}
+
+/// One list of images: its data set, its split, and where it lies.
+struct Part<'a> {
+    set: usize,
+    split: &'static str,
+    samples: &'a Samples,
+}
+
+/// Looks at the headers of the images of every split.
+///
+/// # Errors
+///
+/// [`crate::image::Error::Unreadable`] if some cannot be read and are not to be left out; [`Error::Stopped`].
+pub(super) fn look_at_images(
+    splits: &[Split<'_>],
+    skip_bad: bool,
+    options: &mut RunOptions<'_>,
+) -> Result<ImageDigests> {
+    let parts: Vec<Part<'_>> = (splits.iter().enumerate())
+        .flat_map(|(set, split)| {
+            [
+                ("training", Some(&split.train)),
+                ("validation", Some(&split.validation)),
+                ("test", split.test),
+            ]
+            .into_iter()
+            .filter_map(move |(split, samples)| {
+                let samples = samples?;
+                Some(Part {
+                    set,
+                    split,
+                    samples,
+                })
+            })
+        })
+        .collect();
+    let total = (parts.iter())
+        .map(|part| part.samples.len().min(data::MOST_IMAGES))
+        .sum();
+    let (mut before, mut looked) = (0, Vec::with_capacity(parts.len()));
+    for part in &parts {
+        let stop = options.stop.clone();
+        let mut go_on = |images| {
+            (options.observe)(&Event::LookingAtImages {
+                images: before + images,
+                total,
+            });
+            !stop.load(Ordering::Relaxed)
+        };
+        let found = data::look_at(part.samples, &mut go_on);
+        let found = found.ok_or(Error::Stopped { steps: 0 })?;
+        before += found.images();
+        looked.push(found);
+    }
+    let unreadable = looked
+        .iter_mut()
+        .flat_map(|looked| std::mem::take(&mut looked.unreadable));
+    refuse_unreadable(unreadable.collect(), skip_bad)?;
+    for text in notes(&parts, &looked) {
+        (options.observe)(&Event::Note(text));
+    }
+    let digest = |split: &str| {
+        let of_split = (parts.iter().zip(&looked)).filter(|(part, _)| part.split == split);
+        of_split.map(|(_, looked)| looked.digest()).collect()
+    };
+    Ok(ImageDigests {
+        train: digest("training"),
+        validation: digest("validation"),
+    })
+}
+
+fn refuse_unreadable(mut unreadable: Vec<crate::image::Error>, skip_bad: bool) -> Result<()> {
+    if unreadable.is_empty() || skip_bad {
+        return Ok(());
+    }
+    if unreadable.len() == 1 {
+        return Err(unreadable.remove(0).into());
+    }
+    let images = unreadable.len();
+    unreadable.truncate(NAMED);
+    let first = unreadable.iter().map(ToString::to_string).collect();
+    Err(crate::image::Error::Unreadable { images, first }.into())
+}
+
+/// What a user should know of the images.
+fn notes(parts: &[Part<'_>], looked: &[Looked]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (part, found) in parts.iter().zip(looked) {
+        let (images, all) = (found.images(), part.samples.len());
+        if images < all {
+            let split = part.split;
+            notes.push(format!(
+                "{images} of {all} {split} images, evenly spread, were looked at before training"
+            ));
+        }
+        let mut pairs = parts.iter().zip(looked);
+        let train = pairs.find(|(other, _)| other.set == part.set && other.split == "training");
+        if let ("test", Some((train, seen))) = (part.split, train) {
+            let same = found.same_files(part.samples, seen, train.samples);
+            if same > 0 {
+                notes.push(format!(
+                    "{same} of {images} test images are training images, byte for byte: the test error will be \
+                     lower than on images that were not seen"
+                ));
+            }
+        }
+    }
+    notes
+}

@@ -1,0 +1,482 @@
+//! One run: steps, epochs, and what is kept of them.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use burn::tensor::Device;
+use piggyback_task::TrainingRecord;
+
+use super::checkpoint;
+use super::checkpoint::{Identity, Position, State, trained_tensors};
+use super::images::look_at_images;
+use super::loss::count_wrong;
+use super::method::{Learned, Method, RunSettings};
+use super::options::{Event, RunOptions};
+use super::product::Product;
+use super::readable::Readable;
+use super::run::RunFolder;
+use super::split::Split;
+use crate::data::{Batch, DataSet, Loader, LoaderConfig, Samples};
+use crate::engine::{Engine, images_tensor};
+use crate::engine::{EvaluateConfig, Evaluation, evaluate};
+use crate::error::{Error, Result};
+use crate::files::EpochMetrics;
+use crate::image::Augment;
+use crate::nn::values;
+
+/// Runs `method` on `data`, from where a checkpoint left it or from the network that `start` gives.
+///
+/// Batches are drawn from all data sets alike; the classes of several stand one after the other.
+///
+/// # Errors
+///
+/// Images or checkpoints that cannot be used, a loss that stops being a number, those of the method,
+/// and [`Error::Interrupted`] when it was asked to stop.
+pub(crate) fn learn<M: Method>(
+    method: &M,
+    config: &impl serde::Serialize,
+    options: &mut RunOptions<'_>,
+    data: &[DataSet],
+    device: &Device,
+    start: impl FnOnce() -> Result<M::Network>,
+) -> Result<Learned<M::Product>> {
+    let settings = method.run();
+    let splits = (data.iter())
+        .map(|set| Split::of(set, &settings))
+        .collect::<Result<Vec<_>>>()?;
+    let images = look_at_images(&splits, settings.skip_bad, options)?;
+    let identity = Identity::new(method, &splits, images);
+    let loader_config = LoaderConfig {
+        skip_bad: settings.skip_bad,
+        ..LoaderConfig::training(
+            settings.batch_size,
+            settings.seed,
+            Some(Augment::preset(settings.augment)?),
+        )
+    };
+    let train = Samples::union(splits.iter().map(|split| &split.train));
+    let loader = Loader::new(train, settings.preprocessing.clone(), loader_config)?;
+    let mut run = options.run_dir.clone().map(RunFolder::open).transpose()?;
+    let network = start()?;
+    let saved = run
+        .as_ref()
+        .map(RunFolder::checkpoint)
+        .filter(|path| path.exists());
+    let mut state = match saved.filter(|_| options.resume) {
+        Some(path) => {
+            let (state, saved) = checkpoint::load(method, &path, network, &identity, device)?;
+            if saved.validation_content != identity.validation_content {
+                (options.observe)(&Event::Note(
+                    "validation images were replaced since the checkpoint was written: the errors of \
+                     earlier epochs are those of the images before"
+                        .into(),
+                ));
+            }
+            state
+        }
+        None => State {
+            network,
+            optimizer: M::Optimizer::default(),
+            position: Position::default(),
+            best: None,
+            base: None,
+        },
+    };
+    if let Some(run) = &mut run {
+        run.begin(config, &state.position.history, options.resume)?;
+    }
+    let mut session = Session {
+        method,
+        settings,
+        device: device.clone(),
+        loader,
+        splits,
+        identity,
+        readable: Readable::default(),
+        run,
+        options,
+    };
+    session.start(&state.position);
+    while state.position.epoch < settings.epochs {
+        state = session.begin_phase(state)?;
+        state = session.epoch(state)?;
+    }
+    session.finish(state, data)
+}
+
+/// Everything that a run needs besides its state.
+struct Session<'a, 'b, M: Method> {
+    method: &'a M,
+    settings: RunSettings<'a>,
+    device: Device,
+    loader: Loader,
+    splits: Vec<Split<'a>>,
+    identity: Identity<M::Settings>,
+    readable: Readable,
+    run: Option<RunFolder>,
+    options: &'a mut RunOptions<'b>,
+}
+
+impl<M: Method> Session<'_, '_, M> {
+    fn tell(&mut self, event: &Event) {
+        (self.options.observe)(event);
+    }
+
+    /// Steps of the whole run.
+    fn steps(&self) -> usize {
+        self.settings.epochs * self.loader.batches()
+    }
+
+    fn start(&mut self, position: &Position) {
+        self.tell(&Event::Start {
+            epochs: self.settings.epochs,
+            steps_per_epoch: self.loader.batches(),
+            first_step: position.step,
+            train_images: self.loader.samples().len(),
+            validation_images: self.identity.validation_images,
+            classes: self.loader.samples().classes().len(),
+        });
+    }
+
+    /// Goes on from the best product so far where another phase of learning begins.
+    fn begin_phase(&self, mut state: State<M>) -> Result<State<M>> {
+        let position = &mut state.position;
+        let Some(best) = state.best.take_if(|_| position.batch == 0) else {
+            return Ok(state);
+        };
+        match self.method.phase(position.epoch, &best)? {
+            None => state.best = Some(best),
+            Some(network) => {
+                position.phase_epoch = position.epoch;
+                position.best_epoch = 0;
+                state.network = network;
+                state.optimizer = M::Optimizer::default();
+                state.base = Some(best);
+            }
+        }
+        Ok(state)
+    }
+
+    /// Trains to the end of the epoch under way, validates, and keeps what there is if it is the best.
+    fn epoch(&mut self, mut state: State<M>) -> Result<State<M>> {
+        let mut since = Instant::now();
+        let mut saved = since;
+        let steps = self.steps();
+        let epoch = state.position.epoch;
+        let batches = self.loader.epoch_from(epoch as u64, state.position.batch);
+        for batch in batches {
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => {
+                    state.position.seconds += since.elapsed().as_secs_f64();
+                    return Err(self.keep(&state, error.into()));
+                }
+            };
+            let reasons = batch.skipped.iter().map(|image| image.error.to_string());
+            self.note_skipped(&mut state.position, reasons);
+            self.readable
+                .without(&batch.skipped, self.loader.samples())?;
+            // Skipped images can leave a batch too small to have a variance, or none at all.
+            if batch.len() >= self.settings.least_images {
+                state = self.step(state, batch, steps)?;
+            }
+            state.position.step += 1;
+            state.position.batch += 1;
+            if self.options.stop.load(Ordering::Relaxed) {
+                state.position.seconds += since.elapsed().as_secs_f64();
+                return Err(self.interrupt(&state));
+            }
+            if saved.elapsed() >= self.options.checkpoint_every {
+                state.position.seconds += since.elapsed().as_secs_f64();
+                since = Instant::now();
+                self.save_within_epoch(&state);
+                saved = Instant::now();
+            }
+        }
+        self.end_epoch(&mut state, since)?;
+        Ok(state)
+    }
+
+    /// Leaves a checkpoint. A disk that is full for the moment does not end the run: what is trained
+    /// is still in memory, and the checkpoint before on the disk.
+    fn save_within_epoch(&mut self, state: &State<M>) {
+        let Some(run) = &self.run else { return };
+        if let Err(error) = checkpoint::save(&run.checkpoint(), state, &self.identity) {
+            self.tell(&Event::NotSaved(error.to_string()));
+        }
+    }
+
+    /// Tells of images that were left out, each once.
+    fn note_skipped(&mut self, position: &mut Position, reasons: impl Iterator<Item = String>) {
+        for reason in reasons {
+            if !position.skipped.contains(&reason) {
+                self.tell(&Event::Skipped(reason.clone()));
+                position.skipped.push(reason);
+            }
+        }
+    }
+
+    /// One step of learning.
+    fn step(&mut self, state: State<M>, batch: Batch, steps: usize) -> Result<State<M>> {
+        let State {
+            network,
+            mut optimizer,
+            mut position,
+            best,
+            base,
+        } = state;
+        let (count, shape) = (batch.len(), batch.shape());
+        let (method, step) = (self.method, position.step);
+        let device = self.device.clone().autodiff();
+        let (loss_value, learned) = {
+            let images = images_tensor(batch.images, shape, &device);
+            let logits = method.logits(&network, images, &batch.labels, step);
+            let wrong = count_wrong(&logits, &batch.labels);
+            let loss = method.loss(logits, &batch.labels);
+            let loss_value = f64::from(values(loss.clone())[0]);
+            let learned = loss_value.is_finite().then(|| {
+                let mut gradients = loss.backward();
+                let network = method.update(network, &mut optimizer, &mut gradients, step, steps);
+                (network, wrong)
+            });
+            (loss_value, learned)
+        };
+        let Some((network, wrong)) = learned else {
+            return Err(self.diverged(format!("the loss became {loss_value}"), &position));
+        };
+
+        position.loss_sum += loss_value * count as f64;
+        position.wrong += wrong;
+        position.images += count;
+        self.tell(&Event::Step {
+            epoch: position.epoch + 1,
+            step: position.step + 1,
+            steps,
+            loss: loss_value,
+            error: 100.0 * position.wrong as f64 / position.images as f64,
+        });
+        Ok(State {
+            network,
+            optimizer,
+            position,
+            best,
+            base,
+        })
+    }
+
+    fn diverged(&self, what: String, position: &Position) -> Error {
+        Error::Diverged {
+            what,
+            epoch: position.epoch + 1,
+            step: (position.batch + 1).min(self.loader.batches()),
+            rates: self.method.rates(self.steps()),
+        }
+    }
+
+    fn interrupt(&self, state: &State<M>) -> Error {
+        let steps = state.position.step;
+        let Some(run) = &self.run else {
+            return Error::Stopped { steps };
+        };
+        match checkpoint::save(&run.checkpoint(), state, &self.identity) {
+            Ok(()) => Error::Interrupted {
+                steps,
+                run_dir: run.folder().to_owned(),
+            },
+            Err(error) => error,
+        }
+    }
+
+    /// Leaves a checkpoint where an image that cannot be read ends the run, and adds to the error how to go on.
+    fn keep(&self, state: &State<M>, error: Error) -> Error {
+        let (run, source) = match (&self.run, error) {
+            (Some(run), Error::Data(source)) => (run, source),
+            (_, error) => return error,
+        };
+        match checkpoint::save(&run.checkpoint(), state, &self.identity) {
+            Ok(()) => Error::UnreadableImage {
+                source,
+                steps: state.position.step,
+                run_dir: run.folder().to_owned(),
+            },
+            // The image is what has to be mended; the checkpoint before is still there.
+            Err(_) => Error::Data(source),
+        }
+    }
+
+    /// `since` is the moment up to which the position counts seconds.
+    fn end_epoch(&mut self, state: &mut State<M>, since: Instant) -> Result<()> {
+        if state.position.images == 0 {
+            return Err(Error::setting(
+                "data",
+                "no batch had two readable images; repair the images, or give more of them",
+            ));
+        }
+        let finite = |tensor| values(tensor).iter().all(|value| value.is_finite());
+        if let Some((name, _)) = trained_tensors(&state.network)
+            .into_iter()
+            .find(|(_, tensor)| !finite(tensor.clone()))
+        {
+            let what = format!("'{name}' became infinite or NaN");
+            return Err(self.diverged(what, &state.position));
+        }
+        let mut product = self.method.product(&state.network)?;
+        let engine = self.engine(&product)?;
+        let (mut loss, mut error) = (0.0, 0.0);
+        for index in 0..self.splits.len() {
+            let Split {
+                name, validation, ..
+            } = &self.splits[index];
+            let (name, samples) = (*name, validation.clone());
+            let validation = match self.evaluate(&engine, name, "validation", samples) {
+                Ok(validation) => validation,
+                Err(Error::NotNumbers { value, .. }) => {
+                    let what = format!("the output for a validation image became {value}");
+                    return Err(self.diverged(what, &state.position));
+                }
+                Err(error) => {
+                    state.position.seconds += since.elapsed().as_secs_f64();
+                    return Err(match error {
+                        Error::Stopped { .. } => self.interrupt(state),
+                        error => self.keep(state, error),
+                    });
+                }
+            };
+            loss += validation.loss;
+            error += validation.top1_error;
+            self.note_skipped(&mut state.position, validation.skipped.iter().cloned());
+        }
+        // Every data set counts alike, however many images it has.
+        let sets = self.splits.len() as f64;
+        let position = &mut state.position;
+        let last_step = position.step.saturating_sub(1);
+        let rates = self.method.rates_at(last_step, self.steps()).into_iter();
+        let learning_rates = rates.map(|(name, rate)| (name.to_owned(), rate)).collect();
+        let metrics = EpochMetrics {
+            epoch: position.epoch + 1,
+            train_loss: position.loss_sum / position.images as f64,
+            train_error: 100.0 * position.wrong as f64 / position.images as f64,
+            validation_loss: loss / sets,
+            validation_error: error / sets,
+            zeros: product.zeros(),
+            learning_rates,
+            seconds: position.seconds + since.elapsed().as_secs_f64(),
+        };
+        let better = position
+            .history
+            .get(position.best_epoch.wrapping_sub(1))
+            .is_none_or(|best| {
+                // Small validation sets tie often; the loss then tells the surer network.
+                (metrics.validation_error, metrics.validation_loss)
+                    < (best.validation_error, best.validation_loss)
+            });
+        if better {
+            product.set_record(self.record(&metrics)?);
+            state.best = Some(product);
+            position.best_epoch = metrics.epoch;
+        }
+        *position = Position {
+            epoch: position.epoch + 1,
+            step: position.step,
+            best_epoch: position.best_epoch,
+            phase_epoch: position.phase_epoch,
+            skipped: std::mem::take(&mut position.skipped),
+            history: std::mem::take(&mut position.history),
+            ..Position::default()
+        };
+        position.history.push(metrics.clone());
+        if let Some(run) = &self.run {
+            checkpoint::save(&run.checkpoint(), state, &self.identity)?;
+            run.epoch_done(&state.position.history)?;
+        }
+        self.tell(&Event::Epoch(metrics));
+        Ok(())
+    }
+
+    /// How the product was trained; nothing in it depends on time or machine.
+    fn record(&self, metrics: &EpochMetrics) -> Result<TrainingRecord> {
+        let mut record = TrainingRecord::default();
+        record.insert(
+            "settings",
+            TrainingRecord::from_serialize(&self.method.settings())?
+                .as_map()
+                .clone(),
+        );
+        record.insert("program", concat!("piggyback ", env!("CARGO_PKG_VERSION")));
+        self.method.describe(&mut record, self.steps());
+        record.insert("train-images", self.identity.train_images);
+        record.insert("validation-images", self.identity.validation_images);
+        record.insert("best-epoch", metrics.epoch);
+        record.insert("validation-error", metrics.validation_error);
+        record.insert("validation-loss", metrics.validation_loss);
+        record.insert("train-error", metrics.train_error);
+        record.insert("train-loss", metrics.train_loss);
+        Ok(record)
+    }
+
+    /// An engine that answers for every data set under its name.
+    fn engine(&self, product: &M::Product) -> Result<Engine> {
+        let names: Vec<&str> = self.splits.iter().map(|split| split.name).collect();
+        self.method.engine(product, &names)
+    }
+
+    /// Evaluates a task as it will be answered for.
+    fn evaluate(
+        &mut self,
+        engine: &Engine,
+        task: &str,
+        split: &'static str,
+        samples: Samples,
+    ) -> Result<Evaluation> {
+        let config = EvaluateConfig {
+            skip_bad: self.settings.skip_bad,
+            ..EvaluateConfig::default()
+        };
+        let stop = self.options.stop.clone();
+        let observe = |images, total| {
+            (self.options.observe)(&Event::Evaluating {
+                split,
+                images,
+                total,
+            });
+            !stop.load(Ordering::Relaxed)
+        };
+        evaluate(engine, task, samples, &config, observe)
+    }
+
+    /// Looks at the test images, once, and hands over what was learned.
+    fn finish(mut self, state: State<M>, data: &[DataSet]) -> Result<Learned<M::Product>> {
+        let State {
+            mut position, best, ..
+        } = state;
+        let product = best.ok_or_else(|| Error::setting("epochs", "no epoch was trained"))?;
+        let mut tests = Vec::new();
+        let engine = match data.iter().any(|set| set.images.test().is_some()) {
+            true => Some(self.engine(&product)?),
+            false => None,
+        };
+        for set in data {
+            let test = set.images.test().zip(engine.as_ref());
+            let test = test.map(|(samples, engine)| {
+                let test = self.evaluate(engine, &set.name, "test", samples.clone());
+                test.map_err(|error| match error {
+                    Error::Stopped { .. } => Error::Stopped {
+                        steps: position.step,
+                    },
+                    error => error,
+                })
+            });
+            if let Some(Ok(evaluation)) = &test {
+                self.note_skipped(&mut position, evaluation.skipped.iter().cloned());
+            }
+            tests.push(test);
+        }
+        Ok(Learned {
+            product,
+            epochs: position.history,
+            best_epoch: position.best_epoch,
+            tests,
+            skipped: position.skipped,
+        })
+    }
+}

@@ -1,0 +1,257 @@
+//! BitDelta: every weight learns, and of each tensor's change a bit for each weight is kept (Liu et al.,
+//! NeurIPS 2024).
+//!
+//! Weights that a mask could cover learn, batch norms and the head with them. What is kept of a weight
+//! tensor is the sign of each weight's change and one scale, at first the mean of the changes'
+//! magnitudes. Then signs stay, and the scales learn on with batch norms and head, which have to fit
+//! weights that moved by one amount each. Batch norms and the head are kept as they are. An epoch is
+//! judged by what is kept of it.
+
+mod config;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::tensor::{Gradients, Tensor};
+use piggyback_task::{Delta, TaskFile, TrainingRecord};
+
+pub use config::BitDeltaConfig;
+
+use super::fine_tune::record_origin;
+use crate::adapt::compress;
+use crate::checkpoint::Backbone;
+use crate::engine::Engine;
+use crate::engine::Materialised;
+use crate::error::Result;
+use crate::files::MethodName;
+use crate::files::TaskDescription;
+use crate::learn::{Adam, Method, RunSettings, Trainee, cross_entropy};
+use crate::methods::masks::TaskNetwork;
+use crate::methods::masks::task_engine;
+use crate::nn::ScoreGradient;
+use crate::nn::{norm_modules, owner};
+
+/// The network while it learns.
+#[derive(Module, Debug)]
+pub(super) struct Moved {
+    network: TaskNetwork,
+    /// Once signs are fixed: by the name of a weight tensor in this module, which way its weights go.
+    #[module(skip)]
+    directions: Arc<BTreeMap<String, Direction>>,
+}
+
+/// Which way the weights of a tensor go.
+#[derive(Clone, Debug)]
+struct Direction {
+    /// 1 or -1 for each weight, `[weights]`.
+    signs: Tensor<1>,
+    /// How far they went when signs were fixed.
+    scale: f32,
+}
+
+impl Trainee for Moved {
+    fn score_gradient(&self) -> ScoreGradient {
+        self.network.score_gradient()
+    }
+}
+
+/// A run that keeps a bit for each weight.
+pub(super) struct BitDelta<'a> {
+    backbone: &'a Backbone,
+    about: TaskDescription,
+    pub(super) config: BitDeltaConfig,
+    /// Names of the weights that learn.
+    weights: BTreeSet<String>,
+    /// Names of the batch norms.
+    norms: BTreeSet<String>,
+}
+
+impl<'a> BitDelta<'a> {
+    /// A run that learns to tell `classes` apart.
+    ///
+    /// # Errors
+    ///
+    /// Settings that do not fit the backbone's.
+    pub(super) fn new(
+        backbone: &'a Backbone,
+        classes: Vec<String>,
+        config: BitDeltaConfig,
+    ) -> Result<Self> {
+        let weights = backbone.maskable().into_iter();
+        Ok(Self {
+            about: TaskDescription {
+                backbone: backbone.id(),
+                classes,
+                preprocessing: config.preprocessing().apply(backbone.preprocessing())?,
+            },
+            weights: weights.map(|weight| weight.name).collect(),
+            norms: norm_modules(backbone.network()),
+            backbone,
+            config,
+        })
+    }
+
+    /// The backbone with a new head.
+    pub(super) fn start(&self) -> Moved {
+        let (classes, seed) = (self.about.classes.len(), self.config.seed);
+        let learns = |name: &str| self.learns(name);
+        Moved {
+            network: TaskNetwork::tuned(self.backbone, classes, seed, &learns),
+            directions: Arc::default(),
+        }
+    }
+
+    /// What learns and is kept: weights that a mask could cover, and all of batch norms. Other biases
+    /// stay, as a task file has no place for them.
+    fn learns(&self, name: &str) -> bool {
+        self.weights.contains(name) || self.is_of_norm(name)
+    }
+
+    fn is_of_norm(&self, name: &str) -> bool {
+        self.norms.contains(owner(name))
+    }
+
+    fn direction(&self, delta: &Delta) -> Direction {
+        let signs = delta.up().iter().map(|up| if up { 1.0 } else { -1.0 });
+        let signs: Vec<f32> = signs.collect();
+        Direction {
+            signs: Tensor::from_data(signs.as_slice(), self.backbone.device()),
+            scale: delta.scale(),
+        }
+    }
+}
+
+/// The name in [`Moved`] of a tensor of the backbone.
+fn within(name: &str) -> String {
+    format!("network.backbone.{name}")
+}
+
+impl Method for BitDelta<'_> {
+    type Network = Moved;
+    type Optimizer = Adam;
+    type Settings = BitDeltaConfig;
+    type Product = TaskFile;
+
+    const NAME: &'static str = "bitdelta";
+
+    fn settings(&self) -> BitDeltaConfig {
+        BitDeltaConfig {
+            skip_bad: false,
+            ..self.config.clone()
+        }
+    }
+
+    fn run(&self) -> RunSettings<'_> {
+        let config = &self.config;
+        RunSettings {
+            epochs: config.all_epochs(),
+            batch_size: config.batch_size,
+            // One image has no variance where the last maps are of one pixel.
+            least_images: 2,
+            seed: config.seed,
+            augment: &config.augment,
+            val_share: config.val_share,
+            skip_bad: config.skip_bad,
+            preprocessing: &self.about.preprocessing,
+        }
+    }
+
+    fn origin(&self) -> String {
+        self.about.backbone.fingerprint.to_string()
+    }
+
+    fn logits(&self, moved: &Moved, images: Tensor<4>, _labels: &[u32], step: usize) -> Tensor<2> {
+        (moved.network).forward_training(images, self.config.seed, step)
+    }
+
+    fn loss(&self, logits: Tensor<2>, labels: &[u32]) -> Tensor<1> {
+        cross_entropy(logits, labels, 0.0)
+    }
+
+    fn update(
+        &self,
+        moved: Moved,
+        adam: &mut Adam,
+        gradients: &mut Gradients,
+        step: usize,
+        steps: usize,
+    ) -> Moved {
+        let rates = self.config.rates(step, steps);
+        let directions = moved.directions.clone();
+        let rate = |name: &str| match name.strip_prefix("network.backbone.") {
+            None => rates.head,
+            Some(tensor) if self.is_of_norm(tensor) => rates.norm,
+            Some(_) => match directions.get(name) {
+                Some(direction) => rates.scale * f64::from(direction.scale),
+                None => rates.weight,
+            },
+        };
+        adam.step_along(moved, gradients, &rate, &|name| {
+            directions
+                .get(name)
+                .map(|direction| direction.signs.clone())
+        })
+    }
+
+    fn product(&self, moved: &Moved) -> Result<TaskFile> {
+        let (before, after) = (self.backbone.tensors()?, moved.network.tensors("bitdelta")?);
+        let mut deltas = BTreeMap::new();
+        for weight in self.backbone.maskable() {
+            let (before, after) = (before[&weight.name].to_f32(), after[&weight.name].to_f32());
+            let change: Vec<f32> = after.iter().zip(&before).map(|(a, b)| a - b).collect();
+            deltas.insert(weight.name, compress(weight.shape, &change)?);
+        }
+        Ok(TaskFile {
+            deltas,
+            norms: moved.network.norms()?,
+            ..self.about.classifier(moved.network.head()?)
+        })
+    }
+
+    fn engine(&self, task: &TaskFile, names: &[&str]) -> Result<Engine> {
+        task_engine(self.backbone, task, names)
+    }
+
+    /// After `epochs` epochs signs are fixed.
+    fn phase(&self, epoch: usize, best: &TaskFile) -> Result<Option<Moved>> {
+        if epoch != self.config.epochs {
+            return Ok(None);
+        }
+        let effective = Materialised::new(self.backbone, "bitdelta", best)?;
+        let network = effective.network().clone();
+        let (classes, seed) = (self.about.classes.len(), self.config.seed);
+        let learns = |name: &str| self.learns(name);
+        let network = TaskNetwork::learning(network, self.backbone, classes, seed, &learns);
+        let directions =
+            (best.deltas.iter()).map(|(weight, delta)| (within(weight), self.direction(delta)));
+        Ok(Some(Moved {
+            network: network.with_head(&best.head),
+            directions: Arc::new(directions.collect()),
+        }))
+    }
+
+    fn describe(&self, record: &mut TrainingRecord, _steps: usize) {
+        record_origin(self.backbone, MethodName::Bitdelta, record);
+    }
+
+    fn rates(&self, _steps: usize) -> String {
+        let BitDeltaConfig {
+            lr,
+            lr_scale,
+            lr_norm,
+            lr_head,
+            ..
+        } = self.config;
+        format!("now lr {lr}, lr-scale {lr_scale}, lr-norm {lr_norm}, lr-head {lr_head}")
+    }
+
+    fn rates_at(&self, step: usize, steps: usize) -> Vec<(&'static str, f64)> {
+        let rates = self.config.rates(step, steps);
+        let weights = match self.config.is_of_scales(step, steps) {
+            true => ("lr-scale", rates.scale),
+            false => ("lr", rates.weight),
+        };
+        vec![weights, ("lr-norm", rates.norm), ("lr-head", rates.head)]
+    }
+}

@@ -1,0 +1,312 @@
+//! Learning all weights of a network that is there already.
+
+use burn::tensor::{Gradients, Tensor};
+use piggyback_task::{Preprocessing, TrainingRecord};
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::{Backbone, record_precisions};
+use crate::data::DataSet;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::files::MethodName;
+use crate::image::Augment;
+use crate::image::{Channels, InterpolationMode, OrBackbone, PreprocessingSettings, ResizeMode};
+use crate::learn::{
+    Learned, Method, Product, RunOptions, RunSettings, Sgd, SgdRates, check_batch_size,
+    check_epochs, check_rate, check_share, cross_entropy, learn,
+};
+use crate::methods::masks::TaskNetwork;
+use crate::methods::masks::{Recipe, Schedule};
+
+/// The settings of learning all weights, from a backbone's on: SGD at one rate.
+///
+/// The defaults are the paper's for its individual networks (Mallya et al., ECCV 2018, section 4.2):
+/// momentum 0.9, rate 1e-3, a tenth from half-time on, 30 epochs, batches of 32.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct FineTuneConfig {
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images per step.
+    pub batch_size: usize,
+    /// The full learning rate.
+    pub lr: f64,
+    /// Share of the last step's direction that a step keeps.
+    pub momentum: f64,
+    /// How the rate falls.
+    pub schedule: Schedule,
+    /// Side of the network's input, pixels.
+    pub image_size: OrBackbone<u32>,
+    /// How images are brought to that size.
+    pub resize: ResizeMode,
+    /// How pixels are interpolated.
+    pub interpolation: InterpolationMode,
+    /// Mean of each channel, in units of the full range.
+    pub mean: OrBackbone<Channels>,
+    /// Standard deviation of each channel, in units of the full range.
+    pub std: OrBackbone<Channels>,
+    /// Name of an augmentation preset, see [`Augment::preset`].
+    pub augment: String,
+    /// What every random choice comes from.
+    pub seed: u64,
+    /// Share of the training images held out where there is no `val/`.
+    pub val_share: f64,
+    /// Leave out images that cannot be read instead of stopping.
+    pub skip_bad: bool,
+}
+
+impl Default for FineTuneConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 30,
+            batch_size: 32,
+            lr: 1e-3,
+            momentum: 0.9,
+            schedule: Schedule::Step,
+            image_size: OrBackbone::BACKBONE,
+            resize: ResizeMode::Backbone,
+            interpolation: InterpolationMode::Backbone,
+            mean: OrBackbone::BACKBONE,
+            std: OrBackbone::BACKBONE,
+            augment: "light".into(),
+            seed: 0,
+            val_share: 0.1,
+            skip_bad: false,
+        }
+    }
+}
+
+impl FineTuneConfig {
+    /// The settings of a recipe: [`Recipe::Paper`] has the paper's augmentation, which mirrors.
+    pub fn recipe(recipe: Recipe) -> Self {
+        let default = Self::default();
+        match recipe {
+            Recipe::Paper => Self {
+                augment: "paper".into(),
+                ..default
+            },
+            _ => default,
+        }
+    }
+
+    /// How images are prepared, as far as it is not left to the backbone.
+    pub fn preprocessing(&self) -> PreprocessingSettings {
+        PreprocessingSettings {
+            image_size: self.image_size,
+            resize: self.resize,
+            interpolation: self.interpolation,
+            mean: self.mean,
+            std: self.std,
+        }
+    }
+
+    /// Checks what the types leave open.
+    ///
+    /// # Errors
+    ///
+    /// The first setting out of its range, with the range.
+    pub fn validate(&self) -> Result<()> {
+        check_epochs("epochs", self.epochs)?;
+        check_batch_size(self.batch_size)?;
+        check_rate("lr", self.lr)?;
+        check_momentum(self.momentum)?;
+        self.preprocessing().validate()?;
+        check_share("val-share", self.val_share)?;
+        Augment::preset(&self.augment)?;
+        Ok(())
+    }
+
+    /// How tensors move in `step` of `steps`, counted from 0.
+    fn rates(&self, step: usize, steps: usize) -> SgdRates {
+        SgdRates {
+            learning_rate: self.lr * self.schedule.share(step, steps),
+            momentum: self.momentum,
+            weight_decay: 0.0,
+        }
+    }
+}
+
+/// Fails on a momentum with which steps would never end.
+pub(super) fn check_momentum(momentum: f64) -> Result<()> {
+    if (0.0..1.0).contains(&momentum) {
+        return Ok(());
+    }
+    let reason = format!("{momentum} is not a share from 0 to below 1");
+    Err(Error::setting("momentum", reason))
+}
+
+/// What is kept of a network whose weights have learned: what tells such methods apart.
+pub(super) trait Keep: Sized {
+    type Product: Product;
+
+    const METHOD: MethodName;
+    /// The name in checkpoints.
+    const NAME: &'static str;
+
+    /// What the network stands for.
+    fn product(&self, run: &FineTune<'_, Self>, network: &TaskNetwork) -> Result<Self::Product>;
+    /// An engine that answers with it for every data set.
+    fn engine(
+        &self,
+        run: &FineTune<'_, Self>,
+        product: &Self::Product,
+        tasks: &[&str],
+    ) -> Result<Engine>;
+    /// The logits `[batch, classes]` that an image's own data set has, of all.
+    fn own_logits(&self, logits: Tensor<2>, _labels: &[u32]) -> Tensor<2> {
+        logits
+    }
+}
+
+/// A run in which weights of a backbone learn.
+pub(super) struct FineTune<'a, K> {
+    pub(super) backbone: &'a Backbone,
+    pub(super) preprocessing: Preprocessing,
+    pub(super) config: FineTuneConfig,
+    pub(super) keep: K,
+}
+
+impl<'a, K: Keep> FineTune<'a, K> {
+    pub(super) fn new(backbone: &'a Backbone, config: FineTuneConfig, keep: K) -> Result<Self> {
+        Ok(Self {
+            backbone,
+            preprocessing: config.preprocessing().apply(backbone.preprocessing())?,
+            config,
+            keep,
+        })
+    }
+
+    /// Runs it with a new head for `classes`; everything learns.
+    pub(super) fn learn(
+        &self,
+        classes: usize,
+        options: &mut RunOptions<'_>,
+        data: &[DataSet],
+    ) -> Result<Learned<K::Product>> {
+        let (backbone, seed) = (self.backbone, self.config.seed);
+        let start = || Ok(TaskNetwork::tuned(backbone, classes, seed, &|_| true));
+        learn(self, &self.config, options, data, backbone.device(), start)
+    }
+}
+
+impl<K: Keep> Method for FineTune<'_, K> {
+    type Network = TaskNetwork;
+    type Optimizer = Sgd;
+    type Settings = FineTuneConfig;
+    type Product = K::Product;
+
+    const NAME: &'static str = K::NAME;
+
+    fn settings(&self) -> FineTuneConfig {
+        FineTuneConfig {
+            skip_bad: false,
+            ..self.config.clone()
+        }
+    }
+
+    fn run(&self) -> RunSettings<'_> {
+        let config = &self.config;
+        RunSettings {
+            epochs: config.epochs,
+            batch_size: config.batch_size,
+            // One image has no variance where the last maps are of one pixel.
+            least_images: 2,
+            seed: config.seed,
+            augment: &config.augment,
+            val_share: config.val_share,
+            skip_bad: config.skip_bad,
+            preprocessing: &self.preprocessing,
+        }
+    }
+
+    fn origin(&self) -> String {
+        self.backbone.fingerprint().to_string()
+    }
+
+    fn logits(
+        &self,
+        network: &TaskNetwork,
+        images: Tensor<4>,
+        labels: &[u32],
+        step: usize,
+    ) -> Tensor<2> {
+        let logits = network.forward_training(images, self.config.seed, step);
+        self.keep.own_logits(logits, labels)
+    }
+
+    fn loss(&self, logits: Tensor<2>, labels: &[u32]) -> Tensor<1> {
+        cross_entropy(logits, labels, 0.0)
+    }
+
+    fn update(
+        &self,
+        network: TaskNetwork,
+        sgd: &mut Sgd,
+        gradients: &mut Gradients,
+        step: usize,
+        steps: usize,
+    ) -> TaskNetwork {
+        sgd.step(network, gradients, self.config.rates(step, steps))
+    }
+
+    fn product(&self, network: &TaskNetwork) -> Result<K::Product> {
+        self.keep.product(self, network)
+    }
+
+    fn engine(&self, product: &K::Product, tasks: &[&str]) -> Result<Engine> {
+        self.keep.engine(self, product, tasks)
+    }
+
+    fn describe(&self, record: &mut TrainingRecord, _steps: usize) {
+        record_origin(self.backbone, K::METHOD, record);
+    }
+
+    fn rates(&self, _steps: usize) -> String {
+        format!("now lr {}", self.config.lr)
+    }
+
+    fn rates_at(&self, step: usize, steps: usize) -> Vec<(&'static str, f64)> {
+        vec![("lr", self.config.rates(step, steps).learning_rate)]
+    }
+}
+
+/// Notes the method and the backbone that a network began as.
+pub(super) fn record_origin(backbone: &Backbone, method: MethodName, record: &mut TrainingRecord) {
+    let id = backbone.id();
+    record_precisions(backbone, record);
+    record.insert("method", method.to_string());
+    record.insert("backbone", id.architecture);
+    record.insert("backbone-fingerprint", id.fingerprint.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_out_of_range_are_named() {
+        FineTuneConfig::default().validate().unwrap();
+        for text in [
+            "epochs = 0",
+            "batch-size = 1",
+            "lr = -1.0",
+            "momentum = 1.0",
+            "val-share = 0.0",
+            "augment = 'wild'",
+            "image-size = 31",
+        ] {
+            let config: FineTuneConfig = toml::from_str(text).unwrap();
+            let error = config.validate().unwrap_err().to_string();
+            let setting = text.split(" =").next().unwrap();
+            assert!(error.contains(setting), "{error}");
+        }
+        assert!(toml::from_str::<FineTuneConfig>("lr-mask = 1.0").is_err());
+    }
+
+    #[test]
+    fn the_rate_is_a_tenth_from_half_time_on() {
+        let rate = |step| FineTuneConfig::default().rates(step, 100).learning_rate;
+        assert_eq!((rate(0), rate(49)), (1e-3, 1e-3));
+        assert!((rate(50) - 1e-4).abs() < 1e-12);
+    }
+}

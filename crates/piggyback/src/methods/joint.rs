@@ -1,0 +1,124 @@
+//! One network for several data sets at once, a head for each.
+//!
+//! The paper's joint training: what a single network comes to that may see all data together. Batches
+//! are drawn from the union of all training images; an image's loss is that of its own head.
+
+use std::ops::Range;
+
+use burn::tensor::{Tensor, TensorData};
+use piggyback_task::{Head, TrainingRecord, Values};
+
+use super::fine_tune::{FineTune, Keep};
+use crate::data::DataSet;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::files::MethodName;
+use crate::files::{SharedNetwork, SharedTask, Sharing};
+use crate::methods::masks::TaskNetwork;
+
+/// What takes the classes of other data sets out of a softmax.
+const NEVER: f32 = -1e30;
+
+/// Keeps the network and its heads.
+pub(super) struct Joint {
+    sets: Vec<Set>,
+}
+
+/// A data set's part of the head that all are trained in.
+struct Set {
+    name: String,
+    classes: Vec<String>,
+    rows: Range<usize>,
+}
+
+impl Joint {
+    /// # Errors
+    ///
+    /// Fewer than two data sets.
+    pub(super) fn new(data: &[DataSet]) -> Result<Self> {
+        if data.len() < 2 {
+            let reason = format!(
+                "method joint learns from several data sets, and {} is given; name them all",
+                data.len()
+            );
+            return Err(Error::setting("data", reason));
+        }
+        let mut first = 0;
+        let sets = data.iter().map(|set| {
+            let classes = set.images.classes().to_vec();
+            let rows = first..first + classes.len();
+            first = rows.end;
+            Set {
+                name: set.name.clone(),
+                classes,
+                rows,
+            }
+        });
+        Ok(Self {
+            sets: sets.collect(),
+        })
+    }
+
+    /// Classes of all data sets.
+    pub(super) fn classes(&self) -> usize {
+        self.sets.last().map_or(0, |set| set.rows.end)
+    }
+}
+
+impl Keep for Joint {
+    type Product = SharedNetwork;
+
+    const METHOD: MethodName = MethodName::Joint;
+    const NAME: &'static str = "joint";
+
+    fn product(&self, run: &FineTune<'_, Self>, network: &TaskNetwork) -> Result<SharedNetwork> {
+        let Head { weight, bias } = network.head()?;
+        let features = run.backbone.architecture().features();
+        let task = |set: &Set| {
+            let Range { start, end } = set.rows;
+            let rows = weight.data()[start * features..end * features].to_vec();
+            Ok(SharedTask {
+                name: set.name.clone(),
+                classes: set.classes.clone(),
+                preprocessing: run.preprocessing.clone(),
+                training: TrainingRecord::default(),
+                head: Head {
+                    weight: Values::new([set.rows.len(), features], rows)?,
+                    bias: Values::new([set.rows.len()], bias.data()[start..end].to_vec())?,
+                },
+            })
+        };
+        Ok(SharedNetwork {
+            origin: "joint network".into(),
+            sharing: Sharing::Joint,
+            architecture: run.backbone.architecture(),
+            backbone: run.backbone.id(),
+            tensors: network.tensors("joint network")?,
+            owners: Default::default(),
+            tasks: self.sets.iter().map(task).collect::<Result<_>>()?,
+        })
+    }
+
+    fn engine(
+        &self,
+        run: &FineTune<'_, Self>,
+        network: &SharedNetwork,
+        _tasks: &[&str],
+    ) -> Result<Engine> {
+        network.engine(run.backbone.device(), str::to_owned)
+    }
+
+    fn own_logits(&self, logits: Tensor<2>, labels: &[u32]) -> Tensor<2> {
+        let [batch, classes] = logits.dims();
+        let mut others = vec![NEVER; batch * classes];
+        for (row, label) in others.chunks_mut(classes).zip(labels) {
+            let is_own = |set: &&Set| set.rows.contains(&(*label as usize));
+            if let Some(set) = self.sets.iter().find(is_own) {
+                row[set.rows.clone()].fill(0.0);
+            }
+        }
+        let others = TensorData::new(others, [batch, classes]);
+        let others = Tensor::from_data(others, &logits.device());
+        logits + others
+    }
+}

@@ -1,0 +1,164 @@
+//! Learning a task by masks: frozen backbone, scores, batch norms, head.
+
+use burn::tensor::{Gradients, Tensor};
+use piggyback_task::{TaskFile, TrainingRecord};
+
+use super::config::{NormMode, TrainConfig};
+use super::network::TaskNetwork;
+use crate::adapt::SCORES_SUFFIX;
+use crate::checkpoint::{Backbone, record_precisions};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::files::TaskDescription;
+use crate::learn::Adam;
+use crate::learn::cross_entropy;
+use crate::learn::{Method, RunSettings};
+
+/// The method of the paper, and what remains of it without masks or without batch norms.
+pub(super) struct Masks<'a> {
+    pub(super) backbone: &'a Backbone,
+    pub(super) about: TaskDescription,
+    pub(super) config: TrainConfig,
+}
+
+impl Method for Masks<'_> {
+    type Network = TaskNetwork;
+    type Optimizer = Adam;
+    type Settings = TrainConfig;
+    type Product = TaskFile;
+
+    const NAME: &'static str = "train";
+
+    fn settings(&self) -> TrainConfig {
+        TrainConfig {
+            skip_bad: false,
+            ..self.config.clone()
+        }
+    }
+
+    fn run(&self) -> RunSettings<'_> {
+        let config = &self.config;
+        RunSettings {
+            epochs: config.epochs,
+            batch_size: config.batch_size,
+            // One image has no variance where the last maps are of one pixel.
+            least_images: match config.norm {
+                NormMode::Task => 2,
+                NormMode::Frozen => 1,
+            },
+            seed: config.seed,
+            augment: &config.augment,
+            val_share: config.val_share,
+            skip_bad: config.skip_bad,
+            preprocessing: &self.about.preprocessing,
+        }
+    }
+
+    fn origin(&self) -> String {
+        self.about.backbone.fingerprint.to_string()
+    }
+
+    fn logits(
+        &self,
+        network: &TaskNetwork,
+        images: Tensor<4>,
+        _labels: &[u32],
+        step: usize,
+    ) -> Tensor<2> {
+        network.forward_training(images, self.config.seed, step)
+    }
+
+    fn loss(&self, logits: Tensor<2>, labels: &[u32]) -> Tensor<1> {
+        cross_entropy(logits, labels, 0.0)
+    }
+
+    fn update(
+        &self,
+        network: TaskNetwork,
+        adam: &mut Adam,
+        gradients: &mut Gradients,
+        step: usize,
+        steps: usize,
+    ) -> TaskNetwork {
+        let share = self.config.rate_share(step, steps);
+        let rate = |name: &str| share * rate(&self.config, steps, name);
+        let (drift, start) = (self.config.drift, self.config.score_start);
+        adam.step(network, gradients, &rate, &|name, value| match drift > 0.0
+            && name.ends_with(SCORES_SUFFIX)
+        {
+            true => pulled(value, start, rate(name) * drift),
+            false => value,
+        })
+    }
+
+    fn product(&self, network: &TaskNetwork) -> Result<TaskFile> {
+        network.to_task(&self.about, &self.config)
+    }
+
+    fn engine(&self, task: &TaskFile, names: &[&str]) -> Result<Engine> {
+        task_engine(self.backbone, task, names)
+    }
+
+    fn describe(&self, record: &mut TrainingRecord, steps: usize) {
+        record_precisions(self.backbone, record);
+        record.insert("method", self.config.method().to_string());
+        record.insert("lr-mask", self.config.lr_mask.resolve(steps));
+    }
+
+    fn rates(&self, steps: usize) -> String {
+        let TrainConfig {
+            lr_norm, lr_head, ..
+        } = self.config;
+        let lr_mask = self.config.lr_mask.resolve(steps);
+        format!("now lr-mask {lr_mask}, lr-norm {lr_norm}, lr-head {lr_head}")
+    }
+
+    fn rates_at(&self, step: usize, steps: usize) -> Vec<(&'static str, f64)> {
+        let share = self.config.rate_share(step, steps);
+        vec![
+            ("lr-mask", share * self.config.lr_mask.resolve(steps)),
+            ("lr-norm", share * self.config.lr_norm),
+            ("lr-head", share * self.config.lr_head),
+        ]
+    }
+}
+
+/// An engine that answers with `task` under each of `names`.
+pub(crate) fn task_engine(backbone: &Backbone, task: &TaskFile, names: &[&str]) -> Result<Engine> {
+    let mut engine = Engine::new(backbone.clone());
+    for name in names {
+        engine.add_task(*name, task.clone())?;
+    }
+    Ok(engine)
+}
+
+/// Scores `share` of the way back to `start`.
+fn pulled(scores: Tensor<1>, start: f64, share: f64) -> Tensor<1> {
+    scores * (1.0 - share) + start * share
+}
+
+/// The full learning rate of a tensor of [`TaskNetwork`] in a run of `steps`.
+pub(super) fn rate(config: &TrainConfig, steps: usize, name: &str) -> f64 {
+    if name.ends_with(SCORES_SUFFIX) {
+        config.lr_mask.resolve(steps)
+    } else if name.starts_with("head.") {
+        config.lr_head
+    } else {
+        config.lr_norm
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::nn::values;
+
+    #[test]
+    fn scores_go_a_share_of_the_way_back() {
+        let scores = Tensor::from_data([1.0, -1.0, 0.5], &Device::flex());
+        assert_eq!(values(pulled(scores.clone(), 0.5, 0.5)), [0.75, -0.25, 0.5]);
+        assert_eq!(values(pulled(scores, 0.5, 1.0)), [0.5; 3]);
+    }
+}

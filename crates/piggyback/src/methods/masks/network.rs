@@ -1,0 +1,312 @@
+//! The network that one task trains: frozen backbone, masks, batch norms, head.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
+use piggyback_task::{Head, TaskFile, Values};
+
+use super::config::{NormMode, TrainConfig};
+use crate::adapt::mask;
+use crate::checkpoint::{About, Backbone, StateDict, StoredTensor};
+use crate::error::{Error, Result};
+use crate::files::{TaskDescription, head_values};
+use crate::learn::Trainee;
+use crate::networks::{Architecture, Network};
+use crate::nn::Linear;
+use crate::nn::values;
+use crate::nn::{
+    Eager, FieldPath, Graph, NamedTensor, Replace, TensorValues, map_tensors, tensor_values,
+};
+use crate::nn::{GradientScaling, ScoreGradient};
+use crate::nn::{norm_modules, owner};
+use crate::random::{Purpose, Random};
+
+/// What a network without masks says of its scores.
+const NO_SCORES: ScoreGradient = ScoreGradient::Own(GradientScaling::None);
+
+/// A backbone's layers and a task's head.
+#[derive(Module, Debug)]
+pub(crate) struct TaskNetwork {
+    pub(crate) backbone: Network,
+    pub(crate) head: Linear,
+    dropout: f64,
+    #[module(skip)]
+    score_gradient: ScoreGradient,
+}
+
+impl Trainee for TaskNetwork {
+    fn score_gradient(&self) -> ScoreGradient {
+        self.score_gradient
+    }
+}
+
+impl TaskNetwork {
+    /// The network as training starts: everything frozen but what `config` trains.
+    ///
+    /// # Errors
+    ///
+    /// Names in `mask_layers` that fit no layer that can be masked.
+    pub(crate) fn new(backbone: &Backbone, classes: usize, config: &TrainConfig) -> Result<Self> {
+        let gradient = config.mask_config().cheapest_gradient();
+        Self::with_score_gradient(backbone, classes, config, gradient)
+    }
+
+    /// [`new`](Self::new) with scores whose gradient is `score_gradient`.
+    pub(crate) fn with_score_gradient(
+        backbone: &Backbone,
+        classes: usize,
+        config: &TrainConfig,
+        score_gradient: ScoreGradient,
+    ) -> Result<Self> {
+        config.mask_layers.check(&backbone.maskable())?;
+        let network = backbone.independent_network().train().freeze();
+        let network = match config.norm {
+            NormMode::Task => {
+                let norms = norm_modules(&network);
+                network.map(&mut Unfreeze {
+                    path: FieldPath::default(),
+                    learns: &|name| norms.contains(owner(name)),
+                })
+            }
+            NormMode::Frozen => network,
+        };
+        let masks = config.mask_config();
+        let is_masked =
+            |tensor: &NamedTensor| tensor.is_maskable() && config.mask_layers.includes(tensor);
+        let network = mask::attach_with(network, &masks, config.seed, score_gradient, is_masked);
+        let architecture = backbone.architecture();
+        let device = backbone.device().clone().autodiff();
+        let head = initial_head(architecture.features(), classes, config.seed, &device);
+        Ok(Self {
+            backbone: network,
+            head,
+            dropout: architecture.head_dropout(),
+            score_gradient,
+        })
+    }
+
+    /// A backbone's network with a new head for `classes`, drawn from `seed`, as its weights begin to
+    /// learn: those tensors of the backbone whose names `learns` takes, and the head. Batch norms with
+    /// them; the others stay as they are.
+    pub(crate) fn tuned(
+        backbone: &Backbone,
+        classes: usize,
+        seed: u64,
+        learns: &dyn Fn(&str) -> bool,
+    ) -> Self {
+        let network = backbone.independent_network();
+        Self::learning(network, backbone, classes, seed, learns)
+    }
+
+    /// [`tuned`](Self::tuned) from other weights on, those of `network`.
+    pub(crate) fn learning(
+        network: Network,
+        backbone: &Backbone,
+        classes: usize,
+        seed: u64,
+        learns: &dyn Fn(&str) -> bool,
+    ) -> Self {
+        // Learning needs more digits than half precision has.
+        let network = map_tensors(network, &mut Widen);
+        let network = network.train().freeze().map(&mut Unfreeze {
+            path: FieldPath::default(),
+            learns,
+        });
+        let architecture = backbone.architecture();
+        let device = backbone.device().clone().autodiff();
+        Self {
+            backbone: network,
+            head: initial_head(architecture.features(), classes, seed, &device),
+            dropout: architecture.head_dropout(),
+            score_gradient: NO_SCORES,
+        }
+    }
+
+    /// The same network with a head of these values.
+    pub(crate) fn with_head(mut self, head: &Head) -> Self {
+        let device = self.head.weight.device();
+        let data = |values: &Values| TensorData::new(values.data().to_vec(), values.shape());
+        self.head = Linear::from_values(
+            Tensor::from_data(data(&head.weight), &device),
+            Tensor::from_data(data(&head.bias), &device),
+        );
+        self
+    }
+
+    /// A network of which every tensor learns.
+    pub(crate) fn whole(network: Network, head: Linear, dropout: f64) -> Self {
+        let network = Self {
+            backbone: network,
+            head,
+            dropout,
+            score_gradient: NO_SCORES,
+        };
+        network.map(&mut Unfreeze {
+            path: FieldPath::default(),
+            learns: &|_| true,
+        })
+    }
+
+    /// Images `[batch, 3, height, width]` to logits `[batch, classes]` in training step `step`.
+    pub(crate) fn forward_training(&self, images: Tensor<4>, seed: u64, step: usize) -> Tensor<2> {
+        let mut graph = Eager::training(seed, step);
+        let features = self.backbone.run(&mut graph, images);
+        let features = graph.dropout(features, self.dropout);
+        self.head.forward(features)
+    }
+
+    /// The task that the network stands for now: bits, batch-norm values, head.
+    pub(crate) fn to_task(
+        &self,
+        about: &TaskDescription,
+        config: &TrainConfig,
+    ) -> Result<TaskFile> {
+        let norms = match config.norm {
+            NormMode::Task => self.norms()?,
+            NormMode::Frozen => BTreeMap::new(),
+        };
+        Ok(TaskFile {
+            masks: mask::masks(&self.backbone, &config.mask_config()),
+            norms,
+            ..about.classifier(self.head()?)
+        })
+    }
+
+    /// The head's values.
+    pub(crate) fn head(&self) -> Result<Head> {
+        head_values(&self.head)
+    }
+
+    /// The values of the batch norms, by name.
+    pub(crate) fn norms(&self) -> Result<BTreeMap<String, Values>> {
+        let mut reader = NormReader {
+            path: FieldPath::default(),
+            norms: norm_modules(&self.backbone),
+            tensors: Vec::new(),
+        };
+        self.backbone.visit(&mut reader);
+        (reader.tensors.into_iter())
+            .map(|(name, shape, data)| Ok((name, Values::new(shape, data)?)))
+            .collect()
+    }
+
+    /// All tensors but the head's, as 32-bit floats, by torchvision's names. `origin` stands for the
+    /// network in messages.
+    pub(crate) fn tensors(&self, origin: &str) -> Result<BTreeMap<String, StoredTensor>> {
+        stored(&self.backbone, "", origin)
+    }
+
+    /// All tensors of a network of `architecture`, its head's among them.
+    pub(crate) fn state(&self, architecture: Architecture, about: About) -> Result<StateDict> {
+        let mut tensors = self.tensors(architecture.name())?;
+        let prefix = format!("{}.", architecture.head_name());
+        tensors.extend(stored(&self.head, &prefix, architecture.name())?);
+        let mut state = StateDict::new(architecture.name(), tensors);
+        state.about = about;
+        Ok(state)
+    }
+}
+
+/// The tensors of a module by `prefix` and name.
+fn stored<M: Module>(
+    module: &M,
+    prefix: &str,
+    origin: &str,
+) -> Result<BTreeMap<String, StoredTensor>> {
+    let store = |tensor: TensorValues| {
+        let numbers = values(tensor.values);
+        let stored = StoredTensor::from_f32(tensor.shape, &numbers);
+        let stored = stored.map_err(|reason| Error::Checkpoint {
+            path: origin.into(),
+            reason,
+        })?;
+        Ok((format!("{prefix}{}", tensor.name), stored))
+    };
+    tensor_values(module).into_iter().map(store).collect()
+}
+
+/// Makes half-precision tensors those of 32 bits.
+struct Widen;
+
+impl Replace for Widen {
+    fn replace(&mut self, _name: &str, current: &dyn Fn() -> Tensor<1>) -> Option<Tensor<1>> {
+        let tensor = current();
+        (tensor.dtype() != DType::F32).then(|| tensor.cast(FloatDType::F32))
+    }
+}
+
+/// PyTorch's start of a `Linear`: uniform within `1 / sqrt(features)`.
+fn initial_head(features: usize, classes: usize, seed: u64, device: &Device) -> Linear {
+    let bound = 1.0 / (features as f64).sqrt();
+    let draw = |count: usize, index: u64| {
+        let mut random = Random::new(Purpose::Init, seed, 1, index);
+        (0..count)
+            .map(|_| random.uniform(-bound, bound) as f32)
+            .collect::<Vec<f32>>()
+    };
+    let weight = TensorData::new(draw(classes * features, 0), [classes, features]);
+    let bias = TensorData::new(draw(classes, 1), [classes]);
+    Linear::from_values(
+        Tensor::from_data(weight, device),
+        Tensor::from_data(bias, device),
+    )
+}
+
+/// Switches the tensors that `learns` names to learning, and batch norms with them to the batch's own
+/// statistics.
+struct Unfreeze<'a> {
+    path: FieldPath,
+    learns: &'a dyn Fn(&str) -> bool,
+}
+
+impl ModuleMapper for Unfreeze<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if (self.learns)(&self.path.name()) {
+            param.set_require_grad(true)
+        } else {
+            param
+        }
+    }
+
+    fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
+        if (self.learns)(&self.path.name()) {
+            flag.with_value(true)
+        } else {
+            flag
+        }
+    }
+}
+
+/// Reads the values of batch norms.
+struct NormReader {
+    path: FieldPath,
+    norms: BTreeSet<String>,
+    tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
+}
+
+impl ModuleVisitor for NormReader {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let name = self.path.name();
+        if self.norms.contains(owner(&name)) {
+            let shape = param.lazy_shape().to_vec();
+            self.tensors.push((name, shape, values(param.base())));
+        }
+    }
+}

@@ -1,0 +1,506 @@
+//! The operations that networks are built from, as functions on tensors.
+//!
+//! On the CPU (`flex`) each goes to a kernel of our own through [`cpu`]: channels-last, fused where
+//! memory is the limit, with a backward pass that Burn's CPU backend lacks or does slowly. On every
+//! other device the same function is composed of Burn's operations; that composition is also what
+//! the kernels are tested against.
+//!
+//! Activations are `[batch, channels, height, width]`. The CPU kernels return them with
+//! channels-last strides, and take any strides at the price of a copy.
+
+mod adam;
+mod autodiff;
+mod cpu;
+mod packed_conv;
+#[cfg(test)]
+mod tests;
+
+use burn::backend::Dispatch;
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
+use burn::tensor::{DType, Device, FloatDType, Tensor, activation, module};
+use std::sync::Arc;
+
+use crate::nn::ops::cpu::CpuOps;
+
+pub(crate) use adam::{AdamRates, Gradient, Moments, adam_step};
+pub(crate) use packed_conv::{PackedConv, PackedConvs, is_cpu_inference, some_images_at_a_time};
+pub(crate) use piggyback_kernels::batch_norm::Activation;
+
+/// Geometry of a convolution: everything but the shapes of its operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Conv2dOptions {
+    /// Step between outputs: height, width.
+    pub stride: [usize; 2],
+    /// Zeros added before and after: height, width.
+    pub padding: [[usize; 2]; 2],
+    /// Distance between kernel elements: height, width.
+    pub dilation: [usize; 2],
+    /// Number of independent groups of channels; as many as channels is a depthwise convolution.
+    pub groups: usize,
+}
+
+impl Conv2dOptions {
+    /// Height and width of the output of an input of `size`.
+    pub(crate) fn output_size(&self, size: [usize; 2], kernel: [usize; 2]) -> [usize; 2] {
+        std::array::from_fn(|axis| {
+            let [before, after] = self.padding[axis];
+            let span = self.dilation[axis] * (kernel[axis] - 1) + 1;
+            (size[axis] + before + after).saturating_sub(span) / self.stride[axis] + 1
+        })
+    }
+}
+
+/// How a score's gradient is scaled (Piggyback's released code; the paper uses none).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GradientScaling {
+    /// The gradient as it is.
+    #[default]
+    None,
+    /// Divided by the mean absolute weight of the layer.
+    Average,
+    /// Divided by the absolute value of the score's own weight.
+    Individual,
+}
+
+/// What the backward pass leaves as the gradient of the scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ScoreGradient {
+    /// Their gradient: that of the masked weight times the weight, scaled.
+    Own(GradientScaling),
+    /// The gradient of the masked weight. Whoever moves the scores multiplies it by the weight
+    /// first ([`Gradient::factor`]): the product then needs no memory and no pass of its own.
+    OfMaskedWeight,
+}
+
+/// How scores become a mask.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Thresholding {
+    /// A weight is kept where its score is strictly above this.
+    pub threshold: f32,
+    /// Whether a score below zero keeps the weight with its sign flipped.
+    pub ternary: bool,
+    /// What the gradient of the scores is.
+    pub gradient: ScoreGradient,
+}
+
+/// One bit per weight, packed as in a task file, ready to be applied.
+#[derive(Clone, Debug)]
+pub(crate) struct Bits {
+    /// Bit i of row-major order is bit `i % 8` of byte `i / 8`; 1 keeps the weight.
+    pub keep: Arc<[u8]>,
+    /// For ternary masks: 1 flips the sign of a kept weight.
+    pub sign: Option<Arc<[u8]>>,
+}
+
+/// Whether `device` is the CPU backend that [`cpu`] has kernels for.
+pub(crate) fn is_cpu(device: &Device) -> bool {
+    *device == Device::flex()
+}
+
+/// The weight in the precision that is computed in: half-precision ones are cast where they are used.
+fn computed<const D: usize>(weight: Tensor<D>) -> Tensor<D> {
+    match weight.dtype() {
+        DType::F32 => weight,
+        _ => weight.cast(FloatDType::F32),
+    }
+}
+
+/// Cross-correlation as PyTorch's `conv2d`, without bias.
+///
+/// # Shapes
+///
+/// `input` `[batch, in, height, width]`, `weight` `[out, in / groups, kernel height, kernel width]`,
+/// the latter of any precision.
+pub(crate) fn conv2d(input: Tensor<4>, weight: Tensor<4>, options: Conv2dOptions) -> Tensor<4> {
+    let weight = computed(weight);
+    if is_cpu(&input.device()) {
+        return Tensor::from_dispatch(<Dispatch as CpuOps>::conv2d(
+            input.into_dispatch(),
+            weight.into_dispatch(),
+            options,
+        ));
+    }
+    conv2d_reference(input, weight, options)
+}
+
+fn conv2d_reference(input: Tensor<4>, weight: Tensor<4>, options: Conv2dOptions) -> Tensor<4> {
+    let Conv2dOptions {
+        stride,
+        padding,
+        dilation,
+        groups,
+    } = options;
+    let [[top, bottom], [left, right]] = padding;
+    let (input, padding) = match top == bottom && left == right {
+        true => (input, [top, left]),
+        false => {
+            let sides = (left, right, top, bottom);
+            (input.pad(sides, PadMode::Constant(0.0)), [0; 2])
+        }
+    };
+    let options = ConvOptions::new(stride, padding, dilation, groups);
+    module::conv2d(input, weight, None, options)
+}
+
+/// `activation(input + bias)`, channel by channel: a batch norm that has nothing to normalise.
+pub(crate) fn bias(input: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
+    let values = NormValues::of_bias(bias);
+    batch_norm(input, values, Statistics::Running, activation)
+}
+
+/// The channels of `first`, then those of `second`.
+///
+/// # Shapes
+///
+/// Equal but for the channels.
+pub(crate) fn concat(first: Tensor<4>, second: Tensor<4>) -> Tensor<4> {
+    if is_cpu(&first.device()) {
+        return Tensor::from_dispatch(<Dispatch as CpuOps>::concat(
+            first.into_dispatch(),
+            second.into_dispatch(),
+        ));
+    }
+    concat_reference(first, second)
+}
+
+fn concat_reference(first: Tensor<4>, second: Tensor<4>) -> Tensor<4> {
+    Tensor::cat(vec![first, second], 1)
+}
+
+/// The mean of each window; the options must have no padding.
+pub(crate) fn average_pool2d(input: Tensor<4>, options: PoolOptions) -> Tensor<4> {
+    if is_cpu(&input.device()) {
+        return Tensor::from_dispatch(<Dispatch as CpuOps>::average_pool2d(
+            input.into_dispatch(),
+            options,
+        ));
+    }
+    average_pool2d_reference(input, options)
+}
+
+fn average_pool2d_reference(input: Tensor<4>, options: PoolOptions) -> Tensor<4> {
+    let options = AvgPoolOptions::new(options.kernel).with_stride(options.stride);
+    module::avg_pool2d(input, options)
+}
+
+/// The means of `side` times `side` windows that cover the maps, as PyTorch places them.
+pub(crate) fn adaptive_average_pool2d(input: Tensor<4>, side: usize) -> Tensor<4> {
+    let [_, _, height, width] = input.dims();
+    if [height, width] == [side; 2] {
+        return input;
+    }
+    module::adaptive_avg_pool2d(input, [side; 2])
+}
+
+/// `input * weight^T + bias`.
+///
+/// # Shapes
+///
+/// `input` `[batch, in]`, `weight` `[out, in]` of any precision, `bias` `[out]`.
+pub(crate) fn linear(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+    let weight = computed(weight);
+    if is_cpu(&input.device()) {
+        return Tensor::from_dispatch(<Dispatch as CpuOps>::linear(
+            input.into_dispatch(),
+            weight.into_dispatch(),
+            bias.into_dispatch(),
+        ));
+    }
+    linear_reference(input, weight, bias)
+}
+
+fn linear_reference(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+    input.matmul(weight.transpose()) + bias.unsqueeze()
+}
+
+/// An activation by itself.
+pub(crate) fn activate<const D: usize>(input: Tensor<D>, activation: Activation) -> Tensor<D> {
+    match activation {
+        Activation::None => input,
+        Activation::Relu => activation::relu(input),
+        Activation::Relu6 => input.clamp(0.0, 6.0),
+    }
+}
+
+/// Mean and biased variance of every channel over batch and space; carries no gradient.
+pub(crate) fn batch_statistics(input: Tensor<4>) -> (Tensor<1>, Tensor<1>) {
+    if is_cpu(&input.device()) {
+        let (mean, variance) = <Dispatch as CpuOps>::statistics(input.detach().into_dispatch());
+        return (Tensor::from_dispatch(mean), Tensor::from_dispatch(variance));
+    }
+    batch_statistics_reference(input)
+}
+
+fn batch_statistics_reference(input: Tensor<4>) -> (Tensor<1>, Tensor<1>) {
+    let channels = input.dims()[1];
+    let rows = input
+        .detach()
+        .swap_dims(0, 1)
+        .reshape([channels as i32, -1]);
+    let (variance, mean) = rows.var_mean_bias(1);
+    (mean.reshape([channels]), variance.reshape([channels]))
+}
+
+/// Whose statistics normalise an activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Statistics {
+    /// The batch's own: the gradient passes through them.
+    Batch,
+    /// The running ones: constants.
+    Running,
+}
+
+/// The values that normalise an activation, one per channel.
+#[derive(Clone, Debug)]
+pub(crate) struct NormValues {
+    pub weight: Tensor<1>,
+    pub bias: Tensor<1>,
+    pub mean: Tensor<1>,
+    pub variance: Tensor<1>,
+    pub epsilon: f32,
+}
+
+impl NormValues {
+    /// A batch norm that has nothing to normalise and adds `bias`.
+    pub(crate) fn of_bias(bias: Tensor<1>) -> Self {
+        Self {
+            weight: bias.ones_like().detach(),
+            mean: bias.zeros_like().detach(),
+            variance: bias.ones_like().detach(),
+            epsilon: 0.0,
+            bias,
+        }
+    }
+}
+
+/// `activation((input - mean) / sqrt(variance + epsilon) * weight + bias)`, channel by channel.
+///
+/// With [`Statistics::Batch`], `mean` and `variance` must be those of [`batch_statistics`].
+pub(crate) fn batch_norm(
+    input: Tensor<4>,
+    values: NormValues,
+    statistics: Statistics,
+    activation: Activation,
+) -> Tensor<4> {
+    if is_cpu(&input.device()) {
+        return Tensor::from_dispatch(<Dispatch as CpuOps>::norm(
+            input.into_dispatch(),
+            values.weight.into_dispatch(),
+            values.bias.into_dispatch(),
+            values.mean.detach().into_dispatch(),
+            values.variance.detach().into_dispatch(),
+            values.epsilon,
+            statistics,
+            activation,
+        ));
+    }
+    batch_norm_reference(input, values, statistics, activation)
+}
+
+/// `activation(batch norm of input + shortcut)`: [`batch_norm`] and what ends a residual block.
+///
+/// # Shapes
+///
+/// `input` and `shortcut` `[batch, channels, height, width]`.
+pub(crate) fn batch_norm_add(
+    input: Tensor<4>,
+    shortcut: Tensor<4>,
+    values: NormValues,
+    statistics: Statistics,
+    activation: Activation,
+) -> Tensor<4> {
+    if is_cpu(&input.device()) {
+        return Tensor::from_dispatch(<Dispatch as CpuOps>::norm_add(
+            input.into_dispatch(),
+            shortcut.into_dispatch(),
+            values.weight.into_dispatch(),
+            values.bias.into_dispatch(),
+            values.mean.detach().into_dispatch(),
+            values.variance.detach().into_dispatch(),
+            values.epsilon,
+            statistics,
+            activation,
+        ));
+    }
+    batch_norm_add_reference(input, shortcut, values, statistics, activation)
+}
+
+fn batch_norm_add_reference(
+    input: Tensor<4>,
+    shortcut: Tensor<4>,
+    values: NormValues,
+    statistics: Statistics,
+    activation: Activation,
+) -> Tensor<4> {
+    let normalised = batch_norm_reference(input, values, statistics, Activation::None);
+    activate(normalised + shortcut, activation)
+}
+
+/// The same activations for two uses, both of which must reach the loss: their gradients are then
+/// added by one of our kernels.
+pub(crate) fn fork(input: Tensor<4>) -> [Tensor<4>; 2] {
+    if is_cpu(&input.device()) {
+        let (first, second) = <Dispatch as CpuOps>::fork(input.into_dispatch());
+        return [first, second].map(Tensor::from_dispatch);
+    }
+    [input.clone(), input]
+}
+
+fn batch_norm_reference(
+    input: Tensor<4>,
+    values: NormValues,
+    statistics: Statistics,
+    activation: Activation,
+) -> Tensor<4> {
+    let channels = input.dims()[1];
+    let per_channel = |values: Tensor<1>| values.reshape([1, channels, 1, 1]);
+    let (mean, variance) = match statistics {
+        Statistics::Running => (per_channel(values.mean), per_channel(values.variance)),
+        Statistics::Batch => {
+            let mean = input.clone().mean_dim(0).mean_dim(2).mean_dim(3);
+            let centred = input.clone() - mean.clone();
+            let variance = (centred.clone() * centred)
+                .mean_dim(0)
+                .mean_dim(2)
+                .mean_dim(3);
+            (mean, variance)
+        }
+    };
+    let normalised = (input - mean) / (variance + values.epsilon).sqrt();
+    let output = normalised * per_channel(values.weight) + per_channel(values.bias);
+    activate(output, activation)
+}
+
+/// The mean over space: `[batch, channels, height, width]` to `[batch, channels]`.
+pub(crate) fn global_average_pool(input: Tensor<4>) -> Tensor<2> {
+    if is_cpu(&input.device()) {
+        return Tensor::from_dispatch(<Dispatch as CpuOps>::average_pool(input.into_dispatch()));
+    }
+    let [batch, channels, _, _] = input.dims();
+    input.mean_dim(2).mean_dim(3).reshape([batch, channels])
+}
+
+/// Geometry of a pooling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PoolOptions {
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    pub padding: [usize; 2],
+}
+
+impl PoolOptions {
+    /// Height and width of the output of an input of `size`.
+    pub(crate) fn output_size(&self, size: [usize; 2]) -> [usize; 2] {
+        std::array::from_fn(|axis| {
+            let padded = size[axis] + 2 * self.padding[axis];
+            padded.saturating_sub(self.kernel[axis]) / self.stride[axis] + 1
+        })
+    }
+}
+
+/// The largest value of each window; padding never wins.
+pub(crate) fn max_pool2d(input: Tensor<4>, options: PoolOptions) -> Tensor<4> {
+    if is_cpu(&input.device()) {
+        return Tensor::from_dispatch(<Dispatch as CpuOps>::max_pool(
+            input.into_dispatch(),
+            options,
+        ));
+    }
+    max_pool2d_reference(input, options)
+}
+
+fn max_pool2d_reference(input: Tensor<4>, options: PoolOptions) -> Tensor<4> {
+    let PoolOptions {
+        kernel,
+        stride,
+        padding,
+    } = options;
+    module::max_pool2d(
+        input,
+        MaxPoolOptions::new(kernel)
+            .with_stride(stride)
+            .with_padding(padding),
+    )
+}
+
+/// The weight where its score is above the threshold, else +0.0 (ternary: the negated weight where
+/// the score is below zero). The gradient passes straight through to the scores:
+/// `d loss / d score = d loss / d masked weight * weight` (Piggyback, section 3.2); see
+/// [`ScoreGradient`] for who multiplies.
+///
+/// # Shapes
+///
+/// `weight` of any rank and precision, `scores` one per weight in the weight's row-major order.
+pub(crate) fn threshold_mask<const D: usize>(
+    weight: Tensor<D>,
+    scores: Tensor<1>,
+    thresholding: Thresholding,
+) -> Tensor<D> {
+    // A mask chooses among weights that stay: they get no gradient, on any device.
+    let weight = computed(weight.detach());
+    if is_cpu(&weight.device()) {
+        return Tensor::from_dispatch(<Dispatch as CpuOps>::threshold(
+            weight.into_dispatch(),
+            scores.into_dispatch(),
+            thresholding,
+        ));
+    }
+    threshold_mask_reference(weight, scores, thresholding)
+}
+
+fn threshold_mask_reference<const D: usize>(
+    weight: Tensor<D>,
+    scores: Tensor<1>,
+    thresholding: Thresholding,
+) -> Tensor<D> {
+    let shape = weight.shape();
+    let scores = scores.reshape(shape);
+    let above = scores
+        .clone()
+        .detach()
+        .greater_elem(thresholding.threshold)
+        .float();
+    let hard = match thresholding.ternary {
+        true => above - scores.clone().detach().lower_elem(0.0).float(),
+        false => above,
+    };
+    // What a gradient meets on its way from the masked weight to its score.
+    let slope = match thresholding.gradient {
+        ScoreGradient::Own(GradientScaling::None) => weight.clone(),
+        ScoreGradient::Own(GradientScaling::Average) => {
+            weight.clone() / weight.clone().abs().mean().unsqueeze()
+        }
+        ScoreGradient::Own(GradientScaling::Individual) => weight.clone().sign(),
+        ScoreGradient::OfMaskedWeight => weight.ones_like(),
+    };
+    // `+ 0.0` turns the -0.0 of a masked negative weight into +0.0.
+    let masked = weight * hard + 0.0;
+    masked + (scores.clone() - scores.detach()) * slope.detach()
+}
+
+/// The weight with packed mask bits applied, in its own precision: kept, negated, or +0.0. Carries no
+/// gradient.
+pub(crate) fn apply_bits<const D: usize>(weight: Tensor<D>, bits: &Bits) -> Tensor<D> {
+    let stored: FloatDType = weight.dtype().into();
+    if stored != FloatDType::F32 {
+        // Every half-precision number is a 32-bit one, so that there and back changes no bit.
+        return apply_bits(computed(weight), bits).cast(stored);
+    }
+    let weight = weight.without_autodiff();
+    let device = weight.device();
+    if is_cpu(&device) {
+        return cpu::apply_bits(weight, bits);
+    }
+    let shape = weight.shape();
+    let bit = |plane: &[u8], i: usize| plane[i / 8] >> (i % 8) & 1 == 1;
+    let factors: Vec<f32> = (0..shape.num_elements())
+        .map(|i| match (bit(&bits.keep, i), &bits.sign) {
+            (false, _) => 0.0,
+            (true, Some(sign)) if bit(sign, i) => -1.0,
+            (true, _) => 1.0,
+        })
+        .collect();
+    let factors = Tensor::<1>::from_data(factors.as_slice(), &device).reshape(shape);
+    weight * factors + 0.0
+}
