@@ -16,8 +16,8 @@ use super::unit::{Job, JobData};
 use crate::error::{Error, Result};
 use piggyback::data::{DataSet, ImageFolder};
 use piggyback::files::MethodName;
-use piggyback::learn::Event;
-use piggyback::methods::{Learner, MethodSettings, Outcome, PretrainConfig};
+use piggyback::learn::{Event, Learned, Run};
+use piggyback::methods::{MethodSettings, PretrainConfig};
 use piggyback::{Architecture, Artefact, Backbone};
 
 /// The settings that every method has, which plan and data sets may set for all of them.
@@ -35,7 +35,7 @@ const COMMON: [&str; 10] = [
 ];
 
 /// What a unit of a method learned.
-pub(super) struct Learned {
+pub(super) struct LearnedUnit {
     pub(super) tasks: Vec<TaskRecord>,
     pub(super) again: Vec<Again>,
     pub(super) file_bytes: u64,
@@ -177,7 +177,7 @@ pub(super) fn learn(
     backbone: &Backbone,
     folder: &Path,
     controls: Controls<'_>,
-) -> Result<Learned> {
+) -> Result<LearnedUnit> {
     let method = (job.method).ok_or_else(|| Error::setting("unit", "it has no method"))?;
     match Scope::of(method) {
         Scope::Sequence => sequence::learn(job, method, backbone, folder, controls),
@@ -191,20 +191,20 @@ pub(super) fn learn(
                 .data
                 .first()
                 .ok_or_else(|| Error::setting("unit", "it has no data"))?;
-            let learner = Learner::new(settings(method, &first.settings, false)?);
-            let outcome = learn_in(learner, folder, controls).learn(backbone, &sets)?;
+            let settings = settings(method, &first.settings, false)?;
+            let outcome = run_in(folder, controls).learn(&settings, backbone, &sets[..])?;
             let seconds = seconds(&outcome);
-            let file = match outcome.artefact.needs_backbone() {
+            let file = match outcome.product.needs_backbone() {
                 true => TASK_FILE,
                 false => NETWORK_FILE,
             };
             let path = folder.join(file);
-            outcome.artefact.save(&path)?;
+            outcome.product.save(&path)?;
             let file_bytes = size(&path)?;
-            Ok(Learned {
+            Ok(LearnedUnit {
                 again: Vec::new(),
-                standalone: !outcome.artefact.needs_backbone(),
-                paper_bytes: outcome.artefact.paper_bits().div_ceil(8),
+                standalone: !outcome.product.needs_backbone(),
+                paper_bytes: outcome.product.paper_bits().div_ceil(8),
                 tasks: task_records(&job.data, outcome, file_bytes)?,
                 file_bytes,
                 seconds,
@@ -235,36 +235,33 @@ pub(super) fn settings(
     Ok(MethodSettings::from_table(Some(method), &table)?)
 }
 
-/// `learner` with its checkpoints in `folder`, from which it goes on.
-pub(super) fn learn_in<'a>(
-    learner: Learner<'a>,
-    folder: &Path,
-    controls: Controls<'a>,
-) -> Learner<'a> {
+/// A run with its checkpoints in `folder`, from which it goes on.
+pub(super) fn run_in<'a>(folder: &Path, controls: Controls<'a>) -> Run<'a> {
     let Controls { stop, observe } = controls;
-    learner
-        .run_dir(folder)
+    Run::new()
+        .folder(folder)
         .resume(true)
         .stop_when(stop)
         .observe(observe)
 }
 
-pub(super) fn seconds(outcome: &Outcome) -> f64 {
+pub(super) fn seconds(outcome: &Learned<Artefact>) -> f64 {
     outcome.epochs.iter().map(|epoch| epoch.seconds).sum()
 }
 
 /// The records of the data sets that an outcome is of: `data` are all that it learned.
 pub(super) fn task_records(
     data: &[JobData],
-    outcome: Outcome,
+    outcome: Learned<Artefact>,
     file_bytes: u64,
 ) -> Result<Vec<TaskRecord>> {
-    let Outcome {
-        artefact,
+    let Learned {
+        product: artefact,
         epochs,
         best_epoch,
         tests,
         skipped,
+        ..
     } = outcome;
     let entries = artefact.tasks();
     // Files of several tasks have those last that were learned last.

@@ -9,6 +9,7 @@ use super::unit::JobData;
 use crate::error::{Error, Result};
 use piggyback::engine::Evaluation;
 use piggyback::files::{EpochMetrics, MethodName};
+use piggyback::learn::Test;
 use piggyback::plot;
 
 /// Version of the lines of `results.jsonl`, and of what identities are made of.
@@ -155,7 +156,7 @@ pub struct Again {
 pub(super) struct Measured<'a> {
     pub(super) epochs: Vec<EpochMetrics>,
     pub(super) best_epoch: usize,
-    pub(super) test: Option<piggyback::Result<Evaluation>>,
+    pub(super) test: Test,
     pub(super) skipped: usize,
     pub(super) training: Option<&'a TrainingRecord>,
 }
@@ -168,8 +169,9 @@ impl TaskRecord {
     /// Test images that could not be measured.
     pub(super) fn new(data: &JobData, measured: Measured<'_>) -> Result<Self> {
         let test = match measured.test {
-            Some(test) => test?,
-            None => return Err(Error::setting("data", "it has no test/ to measure on")),
+            Test::Measured(evaluation) => evaluation,
+            Test::Failed(error) => return Err(error.into()),
+            Test::None => return Err(Error::setting("data", "it has no test/ to measure on")),
         };
         let counted = |key: &str| {
             let value = measured.training.and_then(|training| training.get(key));

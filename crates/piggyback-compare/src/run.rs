@@ -8,7 +8,7 @@ use std::time::Instant;
 use piggyback::Device;
 use piggyback_task::TaskFile;
 
-use super::learn::{self, Controls, Learned};
+use super::learn::{self, Controls, LearnedUnit, run_in};
 use super::record::{Again, BackboneRecord, Kind, Measured, RESULTS_VERSION, Record, TaskRecord};
 use super::results;
 use super::unit::{Job, folder};
@@ -17,8 +17,7 @@ use piggyback::checkpoint::{LoadOptions, StateDict, WeightsChoice, convert};
 use piggyback::data::ImageFolder;
 use piggyback::engine::{EvaluateConfig, evaluate};
 use piggyback::files::paper_bits_of_network;
-use piggyback::learn::Event;
-use piggyback::methods::Pretrainer;
+use piggyback::learn::{Event, Test};
 use piggyback::{Backbone, Engine};
 
 /// Name of the network in the folder of a unit that pretrains one.
@@ -45,7 +44,7 @@ pub fn run(
         Kind::Pretrain => pretrain(job, &folder, device, controls)?,
         Kind::Learn => {
             let (backbone, about) = open_backbone(job, device)?;
-            let Learned {
+            let LearnedUnit {
                 tasks,
                 again,
                 file_bytes,
@@ -131,27 +130,22 @@ fn pretrain(job: &Job, folder: &Path, device: &Device, controls: Controls<'_>) -
         return Err(Error::setting("unit", "it says not what to pretrain"));
     };
     let images = ImageFolder::open_as(&data.path, data.layout)?;
-    let Controls { stop, observe } = controls;
-    let pretrainer = Pretrainer::new(config.clone()).run_dir(folder).resume(true);
-    let pretrained = pretrainer.stop_when(stop).observe(observe).pretrain(
-        job.backbone.architecture,
-        &images,
-        device,
-    )?;
+    let start = (job.backbone.architecture, device);
+    let pretrained = run_in(folder, controls).learn(config, start, &images)?;
     let path = folder.join(PRETRAINED_FILE);
-    let written = convert(&pretrained.network, LoadOptions::default(), &path)?;
+    let written = convert(&pretrained.product, LoadOptions::default(), &path)?;
     let about = about(job, written.fingerprint.to_string(), &path)?;
     // A network that stays random is not tested.
-    let tasks = match pretrained.test {
-        None => Vec::new(),
-        test => vec![TaskRecord::new(
+    let tasks = match pretrained.tests.into_iter().next() {
+        None | Some(Test::None) => Vec::new(),
+        Some(test) => vec![TaskRecord::new(
             data,
             Measured {
                 epochs: pretrained.epochs,
                 best_epoch: pretrained.best_epoch,
                 test,
                 skipped: pretrained.skipped.len(),
-                training: pretrained.network.about.training.as_ref(),
+                training: pretrained.product.about.training.as_ref(),
             },
         )?],
     };

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use serde::{Deserialize, Serialize};
 
 use super::learn::{
-    Controls, Learned, NETWORK_FILE, data_set, learn_in, seconds, settings, task_records,
+    Controls, LearnedUnit, NETWORK_FILE, data_set, run_in, seconds, settings, task_records,
 };
 use super::record::{Again, TaskRecord};
 use super::run::size;
@@ -18,7 +18,6 @@ use crate::error::{Error, Result, atomically};
 use piggyback::engine::{EvaluateConfig, evaluate};
 use piggyback::files::{MethodName, SharedNetwork};
 use piggyback::learn::{CHECKPOINT_FILE, Event};
-use piggyback::methods::Learner;
 use piggyback::{Artefact, Backbone, text};
 
 const DONE_FILE: &str = "done.json";
@@ -40,7 +39,7 @@ pub(super) fn learn(
     backbone: &Backbone,
     folder: &Path,
     controls: Controls<'_>,
-) -> Result<Learned> {
+) -> Result<LearnedUnit> {
     let Controls { stop, observe } = controls;
     let mut steps: Vec<Step> = Vec::new();
     let mut latest: Option<PathBuf> = None;
@@ -50,19 +49,19 @@ pub(super) fn learn(
         let (file, done) = (own.join(NETWORK_FILE), own.join(DONE_FILE));
         if !done.exists() {
             let is_last = index + 1 == job.data.len();
-            let learner = Learner::new(settings(method, &data.settings, is_last)?);
-            let learner = match &latest {
-                Some(file) => learner.add_to(shared(file)?),
-                None => learner,
-            };
+            let settings = settings(method, &data.settings, is_last)?;
             let controls = Controls {
                 stop: stop.clone(),
                 observe: &mut *observe,
             };
-            let outcome = learn_in(learner, &own, controls).learn(backbone, &[data_set(data)?])?;
-            outcome.artefact.save(&file)?;
+            let (run, sets) = (run_in(&own, controls), [data_set(data)?]);
+            let outcome = match &latest {
+                None => run.learn(&settings, backbone, &sets[..])?,
+                Some(file) => run.learn(&settings.adding_to(shared(file)?), backbone, &sets[..])?,
+            };
+            outcome.product.save(&file)?;
             let seconds = seconds(&outcome);
-            let artefact = outcome.artefact.clone();
+            let artefact = outcome.product.clone();
             let mut tasks = task_records(std::slice::from_ref(data), outcome, 0)?;
             let task = tasks
                 .pop()
@@ -100,7 +99,7 @@ pub(super) fn learn(
     }
     let file = latest.ok_or_else(|| Error::setting("unit", "it has no data"))?;
     let artefact = Artefact::open(&file)?;
-    Ok(Learned {
+    Ok(LearnedUnit {
         file_bytes: size(&file)?,
         standalone: true,
         paper_bytes: artefact.paper_bits().div_ceil(8),

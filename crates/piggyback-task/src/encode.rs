@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{self, Tensor};
-use crate::json;
-use crate::{BitMask, Delta, Error, Mask, TaskFile, Values};
+use crate::{BitMask, Delta, Error, Mask, TaskFile, Values, json};
 
 /// The newest version of the format that is read; a task is written in the oldest that can say it.
 pub const FORMAT_VERSION: u64 = 2;

@@ -1,10 +1,9 @@
 //! Locks between processes: files that a process holds, and that are free again however it ends.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
+use std::{io, thread};
 
 use crate::atomic::{self, Hidden, PREFIX};
 

@@ -8,13 +8,12 @@
 
 use std::path::PathBuf;
 
-use burn::tensor::Device;
 use piggyback::data::{ImageFolder, Samples};
 use piggyback::image::Image;
-use piggyback::learn::Event;
+use piggyback::learn::{Event, Run};
 use piggyback::methods::TrainConfig;
 use piggyback::task::TaskFile;
-use piggyback::{Backbone, Engine, Trainer};
+use piggyback::{Backbone, Device, Engine};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<PathBuf> = std::env::args().skip(1).map(PathBuf::from).collect();
@@ -30,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         image_size: 96.into(),
         ..TrainConfig::default()
     };
-    let trained = Trainer::new(config)
+    let learned = Run::new()
         .observe(|event| {
             if let Event::Epoch(epoch) = event {
                 println!(
@@ -39,9 +38,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 );
             }
         })
-        .train(&backbone, &ImageFolder::open(data)?)?;
+        .learn(&config, &backbone, &ImageFolder::open(data)?)?;
     let file = std::env::temp_dir().join("example.task.safetensors");
-    trained.task.save(&file)?;
+    learned.product.save(&file)?;
     println!(
         "{} holds the task in {} bytes",
         file.display(),

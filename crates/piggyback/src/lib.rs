@@ -18,17 +18,18 @@
 //! ```no_run
 //! use piggyback::data::ImageFolder;
 //! use piggyback::image::Image;
+//! use piggyback::learn::Run;
 //! use piggyback::methods::TrainConfig;
 //! use piggyback::task::TaskFile;
-//! use piggyback::{Backbone, Device, Engine, Trainer};
+//! use piggyback::{Backbone, Device, Engine};
 //!
 //! let device = Device::flex();
 //! let backbone = Backbone::load("mobilenet_v2.pth", &device)?;
 //!
 //! // `data/flags` has train/<class>/*.png, and val/ and test/ if you like.
-//! let trained = Trainer::new(TrainConfig::default())
-//!     .train(&backbone, &ImageFolder::open("data/flags")?)?;
-//! trained.task.save("flags.task.safetensors")?;
+//! let images = ImageFolder::open("data/flags")?;
+//! let learned = Run::new().learn(&TrainConfig::default(), &backbone, &images)?;
+//! learned.product.save("flags.task.safetensors")?;
 //!
 //! let engine = Engine::new(backbone)
 //!     .with_task("flags", TaskFile::open("flags.task.safetensors")?)?;
@@ -104,7 +105,11 @@ pub use device::{Device, InstructionSet, names as device_names, open as open_dev
 pub use engine::Engine;
 pub use error::{Error, Result};
 pub use files::Artefact;
-pub use methods::Trainer;
 pub use networks::{Architecture, Network};
 pub use nn::{GradientScaling, NamedTensor, named_tensors};
 pub use piggyback_task as task;
+
+/// The README's example is compiled with those of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

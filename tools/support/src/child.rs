@@ -1,13 +1,12 @@
 //! Running other programs so that Ctrl-C ends them too.
 
 use std::error::Error;
-use std::fmt;
 use std::io::{self, Read};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fmt, thread};
 
 use anyhow::{Context, Result, bail};
 

@@ -1,9 +1,8 @@
 //! The packages for Python that we are checked against and measured beside.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
 

@@ -3,10 +3,10 @@ use std::cell::Cell;
 use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
-use piggyback::checkpoint::{LoadOptions, convert};
+use piggyback::checkpoint::{LoadOptions, StateDict, convert};
 use piggyback::data::{DataSet, FolderSummary, ImageFolder};
 use piggyback::engine::Evaluation;
-use piggyback::methods::{Pretrained, Pretrainer};
+use piggyback::learn::{Learned, Run, Test};
 use piggyback::task::Fingerprint;
 use serde::Serialize;
 
@@ -70,13 +70,13 @@ pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
     let trains = settings.epochs > 0;
     let stop = trains.then(interrupt::listen).unwrap_or_default();
     let mut progress = TrainingProgress::new(printer);
-    let outcome = Pretrainer::new(settings.clone())
-        .run_dir(&run.run_dir)
+    let outcome = Run::new()
+        .folder(&run.run_dir)
         .resume(args.switches.resume)
         .checkpoint_every(run.checkpoint_every)
         .stop_when(stop)
         .observe(|event| progress.show(event))
-        .pretrain(plan.architecture, &images, &device);
+        .learn(settings, (plan.architecture, &device), &images);
     drop(progress);
     let Some(pretrained) = unless_interrupted(outcome, printer)? else {
         return Ok(Outcome::Interrupted);
@@ -93,7 +93,7 @@ pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
             "{} already exists",
             path.display()
         );
-        let written = convert(&pretrained.network, LoadOptions::default(), path)?;
+        let written = convert(&pretrained.product, LoadOptions::default(), path)?;
         fingerprint.set(Some(written.fingerprint));
         Ok(())
     })?;
@@ -106,7 +106,7 @@ pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
     }
     Ok(ended(
         "network",
-        pretrained.test,
+        pretrained.tests.into_iter().next().unwrap_or(Test::None),
         &pretrained.skipped,
         printer,
     ))
@@ -114,12 +114,12 @@ pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
 
 fn summary<'a>(
     plan: &'a PretrainPlan,
-    pretrained: &'a Pretrained,
+    pretrained: &'a Learned<StateDict>,
     fingerprint: Fingerprint,
     folder: &'a FolderSummary,
 ) -> Result<Summary<'a>> {
     let out = &plan.run.out;
-    let about = &pretrained.network.about;
+    let about = &pretrained.product.about;
     Ok(Summary {
         file: out.to_string_lossy(),
         run_dir: (plan.settings.epochs > 0).then(|| plan.run.run_dir.to_string_lossy()),
@@ -129,7 +129,7 @@ fn summary<'a>(
         epochs: pretrained.epochs.len(),
         best_epoch: pretrained.best_epoch,
         validation_error: best_error(&pretrained.epochs, pretrained.best_epoch),
-        test: pretrained.test.as_ref().and_then(|test| test.as_ref().ok()),
+        test: pretrained.tests.first().and_then(Test::evaluation),
         file_bytes: fs::metadata(out)
             .with_context(|| format!("cannot read {}", out.display()))?
             .len(),

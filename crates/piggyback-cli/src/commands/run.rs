@@ -5,9 +5,8 @@ use std::path::{self, Path};
 use anyhow::{Context, Result, anyhow, bail};
 use piggyback::Error;
 use piggyback::data::{DataSet, FolderSummary};
-use piggyback::engine::Evaluation;
 use piggyback::files::EpochMetrics;
-use piggyback::learn::{CHECKPOINT_FILE, RUN_FILES, UNSAVED_FILE, check_run_folder};
+use piggyback::learn::{CHECKPOINT_FILE, RUN_FILES, Test, UNSAVED_FILE, check_run_folder};
 use piggyback::task::atomic;
 
 use super::Outcome;
@@ -172,14 +171,9 @@ pub(super) fn note_folder(name: Option<&str>, summary: &FolderSummary, printer: 
 
 /// What a finished run's exit code says: whether everything could be looked at. `product` names what
 /// is saved.
-pub(super) fn ended(
-    product: &str,
-    test: Option<Result<Evaluation, Error>>,
-    skipped: &[String],
-    printer: &Printer,
-) -> Outcome {
+pub(super) fn ended(product: &str, test: Test, skipped: &[String], printer: &Printer) -> Outcome {
     let untested = match test {
-        Some(Err(error)) => {
+        Test::Failed(error) => {
             let context = format!("the {product} is saved, but its test error is not known");
             printer.error(&anyhow::Error::from(error).context(context));
             true

@@ -6,10 +6,8 @@ use anyhow::{Context, Result, bail, ensure};
 use piggyback::checkpoint::Backbone;
 use piggyback::data::{DataSet, FolderSummary, ImageFolder, Layout};
 use piggyback::engine::Evaluation;
-use piggyback::files::Artefact;
-use piggyback::files::MethodName;
-use piggyback::files::{FreeWeights, SharedNetwork};
-use piggyback::methods::{Learner, Outcome as Learned};
+use piggyback::files::{Artefact, FreeWeights, MethodName, SharedNetwork};
+use piggyback::learn::{self, Learned, Run};
 use piggyback::task::Zeros;
 use serde::Serialize;
 
@@ -89,16 +87,16 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
 
     let stop = interrupt::listen();
     let mut progress = TrainingProgress::new(printer);
-    let mut learner = Learner::new(settings.clone())
-        .run_dir(&run.run_dir)
+    let learning = Run::new()
+        .folder(&run.run_dir)
         .resume(args.switches.resume)
         .checkpoint_every(run.checkpoint_every)
         .stop_when(stop)
         .observe(|event| progress.show(event));
-    if let Some(file) = &file {
-        learner = learner.add_to(file.clone());
-    }
-    let outcome = learner.learn(&backbone, &data);
+    let outcome = match &file {
+        None => learning.learn(settings, &backbone, &data[..]),
+        Some(file) => learning.learn(&settings.adding_to(file.clone()), &backbone, &data[..]),
+    };
     drop(progress);
     let Some(learned) = unless_interrupted(outcome, printer)? else {
         return Ok(Outcome::Interrupted);
@@ -111,11 +109,11 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
     let replaces = args.switches.force || adds;
     save(&run.out, Some(&run.run_dir), |path| {
         let unsaved = path != run.out;
-        write_file(&learned.artefact, path, replaces || unsaved)
+        write_file(&learned.product, path, replaces || unsaved)
     })?;
     summarise(args, &plan, &backbone, &learned, &data, printer)?;
     let mut outcome = Outcome::Done;
-    let product = match learned.artefact {
+    let product = match learned.product {
         Artefact::Network(_) => "network",
         _ => "task",
     };
@@ -199,7 +197,7 @@ fn summarise(
     args: &TrainArgs,
     plan: &TrainPlan,
     backbone: &Backbone,
-    learned: &Learned,
+    learned: &Learned<Artefact>,
     data: &[DataSet],
     printer: &Printer,
 ) -> Result<()> {
@@ -207,10 +205,7 @@ fn summarise(
     let file_bytes = fs::metadata(&run.out)
         .with_context(|| format!("cannot read {}", run.out.display()))?
         .len();
-    let tests = learned
-        .tests
-        .iter()
-        .map(|test| test.as_ref()?.as_ref().ok());
+    let tests = learned.tests.iter().map(learn::Test::evaluation);
     let mut tests: Vec<Option<&Evaluation>> = tests.collect();
     let summary = Summary {
         task: run.out.to_string_lossy(),
@@ -230,11 +225,11 @@ fn summarise(
                 evaluation,
             })
             .collect(),
-        zeros: match &learned.artefact {
+        zeros: match &learned.product {
             Artefact::Task(task) => Some(task.zeros()),
             _ => None,
         },
-        free: match &learned.artefact {
+        free: match &learned.product {
             Artefact::Shared(network) => network.free(),
             _ => None,
         },

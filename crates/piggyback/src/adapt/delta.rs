@@ -7,8 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 use piggyback_task::{BitMask, Delta};
 
 use crate::error::Result;
-use crate::nn::values;
-use crate::nn::{Replace, map_tensors, named_tensors};
+use crate::nn::{Replace, map_tensors, named_tensors, values};
 
 /// What is left of `change`, a tensor's change in row-major order, at a bit for each weight: its sign,
 /// and the mean of its magnitudes (Liu et al., *BitDelta*, NeurIPS 2024, section 3.1). No other scale

@@ -28,9 +28,10 @@ use burn::tensor::{Tensor, TensorData};
 use piggyback_task::{BitMask, Mask};
 use serde::{Deserialize, Serialize};
 
-use crate::nn::values;
-use crate::nn::{Bits, GradientScaling, ScoreGradient, Thresholding, ops};
-use crate::nn::{FieldPath, NamedTensor, Replace, map_tensors, named_tensors};
+use crate::nn::{
+    Bits, FieldPath, GradientScaling, NamedTensor, Replace, ScoreGradient, Thresholding,
+    map_tensors, named_tensors, ops, values,
+};
 use crate::random::{Purpose, Random};
 
 /// What ends the path of a weight's scores.

@@ -16,8 +16,7 @@ use super::recognise::recognise;
 use super::state::{Precision, StateDict, StoredTensor};
 use crate::error::{Error, Result};
 use crate::networks::{Architecture, Network};
-use crate::nn::Linear;
-use crate::nn::{NamedTensor, Replace, map_tensors, named_tensors};
+use crate::nn::{Linear, NamedTensor, Replace, map_tensors, named_tensors};
 
 /// How a checkpoint is loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,8 +7,7 @@ use piggyback_task::{BackboneId, Dtype, Fingerprint, TaskFile, TrainingRecord};
 
 use super::backbone::Backbone;
 use super::state::StateDict;
-use crate::checkpoint::state::Precision;
-use crate::checkpoint::state::StoredTensor;
+use crate::checkpoint::state::{Precision, StoredTensor};
 use crate::networks::Architecture;
 
 /// What fingerprints are made from, when one is asked for.

@@ -8,8 +8,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::samples::Samples;
-use crate::image::Error;
-use crate::image::check_header;
+use crate::image::{Error, check_header};
 
 /// Most images of one list that are looked at; of a longer one so many, evenly spread.
 pub(crate) const MOST_IMAGES: usize = 50_000;

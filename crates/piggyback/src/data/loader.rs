@@ -9,8 +9,7 @@ use super::cache::Cache;
 use super::epoch::Epoch;
 use super::order::Batches;
 use super::samples::Samples;
-use crate::image::{Error, Image};
-use crate::image::{normalise, to_unit};
+use crate::image::{Error, Image, normalise, to_unit};
 use crate::random::{Purpose, Random};
 
 /// Streams the batches of a list of images.

@@ -10,9 +10,7 @@ use piggyback_task::atomic::PREFIX;
 use unicode_normalization::UnicodeNormalization;
 
 use super::summary::{FolderSummary, LeftOutReason};
-use crate::image::EXTENSIONS;
-use crate::image::Error;
-use crate::image::{DETECT_BYTES, detect};
+use crate::image::{DETECT_BYTES, EXTENSIONS, Error, detect};
 
 /// Folders that systems and storage devices leave among pictures, in lower case: thumbnails of Synology and
 /// QNAP, resource forks of macOS archives, recycle bins, snapshots, compiled Python.

@@ -6,14 +6,11 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use piggyback_task::{Layout, TaskFile, Values};
 
-use crate::adapt::delta;
-use crate::adapt::mask;
+use crate::adapt::{delta, mask};
 use crate::checkpoint::Backbone;
 use crate::error::{Error, Result};
 use crate::networks::Network;
-use crate::nn::Linear;
-use crate::nn::PackedConvs;
-use crate::nn::{Eager, Replace, map_tensors};
+use crate::nn::{Eager, Linear, PackedConvs, Replace, map_tensors};
 
 /// A network that answers for one task: weights are effective, nothing is masked any more.
 #[derive(Debug)]

@@ -58,11 +58,9 @@ use piggyback_task::{
     Values,
 };
 
-use crate::adapt::delta;
-use crate::adapt::{MaskConfig, mask};
+use crate::adapt::{MaskConfig, delta, mask};
 use crate::error::{Error, Result};
-use crate::nn::values;
-use crate::nn::{Replace, TensorValues, map_tensors, owner, tensor_values};
+use crate::nn::{Replace, TensorValues, map_tensors, owner, tensor_values, values};
 
 /// A network of your own, as tasks see it: its name, its weights' fingerprint, its head.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,8 +21,7 @@ use crate::engine::Materialised;
 use crate::error::Result;
 use crate::name::named;
 use crate::networks::Architecture;
-use crate::nn::tensor_values;
-use crate::nn::values;
+use crate::nn::{tensor_values, values};
 
 /// Metadata key of the backbone that the network was made of: JSON, as in a task file.
 const BACKBONE: &str = "piggyback.backbone";

@@ -6,9 +6,7 @@ use burn::module::ParamId;
 use burn::tensor::{Tensor, TensorData};
 
 use crate::export::NamedValues;
-use crate::nn::Graph;
-use crate::nn::PoolOptions;
-use crate::nn::{Activation, BatchNorm2d, Conv2d, Linear};
+use crate::nn::{Activation, BatchNorm2d, Conv2d, Graph, Linear, PoolOptions};
 use crate::protobuf::Message;
 
 /// Nodes in the order in which they run, and the constants that they use.

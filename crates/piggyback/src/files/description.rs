@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use piggyback_task::{BackboneId, Head, Layout, Preprocessing, TaskFile, TrainingRecord, Values};
 
 use crate::error::Result;
-use crate::nn::Linear;
-use crate::nn::values;
+use crate::nn::{Linear, values};
 
 /// What a task file says of a task besides what training finds.
 #[derive(Clone, Debug)]

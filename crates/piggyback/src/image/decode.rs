@@ -12,8 +12,7 @@ use super::error::Error;
 use super::format::{FORMATS, Format};
 use super::header::{check_length, format_of};
 use super::jpeg::{self, Refusal};
-use super::pixels::Image;
-use super::pixels::{MAX_PIXELS, check_size};
+use super::pixels::{Image, MAX_PIXELS, check_size};
 use super::tiff;
 use piggyback_task::foreign::{FIRST_BYTES, what_is};
 

@@ -8,9 +8,8 @@ use std::path::Path;
 use super::decode::{Failure, MAX_FILE_BYTES, decoder, undecodable, unknown};
 use super::error::Error;
 use super::format::{Format, detect};
-use super::jpeg;
 use super::pixels::check_size;
-use super::tiff;
+use super::{jpeg, tiff};
 use piggyback_task::foreign::FIRST_BYTES;
 
 /// Reads the header of an image file: refuses what [`Image::open`](super::pixels::Image::open) would refuse for it.

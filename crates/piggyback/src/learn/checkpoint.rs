@@ -15,13 +15,12 @@ use piggyback_task::Preprocessing;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
-use super::method::{Method, Optimizer};
+use super::objective::{Objective, Optimizer};
 use super::product::Product;
 use crate::checkpoint::{Entry, write_entries};
 use crate::error::{Error, Result};
 use crate::files::EpochMetrics;
-use crate::nn::FieldPath;
-use crate::nn::values;
+use crate::nn::{FieldPath, values};
 use crate::{text, write};
 
 /// Version of the checkpoint's layout; another one is refused.
@@ -88,12 +87,12 @@ struct Metadata<S> {
 #[derive(Serialize, Deserialize)]
 struct Kind {
     version: u32,
-    /// [`Method::NAME`].
+    /// [`Objective::NAME`].
     method: String,
 }
 
 /// The state of a run between two steps.
-pub(super) struct State<M: Method> {
+pub(super) struct State<M: Objective> {
     pub(super) network: M::Network,
     pub(super) optimizer: M::Optimizer,
     pub(super) position: Position,
@@ -143,7 +142,7 @@ impl Source {
 }
 
 /// Writes the state; the checkpoint before stays until all of this one is on the disk.
-pub(super) fn save<M: Method>(
+pub(super) fn save<M: Objective>(
     path: &Path,
     state: &State<M>,
     identity: &Identity<M::Settings>,
@@ -203,7 +202,7 @@ pub(super) fn is_one(path: &Path) -> bool {
 ///
 /// A file that is not a checkpoint of this run: damaged, of another version, or of other settings,
 /// weights or images. What it is a run of is handed over too.
-pub(super) fn load<M: Method>(
+pub(super) fn load<M: Objective>(
     method: &M,
     path: &Path,
     network: M::Network,

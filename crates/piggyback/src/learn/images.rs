@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::options::{Event, RunOptions};
+use super::event::Event;
+use super::run::Run;
 use super::split::Split;
 use crate::data;
 use crate::data::{Looked, Samples};
@@ -33,7 +34,7 @@ struct Part<'a> {
 pub(super) fn look_at_images(
     splits: &[Split<'_>],
     skip_bad: bool,
-    options: &mut RunOptions<'_>,
+    options: &mut Run<'_>,
 ) -> Result<ImageDigests> {
     let parts: Vec<Part<'_>> = (splits.iter().enumerate())
         .flat_map(|(set, split)| {

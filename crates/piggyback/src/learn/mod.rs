@@ -1,27 +1,34 @@
 //! The training loop, whatever the method.
+//!
+//! A [`Run`] learns with a method: it validates after each epoch, keeps the best, and leaves checkpoints. Everything random
+//! comes from the method's seed; a run that is stopped and resumed leaves the same, bit for bit, as one that was not.
 
 mod check;
 mod checkpoint;
-mod events;
+mod event;
 mod images;
+mod learned;
 mod loss;
-mod method;
+mod objective;
 mod optimizer;
-mod options;
 mod product;
 mod readable;
 mod run;
+mod run_folder;
 mod session;
 mod split;
+mod tensorboard;
+
+pub use event::Event;
+pub use learned::{Learned, Test};
+pub use run::{CHECKPOINT_EVERY, Learn, Run};
+pub use run_folder::{CHECKPOINT_FILE, RUN_FILES, UNSAVED_FILE, check_run_folder};
 
 pub(crate) use check::{MOST_EPOCHS, check_batch_size, check_epochs, check_rate, check_share};
 #[cfg(test)]
 pub(crate) use checkpoint::{trained_tensors, with_trained_tensors};
 pub(crate) use loss::cross_entropy;
-pub(crate) use method::{Learned, Method, RunSettings, Trainee};
+pub(crate) use objective::{Objective, RunSettings, Trainee};
 pub(crate) use optimizer::{Adam, Sgd, SgdRates};
-pub(crate) use options::RunOptions;
-pub use options::{CHECKPOINT_EVERY, Event};
 pub(crate) use product::Product;
-pub use run::{CHECKPOINT_FILE, RUN_FILES, UNSAVED_FILE, check_run_folder};
 pub(crate) use session::learn;

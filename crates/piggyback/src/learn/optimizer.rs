@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use burn::module::{ModuleMapper, Param};
 use burn::tensor::{Gradients, Tensor};
 
-use super::method::{Optimizer, Trainee};
+use super::objective::{Optimizer, Trainee};
 use crate::adapt::SCORES_SUFFIX;
-use crate::nn::FieldPath;
-use crate::nn::{AdamRates, Gradient, Moments, ScoreGradient, ops};
+use crate::nn::{AdamRates, FieldPath, Gradient, Moments, ScoreGradient, ops};
 
 /// Rates by the name of a tensor.
 pub(crate) type RateOf<'a> = dyn Fn(&str) -> f64 + 'a;

@@ -1,169 +1,140 @@
-//! The run folder: what a run leaves besides its task file.
+//! A run: what every method's learning shares.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-use piggyback_task::atomic;
-use piggyback_task::lock::FileLock;
-use serde::Serialize;
+use super::event::Event;
+use super::learned::Learned;
+use crate::error::Result;
 
-use super::checkpoint;
-use super::events;
-use super::events::EventFile;
-use crate::error::{Error, Result};
-use crate::files::EpochMetrics;
-use crate::{plot, text, write};
+/// How often a run leaves a checkpoint within an epoch unless it is asked otherwise. Of the
+/// training steps, a power cut costs these ten minutes at most.
+pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(600);
 
-/// The state of a run in its folder.
-pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
-
-/// What a run learned, in its folder, if its own file could not be written.
-pub const UNSAVED_FILE: &str = "unsaved.safetensors";
-
-const CONFIG_FILE: &str = "config.toml";
-const METRICS_FILE: &str = "metrics.jsonl";
-const CURVES_FILE: &str = "curves.svg";
-
-/// The files of a run folder that have no name of ours in their names.
-pub const RUN_FILES: [&str; 5] = [
-    CHECKPOINT_FILE,
-    CONFIG_FILE,
-    METRICS_FILE,
-    CURVES_FILE,
-    UNSAVED_FILE,
-];
-
-/// Keeps other runs from the folder.
-const LOCK_FILE: &str = ".lock";
-
-/// Fails where a run could not keep its files: a folder that another run is using, or files of another
-/// origin that would be replaced. The folder need not be there.
+/// Where a run keeps its files, who may stop it, and who is told how it goes.
 ///
-/// # Errors
+/// ```no_run
+/// use piggyback::data::ImageFolder;
+/// use piggyback::learn::{Event, Run};
+/// use piggyback::methods::TrainConfig;
+/// use piggyback::{Backbone, Device};
 ///
-/// [`Error::RunFolder`], and files that cannot be written.
-pub fn check_run_folder(folder: &Path) -> Result<()> {
-    if !folder.exists() {
-        return Ok(());
-    }
-    lock(folder)?;
-    check_files(folder)
+/// let backbone = Backbone::load("mobilenet_v2.pth", &Device::flex())?;
+/// let masks = TrainConfig { image_size: 96.into(), ..TrainConfig::default() };
+/// let learned = Run::new()
+///     .folder("birds.run")
+///     .resume(true)
+///     .observe(|event| {
+///         if let Event::Epoch(epoch) = event {
+///             println!("{:.1} % validation error", epoch.validation_error);
+///         }
+///     })
+///     .learn(&masks, &backbone, &ImageFolder::open("data/birds")?)?;
+/// learned.product.save("birds.task.safetensors")?;
+/// # Ok::<(), piggyback::Error>(())
+/// ```
+pub struct Run<'a> {
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) resume: bool,
+    pub(crate) checkpoint_every: Duration,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) observe: Box<dyn FnMut(&Event) + 'a>,
 }
 
-/// Takes the folder for this run.
-fn lock(folder: &Path) -> Result<FileLock> {
-    let path = folder.join(LOCK_FILE);
-    let lock = FileLock::try_take(&path).map_err(|source| Error::write(&path, source))?;
-    lock.ok_or_else(|| {
-        let reason = "another run is using this folder; wait until it has ended, or choose another \
-                      run folder (--run-dir)";
-        run_folder(folder, reason)
-    })
+/// A method with its settings, as a [`Run`] learns with it.
+pub trait Learn {
+    /// What it starts from: a backbone, or a device where everything is drawn at random.
+    type Start<'s>;
+    /// What it learns from: the images of one task, or several data sets.
+    type Data: ?Sized;
+    /// What it leaves.
+    type Product;
+
+    /// Learns in `run`.
+    ///
+    /// # Errors
+    ///
+    /// Settings, images or checkpoints that cannot be used, a loss that stops being a number, and
+    /// [`Error::Interrupted`](crate::Error::Interrupted) when it was asked to stop.
+    fn learn(
+        &self,
+        run: Run<'_>,
+        start: Self::Start<'_>,
+        data: &Self::Data,
+    ) -> Result<Learned<Self::Product>>;
 }
 
-/// Fails if a run would replace what is no run's, or no file.
-fn check_files(folder: &Path) -> Result<()> {
-    let path = |name: &str| folder.join(name);
-    for name in RUN_FILES.iter().chain([&events::FILE]) {
-        atomic::target(&path(name)).map_err(|source| Error::write(&path(name), source))?;
-    }
-    let is_run = path(events::FILE).exists() || checkpoint::is_one(&path(CHECKPOINT_FILE));
-    match RUN_FILES.iter().find(|name| path(name).exists()) {
-        Some(name) if !is_run => Err(run_folder(
-            folder,
-            format!(
-                "holds a {name} that no run has written, and a run would replace it; choose another \
-                 run folder (--run-dir)"
-            ),
-        )),
-        _ => Ok(()),
-    }
-}
-
-fn run_folder(folder: &Path, reason: impl Into<String>) -> Error {
-    Error::RunFolder {
-        path: folder.to_owned(),
-        reason: reason.into(),
-    }
-}
-
-/// `config.toml`, `metrics.jsonl`, TensorBoard's events, `curves.svg` and `checkpoint.safetensors` in
-/// one folder.
-pub(super) struct RunFolder {
-    folder: PathBuf,
-    /// There from [`begin`](Self::begin) on.
-    events: Option<EventFile>,
-    _lock: FileLock,
-}
-
-impl RunFolder {
-    /// Makes the folder if it is not there, and keeps other runs from it.
-    pub(super) fn open(folder: PathBuf) -> Result<Self> {
-        std::fs::create_dir_all(&folder).map_err(|source| Error::write(&folder, source))?;
-        let lock = lock(&folder)?;
-        check_files(&folder)?;
-        atomic::remove_leftovers(&folder);
-        Ok(Self {
-            folder,
-            events: None,
-            _lock: lock,
-        })
-    }
-
-    /// Writes down the settings and the metrics of the epochs that are done. A run that does not
-    /// resume removes the checkpoint of the one before.
-    pub(super) fn begin(
-        &mut self,
-        config: &impl Serialize,
-        history: &[EpochMetrics],
-        resume: bool,
-    ) -> Result<()> {
-        // First, as its name tells that the others are a run's.
-        self.events = Some(EventFile::begin(&self.folder, history)?);
-        let old = [(CHECKPOINT_FILE, !resume), (UNSAVED_FILE, true)];
-        for (name, _) in old.into_iter().filter(|(_, is_old)| *is_old) {
-            let path = self.folder.join(name);
-            if path.exists() {
-                std::fs::remove_file(&path).map_err(|source| Error::write(&path, source))?;
-            }
+impl Default for Run<'_> {
+    fn default() -> Self {
+        Self {
+            folder: None,
+            resume: false,
+            checkpoint_every: CHECKPOINT_EVERY,
+            stop: Arc::default(),
+            observe: Box::new(|_| {}),
         }
-        let settings = toml::to_string_pretty(config)
-            .map_err(|error| Error::setting("config", error.to_string()))?;
-        write::atomically(&self.folder.join(CONFIG_FILE), settings.as_bytes())?;
-        self.rewrite_metrics(history)
+    }
+}
+
+impl<'a> Run<'a> {
+    /// A run that keeps nothing on disk and tells nobody how it goes.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
+    /// Keeps settings, metrics, curves and checkpoints in this folder, which is made if needed.
+    #[must_use]
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
     }
 
-    pub(super) fn checkpoint(&self) -> PathBuf {
-        self.folder.join(CHECKPOINT_FILE)
+    /// Continues from the folder's checkpoint, if there is one; otherwise an old checkpoint is removed as soon as the
+    /// settings and images have been checked.
+    #[must_use]
+    pub fn resume(mut self, resume: bool) -> Self {
+        self.resume = resume;
+        self
     }
 
-    /// Writes the metrics and curves of the epochs so far.
-    pub(super) fn epoch_done(&self, history: &[EpochMetrics]) -> Result<()> {
-        self.rewrite_metrics(history)?;
-        if let Some(events) = &self.events {
-            events.epoch_done(history)?;
-        }
-        write::atomically(
-            &self.folder.join(CURVES_FILE),
-            plot::curves(history).as_bytes(),
-        )
+    /// Leaves a checkpoint in the folder this often within an epoch, [`CHECKPOINT_EVERY`] if not asked otherwise; zero
+    /// means at each step. There is always one at the end of an epoch.
+    #[must_use]
+    pub fn checkpoint_every(mut self, time: Duration) -> Self {
+        self.checkpoint_every = time;
+        self
     }
 
-    /// One line of JSON for each epoch. Written whole, so that a run that is resumed before the last
-    /// line does not leave two of one epoch.
-    fn rewrite_metrics(&self, history: &[EpochMetrics]) -> Result<()> {
-        let lines: Vec<String> = history
-            .iter()
-            .map(text::json)
-            .collect::<Result<_, _>>()
-            .map_err(|error| Error::setting("metrics", error.to_string()))?;
-        let text = lines
-            .iter()
-            .map(|line| format!("{line}\n"))
-            .collect::<String>();
-        write::atomically(&self.folder.join(METRICS_FILE), text.as_bytes())
+    /// Stops after the step during which this becomes true, and leaves a checkpoint.
+    #[must_use]
+    pub fn stop_when(mut self, stop: Arc<AtomicBool>) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Is told how it goes.
+    #[must_use]
+    pub fn observe(mut self, observe: impl FnMut(&Event) + 'a) -> Self {
+        self.observe = Box::new(observe);
+        self
+    }
+
+    /// Learns with `method` from `data`, beginning at `start`.
+    ///
+    /// Validation images come from `val/`, or are a share of `train/`. Everything random comes from the method's seed: a
+    /// run that is stopped and resumed leaves the same, bit for bit.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Learn::learn`].
+    pub fn learn<M: Learn>(
+        self,
+        method: &M,
+        start: M::Start<'_>,
+        data: &M::Data,
+    ) -> Result<Learned<M::Product>> {
+        method.learn(self, start, data)
     }
 }

@@ -8,17 +8,18 @@ use piggyback_task::TrainingRecord;
 
 use super::checkpoint;
 use super::checkpoint::{Identity, Position, State, trained_tensors};
+use super::event::Event;
 use super::images::look_at_images;
+use super::learned::{Learned, Test};
 use super::loss::count_wrong;
-use super::method::{Learned, Method, RunSettings};
-use super::options::{Event, RunOptions};
+use super::objective::{Objective, RunSettings};
 use super::product::Product;
 use super::readable::Readable;
-use super::run::RunFolder;
+use super::run::Run;
+use super::run_folder::RunFolder;
 use super::split::Split;
 use crate::data::{Batch, DataSet, Loader, LoaderConfig, Samples};
-use crate::engine::{Engine, images_tensor};
-use crate::engine::{EvaluateConfig, Evaluation, evaluate};
+use crate::engine::{Engine, EvaluateConfig, Evaluation, evaluate, images_tensor};
 use crate::error::{Error, Result};
 use crate::files::EpochMetrics;
 use crate::image::Augment;
@@ -32,10 +33,10 @@ use crate::nn::values;
 ///
 /// Images or checkpoints that cannot be used, a loss that stops being a number, those of the method,
 /// and [`Error::Interrupted`] when it was asked to stop.
-pub(crate) fn learn<M: Method>(
+pub(crate) fn learn<M: Objective>(
     method: &M,
     config: &impl serde::Serialize,
-    options: &mut RunOptions<'_>,
+    options: &mut Run<'_>,
     data: &[DataSet],
     device: &Device,
     start: impl FnOnce() -> Result<M::Network>,
@@ -56,7 +57,7 @@ pub(crate) fn learn<M: Method>(
     };
     let train = Samples::union(splits.iter().map(|split| &split.train));
     let loader = Loader::new(train, settings.preprocessing.clone(), loader_config)?;
-    let mut run = options.run_dir.clone().map(RunFolder::open).transpose()?;
+    let mut run = options.folder.clone().map(RunFolder::open).transpose()?;
     let network = start()?;
     let saved = run
         .as_ref()
@@ -105,7 +106,7 @@ pub(crate) fn learn<M: Method>(
 }
 
 /// Everything that a run needs besides its state.
-struct Session<'a, 'b, M: Method> {
+struct Session<'a, 'b, M: Objective> {
     method: &'a M,
     settings: RunSettings<'a>,
     device: Device,
@@ -114,10 +115,10 @@ struct Session<'a, 'b, M: Method> {
     identity: Identity<M::Settings>,
     readable: Readable,
     run: Option<RunFolder>,
-    options: &'a mut RunOptions<'b>,
+    options: &'a mut Run<'b>,
 }
 
-impl<M: Method> Session<'_, '_, M> {
+impl<M: Objective> Session<'_, '_, M> {
     fn tell(&mut self, event: &Event) {
         (self.options.observe)(event);
     }
@@ -456,17 +457,19 @@ impl<M: Method> Session<'_, '_, M> {
             false => None,
         };
         for set in data {
-            let test = set.images.test().zip(engine.as_ref());
-            let test = test.map(|(samples, engine)| {
-                let test = self.evaluate(engine, &set.name, "test", samples.clone());
-                test.map_err(|error| match error {
-                    Error::Stopped { .. } => Error::Stopped {
-                        steps: position.step,
-                    },
-                    error => error,
-                })
-            });
-            if let Some(Ok(evaluation)) = &test {
+            let test = match set.images.test().zip(engine.as_ref()) {
+                None => Test::None,
+                Some((samples, engine)) => {
+                    match self.evaluate(engine, &set.name, "test", samples.clone()) {
+                        Ok(evaluation) => Test::Measured(evaluation),
+                        Err(Error::Stopped { .. }) => Test::Failed(Error::Stopped {
+                            steps: position.step,
+                        }),
+                        Err(error) => Test::Failed(error),
+                    }
+                }
+            };
+            if let Some(evaluation) = test.evaluation() {
                 self.note_skipped(&mut position, evaluation.skipped.iter().cloned());
             }
             tests.push(test);

@@ -2,7 +2,7 @@
 
 use super::checkpoint::Identity;
 use super::images::ImageDigests;
-use super::method::{Method, RunSettings};
+use super::objective::{Objective, RunSettings};
 use crate::data::{DataSet, Samples};
 use crate::error::Result;
 
@@ -34,7 +34,7 @@ impl<'a> Split<'a> {
 }
 
 impl<S> Identity<S> {
-    pub(super) fn new<M: Method<Settings = S>>(
+    pub(super) fn new<M: Objective<Settings = S>>(
         method: &M,
         splits: &[Split<'_>],
         images: ImageDigests,

@@ -9,14 +9,14 @@ use crate::data::DataSet;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::files::MethodName;
-use crate::image::Augment;
-use crate::image::{Channels, InterpolationMode, OrBackbone, PreprocessingSettings, ResizeMode};
-use crate::learn::{
-    Learned, Method, Product, RunOptions, RunSettings, Sgd, SgdRates, check_batch_size,
-    check_epochs, check_rate, check_share, cross_entropy, learn,
+use crate::image::{
+    Augment, Channels, InterpolationMode, OrBackbone, PreprocessingSettings, ResizeMode,
 };
-use crate::methods::masks::TaskNetwork;
-use crate::methods::masks::{Recipe, Schedule};
+use crate::learn::{
+    Learned, Objective, Product, Run, RunSettings, Sgd, SgdRates, check_batch_size, check_epochs,
+    check_rate, check_share, cross_entropy, learn,
+};
+use crate::methods::masks::{Recipe, Schedule, TaskNetwork};
 
 /// The settings of learning all weights, from a backbone's on: SGD at one rate.
 ///
@@ -180,16 +180,16 @@ impl<'a, K: Keep> FineTune<'a, K> {
     pub(super) fn learn(
         &self,
         classes: usize,
-        options: &mut RunOptions<'_>,
+        run: &mut Run<'_>,
         data: &[DataSet],
     ) -> Result<Learned<K::Product>> {
         let (backbone, seed) = (self.backbone, self.config.seed);
         let start = || Ok(TaskNetwork::tuned(backbone, classes, seed, &|_| true));
-        learn(self, &self.config, options, data, backbone.device(), start)
+        learn(self, &self.config, run, data, backbone.device(), start)
     }
 }
 
-impl<K: Keep> Method for FineTune<'_, K> {
+impl<K: Keep> Objective for FineTune<'_, K> {
     type Network = TaskNetwork;
     type Optimizer = Sgd;
     type Settings = FineTuneConfig;

@@ -6,8 +6,7 @@ use super::fine_tune::{FineTune, Keep};
 use crate::checkpoint::{About, StateDict};
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::files::MethodName;
-use crate::files::WholeNetwork;
+use crate::files::{MethodName, WholeNetwork};
 use crate::methods::masks::TaskNetwork;
 
 /// Keeps the whole network.

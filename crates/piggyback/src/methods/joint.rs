@@ -12,8 +12,7 @@ use super::fine_tune::{FineTune, Keep};
 use crate::data::DataSet;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::files::MethodName;
-use crate::files::{SharedNetwork, SharedTask, Sharing};
+use crate::files::{MethodName, SharedNetwork, SharedTask, Sharing};
 use crate::methods::masks::TaskNetwork;
 
 /// What takes the classes of other data sets out of a softmax.

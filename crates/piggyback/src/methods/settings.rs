@@ -6,8 +6,7 @@ use toml::Table;
 
 use super::bitdelta::BitDeltaConfig;
 use super::fine_tune::FineTuneConfig;
-use super::masks::MaskLayers;
-use super::masks::{NormMode, Recipe, TrainConfig};
+use super::masks::{MaskLayers, NormMode, Recipe, TrainConfig};
 use super::packnet::PackNetConfig;
 use crate::error::{Error, Result};
 use crate::files::MethodName;

@@ -9,18 +9,13 @@ use burn::tensor::{Device, Tensor};
 use piggyback_task::{Interpolation, Preprocessing, Resize};
 use serde::{Deserialize, Serialize};
 
-use super::densenet;
 use super::densenet::DenseNet;
-use super::efficientnet;
 use super::efficientnet::EfficientNetLite;
-use super::mobilenet;
 use super::mobilenet::MobileNetV2;
-use super::resnet;
 use super::resnet::ResNet;
-use super::vgg;
 use super::vgg::Vgg;
-use crate::nn::{Cost, Eager, Graph};
-use crate::nn::{NamedTensor, named_tensors};
+use super::{densenet, efficientnet, mobilenet, resnet, vgg};
+use crate::nn::{Cost, Eager, Graph, NamedTensor, named_tensors};
 
 /// A network that checkpoints are recognised as, under torchvision's name (EfficientNet-Lite, which
 /// torchvision lacks, under timm's).

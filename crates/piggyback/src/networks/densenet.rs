@@ -11,9 +11,7 @@
 use burn::module::Module;
 use burn::tensor::Device;
 
-use crate::nn::Graph;
-use crate::nn::{Activation, PoolOptions};
-use crate::nn::{BatchNorm2d, Conv2d};
+use crate::nn::{Activation, BatchNorm2d, Conv2d, Graph, PoolOptions};
 
 /// What tells one DenseNet from another.
 #[derive(Clone, Copy, Debug)]

@@ -14,9 +14,7 @@
 use burn::module::Module;
 use burn::tensor::Device;
 
-use crate::nn::Activation;
-use crate::nn::Graph;
-use crate::nn::{BatchNorm2d, Conv2d};
+use crate::nn::{Activation, BatchNorm2d, Conv2d, Graph};
 
 /// Kernel, first stride, expansion, output channels and repeats of each stage of the network that
 /// the others are scaled from.

@@ -10,9 +10,7 @@
 use burn::module::Module;
 use burn::tensor::Device;
 
-use crate::nn::Activation;
-use crate::nn::{BatchNorm2d, Conv2d, ConvNorm};
-use crate::nn::{Graph, conv_norm};
+use crate::nn::{Activation, BatchNorm2d, Conv2d, ConvNorm, Graph, conv_norm};
 
 /// Expansion, output channels, repeats and first stride of each stage (table 2 of the paper).
 const STAGES: [(usize, usize, usize, usize); 7] = [

@@ -10,9 +10,7 @@
 use burn::module::Module;
 use burn::tensor::Device;
 
-use crate::nn::{Activation, PoolOptions};
-use crate::nn::{BatchNorm2d, Conv2d, ConvNorm};
-use crate::nn::{Graph, conv_norm};
+use crate::nn::{Activation, BatchNorm2d, Conv2d, ConvNorm, Graph, PoolOptions, conv_norm};
 
 /// What tells one ResNet from another.
 #[derive(Clone, Copy, Debug)]

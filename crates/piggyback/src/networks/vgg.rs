@@ -12,9 +12,7 @@
 use burn::module::Module;
 use burn::tensor::Device;
 
-use crate::nn::Graph;
-use crate::nn::{Activation, PoolOptions};
-use crate::nn::{BatchNorm2d, Conv2d, Linear};
+use crate::nn::{Activation, BatchNorm2d, Conv2d, Graph, Linear, PoolOptions};
 
 /// What tells one VGG from another.
 #[derive(Clone, Copy, Debug)]

@@ -13,10 +13,10 @@ use burn::tensor::Device;
 use piggyback::checkpoint::LoadOptions;
 use piggyback::data::ImageFolder;
 use piggyback::image::{Image, ResizeMode};
-use piggyback::learn::Event;
+use piggyback::learn::{Event, Run};
 use piggyback::methods::{MaskLayers, TrainConfig};
 use piggyback::task::TaskFile;
-use piggyback::{Architecture, Backbone, Engine, Trainer};
+use piggyback::{Architecture, Backbone, Engine};
 use support::filled;
 
 const SIDE: u32 = 64;
@@ -64,18 +64,18 @@ fn train(backbone: &Backbone, folder: &Path) -> (f64, TaskFile) {
         ..TrainConfig::default()
     };
     let mut losses = Vec::new();
-    let trained = Trainer::new(config)
+    let trained = Run::new()
         .observe(|event| {
             if let Event::Step { loss, .. } = event {
                 losses.push(*loss);
             }
         })
-        .train(backbone, &ImageFolder::open(folder).unwrap())
+        .learn(&config, backbone, &ImageFolder::open(folder).unwrap())
         .unwrap();
     let [loss] = losses[..] else {
         panic!("{} steps instead of one", losses.len());
     };
-    (loss, trained.task)
+    (loss, trained.product)
 }
 
 /// The share of mask bits that are equal; half of them would be by chance.

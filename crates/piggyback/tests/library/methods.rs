@@ -11,8 +11,8 @@ use piggyback::data::DataSet;
 use piggyback::engine::{EvaluateConfig, evaluate};
 use piggyback::files::{ArtefactKind, MethodName, SharedNetwork};
 use piggyback::image::Image;
-use piggyback::learn::Event;
-use piggyback::methods::{Learner, MethodSettings, Outcome};
+use piggyback::learn::{Event, Learned, Run, Test};
+use piggyback::methods::MethodSettings;
 use piggyback::task::TaskFile;
 use piggyback::{Architecture, Artefact, Backbone, Engine, Error};
 use safetensors::SafeTensors;
@@ -76,9 +76,10 @@ fn numbers(state: &StateDict) -> BTreeMap<String, Vec<u32>> {
         .collect()
 }
 
-fn learn(method: MethodName, more: &str, data: &[DataSet]) -> Outcome {
-    let learner = Learner::new(settings(method, more));
-    learner.learn(&backbone(), data).unwrap()
+fn learn(method: MethodName, more: &str, data: &[DataSet]) -> Learned<Artefact> {
+    Run::new()
+        .learn(&settings(method, more), &backbone(), data)
+        .unwrap()
 }
 
 fn shared(artefact: Artefact) -> SharedNetwork {
@@ -102,10 +103,10 @@ fn an_individual_network_learns_all_over_and_leaves_the_backbone() {
     let backbone = backbone();
     let before = bits(&engine_of_backbone(&backbone, data.path()), "stripes");
     let sets = [set("stripes", data.path())];
-    let learner = Learner::new(settings(MethodName::Individual, ""));
-    let outcome = learner.learn(&backbone, &sets).unwrap();
-    let Artefact::Network(network) = &outcome.artefact else {
-        panic!("{:?}", outcome.artefact)
+    let individual = settings(MethodName::Individual, "");
+    let outcome = Run::new().learn(&individual, &backbone, &sets[..]).unwrap();
+    let Artefact::Network(network) = &outcome.product else {
+        panic!("{:?}", outcome.product)
     };
     let (began, learned) = (
         numbers(&filled(Architecture::MobileNetV2, 10)),
@@ -125,7 +126,7 @@ fn an_individual_network_learns_all_over_and_leaves_the_backbone() {
 
     // As a file it answers the same, without the backbone.
     let path = data.path().join("stripes.safetensors");
-    outcome.artefact.save(&path).unwrap();
+    outcome.product.save(&path).unwrap();
     let opened = Artefact::open(&path).unwrap();
     assert_eq!(opened.kind(), ArtefactKind::Network);
     assert_eq!(opened.method(), Some(MethodName::Individual));
@@ -138,7 +139,7 @@ fn an_individual_network_learns_all_over_and_leaves_the_backbone() {
         &backbone.fingerprint().to_string()
     );
     let device = Device::flex();
-    let fresh = outcome.artefact.engine("stripes", None, &device).unwrap();
+    let fresh = outcome.product.engine("stripes", None, &device).unwrap();
     let engine = opened.engine("stripes", None, &device).unwrap();
     assert_eq!(bits(&engine, "stripes"), bits(&fresh, "stripes"));
 
@@ -159,19 +160,17 @@ fn an_individual_network_learns_all_over_and_leaves_the_backbone() {
     let path = data.path().join("anew.safetensors");
     std::fs::write(&path, anew(header.metadata().clone())).unwrap();
     Artefact::open(&path).unwrap();
-    assert_eq!(
-        outcome.tests[0].as_ref().unwrap().as_ref().unwrap().images,
-        4
-    );
+    assert_eq!(outcome.tests[0].evaluation().unwrap().images, 4);
 }
 
 /// The backbone with a classifier that has not learned.
 fn engine_of_backbone(backbone: &Backbone, data: &Path) -> Engine {
     let more = "lr-head = 0.0\nepochs = 1";
-    let learner = Learner::new(settings(MethodName::ClassifierOnly, more));
-    let outcome = learner.learn(backbone, &[set("stripes", data)]).unwrap();
+    let settings = settings(MethodName::ClassifierOnly, more);
+    let sets = [set("stripes", data)];
+    let outcome = Run::new().learn(&settings, backbone, &sets[..]).unwrap();
     outcome
-        .artefact
+        .product
         .engine("stripes", Some(backbone), backbone.device())
         .unwrap()
 }
@@ -180,7 +179,7 @@ fn engine_of_backbone(backbone: &Backbone, data: &Path) -> Engine {
 fn methods_without_masks_keep_what_they_train() {
     let data = folder(&[("train", 6)]);
     let sets = [set("stripes", data.path())];
-    let learned = |method| task(learn(method, "epochs = 1", &sets).artefact);
+    let learned = |method| task(learn(method, "epochs = 1", &sets).product);
     let classifier = learned(MethodName::ClassifierOnly);
     assert!(classifier.masks.is_empty() && classifier.norms.is_empty());
     let norm_only = learned(MethodName::NormOnly);
@@ -207,16 +206,16 @@ fn bitdelta_keeps_a_bit_of_each_weights_change_and_is_judged_by_it() {
     let backbone = backbone();
     let outcome = learn(MethodName::Bitdelta, "", &sets);
     let judged = outcome.epochs[outcome.best_epoch - 1].validation_error;
-    let bitdelta = task(outcome.artefact);
-    let still = task(learn(MethodName::Bitdelta, "lr = 0.0", &sets).artefact);
+    let bitdelta = task(outcome.product);
+    let still = task(learn(MethodName::Bitdelta, "lr = 0.0", &sets).product);
     assert!(still.deltas.values().all(|delta| delta.scale() == 0.0));
     assert_eq!((bitdelta.deltas.len(), bitdelta.norms.len()), (52, 4 * 52));
     assert!(bitdelta.masks.is_empty());
     assert!(bitdelta.deltas.values().all(|delta| delta.scale() > 0.0));
     // In the last epoch signs stay as the epochs before left them, and scales learn, unless they have no rate.
     assert_eq!((outcome.epochs.len(), outcome.best_epoch), (3, 3));
-    let first = task(learn(MethodName::Bitdelta, "scale-epochs = 0", &sets).artefact);
-    let kept = task(learn(MethodName::Bitdelta, "lr-scale = 0.0", &sets).artefact);
+    let first = task(learn(MethodName::Bitdelta, "scale-epochs = 0", &sets).product);
+    let kept = task(learn(MethodName::Bitdelta, "lr-scale = 0.0", &sets).product);
     for (weight, delta) in &first.deltas {
         assert_eq!(bitdelta.deltas[weight].up(), delta.up(), "{weight}");
         assert_ne!(bitdelta.deltas[weight].scale(), delta.scale(), "{weight}");
@@ -252,7 +251,7 @@ fn affine_masks_learn_their_factors_and_drift_leaves_fewer_zeros() {
     let sets = [set("stripes", data.path())];
     let learned = |more: &str| {
         let more = format!("epochs = 3\nlr-mask = 3e-3\n{more}");
-        task(learn(MethodName::Piggyback, &more, &sets).artefact)
+        task(learn(MethodName::Piggyback, &more, &sets).product)
     };
     let (plain, affine) = (learned(""), learned("affine = true"));
     assert!(plain.masks.values().all(|mask| mask.affine().is_none()));
@@ -274,10 +273,10 @@ fn affine_masks_learn_their_factors_and_drift_leaves_fewer_zeros() {
 #[test]
 fn a_network_without_batch_norms_has_none_to_train() {
     let data = folder(&[("train", 2)]);
-    let learner = Learner::new(settings(MethodName::NormOnly, ""));
+    let settings = settings(MethodName::NormOnly, "");
     let vgg = of(Architecture::Vgg11);
-    let error = learner
-        .learn(&vgg, &[set("stripes", data.path())])
+    let error = Run::new()
+        .learn(&settings, &vgg, &[set("stripes", data.path())][..])
         .unwrap_err()
         .to_string();
     assert!(
@@ -294,23 +293,27 @@ fn joint_training_uses_every_data_set() {
     );
     let sets = [set("a", a.path()), set("b", b.path())];
     let mut seen = Vec::new();
-    let outcome = Learner::new(settings(MethodName::Joint, "epochs = 1"))
+    let outcome = Run::new()
         .observe(|event| {
             if let Event::Start { train_images, .. } = event {
                 seen.push(*train_images);
             }
         })
-        .learn(&backbone(), &sets)
+        .learn(
+            &settings(MethodName::Joint, "epochs = 1"),
+            &backbone(),
+            &sets,
+        )
         .unwrap();
     assert_eq!(seen, [12 + 6]);
-    assert!(outcome.tests[0].is_some() && outcome.tests[1].is_none());
+    assert!(outcome.tests[0].evaluation().is_some() && matches!(outcome.tests[1], Test::None));
     let device = Device::flex();
-    let artefact = outcome.artefact;
+    let artefact = outcome.product;
     assert_eq!(artefact.names("both"), ["both/a", "both/b"]);
     let joint = artefact.engine("both", None, &device).unwrap();
 
     // Both heads moved from where they began, and the network differs from one of either set alone.
-    let still = learn(MethodName::Joint, "epochs = 1\nlr = 0.0", &sets).artefact;
+    let still = learn(MethodName::Joint, "epochs = 1\nlr = 0.0", &sets).product;
     let still = still.engine("both", None, &device).unwrap();
     for name in ["both/a", "both/b"] {
         assert_ne!(
@@ -319,7 +322,7 @@ fn joint_training_uses_every_data_set() {
         );
     }
     let swapped = [set("a", a.path()), set("b", a.path())];
-    let other = learn(MethodName::Joint, "epochs = 1", &swapped).artefact;
+    let other = learn(MethodName::Joint, "epochs = 1", &swapped).product;
     let other = other.engine("both", None, &device).unwrap();
     assert_ne!(bits(&joint, "both/a"), bits(&other, "both/a"));
 
@@ -337,8 +340,8 @@ fn data_sets_that_a_method_cannot_learn_from() {
     let data = folder(&[("train", 2)]);
     let sets = [set("a", data.path()), set("b", data.path())];
     let refusal = |method, sets: &[DataSet]| {
-        let learner = Learner::new(settings(method, ""));
-        learner.learn(&backbone(), sets).unwrap_err().to_string()
+        let learned = Run::new().learn(&settings(method, ""), &backbone(), sets);
+        learned.unwrap_err().to_string()
     };
     assert!(refusal(MethodName::Individual, &sets).contains("one data set, and 2"));
     assert!(refusal(MethodName::Joint, &sets[..1]).contains("several"));
@@ -354,7 +357,7 @@ fn packnet_adds_tasks_without_changing_those_before() {
     let first = learn(MethodName::Packnet, "", &[set("a", a.path())]);
     // Two epochs, and one after pruning, of which the product must come.
     assert_eq!((first.epochs.len(), first.best_epoch), (3, 3));
-    let first = shared(first.artefact);
+    let first = shared(first.product);
     let total = Architecture::MobileNetV2.maskable_weights();
     assert_eq!(first.free().unwrap().total, total as u64);
 
@@ -383,12 +386,15 @@ fn packnet_adds_tasks_without_changing_those_before() {
             .unwrap()
     };
     let before = bits(&engine(&first), "file/a");
-    let second = Learner::new(settings(MethodName::Packnet, "last = true"))
-        .add_to(first.clone())
-        .learn(&backbone, &[set("b", b.path())])
+    let second = Run::new()
+        .learn(
+            &settings(MethodName::Packnet, "last = true").adding_to(first.clone()),
+            &backbone,
+            &[set("b", b.path())],
+        )
         .unwrap();
     assert_eq!(second.epochs.len(), 2);
-    let second = shared(second.artefact);
+    let second = shared(second.product);
     let engine = engine(&second);
     assert_eq!(bits(&engine, "file/a"), before);
     assert_ne!(bits(&engine, "file/b"), before);
@@ -406,9 +412,10 @@ fn packnet_adds_tasks_without_changing_those_before() {
     let loaded = opened.engine("file", None, &device).unwrap();
     assert_eq!(bits(&loaded, "file/a"), before);
     let refusal = |file: SharedNetwork, backbone: &Backbone, name: &str| {
-        let learner = Learner::new(settings(MethodName::Packnet, "")).add_to(file);
-        let outcome = learner.learn(backbone, &[set(name, a.path())]);
-        outcome.unwrap_err().to_string()
+        let settings = settings(MethodName::Packnet, "");
+        let sets = [set(name, a.path())];
+        let learned = Run::new().learn(&settings.adding_to(file), backbone, &sets[..]);
+        learned.unwrap_err().to_string()
     };
     let full = shared(opened);
     assert!(refusal(full, &backbone, "c").contains("no free weights left"));
@@ -429,49 +436,50 @@ fn a_run_stopped_and_resumed_gives_the_same_artefact() {
             _ => &sets[..1],
         };
         let run = data.path().join(format!("{method}.run"));
-        let learner = || Learner::new(settings(method, ""));
+        let settings = settings(method, "");
         let mut steps = 0;
-        let whole = learner()
+        let whole = Run::new()
             .observe(|event| {
                 if let Event::Step { steps: all, .. } = event {
                     steps = *all;
                 }
             })
-            .learn(&backbone, sets)
+            .learn(&settings, &backbone, sets)
             .unwrap();
         // In the first epoch, and in the last, which for PackNet and BitDelta is of another phase.
         for at in [1, steps - 1] {
             let stop = Arc::new(AtomicBool::new(false));
             let signal = stop.clone();
-            let stopped = learner()
-                .run_dir(&run)
+            let stopped = Run::new()
+                .folder(&run)
                 .stop_when(stop)
                 .observe(move |event| {
                     if matches!(event, Event::Step { step, .. } if *step == at) {
                         signal.store(true, Ordering::Relaxed);
                     }
                 })
-                .learn(&backbone, sets);
+                .learn(&settings, &backbone, sets);
             assert!(
                 matches!(stopped, Err(Error::Interrupted { steps, .. }) if steps == at),
                 "{method}"
             );
-            let resumed = learner()
-                .run_dir(&run)
+            let resumed = Run::new()
+                .folder(&run)
                 .resume(true)
-                .learn(&backbone, sets)
+                .learn(&settings, &backbone, sets)
                 .unwrap();
             assert_eq!(resumed.best_epoch, whole.best_epoch, "{method}");
-            assert!(file(&resumed.artefact) == file(&whole.artefact), "{method}");
+            assert!(file(&resumed.product) == file(&whole.product), "{method}");
         }
         let other = match method {
             MethodName::Packnet => MethodName::Individual,
             _ => MethodName::Packnet,
         };
-        let refused = Learner::new(settings(other, ""))
-            .run_dir(&run)
-            .resume(true)
-            .learn(&backbone, &sets[..1]);
+        let refused = Run::new().folder(&run).resume(true).learn(
+            &self::settings(other, ""),
+            &backbone,
+            &sets[..1],
+        );
         assert!(
             refused.unwrap_err().to_string().contains("belongs to"),
             "{method}"
@@ -483,7 +491,7 @@ fn a_run_stopped_and_resumed_gives_the_same_artefact() {
 fn files_that_are_no_artefact_are_refused() {
     let data = folder(&[("train", 6)]);
     let sets = [set("a", data.path())];
-    let whole = file(&learn(MethodName::Packnet, "epochs = 1", &sets).artefact);
+    let whole = file(&learn(MethodName::Packnet, "epochs = 1", &sets).product);
     let path = data.path().join("bad.safetensors");
     let refusal = |bytes: &[u8]| {
         let _ = std::fs::remove_file(&path);
@@ -518,7 +526,7 @@ fn files_that_are_no_artefact_are_refused() {
             .to_string()
             .contains("10 classes")
     );
-    let task = learn(MethodName::ClassifierOnly, "epochs = 1", &sets).artefact;
+    let task = learn(MethodName::ClassifierOnly, "epochs = 1", &sets).product;
     let error = task.engine("a", None, &Device::flex()).unwrap_err();
     assert!(error.to_string().contains("mobilenet_v2"), "{error}");
 }
@@ -527,7 +535,7 @@ fn files_that_are_no_artefact_are_refused() {
 fn sizes_are_counted_as_the_paper_counts() {
     let data = folder(&[("train", 6)]);
     let sets = [set("a", data.path()), set("b", data.path())];
-    let bits = |method, sets| learn(method, "epochs = 1", sets).artefact.paper_bits();
+    let bits = |method, sets| learn(method, "epochs = 1", sets).product.paper_bits();
     let architecture = Architecture::MobileNetV2;
     let network = piggyback::files::paper_bits_of_network(architecture);
     let weights = architecture.maskable_weights() as u64;

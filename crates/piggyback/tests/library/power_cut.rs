@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burn::tensor::Device;
-use piggyback::Architecture;
+use piggyback::checkpoint::StateDict;
+use piggyback::{Architecture, Artefact};
 use piggyback::data::ImageFolder;
 use piggyback::files::MethodName;
-use piggyback::learn::Event;
-use piggyback::methods::{Learner, Outcome, PretrainConfig, Pretrained, Pretrainer};
+use piggyback::learn::{Event, Learned, Run};
+use piggyback::methods::PretrainConfig;
 
 use crate::methods::{backbone, file, set, settings};
 use crate::tasks::{SIDE, folder};
@@ -62,20 +63,20 @@ fn every_method_goes_on_from_within_an_epoch_to_the_same_bits() {
             MethodName::Joint => &sets[..],
             _ => &sets[..1],
         };
-        let learner = || Learner::new(settings(method, "augment = 'light'"));
-        let learned = |learner: Learner<'_>| learner.learn(&backbone, sets).unwrap();
-        let expected = learned(learner());
-        let same = |other: &Outcome, how: &str| {
+        let settings = settings(method, "augment = 'light'");
+        let learned = |run: Run<'_>| run.learn(&settings, &backbone, sets).unwrap();
+        let expected = learned(Run::new());
+        let same = |other: &Learned<Artefact>, how: &str| {
             assert_eq!(other.best_epoch, expected.best_epoch, "{method} {how}");
-            let same = file(&other.artefact) == file(&expected.artefact);
+            let same = file(&other.product) == file(&expected.product);
             assert!(same, "{method} {how}");
         };
         let folder = tempfile::tempdir().unwrap();
         let copies = Copies::new(folder.path());
         let mut steps = 0;
         let with_checkpoints = learned(
-            learner()
-                .run_dir(&copies.run)
+            Run::new()
+                .folder(&copies.run)
                 .checkpoint_every(Duration::ZERO)
                 .observe(|event| {
                     copies.take(event);
@@ -89,8 +90,8 @@ fn every_method_goes_on_from_within_an_epoch_to_the_same_bits() {
         for step in [3, steps] {
             let mut first = None;
             let resumed = learned(
-                learner()
-                    .run_dir(copies.after_cut_in(step))
+                Run::new()
+                    .folder(copies.after_cut_in(step))
                     .resume(true)
                     .observe(|event| {
                         if let Event::Start { first_step, .. } = event {
@@ -118,22 +119,20 @@ fn pretraining_goes_on_from_within_an_epoch_to_the_same_bits() {
         val_share: 0.25,
         ..PretrainConfig::default()
     };
-    let pretrainer = || Pretrainer::new(config.clone());
-    let pretrained = |pretrainer: Pretrainer<'_>| {
-        let device = Device::flex();
-        let outcome = pretrainer.pretrain(Architecture::ResNet18, &images, &device);
-        outcome.unwrap()
+    let pretrained = |run: Run<'_>| {
+        let start = (Architecture::ResNet18, &Device::flex());
+        run.learn(&config, start, &images).unwrap()
     };
-    let expected = pretrained(pretrainer());
-    let same = |other: &Pretrained| other.network.tensors == expected.network.tensors;
+    let expected = pretrained(Run::new());
+    let same = |other: &Learned<StateDict>| other.product.tensors == expected.product.tensors;
     let copies = Copies::new(data.path());
-    let with_checkpoints = pretrainer()
-        .run_dir(&copies.run)
+    let with_checkpoints = Run::new()
+        .folder(&copies.run)
         .checkpoint_every(Duration::ZERO)
         .observe(|event| copies.take(event));
     assert!(same(&pretrained(with_checkpoints)));
     for step in [2, 6] {
-        let resumed = pretrainer().run_dir(copies.after_cut_in(step)).resume(true);
+        let resumed = Run::new().folder(copies.after_cut_in(step)).resume(true);
         assert!(same(&pretrained(resumed)), "cut in step {step}");
     }
 }
@@ -143,14 +142,18 @@ fn without_being_asked_a_short_run_writes_none_within_an_epoch() {
     let data = images();
     let run = data.path().join("run");
     let mut found = Vec::new();
-    Learner::new(settings(MethodName::ClassifierOnly, ""))
-        .run_dir(&run)
+    Run::new()
+        .folder(&run)
         .observe(|event| {
             if let Event::Step { step, .. } = event {
                 found.push((*step, run.join(CHECKPOINT).exists()));
             }
         })
-        .learn(&backbone(), &[set("a", data.path())])
+        .learn(
+            &settings(MethodName::ClassifierOnly, ""),
+            &backbone(),
+            &[set("a", data.path())],
+        )
         .unwrap();
     let expected = (1..=6).map(|step| (step, step > 3));
     assert!(found.into_iter().eq(expected));

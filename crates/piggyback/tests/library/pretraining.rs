@@ -8,9 +8,9 @@ use burn::tensor::Device;
 use piggyback::checkpoint::{LoadOptions, StateDict, convert};
 use piggyback::data::ImageFolder;
 use piggyback::image::{Image, ResizeMode};
-use piggyback::learn::Event;
-use piggyback::methods::{PretrainConfig, Pretrained, Pretrainer, TrainConfig};
-use piggyback::{Architecture, Backbone, Error, Trainer};
+use piggyback::learn::{Event, Learned, Run};
+use piggyback::methods::{PretrainConfig, TrainConfig};
+use piggyback::{Architecture, Backbone, Error};
 
 use crate::tasks::{SIDE, folder, image};
 
@@ -28,12 +28,12 @@ fn config() -> PretrainConfig {
     }
 }
 
-fn pretrain(data: &Path, config: PretrainConfig) -> Pretrained {
-    Pretrainer::new(config)
-        .pretrain(
-            Architecture::ResNet18,
+fn pretrain(data: &Path, config: PretrainConfig) -> Learned<StateDict> {
+    Run::new()
+        .learn(
+            &config,
+            (Architecture::ResNet18, &Device::flex()),
             &ImageFolder::open(data).unwrap(),
-            &Device::flex(),
         )
         .unwrap()
 }
@@ -61,9 +61,9 @@ fn a_network_is_learned_and_is_a_backbone_like_others() {
     let best = &learned.epochs[learned.best_epoch - 1];
     assert_eq!(best.validation_error, 0.0);
     assert_eq!(best.zeros, None);
-    let test = learned.test.as_ref().unwrap().as_ref().unwrap();
+    let test = learned.tests[0].evaluation().unwrap();
 
-    let backbone = written(&learned.network, data.path());
+    let backbone = written(&learned.product, data.path());
     assert_eq!(backbone.architecture(), Architecture::ResNet18);
     assert_eq!(backbone.classes().unwrap(), ["across", "down"]);
     assert_eq!(backbone.preprocessing().image_size, SIDE);
@@ -78,14 +78,18 @@ fn a_network_is_learned_and_is_a_backbone_like_others() {
     assert_eq!(record.get("best-epoch").unwrap(), learned.best_epoch);
     assert_eq!(record.get("settings").unwrap()["epochs"], 8);
 
-    let task = Trainer::new(TrainConfig {
-        epochs: 1,
-        batch_size: 4,
-        ..TrainConfig::default()
-    })
-    .train(&backbone, &ImageFolder::open(data.path()).unwrap())
-    .unwrap()
-    .task;
+    let task = Run::new()
+        .learn(
+            &TrainConfig {
+                epochs: 1,
+                batch_size: 4,
+                ..TrainConfig::default()
+            },
+            &backbone,
+            &ImageFolder::open(data.path()).unwrap(),
+        )
+        .unwrap()
+        .product;
     assert_eq!(task.backbone, backbone.id());
     assert_eq!(task.preprocessing.image_size, SIDE);
 }
@@ -100,24 +104,24 @@ fn a_run_stopped_in_an_epoch_and_resumed_gives_the_same_network() {
 
     let stop = Arc::new(AtomicBool::new(false));
     let signal = stop.clone();
-    let stopped = Pretrainer::new(config())
-        .run_dir(&run)
+    let stopped = Run::new()
+        .folder(&run)
         .stop_when(stop)
         .observe(move |event| {
             if matches!(event, Event::Step { step: 5, .. }) {
                 signal.store(true, Ordering::Relaxed);
             }
         })
-        .pretrain(architecture, &images, &device);
+        .learn(&config(), (architecture, &device), &images);
     assert!(matches!(stopped, Err(Error::Interrupted { steps: 5, .. })));
 
     let again = |architecture, config| {
-        Pretrainer::new(config)
-            .run_dir(&run)
+        Run::new()
+            .folder(&run)
             .resume(true)
-            .pretrain(architecture, &images, &device)
+            .learn(&config, (architecture, &device), &images)
     };
-    let refusal = |result: Result<Pretrained, Error>| result.unwrap_err().to_string();
+    let refusal = |result: Result<Learned<StateDict>, Error>| result.unwrap_err().to_string();
     let other = PretrainConfig {
         momentum: 0.5,
         ..config()
@@ -126,15 +130,16 @@ fn a_run_stopped_in_an_epoch_and_resumed_gives_the_same_network() {
     let error = refusal(again(Architecture::EfficientNetLite0, config()));
     assert!(error.contains("another run"), "{error}");
     // A task's run is another thing.
-    let backbone = written(&whole.network, data.path());
-    let task = Trainer::new(TrainConfig::default())
-        .run_dir(&run)
-        .resume(true)
-        .train(&backbone, &images);
+    let backbone = written(&whole.product, data.path());
+    let task =
+        Run::new()
+            .folder(&run)
+            .resume(true)
+            .learn(&TrainConfig::default(), &backbone, &images);
     assert!(task.unwrap_err().to_string().contains("'pretrain'"));
 
     let resumed = again(architecture, config()).unwrap();
-    assert!(resumed.network.tensors == whole.network.tensors);
+    assert!(resumed.product.tensors == whole.product.tensors);
     assert_eq!(resumed.best_epoch, whole.best_epoch);
 }
 
@@ -151,8 +156,8 @@ fn a_network_at_random_is_a_backbone_too() {
     };
     let first = random(1);
     assert_eq!((first.best_epoch, first.epochs.len()), (0, 0));
-    let backbone = written(&first.network, data.path());
+    let backbone = written(&first.product, data.path());
     assert_eq!(backbone.classes().unwrap(), ["across", "down"]);
-    assert!(first.network.tensors == random(1).network.tensors);
-    assert!(first.network.tensors != random(2).network.tensors);
+    assert!(first.product.tensors == random(1).product.tensors);
+    assert!(first.product.tensors != random(2).product.tensors);
 }

@@ -10,10 +10,10 @@ use piggyback::checkpoint::{LoadOptions, StoredTensor};
 use piggyback::data::{ImageFolder, Samples};
 use piggyback::engine::{EvaluateConfig, evaluate};
 use piggyback::image::{Image, ResizeMode};
-use piggyback::learn::Event;
-use piggyback::methods::{MaskLayers, NormMode, Recipe, TrainConfig, Trained};
+use piggyback::learn::{Event, Learned, Run, Test};
+use piggyback::methods::{MaskLayers, NormMode, Recipe, TrainConfig};
 use piggyback::task::TaskFile;
-use piggyback::{Architecture, Backbone, Engine, Error, Trainer};
+use piggyback::{Architecture, Backbone, Engine, Error};
 
 pub(crate) const SIDE: u32 = 32;
 
@@ -72,9 +72,9 @@ fn config() -> TrainConfig {
     }
 }
 
-fn train(backbone: &Backbone, data: &Path, config: TrainConfig) -> Trained {
-    Trainer::new(config)
-        .train(backbone, &ImageFolder::open(data).unwrap())
+fn train(backbone: &Backbone, data: &Path, config: TrainConfig) -> Learned<TaskFile> {
+    Run::new()
+        .learn(&config, backbone, &ImageFolder::open(data).unwrap())
         .unwrap()
 }
 
@@ -99,23 +99,23 @@ fn a_task_answers_the_same_whatever_else_is_loaded() {
             ..config()
         },
     );
-    assert_ne!(first.task.head, second.task.head);
+    assert_ne!(first.product.head, second.product.head);
     assert!(
-        first.task.zeros().count > 0,
+        first.product.zeros().count > 0,
         "the rates must be high enough to mask something"
     );
-    assert_eq!(first.test.as_ref().unwrap().as_ref().unwrap().images, 6);
+    assert_eq!(first.tests[0].evaluation().unwrap().images, 6);
 
     let images: Vec<Image> = (0..5).map(|index| image(index % 2, index)).collect();
     let alone = Engine::new(backbone.clone())
-        .with_task("a", first.task.clone())
+        .with_task("a", first.product.clone())
         .unwrap();
     let expected = bits(&alone, "a", &images);
 
     let mut both = Engine::new(backbone)
-        .with_task("b", second.task.clone())
+        .with_task("b", second.product.clone())
         .unwrap()
-        .with_task("a", first.task.clone())
+        .with_task("a", first.product.clone())
         .unwrap();
     let other = bits(&both, "b", &images);
     assert_ne!(other, expected);
@@ -142,7 +142,7 @@ fn a_saved_task_gives_the_bits_and_the_error_of_the_trained_one() {
     let backbone = backbone();
     let trained = train(&backbone, data.path(), config());
     let file = data.path().join("stripes.task.safetensors");
-    trained.task.save(&file).unwrap();
+    trained.product.save(&file).unwrap();
     let engine = Engine::new(backbone)
         .with_task("saved", TaskFile::open(&file).unwrap())
         .unwrap();
@@ -153,7 +153,7 @@ fn a_saved_task_gives_the_bits_and_the_error_of_the_trained_one() {
         skip_bad: false,
     };
     let evaluation = evaluate(&engine, "saved", samples, &config, |_, _| true).unwrap();
-    assert_eq!(evaluation, trained.test.unwrap().unwrap());
+    assert_eq!(Some(&evaluation), trained.tests[0].evaluation());
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn the_same_seed_gives_the_same_file_and_another_seed_another() {
     let backbone = backbone();
     let bytes = |config| {
         train(&backbone, data.path(), config)
-            .task
+            .product
             .to_bytes()
             .unwrap()
     };
@@ -185,25 +185,25 @@ fn a_run_stopped_in_an_epoch_and_resumed_gives_the_same_file() {
 
     let stop = Arc::new(AtomicBool::new(false));
     let signal = stop.clone();
-    let stopped = Trainer::new(config())
-        .run_dir(&run)
+    let stopped = Run::new()
+        .folder(&run)
         .stop_when(stop)
         .observe(move |event| {
             if matches!(event, Event::Step { step: 5, .. }) {
                 signal.store(true, Ordering::Relaxed);
             }
         })
-        .train(&backbone, &images);
+        .learn(&config(), &backbone, &images);
     assert!(matches!(stopped, Err(Error::Interrupted { steps: 5, .. })));
 
-    let resumed = Trainer::new(config())
-        .run_dir(&run)
+    let resumed = Run::new()
+        .folder(&run)
         .resume(true)
-        .train(&backbone, &images)
+        .learn(&config(), &backbone, &images)
         .unwrap();
     assert_eq!(
-        resumed.task.to_bytes().unwrap(),
-        whole.task.to_bytes().unwrap()
+        resumed.product.to_bytes().unwrap(),
+        whole.product.to_bytes().unwrap()
     );
     assert_eq!(
         std::fs::read_to_string(run.join("metrics.jsonl"))
@@ -217,10 +217,10 @@ fn a_run_stopped_in_an_epoch_and_resumed_gives_the_same_file() {
         lr_head: 1e-3,
         ..config()
     };
-    let refused = Trainer::new(other)
-        .run_dir(&run)
+    let refused = Run::new()
+        .folder(&run)
         .resume(true)
-        .train(&backbone, &images);
+        .learn(&other, &backbone, &images);
     assert!(refused.unwrap_err().to_string().contains("settings"));
 }
 
@@ -235,7 +235,7 @@ fn recipes_store_what_they_train() {
         norm: TrainConfig::recipe(recipe).norm,
         ..config()
     };
-    let task = |recipe| train(&backbone, data.path(), small(recipe)).task;
+    let task = |recipe| train(&backbone, data.path(), small(recipe)).product;
     let (convolutions, norms) = (52, 4 * 52);
 
     let classifier = task(Recipe::ClassifierOnly);
@@ -265,7 +265,7 @@ fn frozen_batch_norms_keep_the_backbones_values() {
     };
     // Nothing learns, so the features are the backbone's own, from training's forward pass on.
     let trained = train(&backbone, data.path(), config);
-    assert!(trained.task.norms.is_empty());
+    assert!(trained.product.norms.is_empty());
     assert_eq!(trained.epochs[0].zeros, Some(0.0));
 }
 
@@ -277,7 +277,7 @@ fn weights_that_are_packed_give_the_bits_of_the_first_prediction_and_count_as_me
         epochs: 1,
         ..config()
     };
-    let task = train(&backbone, data.path(), config).task;
+    let task = train(&backbone, data.path(), config).product;
     let images: Vec<Image> = (0..3).map(|index| image(index % 2, index)).collect();
     let engine = Engine::new(backbone.clone())
         .with_task("a", task.clone())
@@ -313,7 +313,7 @@ fn the_cache_keeps_one_network_and_what_its_bytes_allow() {
             ..config()
         },
     )
-    .task;
+    .product;
     let images = [image(0, 0)];
     let used = |cache_bytes: usize| {
         let mut engine = Engine::new(backbone.clone()).with_cache_bytes(cache_bytes);
@@ -347,7 +347,7 @@ fn a_task_of_other_weights_is_refused() {
             ..config()
         },
     )
-    .task;
+    .product;
     let mut state = filled(Architecture::MobileNetV2, 10);
     let changed = state.tensors.get_mut("features.18.0.weight").unwrap();
     let mut values = changed.to_f32();
@@ -385,8 +385,12 @@ fn a_loss_that_is_no_number_ends_the_run() {
         lr_norm: 1e30,
         ..config()
     };
-    let error = Trainer::new(config)
-        .train(&backbone(), &ImageFolder::open(data.path()).unwrap())
+    let error = Run::new()
+        .learn(
+            &config,
+            &backbone(),
+            &ImageFolder::open(data.path()).unwrap(),
+        )
         .unwrap_err();
     assert!(matches!(error, Error::Diverged { .. }), "{error}");
 }
@@ -406,7 +410,10 @@ fn an_unreadable_test_image_does_not_cost_the_task() {
             ..config()
         },
     );
-    let error = trained.test.unwrap().unwrap_err().to_string();
+    let Test::Failed(error) = &trained.tests[0] else {
+        panic!("{:?}", trained.tests)
+    };
+    let error = error.to_string();
     assert!(error.contains("1.png"), "{error}");
     let lenient = TrainConfig {
         epochs: 1,
@@ -414,6 +421,6 @@ fn an_unreadable_test_image_does_not_cost_the_task() {
         ..config()
     };
     let trained = train(&backbone(), data.path(), lenient);
-    assert_eq!(trained.test.unwrap().unwrap().images, 3);
+    assert_eq!(trained.tests[0].evaluation().unwrap().images, 3);
     assert!(trained.skipped[0].contains("1.png"));
 }

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Device;
 use piggyback::data::ImageFolder;
-use piggyback::learn::Event;
-use piggyback::methods::{PretrainConfig, Pretrainer};
+use piggyback::learn::{Event, Run};
+use piggyback::methods::PretrainConfig;
 use piggyback::{Architecture, Error};
 use serde_json::Value;
 
@@ -60,22 +60,17 @@ fn tensorboard_shows_the_metrics_of_a_resumed_run() {
     };
     let stop = Arc::new(AtomicBool::new(false));
     let signal = stop.clone();
-    let start = |pretrainer: Pretrainer<'_>| {
-        pretrainer
-            .run_dir(&run)
-            .pretrain(Architecture::ResNet18, &images, &Device::flex())
+    let start = |of: Run<'_>| {
+        let start = (Architecture::ResNet18, &Device::flex());
+        of.folder(&run).learn(&config, start, &images)
     };
-    let stopped = start(
-        Pretrainer::new(config.clone())
-            .stop_when(stop)
-            .observe(move |event| {
-                if matches!(event, Event::Step { epoch: 2, .. }) {
-                    signal.store(true, Ordering::Relaxed);
-                }
-            }),
-    );
+    let stopped = start(Run::new().stop_when(stop).observe(move |event| {
+        if matches!(event, Event::Step { epoch: 2, .. }) {
+            signal.store(true, Ordering::Relaxed);
+        }
+    }));
     assert!(matches!(stopped, Err(Error::Interrupted { .. })));
-    start(Pretrainer::new(config).resume(true)).unwrap();
+    start(Run::new().resume(true)).unwrap();
 
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/read_events.py");
     let output = Command::new(python).arg(script).arg(&run).output().unwrap();

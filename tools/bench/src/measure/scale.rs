@@ -9,9 +9,9 @@ use anyhow::{Context, Result};
 use piggyback::checkpoint::LoadOptions;
 use piggyback::data::{ImageFolder, Layout, Loader, LoaderConfig, Samples};
 use piggyback::image::{Augment, PreprocessingSettings, ResizeMode};
-use piggyback::learn::Event;
+use piggyback::learn::{Event, Run};
 use piggyback::methods::{MaskLayers, TrainConfig};
-use piggyback::{Architecture, Backbone, Error, Trainer};
+use piggyback::{Architecture, Backbone, Error};
 use piggyback_compare::DataSummary;
 use serde_json::{Value, json};
 
@@ -264,7 +264,7 @@ impl Steps {
         let mut looks = Looks::new();
         let (mut first_step_seconds, mut counted) = (0.0, None);
         let mut done = (0, 0.0);
-        let outcome = Trainer::new(config)
+        let outcome = Run::new()
             .stop_when(stop)
             .observe(|event| {
                 let Event::Step { step, .. } = event else {
@@ -283,7 +283,7 @@ impl Steps {
                     signal.store(true, Ordering::Relaxed);
                 }
             })
-            .train(backbone, &images);
+            .learn(&config, backbone, &images);
         match outcome {
             Ok(_) | Err(Error::Stopped { .. }) => {}
             Err(error) => return Err(error.into()),

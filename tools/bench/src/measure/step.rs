@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
+use piggyback::Backbone;
 use piggyback::data::ImageFolder;
 use piggyback::image::ResizeMode;
-use piggyback::learn::Event;
+use piggyback::learn::{Event, Run};
 use piggyback::methods::{MaskLayers, TrainConfig};
-use piggyback::{Backbone, Trainer};
 use serde_json::{Value, json};
 
 use super::synthetic::{CLASSES, write_images};
@@ -60,13 +60,13 @@ pub(crate) fn step_seconds(
     images: &ImageFolder,
 ) -> Result<Vec<f64>> {
     let mut ends: Vec<Instant> = Vec::new();
-    Trainer::new(config)
+    Run::new()
         .observe(|event| {
             if matches!(event, Event::Step { .. }) {
                 ends.push(Instant::now());
             }
         })
-        .train(backbone, images)?;
+        .learn(&config, backbone, images)?;
     let between = |pair: &[Instant]| (pair[1] - pair[0]).as_secs_f64();
     Ok(ends.windows(2).map(between).collect())
 }

@@ -18,10 +18,9 @@ use serde::Serialize;
 use super::Outcome;
 use super::run::note_folder;
 use crate::args::{CompareArgs, Shard};
-use crate::interrupt;
 use crate::printer::Printer;
 use crate::report::{count, pairs, table};
-use crate::write;
+use crate::{interrupt, write};
 use child::Ended;
 
 pub(super) use unit::run as run_unit;

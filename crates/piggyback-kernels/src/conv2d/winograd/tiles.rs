@@ -7,8 +7,7 @@ use std::ops::Range;
 use super::super::super::epilogue::Epilogue;
 use super::super::super::gemm::LeftSide;
 use super::super::super::simd::{Isa, Kernel, Simd, load, store};
-use super::points;
-use super::{IN, OUT, POINTS};
+use super::{IN, OUT, POINTS, points};
 
 /// `[batch, height, width, channels]`.
 pub(super) struct Maps<'a> {

@@ -6,8 +6,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use piggyback_task::Dtype;
 
-use super::pickle::Global;
-use super::pickle::{Id, Pickle, Value};
+use super::pickle::{Global, Id, Pickle, Value};
 use super::tensor::StoredTensor;
 use crate::checkpoint::hints::Hint;
 use crate::checkpoint::state::Content;

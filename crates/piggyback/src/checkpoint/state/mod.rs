@@ -26,11 +26,10 @@ pub use sets::{WeightSets, WeightsChoice};
 pub use tensor::StoredTensor;
 
 use super::about::About;
-use super::digest;
-use super::hints;
 use super::hints::Hint;
 use super::lookalikes::Lookalike;
 use super::mmap::MappedFile;
+use super::{digest, hints};
 use crate::error::{Error, Result};
 use crate::networks::Architecture;
 use piggyback_task::foreign;

@@ -9,10 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use super::dialects;
 use super::dialects::Tensors;
 use super::fit::Fit;
-use super::heads;
+use super::{dialects, heads};
 
 /// Tensors that every network of a family has, under the names of every dialect.
 const MARKERS: [&str; 9] = [

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::image::Augment;
-use crate::image::{Channels, InterpolationMode, OrBackbone, PreprocessingSettings, ResizeMode};
+use crate::image::{
+    Augment, Channels, InterpolationMode, OrBackbone, PreprocessingSettings, ResizeMode,
+};
 use crate::learn::{MOST_EPOCHS, check_batch_size, check_epochs, check_rate, check_share};
 use crate::methods::masks::{Recipe, Schedule};
 

@@ -21,16 +21,12 @@ pub use config::BitDeltaConfig;
 use super::fine_tune::record_origin;
 use crate::adapt::compress;
 use crate::checkpoint::Backbone;
-use crate::engine::Engine;
-use crate::engine::Materialised;
+use crate::engine::{Engine, Materialised};
 use crate::error::Result;
-use crate::files::MethodName;
-use crate::files::TaskDescription;
-use crate::learn::{Adam, Method, RunSettings, Trainee, cross_entropy};
-use crate::methods::masks::TaskNetwork;
-use crate::methods::masks::task_engine;
-use crate::nn::ScoreGradient;
-use crate::nn::{norm_modules, owner};
+use crate::files::{MethodName, TaskDescription};
+use crate::learn::{Adam, Objective, RunSettings, Trainee, cross_entropy};
+use crate::methods::masks::{TaskNetwork, task_engine};
+use crate::nn::{ScoreGradient, norm_modules, owner};
 
 /// The network while it learns.
 #[derive(Module, Debug)]
@@ -127,7 +123,7 @@ fn within(name: &str) -> String {
     format!("network.backbone.{name}")
 }
 
-impl Method for BitDelta<'_> {
+impl Objective for BitDelta<'_> {
     type Network = Moved;
     type Optimizer = Adam;
     type Settings = BitDeltaConfig;

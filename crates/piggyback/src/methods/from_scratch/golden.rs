@@ -4,9 +4,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::config::PretrainConfig;
 use super::whole::Whole;
-use crate::checkpoint::About;
-use crate::checkpoint::StoredTensor;
-use crate::learn::{Method, Sgd};
+use crate::checkpoint::{About, StoredTensor};
+use crate::learn::{Objective, Sgd};
 use crate::networks::Architecture;
 use crate::nn::values;
 use crate::test_support::{filled, golden, uniform};

@@ -3,8 +3,7 @@
 mod config;
 #[cfg(test)]
 mod golden;
-mod pretrainer;
+mod learn;
 mod whole;
 
 pub use config::PretrainConfig;
-pub use pretrainer::{Pretrained, Pretrainer};

@@ -12,7 +12,7 @@ use crate::checkpoint::{About, Backbone, LoadOptions, StateDict, StoredTensor};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::files::WholeNetwork;
-use crate::learn::{Method, RunSettings, Sgd, SgdRates, cross_entropy};
+use crate::learn::{Objective, RunSettings, Sgd, SgdRates, cross_entropy};
 use crate::methods::masks::TaskNetwork;
 use crate::networks::{Architecture, initial_tensors};
 
@@ -84,7 +84,7 @@ impl Whole {
     }
 }
 
-impl Method for Whole {
+impl Objective for Whole {
     type Network = TaskNetwork;
     type Optimizer = Sgd;
     type Settings = PretrainConfig;

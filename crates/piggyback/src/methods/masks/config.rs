@@ -7,8 +7,9 @@ use super::mask_rate::MaskRate;
 use crate::adapt::{MaskConfig, MaskKind, ScoreInit};
 use crate::error::{Error, Result};
 use crate::files::MethodName;
-use crate::image::Augment;
-use crate::image::{Channels, InterpolationMode, OrBackbone, PreprocessingSettings, ResizeMode};
+use crate::image::{
+    Augment, Channels, InterpolationMode, OrBackbone, PreprocessingSettings, ResizeMode,
+};
 use crate::learn::{check_batch_size, check_epochs, check_rate, check_share};
 use crate::name::named;
 use crate::nn::GradientScaling;

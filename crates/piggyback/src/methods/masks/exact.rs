@@ -6,12 +6,9 @@ use std::collections::BTreeMap;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{MaskLayers, NormMode, TaskNetwork, TrainConfig};
-use crate::checkpoint::Backbone;
-use crate::checkpoint::LoadOptions;
+use crate::checkpoint::{Backbone, LoadOptions};
 use crate::device::InstructionSet;
-use crate::learn::cross_entropy;
-use crate::learn::trained_tensors;
-use crate::learn::{Sgd, SgdRates};
+use crate::learn::{Sgd, SgdRates, cross_entropy, trained_tensors};
 use crate::networks::Architecture;
 use crate::nn::values;
 use crate::test_support::{filled, uniform};

@@ -6,8 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::nn::NamedTensor;
-use crate::nn::is_depthwise;
+use crate::nn::{NamedTensor, is_depthwise};
 
 /// Which weights are masked; written `all`, `dense`, `none`, or names and prefixes of names with
 /// commas between.

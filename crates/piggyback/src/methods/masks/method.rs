@@ -10,9 +10,7 @@ use crate::checkpoint::{Backbone, record_precisions};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::files::TaskDescription;
-use crate::learn::Adam;
-use crate::learn::cross_entropy;
-use crate::learn::{Method, RunSettings};
+use crate::learn::{Adam, Objective, RunSettings, cross_entropy};
 
 /// The method of the paper, and what remains of it without masks or without batch norms.
 pub(super) struct Masks<'a> {
@@ -21,7 +19,7 @@ pub(super) struct Masks<'a> {
     pub(super) config: TrainConfig,
 }
 
-impl Method for Masks<'_> {
+impl Objective for Masks<'_> {
     type Network = TaskNetwork;
     type Optimizer = Adam;
     type Settings = TrainConfig;

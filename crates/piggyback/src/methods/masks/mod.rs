@@ -5,15 +5,14 @@ mod config;
 mod exact;
 #[cfg(test)]
 mod golden;
+mod learn;
 mod mask_layers;
 mod mask_rate;
 mod method;
 mod network;
-mod trainer;
 
 pub use config::{NormMode, Recipe, Schedule, TrainConfig};
 pub use mask_layers::MaskLayers;
 pub use mask_rate::{Auto, MaskRate};
 pub(super) use method::task_engine;
 pub(crate) use network::TaskNetwork;
-pub use trainer::{Trained, Trainer};

@@ -13,13 +13,10 @@ use crate::error::{Error, Result};
 use crate::files::{TaskDescription, head_values};
 use crate::learn::Trainee;
 use crate::networks::{Architecture, Network};
-use crate::nn::Linear;
-use crate::nn::values;
 use crate::nn::{
-    Eager, FieldPath, Graph, NamedTensor, Replace, TensorValues, map_tensors, tensor_values,
+    Eager, FieldPath, GradientScaling, Graph, Linear, NamedTensor, Replace, ScoreGradient,
+    TensorValues, map_tensors, norm_modules, owner, tensor_values, values,
 };
-use crate::nn::{GradientScaling, ScoreGradient};
-use crate::nn::{norm_modules, owner};
 use crate::random::{Purpose, Random};
 
 /// What a network without masks says of its scores.

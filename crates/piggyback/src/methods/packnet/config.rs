@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::image::Augment;
-use crate::image::{Channels, InterpolationMode, OrBackbone, PreprocessingSettings, ResizeMode};
+use crate::image::{
+    Augment, Channels, InterpolationMode, OrBackbone, PreprocessingSettings, ResizeMode,
+};
 use crate::learn::{SgdRates, check_batch_size, check_epochs, check_rate, check_share};
 use crate::methods::fine_tune::check_momentum;
 use crate::methods::masks::{Recipe, Schedule};

@@ -22,9 +22,8 @@ use crate::checkpoint::{Backbone, LoadOptions, StateDict, StoredTensor};
 use crate::data::DataSet;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::files::MethodName;
-use crate::files::{FREE, OF_BACKBONE, SharedNetwork, SharedTask, Sharing, owner_of};
-use crate::learn::{Method, RunSettings, Sgd, SgdRates, Trainee, cross_entropy};
+use crate::files::{FREE, MethodName, OF_BACKBONE, SharedNetwork, SharedTask, Sharing, owner_of};
+use crate::learn::{Objective, RunSettings, Sgd, SgdRates, Trainee, cross_entropy};
 use crate::methods::masks::TaskNetwork;
 use crate::nn::ScoreGradient;
 
@@ -195,7 +194,7 @@ fn pruned(backbone: &Backbone, share: f64) -> Result<SharedNetwork> {
     Ok(shared)
 }
 
-impl Method for PackNet<'_> {
+impl Objective for PackNet<'_> {
     type Network = Packed;
     type Optimizer = Sgd;
     type Settings = PackNetConfig;

@@ -10,13 +10,11 @@ use serde::de::DeserializeOwned;
 
 use super::product::Product;
 use crate::engine::Engine;
-use crate::engine::Evaluation;
 use crate::error::Result;
-use crate::files::EpochMetrics;
 use crate::nn::ScoreGradient;
 
 /// A way of learning from images: what the network is, how it moves, and what is kept of it.
-pub(crate) trait Method {
+pub(crate) trait Objective {
     /// What is trained.
     type Network: Trainee;
     /// What moves it.
@@ -106,14 +104,4 @@ pub(crate) trait Optimizer: Default {
     fn tensors(&self) -> BTreeMap<String, Vec<Tensor<1>>>;
     /// The optimiser of that state; each list is as long as [`KINDS`](Self::KINDS).
     fn restore(steps: u32, tensors: BTreeMap<String, Vec<Tensor<1>>>) -> Self;
-}
-
-/// What a run gives, whatever was learned.
-pub(crate) struct Learned<P> {
-    pub(crate) product: P,
-    pub(crate) epochs: Vec<EpochMetrics>,
-    pub(crate) best_epoch: usize,
-    /// For each data set, in their order, what its `test/` came to, where there is one.
-    pub(crate) tests: Vec<Option<Result<Evaluation>>>,
-    pub(crate) skipped: Vec<String>,
 }

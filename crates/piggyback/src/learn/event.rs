@@ -1,36 +1,6 @@
-//! Where a run keeps what it needs, who may stop it, and what it tells.
-
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+//! What a run tells its observer.
 
 use crate::files::EpochMetrics;
-
-/// How often a run leaves a checkpoint within an epoch unless it is asked otherwise. Of the
-/// training steps, a power cut costs these ten minutes at most.
-pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(600);
-
-/// Where a run keeps what it needs, who may stop it and who is told how it goes.
-pub(crate) struct RunOptions<'a> {
-    pub(crate) run_dir: Option<PathBuf>,
-    pub(crate) resume: bool,
-    pub(crate) checkpoint_every: Duration,
-    pub(crate) stop: Arc<AtomicBool>,
-    pub(crate) observe: Box<dyn FnMut(&Event) + 'a>,
-}
-
-impl Default for RunOptions<'_> {
-    fn default() -> Self {
-        Self {
-            run_dir: None,
-            resume: false,
-            checkpoint_every: CHECKPOINT_EVERY,
-            stop: Arc::default(),
-            observe: Box::new(|_| {}),
-        }
-    }
-}
 
 /// What a run tells its observer.
 #[derive(Clone, Debug)]

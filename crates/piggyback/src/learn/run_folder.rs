@@ -1,0 +1,168 @@
+//! The run folder: what a run leaves besides its task file.
+
+use std::path::{Path, PathBuf};
+
+use piggyback_task::atomic;
+use piggyback_task::lock::FileLock;
+use serde::Serialize;
+
+use super::tensorboard::EventFile;
+use super::{checkpoint, tensorboard};
+use crate::error::{Error, Result};
+use crate::files::EpochMetrics;
+use crate::{plot, text, write};
+
+/// The state of a run in its folder.
+pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
+
+/// What a run learned, in its folder, if its own file could not be written.
+pub const UNSAVED_FILE: &str = "unsaved.safetensors";
+
+const CONFIG_FILE: &str = "config.toml";
+const METRICS_FILE: &str = "metrics.jsonl";
+const CURVES_FILE: &str = "curves.svg";
+
+/// The files of a run folder that have no name of ours in their names.
+pub const RUN_FILES: [&str; 5] = [
+    CHECKPOINT_FILE,
+    CONFIG_FILE,
+    METRICS_FILE,
+    CURVES_FILE,
+    UNSAVED_FILE,
+];
+
+/// Keeps other runs from the folder.
+const LOCK_FILE: &str = ".lock";
+
+/// Fails where a run could not keep its files: a folder that another run is using, or files of another
+/// origin that would be replaced. The folder need not be there.
+///
+/// # Errors
+///
+/// [`Error::RunFolder`], and files that cannot be written.
+pub fn check_run_folder(folder: &Path) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    lock(folder)?;
+    check_files(folder)
+}
+
+/// Takes the folder for this run.
+fn lock(folder: &Path) -> Result<FileLock> {
+    let path = folder.join(LOCK_FILE);
+    let lock = FileLock::try_take(&path).map_err(|source| Error::write(&path, source))?;
+    lock.ok_or_else(|| {
+        let reason = "another run is using this folder; wait until it has ended, or choose another \
+                      run folder (--run-dir)";
+        run_folder(folder, reason)
+    })
+}
+
+/// Fails if a run would replace what is no run's, or no file.
+fn check_files(folder: &Path) -> Result<()> {
+    let path = |name: &str| folder.join(name);
+    for name in RUN_FILES.iter().chain([&tensorboard::FILE]) {
+        atomic::target(&path(name)).map_err(|source| Error::write(&path(name), source))?;
+    }
+    let is_run = path(tensorboard::FILE).exists() || checkpoint::is_one(&path(CHECKPOINT_FILE));
+    match RUN_FILES.iter().find(|name| path(name).exists()) {
+        Some(name) if !is_run => Err(run_folder(
+            folder,
+            format!(
+                "holds a {name} that no run has written, and a run would replace it; choose another \
+                 run folder (--run-dir)"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn run_folder(folder: &Path, reason: impl Into<String>) -> Error {
+    Error::RunFolder {
+        path: folder.to_owned(),
+        reason: reason.into(),
+    }
+}
+
+/// `config.toml`, `metrics.jsonl`, TensorBoard's events, `curves.svg` and `checkpoint.safetensors` in
+/// one folder.
+pub(super) struct RunFolder {
+    folder: PathBuf,
+    /// There from [`begin`](Self::begin) on.
+    events: Option<EventFile>,
+    _lock: FileLock,
+}
+
+impl RunFolder {
+    /// Makes the folder if it is not there, and keeps other runs from it.
+    pub(super) fn open(folder: PathBuf) -> Result<Self> {
+        std::fs::create_dir_all(&folder).map_err(|source| Error::write(&folder, source))?;
+        let lock = lock(&folder)?;
+        check_files(&folder)?;
+        atomic::remove_leftovers(&folder);
+        Ok(Self {
+            folder,
+            events: None,
+            _lock: lock,
+        })
+    }
+
+    /// Writes down the settings and the metrics of the epochs that are done. A run that does not
+    /// resume removes the checkpoint of the one before.
+    pub(super) fn begin(
+        &mut self,
+        config: &impl Serialize,
+        history: &[EpochMetrics],
+        resume: bool,
+    ) -> Result<()> {
+        // First, as its name tells that the others are a run's.
+        self.events = Some(EventFile::begin(&self.folder, history)?);
+        let old = [(CHECKPOINT_FILE, !resume), (UNSAVED_FILE, true)];
+        for (name, _) in old.into_iter().filter(|(_, is_old)| *is_old) {
+            let path = self.folder.join(name);
+            if path.exists() {
+                std::fs::remove_file(&path).map_err(|source| Error::write(&path, source))?;
+            }
+        }
+        let settings = toml::to_string_pretty(config)
+            .map_err(|error| Error::setting("config", error.to_string()))?;
+        write::atomically(&self.folder.join(CONFIG_FILE), settings.as_bytes())?;
+        self.rewrite_metrics(history)
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn checkpoint(&self) -> PathBuf {
+        self.folder.join(CHECKPOINT_FILE)
+    }
+
+    /// Writes the metrics and curves of the epochs so far.
+    pub(super) fn epoch_done(&self, history: &[EpochMetrics]) -> Result<()> {
+        self.rewrite_metrics(history)?;
+        if let Some(events) = &self.events {
+            events.epoch_done(history)?;
+        }
+        write::atomically(
+            &self.folder.join(CURVES_FILE),
+            plot::curves(history).as_bytes(),
+        )
+    }
+
+    /// One line of JSON for each epoch. Written whole, so that a run that is resumed before the last
+    /// line does not leave two of one epoch.
+    fn rewrite_metrics(&self, history: &[EpochMetrics]) -> Result<()> {
+        let lines: Vec<String> = history
+            .iter()
+            .map(text::json)
+            .collect::<Result<_, _>>()
+            .map_err(|error| Error::setting("metrics", error.to_string()))?;
+        let text = lines
+            .iter()
+            .map(|line| format!("{line}\n"))
+            .collect::<String>();
+        write::atomically(&self.folder.join(METRICS_FILE), text.as_bytes())
+    }
+}

@@ -1,0 +1,160 @@
+//! Learning with a method that was chosen by its name.
+
+use super::bitdelta::BitDelta;
+use super::fine_tune::FineTune;
+use super::individual::Individual;
+use super::joint::Joint;
+use super::masks::TrainConfig;
+use super::packnet::PackNet;
+use super::settings::MethodSettings;
+use crate::checkpoint::Backbone;
+use crate::data::DataSet;
+use crate::error::{Error, Result};
+use crate::files::{Artefact, MethodName, SharedNetwork, WholeNetwork};
+use crate::learn::{Learn, Learned, Run, learn};
+
+/// Learns from one data set, or for [`MethodName::Joint`] from several, whose errors count alike. The backbone stays as it is.
+///
+/// Besides the errors of every run: a number of data sets, or a backbone, that the method cannot use.
+impl Learn for MethodSettings {
+    type Start<'s> = &'s Backbone;
+    type Data = [DataSet];
+    type Product = Artefact;
+
+    fn learn(
+        &self,
+        run: Run<'_>,
+        backbone: &Backbone,
+        data: &[DataSet],
+    ) -> Result<Learned<Artefact>> {
+        by_name(self, None, run, backbone, data)
+    }
+}
+
+/// PackNet's next task, which is added to what a file holds: [`MethodSettings::adding_to`].
+#[derive(Clone, Debug)]
+pub struct AddTo<'m> {
+    settings: &'m MethodSettings,
+    file: SharedNetwork,
+}
+
+impl MethodSettings {
+    /// Adds the task to what a PackNet file holds instead of beginning a new one.
+    pub fn adding_to(&self, file: SharedNetwork) -> AddTo<'_> {
+        AddTo {
+            settings: self,
+            file,
+        }
+    }
+}
+
+impl Learn for AddTo<'_> {
+    type Start<'s> = &'s Backbone;
+    type Data = [DataSet];
+    type Product = Artefact;
+
+    fn learn(
+        &self,
+        run: Run<'_>,
+        backbone: &Backbone,
+        data: &[DataSet],
+    ) -> Result<Learned<Artefact>> {
+        by_name(self.settings, Some(&self.file), run, backbone, data)
+    }
+}
+
+fn by_name(
+    settings: &MethodSettings,
+    file: Option<&SharedNetwork>,
+    mut run: Run<'_>,
+    backbone: &Backbone,
+    data: &[DataSet],
+) -> Result<Learned<Artefact>> {
+    settings.validate()?;
+    check_names(data)?;
+    let method = settings.method();
+    if file.is_some() && method != MethodName::Packnet {
+        let reason = format!("method {method} does not add to files; packnet does");
+        return Err(Error::setting("method", reason));
+    }
+    match settings {
+        MethodSettings::Piggyback(config)
+        | MethodSettings::ClassifierOnly(config)
+        | MethodSettings::NormOnly(config) => {
+            let set = only(method, data)?;
+            check_norms(config, backbone)?;
+            let learned = run.learn(config, backbone, &set.images)?;
+            learned.try_map(|task| Ok(Artefact::Task(task)))
+        }
+        MethodSettings::Bitdelta(config) => {
+            let classes = only(method, data)?.images.classes().to_vec();
+            let method = BitDelta::new(backbone, classes, config.clone())?;
+            let (device, start) = (backbone.device(), || Ok(method.start()));
+            let learned = learn(&method, &method.config, &mut run, data, device, start)?;
+            learned.try_map(|task| Ok(Artefact::Task(task)))
+        }
+        MethodSettings::Individual(config) => {
+            let classes = only(method, data)?.images.classes().to_vec();
+            let count = classes.len();
+            let method = FineTune::new(backbone, config.clone(), Individual { classes })?;
+            let learned = method.learn(count, &mut run, data)?;
+            learned.try_map(|state| Ok(Artefact::Network(WholeNetwork::new(state)?)))
+        }
+        MethodSettings::Joint(config) => {
+            let keep = Joint::new(data)?;
+            let count = keep.classes();
+            let method = FineTune::new(backbone, config.clone(), keep)?;
+            let learned = method.learn(count, &mut run, data)?;
+            learned.try_map(|shared| Ok(Artefact::Shared(shared)))
+        }
+        MethodSettings::Packnet(config) => {
+            let set = only(method, data)?;
+            let method = PackNet::new(backbone, file.cloned(), set, config.clone())?;
+            let (device, start) = (backbone.device(), || method.start());
+            let learned = learn(&method, &method.config, &mut run, data, device, start)?;
+            learned.try_map(|shared| Ok(Artefact::Shared(shared)))
+        }
+    }
+}
+
+/// Fails where batch norms alone are to learn, and there are none.
+fn check_norms(config: &TrainConfig, backbone: &Backbone) -> Result<()> {
+    let architecture = backbone.architecture();
+    if config.method() != MethodName::NormOnly || architecture.has_norms() {
+        return Ok(());
+    }
+    let reason = format!(
+        "norm-only trains batch norms, and {architecture} has none; take a network with them, or \
+         classifier-only"
+    );
+    Err(Error::setting("method", reason))
+}
+
+/// Fails on data sets that could not be told apart.
+fn check_names(data: &[DataSet]) -> Result<()> {
+    let mut names = std::collections::BTreeSet::new();
+    match data.iter().find(|set| !names.insert(&set.name)) {
+        None => Ok(()),
+        Some(set) => Err(Error::setting(
+            "data",
+            format!(
+                "two data sets are called '{}'; give one of them another name",
+                set.name
+            ),
+        )),
+    }
+}
+
+/// The one data set of a method that learns from one.
+fn only(method: MethodName, data: &[DataSet]) -> Result<&DataSet> {
+    match data {
+        [set] => Ok(set),
+        _ => Err(Error::setting(
+            "data",
+            format!(
+                "method {method} learns from one data set, and {} are given",
+                data.len()
+            ),
+        )),
+    }
+}

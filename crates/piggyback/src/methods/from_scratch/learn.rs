@@ -1,0 +1,91 @@
+//! Training from scratch in a run.
+//!
+//! The paper compares backbones trained on ImageNet, on Places and not at all (Mallya et al., ECCV
+//! 2018, section 5.1). This makes such networks of one's own: every weight learns, by
+//! stochastic gradient descent. The result is a checkpoint like those that are downloaded, with its
+//! classes, its preprocessing and how it was trained in the metadata.
+
+use burn::tensor::Device;
+use piggyback_task::TrainingRecord;
+
+use super::config::PretrainConfig;
+use super::whole::Whole;
+use crate::checkpoint::{About, StateDict};
+use crate::data::{DataSet, ImageFolder};
+use crate::error::Result;
+use crate::learn::{Learn, Learned, Objective, Run, Test, learn};
+use crate::networks::Architecture;
+
+/// Draws a network from the seed and trains it to tell the classes of a folder apart. With no epochs, images are not looked
+/// at: the network is the random one.
+///
+/// ```no_run
+/// use piggyback::checkpoint::{LoadOptions, convert};
+/// use piggyback::data::ImageFolder;
+/// use piggyback::learn::Run;
+/// use piggyback::methods::PretrainConfig;
+/// use piggyback::{Architecture, Device};
+///
+/// let scratch = PretrainConfig { image_size: 64.into(), ..PretrainConfig::default() };
+/// let (images, device) = (ImageFolder::open("data/places")?, Device::flex());
+/// let learned = Run::new().learn(&scratch, (Architecture::ResNet18, &device), &images)?;
+/// let out = "places.safetensors".as_ref();
+/// convert(&learned.product, LoadOptions::default(), out)?;
+/// # Ok::<(), piggyback::Error>(())
+/// ```
+impl Learn for PretrainConfig {
+    type Start<'s> = (Architecture, &'s Device);
+    type Data = ImageFolder;
+    /// The network with its head; [`convert`](crate::checkpoint::convert) writes it.
+    type Product = StateDict;
+
+    fn learn(
+        &self,
+        mut run: Run<'_>,
+        (architecture, device): (Architecture, &Device),
+        data: &ImageFolder,
+    ) -> Result<Learned<StateDict>> {
+        self.validate()?;
+        let preprocessing = (self.preprocessing()).apply(&architecture.preprocessing())?;
+        let about = About {
+            classes: Some(data.classes().to_vec()),
+            preprocessing: Some(preprocessing.clone()),
+            training: None,
+        };
+        let method = Whole {
+            architecture,
+            about,
+            preprocessing,
+            config: self.clone(),
+            device: device.clone().without_autodiff(),
+        };
+        let classes = data.classes().len();
+        if self.epochs == 0 {
+            return Ok(Learned {
+                product: untrained(&method, classes)?,
+                epochs: Vec::new(),
+                best_epoch: 0,
+                tests: vec![Test::None],
+                skipped: Vec::new(),
+            });
+        }
+        let start = || method.start(classes);
+        let data = [DataSet {
+            name: "network".into(),
+            images: data.clone(),
+        }];
+        learn(&method, self, &mut run, &data, &method.device, start)
+    }
+}
+
+/// The network at random, and how it came about.
+fn untrained(method: &Whole, classes: usize) -> Result<StateDict> {
+    let mut network = method.initial(classes)?;
+    let mut record = TrainingRecord::default();
+    let settings = TrainingRecord::from_serialize(&method.settings())?;
+    record.insert("settings", settings.as_map().clone());
+    record.insert("program", concat!("piggyback ", env!("CARGO_PKG_VERSION")));
+    method.describe(&mut record, 0);
+    network.about.training = Some(record);
+    Ok(network)
+}

@@ -1,0 +1,43 @@
+//! Learning masks in a run.
+
+use piggyback_task::TaskFile;
+
+use super::config::TrainConfig;
+use super::method::Masks;
+use super::network::TaskNetwork;
+use crate::checkpoint::Backbone;
+use crate::data::{DataSet, ImageFolder};
+use crate::error::Result;
+use crate::files::TaskDescription;
+use crate::learn::{Learn, Learned, Run, learn};
+
+/// Freezes the backbone, attaches masks and learns scores, batch norms and head with Adam.
+impl Learn for TrainConfig {
+    type Start<'s> = &'s Backbone;
+    type Data = ImageFolder;
+    type Product = TaskFile;
+
+    fn learn(
+        &self,
+        mut run: Run<'_>,
+        backbone: &Backbone,
+        data: &ImageFolder,
+    ) -> Result<Learned<TaskFile>> {
+        self.validate()?;
+        let method = Masks {
+            backbone,
+            about: TaskDescription {
+                backbone: backbone.id(),
+                classes: data.classes().to_vec(),
+                preprocessing: self.preprocessing().apply(backbone.preprocessing())?,
+            },
+            config: self.clone(),
+        };
+        let start = || TaskNetwork::new(backbone, data.classes().len(), self);
+        let data = [DataSet {
+            name: "task".into(),
+            images: data.clone(),
+        }];
+        learn(&method, self, &mut run, &data, backbone.device(), start)
+    }
+}
