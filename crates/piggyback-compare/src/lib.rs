@@ -18,7 +18,7 @@
 //! let mut results = Results::open(comparison.output())?;
 //! for unit in comparison.shard(None) {
 //!     if !results.is_done(unit) {
-//!         results.append(compare::run(&unit.job, &open_device("cpu")?, Default::default(), |_| {})?)?;
+//!         results.append(piggyback_compare::run(&unit.job, &open_device("cpu")?, Default::default(), |_| {})?)?;
 //!     }
 //! }
 //! std::fs::write("report.html", Report::new(&comparison, &results, "my own program").html())?;

@@ -9,7 +9,7 @@
 //! ```
 //! use burn::module::Module;
 //! use burn::nn::LinearConfig;
-//! use piggyback::mask::{MaskConfig, mask};
+//! use piggyback::mask::{self, MaskConfig};
 //! use piggyback::Device;
 //!
 //! let device = Device::flex().autodiff();

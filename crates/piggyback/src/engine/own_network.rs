@@ -9,7 +9,7 @@
 //! use burn::module::{Module, ParamGroup};
 //! use burn::nn::{Linear, LinearConfig};
 //! use piggyback::engine::OwnBackbone;
-//! use piggyback::mask::{MaskConfig, mask};
+//! use piggyback::mask::{self, MaskConfig};
 //! use piggyback::task::{Interpolation, Preprocessing, Resize};
 //! use piggyback::Device;
 //!
