@@ -14,6 +14,8 @@ pub(crate) struct TrainingProgress<'a> {
     /// The evaluation under way; finished between two of them.
     images: Bar,
     epochs: usize,
+    /// What was noticed of the images, a sentence each.
+    pub(crate) notes: Vec<String>,
 }
 
 impl<'a> TrainingProgress<'a> {
@@ -22,6 +24,7 @@ impl<'a> TrainingProgress<'a> {
         images.finish();
         Self {
             printer,
+            notes: Vec::new(),
             steps,
             images,
             epochs: 0,
@@ -91,7 +94,10 @@ impl<'a> TrainingProgress<'a> {
                     self.images.finish_and_clear();
                 }
             }
-            Event::Note(text) => self.printer.note(text),
+            Event::Note(text) => {
+                self.printer.note(text);
+                self.notes.push(text.clone());
+            }
             Event::NotSaved(reason) => self.printer.warn(&not_saved(reason)),
             Event::Skipped(reason) => self.printer.warn(&format!("left out: {reason}")),
             _ => {}

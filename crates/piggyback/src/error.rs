@@ -80,9 +80,8 @@ pub enum Error {
     },
     /// An image that could not be read ended training, which left a checkpoint.
     #[error(
-        "stopped after {steps} steps, with a checkpoint in {}, at an image that cannot be read; the same command \
-         with --resume --skip-bad continues without it",
-        run_dir.display()
+        "stopped after {steps} steps, with a checkpoint in {}, {}",
+        run_dir.display(), how_to_go_on(source)
     )]
     UnreadableImage {
         /// The image, and what is wrong with it.
@@ -141,6 +140,19 @@ pub enum Error {
         /// The names there are.
         loaded: Vec<String>,
     },
+}
+
+/// How a run goes on that ended at images that cannot be read.
+fn how_to_go_on(source: &crate::image::Error) -> &'static str {
+    match source {
+        crate::image::Error::NoneReadable { .. } => {
+            "with nothing to validate on; repair the images of val/, and the same command with --resume continues"
+        }
+        _ => {
+            "at an image that cannot be read; the same command with --resume --skip-bad continues without it. (Where \
+             training images are replaced or removed, a new run has to begin: --force.)"
+        }
+    }
 }
 
 impl From<crate::image::Error> for Error {

@@ -39,6 +39,9 @@ struct Summary<'a> {
     file_bytes: u64,
     seconds: f64,
     skipped: &'a [String],
+    /// What was noticed of the images.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    notes: &'a [String],
     /// How the folder was understood, and what of it was not used.
     folder: &'a FolderSummary,
 }
@@ -77,6 +80,7 @@ pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
         .stop_when(stop)
         .observe(|event| progress.show(event))
         .learn(settings, (plan.architecture, &device), &images);
+    let notes = std::mem::take(&mut progress.notes);
     drop(progress);
     let Some(pretrained) = unless_interrupted(outcome, printer)? else {
         return Ok(Outcome::Interrupted);
@@ -98,7 +102,7 @@ pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
         Ok(())
     })?;
     let fingerprint = fingerprint.get().context("nothing was written")?;
-    let summary = summary(&plan, &pretrained, fingerprint, images.summary())?;
+    let summary = summary(&plan, &pretrained, &notes, fingerprint, images.summary())?;
     if args.switches.json {
         printer.json(&summary)?;
     } else {
@@ -115,6 +119,7 @@ pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
 fn summary<'a>(
     plan: &'a PretrainPlan,
     pretrained: &'a Learned<StateDict>,
+    notes: &'a [String],
     fingerprint: Fingerprint,
     folder: &'a FolderSummary,
 ) -> Result<Summary<'a>> {
@@ -135,6 +140,7 @@ fn summary<'a>(
             .len(),
         seconds: seconds(&pretrained.epochs),
         skipped: &pretrained.skipped,
+        notes,
         folder,
     })
 }

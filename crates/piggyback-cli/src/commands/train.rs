@@ -48,6 +48,9 @@ struct Summary<'a> {
     backbone_bytes: u64,
     seconds: f64,
     skipped: &'a [String],
+    /// What was noticed of the images.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    notes: &'a [String],
     /// How the folders were understood, and what of them was not used.
     folders: Vec<&'a FolderSummary>,
 }
@@ -97,6 +100,7 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
         None => learning.learn(settings, &backbone, &data[..]),
         Some(file) => learning.learn(&settings.adding_to(file.clone()), &backbone, &data[..]),
     };
+    let notes = std::mem::take(&mut progress.notes);
     drop(progress);
     let Some(learned) = unless_interrupted(outcome, printer)? else {
         return Ok(Outcome::Interrupted);
@@ -111,7 +115,7 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
         let unsaved = path != run.out;
         write_file(&learned.product, path, replaces || unsaved)
     })?;
-    summarise(args, &plan, &backbone, &learned, &data, printer)?;
+    summarise(args, &plan, &backbone, (&learned, &notes), &data, printer)?;
     let mut outcome = Outcome::Done;
     let product = match learned.product {
         Artefact::Network(_) => "network",
@@ -197,7 +201,7 @@ fn summarise(
     args: &TrainArgs,
     plan: &TrainPlan,
     backbone: &Backbone,
-    learned: &Learned<Artefact>,
+    (learned, notes): (&Learned<Artefact>, &[String]),
     data: &[DataSet],
     printer: &Printer,
 ) -> Result<()> {
@@ -237,6 +241,7 @@ fn summarise(
         backbone_bytes: backbone.weights_bytes() as u64,
         seconds: seconds(&learned.epochs),
         skipped: &learned.skipped,
+        notes,
         folders: data.iter().map(|set| set.images.summary()).collect(),
     };
     if args.switches.json {

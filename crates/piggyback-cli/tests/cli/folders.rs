@@ -28,7 +28,7 @@ fn cut_short(image: &Path) {
     fs::write(image, &bytes[..bytes.len() / 2]).unwrap();
 }
 
-fn with(more: &[&'static str]) -> Vec<&'static str> {
+fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&CLASSIFIER[..], more].concat()
 }
 
@@ -183,11 +183,50 @@ fn test_images_that_were_learned_from_are_said() {
         images.join("test/red/7.png"),
     )
     .unwrap();
-    let run = train(&out, &with(&["--epochs", "1"])).ends_with(0);
-    assert!(
-        run.stderr
-            .contains("1 of 5 test images are training images"),
-        "{}",
-        run.stderr
-    );
+    let run = train(&out, &with(&["--epochs", "1", "--json"])).ends_with(0);
+    let note = "1 of 5 test images are training images";
+    assert!(run.stderr.contains(note), "{}", run.stderr);
+    let noted = run.json()[0]["notes"][0].as_str().unwrap().to_owned();
+    assert!(noted.starts_with(note), "{noted}");
+}
+
+/// Their headers are sound, so that it is found out after the epoch, which must not be lost.
+#[test]
+fn validation_images_that_can_all_not_be_decoded_cost_no_epoch() {
+    let (_folder, images, out) = own_images();
+    let bad: Vec<_> = ["red", "blue"]
+        .map(|class| images.join("val").join(class))
+        .into_iter()
+        .flat_map(|folder| fs::read_dir(folder).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    for (path, bytes) in &bad {
+        fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+    }
+    let flags = ["--epochs", "2", "--skip-bad"];
+    let run = train(&out, &with(&flags)).ends_with(2);
+    let error = run.stderr.lines().last().unwrap();
+    for part in [
+        "with a checkpoint in",
+        "--resume",
+        "none of the 4 images",
+        "val/",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    for (path, bytes) in &bad {
+        fs::write(path, bytes).unwrap();
+    }
+    let run = train(&out, &with(&[&flags[..], &["--resume"]].concat())).ends_with(0);
+    assert!(run.stderr.contains("3 steps done before"), "{}", run.stderr);
+}
+
+#[test]
+fn a_class_is_no_run_folder() {
+    let (_folder, images, out) = own_images();
+    let class = images.join("train/red");
+    let more = ["--epochs", "1", "--run-dir", text(&class)];
+    train(&out, &with(&more)).refused_with(&["train/red", "holds images", "--run-dir"]);
+    assert!(!class.join("config.toml").exists());
 }

@@ -39,7 +39,14 @@ impl Hint {
 }
 
 /// Metadata keys that name a network.
-const KEYS: [&str; 4] = ["architecture", "arch", "model_name", "model"];
+const KEYS: [&str; 6] = [
+    "architecture",
+    "arch",
+    "model_name",
+    "model",
+    "backbone",
+    "encoder",
+];
 
 /// What timm writes beside its weights, and how much of it is read.
 const CONFIG: &str = "config.json";
@@ -48,14 +55,18 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 /// How many folders above a file may be called after its model: those of a hub's cache.
 const FOLDERS: usize = 3;
 
-/// What the metadata of a safetensors file say.
+/// What the metadata of a safetensors file say: under keys of their own, or in a configuration as JSON.
 pub(super) fn of_metadata(metadata: &BTreeMap<String, String>) -> Vec<Hint> {
-    (KEYS.into_iter())
-        .filter_map(|key| {
-            let source = format!("its metadata '{key}' says");
-            Some(Hint::declared(metadata.get(key)?, source))
-        })
-        .collect()
+    let of_key = KEYS.into_iter().filter_map(|key| {
+        let source = format!("its metadata '{key}' says");
+        Some(Hint::declared(metadata.get(key)?, source))
+    });
+    let configs = metadata.iter().filter_map(|(key, text)| {
+        let config: Value = serde_json::from_str(text).ok()?;
+        let name = config.get("architecture")?.as_str()?;
+        Some(Hint::declared(name, format!("its metadata '{key}' says")))
+    });
+    of_key.chain(configs).collect()
 }
 
 /// What the names of a file and its folders say, and a `config.json` beside it.

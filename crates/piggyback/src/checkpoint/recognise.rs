@@ -156,7 +156,7 @@ pub(crate) fn recognise(state: &StateDict, wanted: Option<Architecture>) -> Resu
     if wanted.is_none() && misfit.common == 0 {
         let found: Vec<&str> = state.tensors.keys().take(3).map(String::as_str).collect();
         return problem(format!(
-            "none of its {} tensors has a known network's name; they are called {}{more}",
+            "none of its {} tensors has both name and shape of a known network's; they are called {}{more}",
             state.tensors.len(),
             found.join(", ")
         ));

@@ -149,11 +149,17 @@ pub(super) fn arrangement(
                 summary.note(format!(
                     "{folder}: holds one folder with images; its classes are looked for in {inside}"
                 ));
-                entries(&root, summary)?;
+                let beside = entries(&root, summary)?.images;
+                if let Some(first) = beside.first() {
+                    summary.leave_out(LeftOutReason::NoClass, beside.len(), &root.join(first));
+                }
                 root = inner;
             }
             None if layout == Layout::Splits => return Err(Error::NoSplits { path: root }),
-            None => return Ok(Arrangement::Classes(root)),
+            None => {
+                check_not_alike(&root, &others)?;
+                return Ok(Arrangement::Classes(root));
+            }
         }
     }
     Ok(Arrangement::Classes(root))
@@ -186,6 +192,59 @@ fn wrapped(root: &Path, folders: &[OsString]) -> Result<Option<PathBuf>, Error> 
     Ok(found)
 }
 
+/// Refuses folders that look like splits under names of their own, or like classes that hold splits: there are at least two,
+/// without an image in them, and all hold folders of the same names.
+fn check_not_alike(root: &Path, folders: &[OsString]) -> Result<(), Error> {
+    if folders.len() < 2 {
+        return Ok(());
+    }
+    let mut names: Option<Vec<OsString>> = None;
+    for folder in folders {
+        // The first class with images, or with other folders, ends the look: of very many classes one is listed.
+        let found = entries(&root.join(folder), &mut FolderSummary::default())?;
+        let is_alike = names.as_ref().is_none_or(|names| *names == found.folders);
+        if !found.images.is_empty() || found.folders.is_empty() || !is_alike {
+            return Ok(());
+        }
+        names = Some(found.folders);
+    }
+    let shown = |names: &[OsString]| {
+        let few = names.iter().take(3).map(|name| name.to_string_lossy());
+        few.collect::<Vec<_>>().join(", ")
+    };
+    Err(Error::SameFolders {
+        path: root.into(),
+        folders: shown(folders),
+        names: shown(&names.unwrap_or_default()),
+    })
+}
+
+/// A split's folder, or the one of the same split in it where it holds nothing else, as `train/train`.
+fn innermost(
+    split: Split,
+    path: PathBuf,
+    summary: &mut FolderSummary,
+) -> Result<(PathBuf, Contents), Error> {
+    let contents = Contents::of(&path)?;
+    if contents.images {
+        return Ok((path, contents));
+    }
+    let Entries { folders, .. } = entries(&path, &mut FolderSummary::default())?;
+    let [only] = &folders[..] else {
+        return Ok((path, contents));
+    };
+    let inner = path.join(only);
+    let inside = Contents::of(&inner)?;
+    if Split::of(only) != Some(split) || inside.images || !inside.folders {
+        return Ok((path, contents));
+    }
+    let (folder, shown) = (path.display(), inner.display());
+    summary.note(format!(
+        "{folder}: holds one folder with images; its classes are looked for in {shown}"
+    ));
+    Ok((inner, inside))
+}
+
 /// Decides where some folders have a split's name.
 fn arrangement_of_named(
     root: &Path,
@@ -197,7 +256,7 @@ fn arrangement_of_named(
     let named = (named.iter())
         .filter_map(|name| Split::of(name).map(|split| (split, root.join(name))))
         .map(|(split, path)| {
-            let contents = Contents::of(&path)?;
+            let (path, contents) = innermost(split, path, summary)?;
             Ok(Named {
                 split,
                 path,

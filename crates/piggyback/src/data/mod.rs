@@ -26,3 +26,4 @@ pub use order::Order;
 pub use samples::Samples;
 pub use set::DataSet;
 pub use summary::{FolderSummary, LeftOut, LeftOutReason};
+pub(crate) use walk::holds_images;

@@ -106,6 +106,10 @@ fn reason_to_leave_folder(path: &Path, name: &OsStr) -> Option<LeftOutReason> {
 fn is_run_folder(path: &Path, depth: usize) -> bool {
     let has = |name: &str| path.join(name).is_file();
     let is_run = has("config.toml") && has("metrics.jsonl");
+    // A folder of a user's images stays one, even if a run was told to keep its files there.
+    if is_run && holds_images(path) {
+        return false;
+    }
     if is_run || (has("results.jsonl") && path.join("units").is_dir()) {
         return true;
     }
@@ -126,6 +130,18 @@ fn is_run_folder(path: &Path, depth: usize) -> bool {
         runs += 1;
     }
     runs > 0
+}
+
+/// Whether there are images in the folder itself.
+pub(crate) fn holds_images(folder: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return false;
+    };
+    entries.flatten().any(|entry| {
+        let (path, name) = (entry.path(), entry.file_name());
+        let kind = kind_of(&entry);
+        !is_hidden(&name) && kind.is_ok_and(|kind| !kind.is_dir() && is_image(&path, &name, kind))
+    })
 }
 
 /// Number of files in a folder and all below; links are not followed, what cannot be read counts nothing.

@@ -207,7 +207,8 @@ pub fn evaluate(
         }
     }
     if tally.images == 0 {
-        return Err(Error::setting("data", "none of the images could be read"));
+        let first = skipped.into_iter().next().unwrap_or_default();
+        return Err(crate::image::Error::NoneReadable { count: done, first }.into());
     }
     Ok(tally.finish(&task.classes, skipped))
 }

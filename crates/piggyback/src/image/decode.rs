@@ -335,8 +335,9 @@ mod tests {
             (277, 1, samples.len() as u32),
             (278, 1, 1),
             (279, 1, samples.len() as u32),
-            (tag, 1, u32::from(value)),
         ];
+        tags.retain(|(other, ..)| *other != tag);
+        tags.push((tag, 1, u32::from(value)));
         tags.sort();
         let mut bytes = b"II*\0\x08\0\0\0".to_vec();
         bytes.extend((tags.len() as u16).to_le_bytes());
@@ -369,6 +370,15 @@ mod tests {
         };
         assert!(told((266, 2)).contains("bits in reverse order"));
         assert!(told((254, 1)).contains("preview"));
+        for (tag, reason) in [
+            ((259, 7), "jpeg compression"),
+            ((259, 4), "fax compression"),
+            ((262, 3), "palette"),
+            ((262, 6), "YCbCr"),
+        ] {
+            assert!(told(tag).contains(reason), "{}", told(tag));
+            assert!(told(tag).contains("convert it to png"));
+        }
     }
 
     #[test]

@@ -85,6 +85,21 @@ pub enum Error {
         /// The first other folder with images.
         other: String,
     },
+    /// Folders without images that hold folders of the same names: classes in several parts, or parts of a data set.
+    #[error(
+        "{}: its folders ({folders}) hold folders of the same names ({names}): classes of splits, or splits of classes? \
+         Give the splits names such as train, val and test, with the class folders in them; if these are the classes, use \
+         --layout classes",
+        path.display()
+    )]
+    SameFolders {
+        /// The folder.
+        path: PathBuf,
+        /// The first of its folders.
+        folders: String,
+        /// The first of the folders in each of them.
+        names: String,
+    },
     /// No folder has a split's name, where splits were asked for.
     #[error(
         "{}: has no train/, val/ or test/, as --layout splits says; rename the folders, or use --layout classes",
@@ -190,6 +205,14 @@ pub enum Error {
         format: &'static str,
         /// What the decoder said.
         reason: String,
+    },
+    /// None of the images of a split can be decoded.
+    #[error("none of the {count} images can be read, beginning with {first}")]
+    NoneReadable {
+        /// How many there are.
+        count: usize,
+        /// What is wrong with the first.
+        first: String,
     },
     /// The image claims more pixels than are accepted: nothing was allocated for it.
     #[error(

@@ -30,6 +30,20 @@ pub(super) fn check(reader: impl Read + Seek) -> Result<(), &'static str> {
     if number(Tag::FillOrder) == 2 {
         return Err("bits in reverse order (FillOrder 2) are not supported");
     }
+    match number(Tag::Compression) {
+        // Another decoder than that of jpeg files would read it, and not every kind rightly.
+        6 | 7 => return Err("jpeg compression within a tiff is not supported; convert it to png"),
+        2..=4 => return Err("fax compression is not supported; convert it to png"),
+        34_925 | 50_000 => {
+            return Err("lzma and zstd compression are not supported; convert it to png");
+        }
+        _ => {}
+    }
+    match number(Tag::PhotometricInterpretation) {
+        3 => return Err("colours of a palette are not supported; convert it to png"),
+        6 | 8..=10 => return Err("YCbCr and Lab colours are not supported; convert it to png"),
+        _ => {}
+    }
     // Raw files of cameras are TIFFs whose first page is a small picture.
     if number(Tag::NewSubfileType) & 1 == 1 {
         return Err("its first page is a small preview of another (a camera's raw file?)");

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::tensorboard::EventFile;
 use super::{checkpoint, tensorboard};
+use crate::data::holds_images;
 use crate::error::{Error, Result};
 use crate::files::EpochMetrics;
 use crate::{plot, text, write};
@@ -43,6 +44,10 @@ const LOCK_FILE: &str = ".lock";
 pub fn check_run_folder(folder: &Path) -> Result<()> {
     if !folder.exists() {
         return Ok(());
+    }
+    if holds_images(folder) {
+        let reason = "holds images, and a run writes files of its own; choose another run folder (--run-dir)";
+        return Err(run_folder(folder, reason));
     }
     lock(folder)?;
     check_files(folder)

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use burn::tensor::Device;
 use piggyback::checkpoint::StateDict;
-use piggyback::{Architecture, Artefact};
 use piggyback::data::ImageFolder;
 use piggyback::files::MethodName;
 use piggyback::learn::{Event, Learned, Run};
 use piggyback::methods::PretrainConfig;
+use piggyback::{Architecture, Artefact};
 
 use crate::methods::{backbone, file, set, settings};
 use crate::tasks::{SIDE, folder};

@@ -19,7 +19,7 @@ const MAX_VALUES: usize = 1 << 22;
 const MAX_NAME_BYTES: usize = 1 << 10;
 
 /// Where training scripts write what network a checkpoint is of.
-const ARCHITECTURE_KEYS: [&str; 8] = [
+const ARCHITECTURE_KEYS: [&str; 14] = [
     "arch",
     "architecture",
     "model_name",
@@ -27,6 +27,12 @@ const ARCHITECTURE_KEYS: [&str; 8] = [
     "args.arch",
     "hyper_parameters.model_name",
     "hyper_parameters.arch",
+    "hyper_parameters.architecture",
+    "hyper_parameters.backbone",
+    "hyper_parameters.encoder",
+    "hyper_parameters.encoder_name",
+    "hyper_parameters.model",
+    "args.backbone",
     "config.architecture",
 ];
 

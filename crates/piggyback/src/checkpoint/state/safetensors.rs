@@ -23,8 +23,9 @@ pub(super) fn is_safetensors(path: &Path, file: &[u8]) -> bool {
     // A file of PyTorch under a wrong name is one all the same.
     let of_pytorch = file.starts_with(b"PK\x03\x04") || matches!(file, [0x80, 2..=5, ..]);
     let named = named && (!of_pytorch || header_length(file).is_some());
-    let whole = |length: u64| length < file.len() as u64;
-    named || header_length(file).is_some_and(whole)
+    // One that was cut off within its header begins with a name in quotes all the same.
+    let begins_so = |length: u64| length < file.len() as u64 || file[8..].starts_with(b"{\"");
+    named || header_length(file).is_some_and(begins_so)
 }
 
 /// The length of a safetensors file's header, if `file` begins as one.

@@ -309,3 +309,63 @@ fn names_in_two_unicode_forms_are_one_class() {
     let samples = Samples::for_classes(dir.path(), &[decomposed.to_owned(), "tea".into()]);
     assert_eq!(samples.unwrap().class_counts(), [1, 0]);
 }
+
+#[test]
+fn folders_that_hold_folders_of_the_same_names_are_refused() {
+    let unknown_splits = ["trn/a/1.png", "trn/b/1.png", "tst/a/2.png", "tst/b/2.png"];
+    let classes_of_splits = [
+        "a/train/1.png",
+        "a/test/1.png",
+        "b/train/2.png",
+        "b/test/2.png",
+    ];
+    for files in [unknown_splits, classes_of_splits] {
+        let (error, dir) = open(&files);
+        let error = error.unwrap_err();
+        assert!(matches!(error, Error::SameFolders { .. }), "{error}");
+        assert!(error.to_string().contains("--layout classes"), "{error}");
+        let folder = ImageFolder::open_as(dir.path(), Layout::Classes).unwrap();
+        assert_eq!(folder.classes().len(), 2);
+    }
+    // Folders within classes are nothing unusual where they differ.
+    let nested = ["a/2019/1.png", "a/2020/1.png", "b/2020/2.png"];
+    assert_eq!(open(&nested).0.unwrap().classes(), ["a", "b"]);
+}
+
+#[test]
+fn a_split_within_a_folder_of_its_name_is_looked_for() {
+    let (folder, _dir) = open(&[
+        "train/train/a/1.png",
+        "train/train/b/1.png",
+        "test/Test/a/2.png",
+        "test/Test/b/2.png",
+    ]);
+    let folder = folder.unwrap();
+    assert_eq!(sizes(&folder), [2, 0, 2]);
+    assert_eq!(folder.classes(), ["a", "b"]);
+    assert_eq!(folder.summary().notes.len(), 2);
+    // A class may be called as its split.
+    let (folder, _dir) = open(&["train/train/1.png", "train/bus/1.png"]);
+    assert_eq!(folder.unwrap().classes(), ["bus", "train"]);
+}
+
+#[test]
+fn images_beside_a_wrapper_are_counted() {
+    let (folder, _dir) = open(&["birds/a/1.png", "birds/b/1.png", "sample.png"]);
+    let folder = folder.unwrap();
+    let left = &folder.summary().left_out;
+    assert_eq!((left[0].reason, left[0].files), (LeftOutReason::NoClass, 1));
+}
+
+/// As when a run was told to keep its files in the folder of a class.
+#[test]
+fn a_class_with_the_files_of_a_run_in_it_stays_a_class() {
+    let (folder, _dir) = open(&["a/1.png", "b/1.png", "b/config.toml", "b/metrics.jsonl"]);
+    let folder = folder.unwrap();
+    assert_eq!(folder.classes(), ["a", "b"]);
+    let left = &folder.summary().left_out;
+    assert_eq!(
+        (left[0].reason, left[0].files),
+        (LeftOutReason::NotAnImage, 2)
+    );
+}
