@@ -44,6 +44,8 @@ enum Verb {
     ///
     /// What is already there is reused.
     Fetch,
+    /// Rewrite golden files and the seeds of fuzzers, after a deliberate change.
+    Bless,
     /// Run every test of the workspace, the documentation's examples included.
     Test {
         /// Also read task files with Python's numpy and safetensors, which are installed with pip
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Verb::Demo { epochs } => demo::run(&root, epochs),
         Verb::Bench { arguments } => tool::bench(&root, &arguments).map(ExitCode::from),
         Verb::Fetch => tool::fetch(&root).map(ExitCode::from),
+        Verb::Bless => test::bless(&root),
         Verb::Test { peers } => test::run(&root, peers),
     };
     outcome.unwrap_or_else(|error| {

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test of the workspace.
+//! `cargo xtask test` and `cargo xtask bless`.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -6,17 +6,15 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
-
 use piggyback_tools::peers;
 
 use crate::devices;
 
-/// Tests that check us against Python's packages find an interpreter that has these here, and pass
-/// without a check when it is not set.
-const PEER_PYTHON: &str = "PIGGYBACK_PEER_PYTHON";
+/// What the names of tests begin with that check us against other programs. They are ignored otherwise.
+const PEER: &str = "peer_";
 
-/// The same of the test that opens a report in a browser.
-const PEER_CHROMIUM: &str = "PIGGYBACK_PEER_CHROMIUM";
+/// What the names of tests begin with that rewrite golden files and seeds of fuzzers.
+const BLESS: &str = "bless_";
 
 /// Runs the tests, examples of the documentation included, with cargo's own output; `peers` adds
 /// those against PyTorch, ONNX Runtime and other packages for Python. Exit code 1 when a test fails.
@@ -24,45 +22,78 @@ const PEER_CHROMIUM: &str = "PIGGYBACK_PEER_CHROMIUM";
 /// # Errors
 /// cargo cannot be started, or Python or its packages cannot be installed.
 pub(crate) fn run(root: &Path, peers: bool) -> Result<ExitCode> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let mut tests = Command::new(cargo);
     // Without --no-fail-fast the first failing crate would hide the others.
-    tests
-        .args(["test", "--workspace", "--no-fail-fast"])
-        .current_dir(root);
-    let browser = peers.then(peers::chromium).flatten();
+    let mut passed = succeeds(cargo(root, &["--no-fail-fast"]))?;
     if peers {
-        tests.env(PEER_PYTHON, peers::python(root)?);
+        passed &= with_peers(root)?;
     } else {
-        tests.env_remove(PEER_PYTHON);
-    }
-    match &browser {
-        Some(browser) => tests.env(PEER_CHROMIUM, browser),
-        None => tests.env_remove(PEER_CHROMIUM),
-    };
-    let status = tests.status().context("cannot run cargo test")?;
-    if !peers {
-        // Nothing can be done about a closed stderr.
-        let _ = writeln!(
-            io::stderr(),
-            "\nSKIPPED: task files in numpy, exports in ONNX Runtime and torchvision, real weights of \
-             EfficientNet-Lite0, metrics in TensorBoard, reports in Chromium, a Vulkan device, NEON, building \
-             for CUDA; `cargo xtask test --peers` installs these and runs them (Chromium if it is there)"
-        );
-    } else if browser.is_none() {
-        let _ = writeln!(
-            io::stderr(),
-            "\nSKIPPED: reports in a real browser: no Chromium was found; install one, as with \
-             `apt-get install chromium`, and run this again"
+        say(
+            "SKIPPED: task files in numpy, jpeg files in Pillow, checkpoints in PyTorch, exports in ONNX Runtime and \
+             torchvision, real weights of EfficientNet-Lite0, metrics in TensorBoard, reports in Chromium, a Vulkan \
+             device, NEON, building for CUDA; `cargo xtask test --peers` installs these and runs them (Chromium if it \
+             is there)",
         );
     }
-    let others_pass = match peers {
-        true => devices::run(root)?,
-        false => true,
-    };
-    Ok(if status.success() && others_pass {
+    Ok(if passed {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Runs the tests against other programs, and whatever can be said of other devices.
+fn with_peers(root: &Path) -> Result<bool> {
+    let python = peers::python(root)?;
+    let mut tests = cargo(
+        root,
+        &["--no-fail-fast", "--tests", "--", "--ignored", PEER],
+    );
+    tests.env("PIGGYBACK_PEER_PYTHON", python);
+    match peers::chromium() {
+        Some(browser) => {
+            tests.env("PIGGYBACK_PEER_CHROMIUM", browser);
+        }
+        None => {
+            tests.args(["--skip", "peer_browser"]);
+            say(
+                "SKIPPED: reports in a real browser: no Chromium was found; install one, as with `apt-get install \
+                 chromium`, and run this again",
+            );
+        }
+    }
+    let passed = succeeds(tests)?;
+    Ok(devices::run(root)? && passed)
+}
+
+/// Rewrites golden files and the seeds of fuzzers, after a deliberate change.
+///
+/// # Errors
+/// cargo cannot be started.
+pub(crate) fn bless(root: &Path) -> Result<ExitCode> {
+    let passed = succeeds(cargo(root, &["--tests", "--", "--ignored", BLESS]))?;
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn cargo(root: &Path, arguments: &[&str]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut tests = Command::new(cargo);
+    tests
+        .args(["test", "--workspace"])
+        .args(arguments)
+        .current_dir(root);
+    tests
+}
+
+fn succeeds(mut tests: Command) -> Result<bool> {
+    let status = tests.status().context("cannot run cargo test")?;
+    Ok(status.success())
+}
+
+fn say(what: &str) {
+    // Nothing can be done about a closed stderr.
+    let _ = writeln!(io::stderr(), "\n{what}");
 }

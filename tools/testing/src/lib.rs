@@ -3,7 +3,9 @@
 
 pub mod hub;
 mod numbers;
+mod peers;
 mod weights;
 
 pub use numbers::{SplitMix64, noise, uniform};
+pub use peers::{peer_chromium, peer_python};
 pub use weights::{Tensors, filled};

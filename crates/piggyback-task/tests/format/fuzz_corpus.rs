@@ -1,6 +1,6 @@
 //! What the fuzzer starts from, replayed by the ordinary tests.
 //!
-//! `cargo test -p piggyback-task --test format -- --ignored write_seeds` writes the seeds.
+//! `cargo xtask bless` writes the seeds.
 
 use std::fs;
 use std::path::PathBuf;
@@ -36,8 +36,8 @@ fn what_is_accepted_is_written_back() {
 }
 
 #[test]
-#[ignore = "rewrites the seeds"]
-fn write_seeds() {
+#[ignore = "rewrites files: cargo xtask bless"]
+fn bless_seeds() {
     let golden = example::golden().to_bytes().unwrap();
     let mut newer = Forge::of(&example::golden());
     newer.set("piggyback.format", "3");

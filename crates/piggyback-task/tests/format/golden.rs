@@ -1,6 +1,6 @@
 //! The bytes of the golden tasks never change: if one of these fails, the format has changed and needs a new version.
 //!
-//! After a deliberate change, before a release: `cargo test -p piggyback-task --test format -- --ignored regenerate`.
+//! After a deliberate change, before a release: `cargo xtask bless`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -104,8 +104,8 @@ fn the_documentation_shows_the_golden_file() {
 }
 
 #[test]
-#[ignore = "rewrites the golden files"]
-fn regenerate() {
+#[ignore = "rewrites files: cargo xtask bless"]
+fn bless_golden_files() {
     for (name, task) in tasks() {
         task.save(folder().join(format!("{name}.task.safetensors")))
             .unwrap();

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 
 use burn::tensor::Device;
 use piggyback::checkpoint::{LoadOptions, StateDict, convert};
@@ -165,16 +164,13 @@ fn a_task_of_another_backbone_is_not_exported() {
     assert!(!path.exists());
 }
 
-/// The interpreter that has the peers, if they are to be asked.
-fn peer() -> Option<Command> {
-    let python = std::env::var_os("PIGGYBACK_PEER_PYTHON")?;
-    Some(Command::new(python))
-}
-
 /// Runs a script beside this file, and returns what it prints.
-fn ask(mut python: Command, script: &str, arguments: &[&Path]) -> serde_json::Value {
+fn ask(script: &str, arguments: &[&Path]) -> serde_json::Value {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let output = python.arg(scripts.join(script)).args(arguments).output();
+    let output = piggyback_testing::peer_python()
+        .arg(scripts.join(script))
+        .args(arguments)
+        .output();
     let output = output.unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
@@ -197,7 +193,6 @@ fn close(ours: &[Vec<f32>], theirs: &serde_json::Value, what: &str) {
 
 /// Exports a random task in all formats and has the peers run them.
 fn check_with_peers(architecture: Architecture, side: u32, ternary: bool) {
-    let Some(python) = peer() else { return };
     let state = filled(architecture, 3);
     let backbone =
         Backbone::from_state_dict(state.clone(), LoadOptions::default(), &Device::flex()).unwrap();
@@ -233,7 +228,7 @@ fn check_with_peers(architecture: Architecture, side: u32, ternary: bool) {
     }
     let architecture = architecture.name();
     std::fs::write(folder.path().join("architecture"), architecture).unwrap();
-    let answer = ask(python, "peers/run_exports.py", &[folder.path()]);
+    let answer = ask("peers/run_exports.py", &[folder.path()]);
     close(&expected, &answer["onnx"], "ONNX Runtime");
     if !architecture.starts_with("efficientnet") {
         close(
@@ -255,67 +250,76 @@ fn check_with_peers(architecture: Architecture, side: u32, ternary: bool) {
 }
 
 #[test]
-fn peers_run_mobilenet_v2() {
+#[ignore = "needs packages of Python: cargo xtask test --peers"]
+fn peer_runtimes_run_mobilenet_v2() {
     check_with_peers(Architecture::MobileNetV2, 64, true);
 }
 
 #[test]
-fn peers_run_resnet18() {
+#[ignore = "needs packages of Python: cargo xtask test --peers"]
+fn peer_runtimes_run_resnet18() {
     check_with_peers(Architecture::ResNet18, 64, false);
 }
 
 /// The features are smaller than the pooling's 7 x 7.
 #[test]
-fn peers_run_vgg11_bn() {
+#[ignore = "needs packages of Python: cargo xtask test --peers"]
+fn peer_runtimes_run_vgg11_bn() {
     check_with_peers(Architecture::Vgg11Bn, 96, false);
 }
 
 #[test]
-fn peers_run_densenet121() {
+#[ignore = "needs packages of Python: cargo xtask test --peers"]
+fn peer_runtimes_run_densenet121() {
     check_with_peers(Architecture::DenseNet121, 64, false);
 }
 
 /// An odd side: padding is not the same before and after.
 #[test]
-fn peers_run_efficientnet_lite0() {
+#[ignore = "needs packages of Python: cargo xtask test --peers"]
+fn peer_runtimes_run_efficientnet_lite0() {
     check_with_peers(Architecture::EfficientNetLite0, 75, false);
 }
 
-/// fc6, 4096 x 25088, is most of VGG: its bits are read by numpy and applied in torchvision.
-#[test]
-fn numpy_applies_the_mask_of_vggs_fc6() {
+/// A task with a mask of fc6, 4096 x 25088, which is most of VGG; an image, and what we make of it.
+fn vggs_fc6() -> (TaskFile, Image, Vec<Vec<f32>>) {
     let side = 32;
     let state = filled(Architecture::Vgg11, 3);
     let backbone =
-        Backbone::from_state_dict(state.clone(), LoadOptions::default(), &Device::flex()).unwrap();
-    drop(state);
+        Backbone::from_state_dict(state, LoadOptions::default(), &Device::flex()).unwrap();
     let mut task = random_task(&backbone, side, false);
     task.masks.retain(|name, _| name == "classifier.0.weight");
-    let folder = tempfile::tempdir().unwrap();
-    let [path, picture_path] =
-        ["fc6.task.safetensors", "picture.png"].map(|name| folder.path().join(name));
     let image = picture(side, 0);
     let engine = Engine::new(backbone)
         .with_task("task", task.clone())
         .unwrap();
     let ours = logits(&engine, std::slice::from_ref(&image));
-    drop(engine);
+    (task, image, ours)
+}
+
+#[test]
+fn the_mask_of_vggs_fc6_gives_the_golden_logits() {
+    let (_, _, ours) = vggs_fc6();
     close(&ours, &golden("vgg_fc6", "logits"), "golden");
-    if let Some(python) = peer() {
-        task.save(&path).unwrap();
-        image::save_buffer(
-            &picture_path,
-            image.pixels(),
-            side,
-            side,
-            image::ColorType::Rgb8,
-        )
-        .unwrap();
-        let script = "golden/vgg_fc6/apply_mask.py";
-        close(
-            &ours,
-            &ask(python, script, &[&path, &picture_path]),
-            "torchvision",
-        );
-    }
+}
+
+/// Its bits are read by numpy and applied in torchvision.
+#[test]
+#[ignore = "needs packages of Python: cargo xtask test --peers"]
+fn peer_numpy_applies_the_mask_of_vggs_fc6() {
+    let (task, image, ours) = vggs_fc6();
+    let folder = tempfile::tempdir().unwrap();
+    let [path, picture_path] =
+        ["fc6.task.safetensors", "picture.png"].map(|name| folder.path().join(name));
+    task.save(&path).unwrap();
+    image::save_buffer(
+        &picture_path,
+        image.pixels(),
+        image.width(),
+        image.height(),
+        image::ColorType::Rgb8,
+    )
+    .unwrap();
+    let theirs = ask("golden/vgg_fc6/apply_mask.py", &[&path, &picture_path]);
+    close(&ours, &theirs, "torchvision");
 }

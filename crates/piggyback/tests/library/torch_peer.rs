@@ -1,19 +1,18 @@
 //! Tensors are what `torch.load` makes of them, in files that PyTorch itself writes for this test.
 
 use std::path::Path;
-use std::process::Command;
 
 use piggyback::checkpoint::StateDict;
 
-/// Set `PIGGYBACK_PEER_PYTHON` to a Python that has torch and numpy; `cargo xtask test --peers` does.
 #[test]
-fn tensors_are_what_pytorch_reads() {
-    let Some(python) = std::env::var_os("PIGGYBACK_PEER_PYTHON") else {
-        return;
-    };
+#[ignore = "needs packages of Python: cargo xtask test --peers"]
+fn peer_pytorch_reads_the_same_tensors() {
     let folder = tempfile::tempdir().unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/torch_files.py");
-    let run = Command::new(python).arg(script).arg(folder.path()).output();
+    let run = piggyback_testing::peer_python()
+        .arg(script)
+        .arg(folder.path())
+        .output();
     let run = run.unwrap();
     assert!(
         run.status.success(),

@@ -206,17 +206,10 @@ fn browse(browser: &std::ffi::OsStr, page: &Path) -> (Vec<String>, Vec<String>) 
     (console.collect(), asked.collect())
 }
 
-/// Set `PIGGYBACK_PEER_CHROMIUM` to a Chromium; `cargo xtask test --peers` does, if it finds one.
 #[test]
-fn a_browser_shows_the_report_and_needs_nothing_else() {
-    let Some(browser) = std::env::var_os("PIGGYBACK_PEER_CHROMIUM") else {
-        // Tests may print; the library may not.
-        #[expect(clippy::print_stderr)]
-        {
-            eprintln!("skipped: PIGGYBACK_PEER_CHROMIUM is not set");
-        }
-        return;
-    };
+#[ignore = "needs Chromium: cargo xtask test --peers"]
+fn peer_browser_shows_the_report_and_needs_nothing_else() {
+    let browser = piggyback_testing::peer_chromium();
     let page = out(whole()).join("report.html");
     assert_eq!(browse(&browser, &page), (Vec::new(), Vec::new()));
 

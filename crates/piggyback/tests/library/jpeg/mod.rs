@@ -4,8 +4,6 @@ pub(crate) mod cases;
 pub(crate) mod encoder;
 mod reference;
 
-use std::process::Command;
-
 use piggyback::image::Image;
 
 /// Coefficients that are stored in any way give the pixels that a plain decoding of them gives.
@@ -110,13 +108,9 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob('*.jpg')):
 ";
 
 /// The pixels are Pillow's (libjpeg-turbo's) to the bit.
-///
-/// Set `PIGGYBACK_PEER_PYTHON` to a Python that has numpy and Pillow; `cargo xtask test --peers` does.
 #[test]
-fn pillow_reads_the_same_pixels() {
-    let Some(python) = std::env::var_os("PIGGYBACK_PEER_PYTHON") else {
-        return;
-    };
+#[ignore = "needs packages of Python: cargo xtask test --peers"]
+fn peer_pillow_reads_the_same_pixels() {
     let folder = tempfile::tempdir().unwrap();
     for seed in 0..1000 {
         let path = folder.path().join(format!("{seed}.jpg"));
@@ -127,7 +121,7 @@ fn pillow_reads_the_same_pixels() {
         )
         .unwrap();
     }
-    let status = Command::new(python)
+    let status = piggyback_testing::peer_python()
         .args(["-c", PILLOW])
         .arg(folder.path())
         .status()
