@@ -165,7 +165,7 @@ fn together(job: &Job, device: &Device, controls: Controls<'_>) -> Result<Record
     let Controls { stop, observe } = controls;
     let started = Instant::now();
     let (backbone, about) = open_backbone(job, device)?;
-    let mut engine = Engine::new(backbone);
+    let engine = Engine::new(backbone);
     let mut before = Vec::new();
     for (identity, data) in job.earlier.iter().zip(&job.data) {
         let folder = folder(&job.units, identity);

@@ -48,7 +48,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
 
     let engine = Engine::new(backbone).with_task("example", TaskFile::open(&file)?)?;
-    let classes = &engine.task("example")?.classes;
+    let task = engine.task("example")?;
+    let classes = &task.classes;
     for (path, _) in Samples::unlabelled(std::slice::from_ref(image))?
         .iter()
         .take(5)

@@ -43,7 +43,7 @@ pub(super) fn run(args: &ExportArgs, printer: &Printer) -> Result<Outcome> {
     let options = ExportOptions {
         softmax: args.softmax,
     };
-    let exported = export(backbone, &name, task, args.to, options, &out)?;
+    let exported = export(backbone, &name, &task, args.to, options, &out)?;
 
     let bytes = fs::metadata(&out)
         .with_context(|| format!("cannot read {}", out.display()))?

@@ -113,13 +113,20 @@ enum Answering {
     /// Engines, and which of them answers for each task.
     Tasks {
         engines: Vec<Engine>,
-        tasks: Vec<(usize, String)>,
+        tasks: Vec<Answerer>,
     },
     Backbone {
         backbone: Box<Backbone>,
         classes: Vec<String>,
         preprocessing: Preprocessing,
     },
+}
+
+/// A task, and the engine that answers for it.
+struct Answerer {
+    engine: usize,
+    name: String,
+    classes: Vec<String>,
 }
 
 impl Answering {
@@ -140,7 +147,7 @@ impl Answering {
             let (name, path) = (&named.name_or(task_name), &named.path);
             let index = match (artefact, of_backbone) {
                 (Artefact::Task(task), Some(index)) => {
-                    let engine: &mut Engine = &mut engines[index];
+                    let engine: &Engine = &engines[index];
                     let added = engine.add_task(name, task.clone());
                     added.with_context(|| path.display().to_string())?;
                     index
@@ -154,7 +161,11 @@ impl Answering {
                 of_backbone = Some(index);
             }
             let names = artefact.names(name).into_iter();
-            tasks.extend(names.map(|name| (index, name)));
+            tasks.extend(names.zip(artefact.tasks()).map(|(name, task)| Answerer {
+                engine: index,
+                name,
+                classes: task.classes.to_vec(),
+            }));
         }
         Ok(Self::Tasks { engines, tasks })
     }
@@ -169,11 +180,10 @@ impl Answering {
         };
         match self {
             Self::Tasks { engines, tasks } => (tasks.iter())
-                .map(|(index, name)| {
-                    let engine = &engines[*index];
-                    let predictions = each(images, |images| engine.predict(name, images))?;
-                    let classes = &engine.task(name)?.classes;
-                    Ok((Some(name.as_str()), rank(predictions, classes)))
+                .map(|task| {
+                    let engine = &engines[task.engine];
+                    let predictions = each(images, |images| engine.predict(&task.name, images))?;
+                    Ok((Some(task.name.as_str()), rank(predictions, &task.classes)))
                 })
                 .collect(),
             Self::Backbone {

@@ -159,7 +159,7 @@ fn checks(
         bar.set_message(name);
         let mut outcome = Ok(None);
         for task in artefact.names(TASK) {
-            outcome = check(engine.backbone(), engine.task(&task)?);
+            outcome = check(engine.backbone(), engine.task(&task)?.as_ref());
             if outcome.is_err() {
                 break;
             }
@@ -218,7 +218,7 @@ fn use_other(engine: &Engine, images: &[Image]) -> Result<()> {
 fn check_repeat(backbone: &Backbone, task: &TaskFile) -> Result<Compared> {
     let images = synthetic_images(task, IMAGES)?;
     let other = opposite(task)?;
-    let mut engine = Engine::new(backbone.clone()).with_task(TASK, task.clone())?;
+    let engine = Engine::new(backbone.clone()).with_task(TASK, task.clone())?;
     let first = engine.predict(TASK, &images)?;
 
     engine.add_task(OTHER, other.clone())?;
@@ -229,7 +229,7 @@ fn check_repeat(backbone: &Backbone, task: &TaskFile) -> Result<Compared> {
     let again = engine.predict(TASK, &images)?;
     same(&first, &again, "after another task was removed")?;
 
-    let mut engine = Engine::new(backbone.clone()).with_task(OTHER, other)?;
+    let engine = Engine::new(backbone.clone()).with_task(OTHER, other)?;
     use_other(&engine, &images)?;
     engine.add_task(TASK, task.clone())?;
     let again = engine.predict(TASK, &images)?;

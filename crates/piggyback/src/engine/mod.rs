@@ -1,5 +1,6 @@
 //! One backbone, many tasks: prediction and evaluation.
 
+mod cache;
 mod evaluate;
 mod materialise;
 mod of_files;
@@ -10,4 +11,4 @@ pub use evaluate::{EvaluateConfig, Evaluation, evaluate};
 pub(crate) use materialise::Materialised;
 pub use own_network::OwnBackbone;
 pub(crate) use predict::images_tensor;
-pub use predict::{Engine, Prediction};
+pub use predict::{Engine, EngineMemory, Prediction};

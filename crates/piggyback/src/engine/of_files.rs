@@ -55,7 +55,7 @@ impl WholeNetwork {
         };
         let mut task = task.classifier(head_values(network.own_head()?)?);
         task.training = self.state.about.training.clone().unwrap_or_default();
-        let mut engine = Engine::new(network);
+        let engine = Engine::new(network);
         for name in names {
             engine.add_task(*name, task.clone())?;
         }
@@ -78,7 +78,7 @@ impl SharedNetwork {
         };
         let network = Backbone::from_state_dict(state, options, device)?;
         let backbone = network.id();
-        let mut engine = Engine::new(network);
+        let engine = Engine::new(network);
         for (index, task) in self.tasks.iter().enumerate() {
             let about = TaskDescription {
                 backbone: backbone.clone(),

@@ -7,14 +7,19 @@
 //!
 //! What a task answers depends on the backbone, the task file and the image alone: not on the other
 //! tasks, nor on their order.
+//!
+//! Everything is done through `&self`, from any number of threads. Making a task's effective weights holds a lock of that
+//! task alone: requests for other tasks go on, and of several requests for the same cold task one makes it while the others
+//! wait. A task that is replaced or taken out answers the requests under way before it goes.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use piggyback_task::{Preprocessing, TaskFile};
 use rayon::prelude::*;
 
+use super::cache::{Cache, Slot};
 use super::materialise::{Materialised, check};
 use crate::checkpoint::Backbone;
 use crate::error::{Error, Result};
@@ -42,30 +47,8 @@ const BATCH: usize = 32;
 #[derive(Debug)]
 pub struct Engine {
     backbone: Backbone,
-    tasks: BTreeMap<String, TaskFile>,
-    cache_bytes: usize,
-    cache: Mutex<Cache>,
-}
-
-/// Effective weights, the least recently used first.
-#[derive(Debug, Default)]
-struct Cache {
-    networks: Vec<(String, Arc<Materialised>)>,
-}
-
-impl Cache {
-    /// Drops the least recently used networks beyond `bytes`, but for the one used last.
-    fn trim(&mut self, bytes: usize) {
-        let mut total = 0;
-        let kept = (self.networks.iter().rev())
-            .take_while(|(_, network)| {
-                total += network.bytes();
-                total <= bytes
-            })
-            .count();
-        let dropped = self.networks.len() - kept.max(1).min(self.networks.len());
-        self.networks.drain(..dropped);
-    }
+    tasks: RwLock<BTreeMap<String, Arc<Slot>>>,
+    cache: Cache,
 }
 
 /// What an engine holds in memory, bytes.
@@ -125,16 +108,15 @@ impl Engine {
     pub fn new(backbone: Backbone) -> Self {
         Self {
             backbone,
-            tasks: BTreeMap::new(),
-            cache_bytes: 0,
-            cache: Mutex::default(),
+            tasks: RwLock::default(),
+            cache: Cache::default(),
         }
     }
 
-    /// Sets the room for effective weights; at least one task's are always kept.
+    /// Sets the room for effective weights; those used last are always kept, and those of pinned tasks.
     #[must_use]
     pub fn with_cache_bytes(mut self, bytes: usize) -> Self {
-        self.cache_bytes = bytes;
+        self.cache = Cache::new(bytes);
         self
     }
 
@@ -143,37 +125,42 @@ impl Engine {
     /// # Errors
     ///
     /// As [`Engine::add_task`].
-    pub fn with_task(mut self, name: impl Into<String>, task: TaskFile) -> Result<Self> {
+    pub fn with_task(self, name: impl Into<String>, task: TaskFile) -> Result<Self> {
         self.add_task(name, task)?;
         Ok(self)
     }
 
-    /// Adds a task under a name, or replaces the one that has it.
+    /// Adds a task under a name, or replaces the one that has it: requests under way are answered by the one before.
     ///
     /// # Errors
     ///
     /// A task that was trained on another backbone.
-    pub fn add_task(&mut self, name: impl Into<String>, task: TaskFile) -> Result<()> {
+    pub fn add_task(&self, name: impl Into<String>, task: TaskFile) -> Result<()> {
         let name = name.into();
         check(&self.backbone, &name, &task)?;
-        self.lock().networks.retain(|(cached, _)| *cached != name);
-        self.tasks.insert(name, task);
+        let slot = Arc::new(Slot::new(name.clone(), task));
+        let replaced = self.write_tasks().insert(name, slot);
+        if let Some(replaced) = replaced {
+            self.cache.remove(&replaced);
+        }
         Ok(())
     }
 
-    /// Takes a task out.
+    /// Takes a task out; requests under way are still answered.
     ///
     /// # Errors
     ///
     /// [`Error::UnknownTask`].
-    pub fn remove_task(&mut self, name: &str) -> Result<TaskFile> {
-        self.lock().networks.retain(|(cached, _)| cached != name);
-        self.tasks.remove(name).ok_or_else(|| self.unknown(name))
+    pub fn remove_task(&self, name: &str) -> Result<Arc<TaskFile>> {
+        let removed = self.write_tasks().remove(name);
+        let slot = removed.ok_or_else(|| self.unknown(name))?;
+        self.cache.remove(&slot);
+        Ok(slot.task.clone())
     }
 
     /// The names of the tasks, sorted.
-    pub fn tasks(&self) -> impl Iterator<Item = &str> {
-        self.tasks.keys().map(String::as_str)
+    pub fn tasks(&self) -> Vec<String> {
+        self.read_tasks().keys().cloned().collect()
     }
 
     /// The task called `name`.
@@ -181,8 +168,8 @@ impl Engine {
     /// # Errors
     ///
     /// [`Error::UnknownTask`].
-    pub fn task(&self, name: &str) -> Result<&TaskFile> {
-        self.tasks.get(name).ok_or_else(|| self.unknown(name))
+    pub fn task(&self, name: &str) -> Result<Arc<TaskFile>> {
+        Ok(self.slot(name)?.task.clone())
     }
 
     /// The backbone.
@@ -192,15 +179,11 @@ impl Engine {
 
     /// What the engine holds in memory now.
     pub fn memory(&self) -> EngineMemory {
+        let tasks = self.read_tasks();
         EngineMemory {
             backbone_bytes: self.backbone.weights_bytes(),
-            tasks_bytes: self.tasks.values().map(task_bytes).sum(),
-            cache_bytes: self
-                .lock()
-                .networks
-                .iter()
-                .map(|(_, network)| network.bytes())
-                .sum(),
+            tasks_bytes: tasks.values().map(|slot| task_bytes(&slot.task)).sum(),
+            cache_bytes: self.cache.bytes(),
         }
     }
 
@@ -210,7 +193,38 @@ impl Engine {
     ///
     /// [`Error::UnknownTask`].
     pub fn make_ready(&self, name: &str) -> Result<()> {
-        self.network(name).map(drop)
+        self.network(&self.slot(name)?).map(drop)
+    }
+
+    /// Whether a task's effective weights are cached.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownTask`].
+    pub fn is_ready(&self, name: &str) -> Result<bool> {
+        Ok(self.cache.holds(&self.slot(name)?))
+    }
+
+    /// Keeps a task's effective weights in the cache from now on, whatever else is used; they are made if needed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownTask`].
+    pub fn pin(&self, name: &str) -> Result<()> {
+        let slot = self.slot(name)?;
+        slot.pin(true);
+        self.network(&slot).map(drop)
+    }
+
+    /// Lets a task's effective weights leave the cache again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownTask`].
+    pub fn unpin(&self, name: &str) -> Result<()> {
+        self.slot(name)?.pin(false);
+        self.cache.trim();
+        Ok(())
     }
 
     /// Predicts the classes of images, in their order.
@@ -220,18 +234,18 @@ impl Engine {
     /// [`Error::UnknownTask`], images that cannot be brought to the network's input, and
     /// [`Error::NotNumbers`].
     pub fn predict(&self, name: &str, images: &[Image]) -> Result<Vec<Prediction>> {
-        let task = self.task(name)?;
+        let slot = self.slot(name)?;
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        let network = self.network(name)?;
+        let network = self.network(&slot)?;
         let predictions = predict_batches(
             images,
-            &task.preprocessing,
+            &slot.task.preprocessing,
             self.backbone.device(),
             |images| network.forward(images),
         );
-        self.keep_within_bounds();
+        self.cache.trim();
         numbers(&of_task(name), predictions?, None)
     }
 
@@ -246,44 +260,40 @@ impl Engine {
         if shape[0] == 0 {
             return Ok(Vec::new());
         }
-        let network = self.network(name)?;
+        let network = self.network(&self.slot(name)?)?;
         let images = images_tensor(pixels, shape, self.backbone.device());
         let predictions = predictions(network.forward(images));
-        self.keep_within_bounds();
+        self.cache.trim();
         numbers(&of_task(name), predictions, Some(image))
     }
 
     /// The effective network of a task, from the cache or made now.
-    fn network(&self, name: &str) -> Result<Arc<Materialised>> {
-        let mut cache = self.lock();
-        if let Some(position) = cache.networks.iter().position(|(cached, _)| cached == name) {
-            let entry = cache.networks.remove(position);
-            let network = entry.1.clone();
-            cache.networks.push(entry);
-            return Ok(network);
-        }
-        let network = Arc::new(Materialised::new(&self.backbone, name, self.task(name)?)?);
-        cache.networks.push((name.to_owned(), network.clone()));
-        cache.trim(self.cache_bytes);
-        Ok(network)
+    fn network(&self, slot: &Arc<Slot>) -> Result<Arc<Materialised>> {
+        self.cache.get_or_make(slot, || {
+            Materialised::new(&self.backbone, &slot.name, &slot.task)
+        })
     }
 
-    /// A network grows when its convolutions are packed: others may have to go.
-    fn keep_within_bounds(&self) {
-        self.lock().trim(self.cache_bytes);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {
-        // A panic elsewhere leaves a list of whole networks: safe to go on with.
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slot(&self, name: &str) -> Result<Arc<Slot>> {
+        let slot = self.read_tasks().get(name).cloned();
+        slot.ok_or_else(|| self.unknown(name))
     }
 
     fn unknown(&self, name: &str) -> Error {
-        let loaded = self.tasks().map(str::to_owned).collect();
         Error::UnknownTask {
             name: name.to_owned(),
-            loaded,
+            loaded: self.tasks(),
         }
+    }
+
+    // Under these locks maps are looked at and changed, which does not panic half-way.
+
+    fn read_tasks(&self) -> RwLockReadGuard<'_, BTreeMap<String, Arc<Slot>>> {
+        self.tasks.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_tasks(&self) -> RwLockWriteGuard<'_, BTreeMap<String, Arc<Slot>>> {
+        self.tasks.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -112,7 +112,7 @@ fn a_task_answers_the_same_whatever_else_is_loaded() {
         .unwrap();
     let expected = bits(&alone, "a", &images);
 
-    let mut both = Engine::new(backbone)
+    let both = Engine::new(backbone)
         .with_task("b", second.product.clone())
         .unwrap()
         .with_task("a", first.product.clone())
@@ -291,7 +291,7 @@ fn weights_that_are_packed_give_the_bits_of_the_first_prediction_and_count_as_me
     assert!(packed > unpacked, "{packed} {unpacked}");
 
     // A network that grows makes others go that there is no room for any more.
-    let mut engine = Engine::new(backbone).with_cache_bytes(2 * unpacked);
+    let engine = Engine::new(backbone).with_cache_bytes(2 * unpacked);
     for name in ["a", "b"] {
         engine.add_task(name, task.clone()).unwrap();
         engine.predict(name, &images).unwrap();
@@ -316,7 +316,7 @@ fn the_cache_keeps_one_network_and_what_its_bytes_allow() {
     .product;
     let images = [image(0, 0)];
     let used = |cache_bytes: usize| {
-        let mut engine = Engine::new(backbone.clone()).with_cache_bytes(cache_bytes);
+        let engine = Engine::new(backbone.clone()).with_cache_bytes(cache_bytes);
         for name in ["a", "b", "c"] {
             engine.add_task(name, task.clone()).unwrap();
             engine.predict(name, &images).unwrap();
@@ -423,4 +423,63 @@ fn an_unreadable_test_image_does_not_cost_the_task() {
     let trained = train(&backbone(), data.path(), lenient);
     assert_eq!(trained.tests[0].evaluation().unwrap().images, 3);
     assert!(trained.skipped[0].contains("1.png"));
+}
+
+/// A server predicts from many threads, and tasks come and go meanwhile.
+#[test]
+fn many_threads_predict_while_tasks_are_replaced_and_taken_out() {
+    let data = folder(&[("train", 6)]);
+    let backbone = backbone();
+    let config = TrainConfig {
+        epochs: 1,
+        ..config()
+    };
+    let task = train(&backbone, data.path(), config).product;
+    let images = [image(0, 0)];
+    let engine = Engine::new(backbone)
+        .with_task("stays", task.clone())
+        .unwrap();
+    let expected = bits(&engine, "stays", &images);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..4 {
+                    assert_eq!(bits(&engine, "stays", &images), expected);
+                }
+            });
+        }
+        scope.spawn(|| {
+            for _ in 0..4 {
+                engine.add_task("guest", task.clone()).unwrap();
+                assert_eq!(bits(&engine, "guest", &images), expected);
+                engine.add_task("stays", task.clone()).unwrap();
+                engine.remove_task("guest").unwrap();
+                assert!(engine.predict("guest", &images).is_err());
+            }
+        });
+    });
+    assert_eq!(engine.tasks(), ["stays"]);
+}
+
+#[test]
+fn a_pinned_task_stays_ready_whatever_else_is_used() {
+    let data = folder(&[("train", 6)]);
+    let config = TrainConfig {
+        epochs: 1,
+        ..config()
+    };
+    let backbone = backbone();
+    let task = train(&backbone, data.path(), config).product;
+    let engine = Engine::new(backbone);
+    for name in ["a", "b", "c"] {
+        engine.add_task(name, task.clone()).unwrap();
+    }
+    let ready = || ["a", "b", "c"].map(|name| engine.is_ready(name).unwrap());
+    engine.pin("a").unwrap();
+    engine.make_ready("b").unwrap();
+    engine.make_ready("c").unwrap();
+    assert_eq!(ready(), [true, false, true]);
+    engine.unpin("a").unwrap();
+    assert_eq!(ready(), [false, false, true]);
+    assert!(engine.pin("d").is_err() && engine.is_ready("d").is_err());
 }

@@ -30,7 +30,7 @@ pub(crate) fn measure(args: &SwitchArgs, scratch: &Path) -> Result<Value> {
     let (backbone, state) = open(&args.checkpoint)?;
     let names = ["a", "b"];
     let bytes = backbone.weights_bytes();
-    let mut engine = Engine::new(backbone.clone());
+    let engine = Engine::new(backbone.clone());
     for (name, seed) in names.into_iter().zip(0..) {
         let file = scratch.join(name);
         random_task(&backbone, &state, 224, &MaskLayers::All, seed)?.save(&file)?;

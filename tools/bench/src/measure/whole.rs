@@ -105,7 +105,7 @@ fn memory(backbone: &Backbone, files: &[PathBuf]) -> Result<Vec<Measurement>> {
     let many: Vec<&PathBuf> = files.iter().cycle().take(MANY).collect();
     let files_bytes: f64 = (0..MANY).map(|i| sizes[i % sizes.len()]).sum();
 
-    let mut engine = Engine::new(backbone.clone());
+    let engine = Engine::new(backbone.clone());
     engine.add_task("0", TaskFile::open(many[0])?)?;
     // The buffers of a prediction and the cache of one task's weights belong to `before`.
     engine.predict("0", &[image(SIDE, 0)?])?;

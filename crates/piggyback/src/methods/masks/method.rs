@@ -123,7 +123,7 @@ impl Objective for Masks<'_> {
 
 /// An engine that answers with `task` under each of `names`.
 pub(crate) fn task_engine(backbone: &Backbone, task: &TaskFile, names: &[&str]) -> Result<Engine> {
-    let mut engine = Engine::new(backbone.clone());
+    let engine = Engine::new(backbone.clone());
     for name in names {
         engine.add_task(*name, task.clone())?;
     }
