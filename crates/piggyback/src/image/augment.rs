@@ -1,6 +1,6 @@
 //! Random changes to training images.
 
-use piggyback_task::{Interpolation, Resize};
+use piggyback_task::Interpolation;
 use serde::{Deserialize, Serialize};
 
 use super::color::ColorJitter;
@@ -51,8 +51,6 @@ impl Augment {
     /// - `paper`: torchvision's random resized crop, and mirrors: the paper's setting for whole photographs.
     /// - `paper-cropped`: mirrors: the paper's setting for images cropped to the object.
     ///
-    /// The paper's presets go with a resize, see [`preset_resize`](Self::preset_resize).
-    ///
     /// # Errors
     /// [`Error::UnknownPreset`], which lists the names.
     pub fn preset(name: &str) -> Result<Self, Error> {
@@ -81,25 +79,6 @@ impl Augment {
                 ..Self::default()
             }),
             _ => Err(Error::UnknownPreset { name: name.into() }),
-        }
-    }
-
-    /// The resize that a preset was published with, for inputs of `image_size` pixels; `None` if it has none.
-    ///
-    /// `paper-cropped` squashes to the input. `paper` resizes the short side to 256/224 of the input.
-    ///
-    /// # Errors
-    /// [`Error::UnknownPreset`], which lists the names.
-    pub fn preset_resize(name: &str, image_size: u32) -> Result<Option<Resize>, Error> {
-        match name {
-            "paper-cropped" => Ok(Some(Resize::Squash)),
-            "paper" => {
-                let short = (u64::from(image_size) * 256 + 112) / 224;
-                Ok(Some(Resize::ShortSide(
-                    u32::try_from(short).unwrap_or(u32::MAX),
-                )))
-            }
-            _ => Self::preset(name).map(|_| None),
         }
     }
 
@@ -248,7 +227,6 @@ mod tests {
     fn presets_are_named_and_valid() {
         for name in Augment::names() {
             Augment::preset(name).unwrap().check().unwrap();
-            Augment::preset_resize(name, 96).unwrap();
         }
         assert_eq!(Augment::preset("none").unwrap(), Augment::default());
         assert!(!Augment::preset("light").unwrap().flip);
@@ -257,15 +235,6 @@ mod tests {
             error.contains("\"heavy\"") && error.contains("paper-cropped"),
             "{error}"
         );
-        assert_eq!(
-            Augment::preset_resize("paper", 224).unwrap(),
-            Some(Resize::ShortSide(256))
-        );
-        assert_eq!(
-            Augment::preset_resize("paper", 96).unwrap(),
-            Some(Resize::ShortSide(110))
-        );
-        assert!(Augment::preset_resize("heavy", 96).is_err());
     }
 
     #[test]
