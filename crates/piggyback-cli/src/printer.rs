@@ -42,6 +42,7 @@ impl Printer {
     }
 
     /// A path that another program is to take as it is.
+    #[cfg(feature = "hub")]
     pub(crate) fn path(&self, path: &str) -> Result<()> {
         self.stdout(path)
     }
