@@ -12,6 +12,31 @@ use sha2::{Digest, Sha256};
 use super::packages::{Package, Registry};
 use super::progress;
 
+/// The folder downloaded archives are kept in.
+pub(crate) struct Cache {
+    folder: PathBuf,
+    programs: Programs,
+}
+
+impl Cache {
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            programs: Programs::default(),
+        }
+    }
+
+    /// The checked archive of `package`, downloaded if it is not here yet.
+    pub(crate) fn require(&self, package: &Package) -> Result<PathBuf> {
+        require(package, &self.folder, &self.programs)
+    }
+
+    /// Where the archive of `package` lies once it was required.
+    pub(crate) fn path(&self, package: &Package) -> PathBuf {
+        self.folder.join(package.archive)
+    }
+}
+
 /// Where the clients are looked for.
 #[derive(Default)]
 pub(crate) struct Programs {

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::Task;
+use super::download::Cache;
 use super::iconify::IconSet;
 use super::openmoji::{Emoji, OpenMoji, Style};
-use super::packages::{Cache, FLUENT, NOTO, OPENMOJI, TWEMOJI};
+use super::packages::{FLUENT, NOTO, OPENMOJI, TWEMOJI};
 use super::tree::{Drawing, Picture, Split};
 
 pub(crate) const TASK: Task = Task {

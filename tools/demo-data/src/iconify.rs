@@ -6,8 +6,9 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::archive;
+use super::download::Cache;
 use super::openmoji::normalise;
-use super::packages::{Cache, Package};
+use super::packages::Package;
 
 /// An icon set. Aliases are left out: they are another icon's drawing.
 pub(crate) struct IconSet {

@@ -29,7 +29,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use piggyback_tools::demo::BACKBONE;
 
-use packages::{Cache, Package};
+use download::Cache;
+use packages::Package;
 use tree::{Counts, Picture};
 
 /// Something to learn: a folder of pictures per class, built from packages.

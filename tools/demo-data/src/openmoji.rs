@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::archive;
-use super::packages::{Cache, OPENMOJI};
+use super::download::Cache;
+use super::packages::OPENMOJI;
 
 /// A row of `data/openmoji.csv`.
 #[derive(Debug, Deserialize)]

@@ -1,10 +1,4 @@
-//! The packages everything is made from, and where they are kept.
-
-use std::path::PathBuf;
-
-use anyhow::Result;
-
-use super::download::{self, Programs};
+//! The packages everything is made from.
 
 /// Which client gets a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,28 +84,3 @@ pub(crate) const CIRCLE_FLAGS: Package = Package {
     archive: "iconify-json-circle-flags-1.2.11.tgz",
     sha256: "ee9a03f6a6fdd79cc6325bdcb7bb93b83d331e60b16e226188f154a64b6bb4a9",
 };
-
-/// The folder downloaded archives are kept in.
-pub(crate) struct Cache {
-    folder: PathBuf,
-    programs: Programs,
-}
-
-impl Cache {
-    pub(crate) fn new(folder: PathBuf) -> Self {
-        Self {
-            folder,
-            programs: Programs::default(),
-        }
-    }
-
-    /// The checked archive of `package`, downloaded if it is not here yet.
-    pub(crate) fn require(&self, package: &Package) -> Result<PathBuf> {
-        download::require(package, &self.folder, &self.programs)
-    }
-
-    /// Where the archive of `package` lies once it was required.
-    pub(crate) fn path(&self, package: &Package) -> PathBuf {
-        self.folder.join(package.archive)
-    }
-}

@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use flate2::read::GzDecoder;
 use image::GrayImage;
 
-use super::packages::{ANIMAL_MNIST, Cache};
+use super::download::Cache;
+use super::packages::ANIMAL_MNIST;
 use super::tree::{Drawing, Picture, Split};
 use super::{Task, archive};
 

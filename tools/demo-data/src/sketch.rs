@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 
+use super::download::Cache;
 use super::openmoji::{Emoji, OpenMoji, Style};
-use super::packages::{Cache, OPENMOJI};
+use super::packages::OPENMOJI;
 use super::tree::{Drawing, Picture, Split};
 use super::{Task, svg};
 

