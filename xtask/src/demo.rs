@@ -1,12 +1,13 @@
 //! `cargo xtask demo`: one backbone learns four tasks, and the first does not notice the others.
 //!
 //! ```text
-//! fetch ─► build ─► per task: train (classifier only, Piggyback), evaluate ─► prove ─► table
+//! fetch ─► build ─► per task: train (classifier only, Piggyback), evaluate ─► prove ─► README's commands ─► table
 //! ```
 //!
 //! Every number comes from the program's own output.
 
 mod proof;
+mod readme;
 mod results;
 
 use std::fs;
@@ -65,7 +66,7 @@ struct Demo {
     epochs: Option<usize>,
 }
 
-/// Runs the demo; exit code 1 when the proof fails.
+/// Runs the demo; exit code 1 when the proof fails, or the README shows something else than the program.
 ///
 /// # Errors
 /// Something cannot be fetched, built, trained or written; or it was interrupted.
@@ -100,6 +101,7 @@ pub(crate) fn run(root: &Path, epochs: Option<usize>) -> Result<ExitCode> {
         proof.task
     ));
     let outcome = demo.prove(&proof)?;
+    let readme_holds = readme::check(root, &demo.program, &demo.children, progress)?;
     let results = Results {
         tasks,
         outcome,
@@ -120,9 +122,10 @@ pub(crate) fn run(root: &Path, epochs: Option<usize>) -> Result<ExitCode> {
     io::stdout()
         .write_all(text.as_bytes())
         .context("cannot write to stdout")?;
-    Ok(match results.outcome.holds() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    Ok(if results.outcome.holds() && readme_holds {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     })
 }
 

@@ -1,7 +1,10 @@
 //! The project's own chores: `cargo xtask <verb>`.
 
+mod check;
 mod demo;
 mod devices;
+mod examples;
+mod licences;
 mod test;
 mod tool;
 
@@ -46,6 +49,12 @@ enum Verb {
     Fetch,
     /// Rewrite golden files and the seeds of fuzzers, after a deliberate change.
     Bless,
+    /// Check what tests do not: each crate with each feature, fuzz targets, licences, spelling.
+    Check {
+        /// Also compile the features for GPUs, which takes many minutes.
+        #[arg(long)]
+        gpu: bool,
+    },
     /// Run every test of the workspace, the documentation's examples included.
     Test {
         /// Also read task files with Python's numpy and safetensors, which are installed with pip
@@ -64,6 +73,7 @@ fn main() -> ExitCode {
         Verb::Demo { epochs } => demo::run(&root, epochs),
         Verb::Bench { arguments } => tool::bench(&root, &arguments).map(ExitCode::from),
         Verb::Fetch => tool::fetch(&root).map(ExitCode::from),
+        Verb::Check { gpu } => check::run(&root, gpu),
         Verb::Bless => test::bless(&root),
         Verb::Test { peers } => test::run(&root, peers),
     };

@@ -1,6 +1,5 @@
 //! `cargo xtask test` and `cargo xtask bless`.
 
-use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -8,7 +7,8 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 use piggyback_tools::peers;
 
-use crate::devices;
+use crate::tool::cargo_program;
+use crate::{devices, examples};
 
 /// What the names of tests begin with that check us against other programs. They are ignored otherwise.
 const PEER: &str = "peer_";
@@ -24,6 +24,7 @@ const BLESS: &str = "bless_";
 pub(crate) fn run(root: &Path, peers: bool) -> Result<ExitCode> {
     // Without --no-fail-fast the first failing crate would hide the others.
     let mut passed = succeeds(cargo(root, &["--no-fail-fast"]))?;
+    passed &= examples::run(root)?;
     if peers {
         passed &= with_peers(root)?;
     } else {
@@ -79,8 +80,7 @@ pub(crate) fn bless(root: &Path) -> Result<ExitCode> {
 }
 
 fn cargo(root: &Path, arguments: &[&str]) -> Command {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let mut tests = Command::new(cargo);
+    let mut tests = Command::new(cargo_program());
     tests
         .args(["test", "--workspace"])
         .args(arguments)

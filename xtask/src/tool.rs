@@ -22,9 +22,13 @@ pub(crate) fn fetch(root: &Path) -> Result<u8> {
     run(&mut cargo(root, "piggyback-demo-data"))
 }
 
+/// The cargo that runs us.
+pub(crate) fn cargo_program() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"))
+}
+
 fn cargo(root: &Path, package: &str) -> Command {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let mut command = Command::new(cargo);
+    let mut command = Command::new(cargo_program());
     command
         .args(["run", "--release", "--quiet", "--package", package, "--"])
         .current_dir(root);

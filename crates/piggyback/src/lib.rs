@@ -109,7 +109,7 @@ pub use networks::{Architecture, Network};
 pub use nn::{GradientScaling, NamedTensor, named_tensors};
 pub use piggyback_task as task;
 
-/// The README's example is compiled with those of the documentation.
+/// The guide's example is compiled with those of the documentation.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../../../docs/guide.md")]
 struct Readme;

@@ -1,7 +1,9 @@
 //! Writing a task's pictures as an image folder: `<task>/{train,test}/<class>/<file>.png`.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -20,8 +22,6 @@ const GENERATOR: u32 = 1;
 
 /// Pixels of a rendered drawing's side.
 const SIDE: u32 = 96;
-
-const STAMP: &str = ".stamp.json";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Split {
@@ -64,7 +64,7 @@ pub(crate) struct Counts {
     pub(crate) test: usize,
 }
 
-/// What a tree was made from. It lies inside the tree, so it comes and goes with it.
+/// What a tree was made from. It lies beside the tree, which holds nothing but classes of images.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     generator: u32,
@@ -89,22 +89,31 @@ impl Stamp {
 /// The counts of the tree at `folder`, if it was made from `packages` by this generator and no
 /// picture went missing since.
 pub(crate) fn current(folder: &Path, packages: &[&Package]) -> Result<Option<Counts>> {
-    let Ok(stamp) = fs::read(folder.join(STAMP)) else {
+    let Ok(stamp) = fs::read(stamp_path(folder)?) else {
         return Ok(None);
     };
+    if !folder.exists() {
+        return Ok(None);
+    }
     let counts = count(folder)?;
     let stamp: Option<Stamp> = serde_json::from_slice(&stamp).ok();
     Ok((stamp == Some(Stamp::new(packages, counts))).then_some(counts))
+}
+
+fn name_of(folder: &Path) -> Result<Cow<'_, str>> {
+    let name = folder.file_name().context("a tree without a name")?;
+    Ok(name.to_string_lossy())
+}
+
+fn stamp_path(folder: &Path) -> Result<PathBuf> {
+    Ok(folder.with_file_name(format!(".{}.json", name_of(folder)?)))
 }
 
 /// Draws `pictures` and puts them at `folder`, in place of what was there.
 ///
 /// The tree is built beside `folder` and renamed, so an interrupted run is never taken for a whole.
 pub(crate) fn build(folder: &Path, packages: &[&Package], pictures: &[Picture]) -> Result<Counts> {
-    let name = folder
-        .file_name()
-        .context("a tree without a name")?
-        .to_string_lossy();
+    let name = name_of(folder)?;
     let partial = folder.with_file_name(format!(".{name}.partial"));
     remove_folder(&partial)?;
 
@@ -117,11 +126,18 @@ pub(crate) fn build(folder: &Path, packages: &[&Package], pictures: &[Picture]) 
             pictures.len()
         );
     }
-    let stamp = serde_json::to_vec(&Stamp::new(packages, counts))?;
-    fs::write(partial.join(STAMP), stamp).context("cannot write the stamp")?;
-
+    // A tree whose stamp is missing is made anew: the old one goes first, the new one comes last.
+    let stamp = stamp_path(folder)?;
+    match fs::remove_file(&stamp) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot remove {}", stamp.display()));
+        }
+        _ => {}
+    }
     remove_folder(folder)?;
     fs::rename(&partial, folder).with_context(|| format!("cannot write {}", folder.display()))?;
+    let content = serde_json::to_vec(&Stamp::new(packages, counts))?;
+    fs::write(&stamp, content).with_context(|| format!("cannot write {}", stamp.display()))?;
     let seconds = started.elapsed().as_secs_f64();
     progress(&format!(
         "{name}: {} pictures drawn in {seconds:.1} s",
