@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: one backbone learns four tasks, and the first does not notice the others.
 //!
 //! ```text
-//! fetch ─► build ─► per task: train (classifier only, Piggyback), evaluate ─► prove ─► README's commands ─► table
+//! build ─► fetch ─► per task: train (classifier only, Piggyback), evaluate ─► prove ─► README's commands ─► table
 //! ```
 //!
 //! Every number comes from the program's own output.
@@ -22,7 +22,6 @@ use piggyback_tools::child::{Children, shown};
 use piggyback_tools::demo::{BACKBONE, TASKS};
 use piggyback_tools::program::Program;
 
-use crate::tool;
 use proof::Proof;
 use results::{Evaluated, Inspected, Results, Row, Summary, parse};
 
@@ -71,14 +70,13 @@ struct Demo {
 /// # Errors
 /// Something cannot be fetched, built, trained or written; or it was interrupted.
 pub(crate) fn run(root: &Path, epochs: Option<usize>) -> Result<ExitCode> {
-    let fetched = tool::fetch(root)?;
-    if fetched != 0 {
-        return Ok(ExitCode::from(fetched));
-    }
+    let children = Children::new()?;
+    let [program, demo_data] =
+        Program::as_tested(root, ["piggyback", "piggyback-demo-data"], &children)?;
+    let fetched = children.output(&mut demo_data.command(&[]))?;
+    progress(&String::from_utf8_lossy(&fetched));
     let folder = root.join(FOLDER);
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let children = Children::new()?;
-    let program = Program::build(root, "piggyback-cli", "piggyback", &children)?;
     let demo = Demo {
         program,
         children,

@@ -1,10 +1,10 @@
-//! The release builds of the workspace's programs.
+//! The workspace's programs, built.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
 
 use crate::child::Children;
@@ -16,28 +16,32 @@ pub struct Program {
 }
 
 impl Program {
-    /// Builds the program `binary` of `package` in release, cargo's progress showing through.
+    /// Builds the program `binary` of `package` as it is installed, cargo's progress showing through.
     ///
     /// # Errors
     /// cargo cannot be run or fails.
-    pub fn build(root: &Path, package: &str, binary: &str, children: &Children) -> Result<Self> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-        let mut build = Command::new(cargo);
-        build
-            .args(["build", "--release", "--package", package])
-            .args(["--bin", binary])
-            // Tells where the program is, wherever the target folder may be.
-            .args(["--message-format", "json-render-diagnostics"])
-            .current_dir(root);
-        let messages = children.output(&mut build)?;
-        let path = executable(&String::from_utf8_lossy(&messages), binary)
-            .with_context(|| format!("cargo did not say where it put {binary}"))?;
-        // Shorter to read in commands, and all of these start in the root.
-        let path = path.strip_prefix(root).map(Path::to_owned).unwrap_or(path);
-        Ok(Self {
-            path,
-            root: root.to_owned(),
-        })
+    pub fn release(root: &Path, package: &str, binary: &str, children: &Children) -> Result<Self> {
+        let [program] = build(
+            root,
+            &["--release", "--package", package],
+            [binary],
+            children,
+        )?;
+        Ok(program)
+    }
+
+    /// Builds programs as tests are built: what was compiled for the one serves the other.
+    ///
+    /// # Errors
+    /// cargo cannot be run or fails.
+    pub fn as_tested<const N: usize>(
+        root: &Path,
+        binaries: [&str; N],
+        children: &Children,
+    ) -> Result<[Self; N]> {
+        // With an example, dependencies get the features that tests ask for.
+        let arguments = ["--workspace", "--example", "mask_your_own_network"];
+        build(root, &arguments, binaries, children)
     }
 
     /// The program with these arguments, free of settings from the environment: what is measured
@@ -57,6 +61,38 @@ impl Program {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+fn build<const N: usize>(
+    root: &Path,
+    arguments: &[&str],
+    binaries: [&str; N],
+    children: &Children,
+) -> Result<[Program; N]> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut build = Command::new(cargo);
+    build.arg("build").args(arguments);
+    for binary in binaries {
+        build.args(["--bin", binary]);
+    }
+    build
+        // Tells where programs are, wherever the target folder may be.
+        .args(["--message-format", "json-render-diagnostics"])
+        .current_dir(root);
+    let messages = children.output(&mut build)?;
+    let messages = String::from_utf8_lossy(&messages);
+    let mut programs = Vec::with_capacity(N);
+    for binary in binaries {
+        let path = executable(&messages, binary)
+            .with_context(|| format!("cargo did not say where it put {binary}"))?;
+        // Shorter to read in commands, and all of these start in the root.
+        let path = path.strip_prefix(root).map(Path::to_owned).unwrap_or(path);
+        programs.push(Program {
+            path,
+            root: root.to_owned(),
+        });
+    }
+    (programs.try_into()).map_err(|_| anyhow!("cargo built other programs"))
 }
 
 /// The parts of cargo's messages that say where a program was put.

@@ -167,7 +167,7 @@ impl Peers {
     /// # Errors
     /// The others cannot be installed, a program fails, or two do not agree.
     fn measure(root: &Path, bench: &Bench, args: &BenchArgs, children: &Children) -> Result<Self> {
-        let program = Program::build(root, "piggyback-cli", "piggyback", children)?;
+        let program = Program::release(root, "piggyback-cli", "piggyback", children)?;
         let python = peers::python(root)?;
         let threads = std::thread::available_parallelism()
             .context("cannot tell how many threads there are")?
