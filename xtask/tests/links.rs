@@ -92,6 +92,40 @@ fn every_link_leads_somewhere() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Folders at the root of the repository that pages name files of.
+const FOLDERS: [&str; 7] = [
+    "crates/", "tools/", "xtask/", "docs/", "plans/", "demo/", "fuzz/",
+];
+
+/// Paths of the repository in a page, in `code`.
+fn paths(markdown: &str) -> Vec<&str> {
+    let quoted = markdown
+        .lines()
+        .flat_map(|line| line.split('`').skip(1).step_by(2));
+    let is_path = |text: &&str| {
+        FOLDERS.iter().any(|folder| text.starts_with(folder))
+            && !text.contains(['*', ' ', '<', '{'])
+    };
+    quoted.filter(is_path).collect()
+}
+
+#[test]
+fn every_path_is_there() {
+    let mut wrong = Vec::new();
+    let mut named = 0;
+    for page in pages() {
+        let markdown = fs::read_to_string(&page).unwrap();
+        for path in paths(&prose(&markdown)) {
+            named += 1;
+            if !root().join(path).exists() {
+                wrong.push(format!("{}: there is no {path}", page.display()));
+            }
+        }
+    }
+    assert!(named > 10, "{named}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn broken_links_are_found() {
     let page = root().join("README.md");

@@ -268,11 +268,13 @@ mod tests {
             }
         );
         assert_eq!(current(&folder, &[&OPENMOJI]).unwrap(), Some(counts));
-        assert_eq!(
-            entries(data.path()).unwrap(),
-            [folder.as_path()],
-            "nothing else is left"
-        );
+        let mut left = entries(data.path()).unwrap();
+        left.sort();
+        let stamp = stamp_path(&folder).unwrap();
+        assert_eq!(left, [stamp, folder.clone()], "nothing else is left");
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(current(&folder, &[&OPENMOJI]).unwrap(), None);
+        build(&folder, &[&OPENMOJI], &pictures()).unwrap();
 
         let drawn = image::open(folder.join("train/red/a.png")).unwrap();
         assert_eq!((drawn.width(), drawn.height()), (SIDE, SIDE));
