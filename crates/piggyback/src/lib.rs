@@ -35,7 +35,7 @@
 //!     .with_task("flags", TaskFile::open("flags.task.safetensors")?)?;
 //! let predictions = engine.predict("flags", &[Image::open("photo.jpg")?])?;
 //! for (class, probability) in predictions[0].top(3) {
-//!     println!("{}: {probability}", engine.task("flags")?.classes[class]);
+//!     println!("{class}: {probability}");
 //! }
 //! # Ok::<(), piggyback::Error>(())
 //! ```

@@ -109,6 +109,9 @@ pub(crate) fn check(backbone: &Backbone, name: &str, task: &TaskFile) -> Result<
     if task.layout != Layout::Torch {
         return misfit("it belongs to a module of somebody's own, not to a known network".into());
     }
+    if task.classes.is_empty() {
+        return misfit("it has no classes".into());
+    }
     let features = backbone.architecture().features();
     if task.head.weight.shape() != [task.classes.len(), features] {
         return misfit(format!(

@@ -1,14 +1,22 @@
 //! One backbone, many tasks: prediction and evaluation.
 
+mod answerer;
 mod cache;
 mod evaluate;
 mod materialise;
 mod of_files;
 mod own_network;
 mod predict;
+mod prediction;
+mod prepared;
+mod verify;
 
+pub use answerer::{AnsweredTask, Answerer, Answers, NamedArtefact};
 pub use evaluate::{EvaluateConfig, Evaluation, evaluate};
 pub(crate) use materialise::Materialised;
 pub use own_network::OwnBackbone;
-pub(crate) use predict::images_tensor;
-pub use predict::{Engine, EngineMemory, Prediction};
+pub use predict::{Engine, EngineMemory};
+pub use prediction::Prediction;
+pub use prepared::PreparedImages;
+pub(crate) use prepared::images_tensor;
+pub use verify::{Check, CheckName, verify};
