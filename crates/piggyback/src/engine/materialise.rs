@@ -58,10 +58,10 @@ impl Materialised {
             Tensor::from_data(bias, device),
         );
         Ok(Self {
+            packed: PackedConvs::new(&network),
             network,
             head: head.freeze(),
             bytes,
-            packed: PackedConvs::default(),
             used: AtomicBool::new(false),
         })
     }
