@@ -22,7 +22,7 @@ const TOLERANCE: f32 = 1e-4;
 
 /// A task that zeroes about an eighth of every maskable weight, and negates as much with `ternary`,
 /// with batch norms and a head of its own.
-fn random_task(backbone: &Backbone, side: u32, ternary: bool) -> TaskFile {
+pub(crate) fn random_task(backbone: &Backbone, side: u32, ternary: bool) -> TaskFile {
     let mut masks = BTreeMap::new();
     for weight in backbone.maskable() {
         let count = weight.shape.iter().product();
@@ -85,7 +85,7 @@ fn random_task(backbone: &Backbone, side: u32, ternary: bool) -> TaskFile {
     }
 }
 
-fn picture(side: u32, index: usize) -> Image {
+pub(crate) fn picture(side: u32, index: usize) -> Image {
     let numbers = uniform(&format!("picture {index}"), (3 * side * side) as usize);
     let pixels = numbers.iter().map(|u| (127.5 + 127.0 * u) as u8).collect();
     Image::from_pixels(side, side, pixels).unwrap()
