@@ -195,9 +195,7 @@ pub fn evaluate(
         let shape = batch.shape();
         let image = |place: usize| {
             let sample = loader.samples().get(batch.indices[place]);
-            sample
-                .map(|(path, _)| path.display().to_string())
-                .unwrap_or_default()
+            sample.map(|(path, _)| path.display().to_string())
         };
         let predictions = engine.predict_pixels(name, batch.images, shape, &image)?;
         for (prediction, &label) in predictions.iter().zip(&batch.labels) {
@@ -208,8 +206,10 @@ pub fn evaluate(
         }
     }
     if tally.images == 0 {
-        let first = skipped.into_iter().next().unwrap_or_default();
-        return Err(crate::image::Error::NoneReadable { count: done, first }.into());
+        return Err(match skipped.into_iter().next() {
+            Some(first) => crate::image::Error::NoneReadable { count: done, first }.into(),
+            None => Error::internal("there are no images to evaluate on"),
+        });
     }
     Ok(tally.finish(&task.classes, skipped))
 }

@@ -248,7 +248,7 @@ impl Engine {
         let network = of_task(&slot.name);
         let checked = answers
             .into_iter()
-            .map(|prediction| number(&network, prediction, None));
+            .map(|prediction| number(&network, prediction, &|| None));
         checked.collect()
     }
 
@@ -258,7 +258,7 @@ impl Engine {
         name: &str,
         pixels: Vec<f32>,
         shape: [usize; 4],
-        image: &dyn Fn(usize) -> String,
+        image: &dyn Fn(usize) -> Option<String>,
     ) -> Result<Vec<Prediction>> {
         if shape[0] == 0 {
             return Ok(Vec::new());
@@ -271,7 +271,7 @@ impl Engine {
         let network = of_task(name);
         let predictions = predictions.into_iter().enumerate();
         predictions
-            .map(|(index, prediction)| number(&network, prediction, Some(&|| image(index))))
+            .map(|(index, prediction)| number(&network, prediction, &|| image(index)))
             .collect()
     }
 
@@ -340,7 +340,7 @@ impl Backbone {
         }
         let checked = answers
             .into_iter()
-            .map(|prediction| number("the backbone", prediction, None));
+            .map(|prediction| number("the backbone", prediction, &|| None));
         Ok(checked.collect())
     }
 }
@@ -370,7 +370,7 @@ fn of_task(name: &str) -> String {
 fn number(
     network: &str,
     prediction: Prediction,
-    image: Option<&dyn Fn() -> String>,
+    image: &dyn Fn() -> Option<String>,
 ) -> Result<Prediction> {
     let mut outputs = prediction.logits.iter().enumerate();
     match outputs.find(|(_, logit)| !logit.is_finite()) {
@@ -379,7 +379,7 @@ fn number(
             network: network.to_owned(),
             class,
             value,
-            image: image.map(|name| name()),
+            image: image(),
         }),
     }
 }
