@@ -299,7 +299,7 @@ fn read_head(
     };
     Ok(match (weight.shape(), bias.shape()) {
         (&[classes, features], &[biases])
-            if features == architecture.features() && biases == classes =>
+            if classes > 0 && features == architecture.features() && biases == classes =>
         {
             let weight = weight.to_tensor(device).reshape([classes, features]);
             Ok(Linear::from_values(weight, bias.to_tensor(device)).freeze())

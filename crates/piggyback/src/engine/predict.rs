@@ -240,16 +240,10 @@ impl Engine {
         network: &Materialised,
         images: &PreparedImages,
     ) -> Vec<Result<Prediction>> {
-        let mut answers = Vec::with_capacity(images.len());
-        for batch in images.batches() {
-            answers.extend(predictions(network.forward(batch), &slot.classes));
-        }
+        let forward = |batch| network.forward(batch);
+        let answers = answers(&of_task(&slot.name), &slot.classes, images, forward);
         self.cache.trim();
-        let network = of_task(&slot.name);
-        let checked = answers
-            .into_iter()
-            .map(|prediction| number(&network, prediction, &|| None));
-        checked.collect()
+        answers
     }
 
     /// Predicts from prepared pixels `[batch, height, width, 3]`; `image` names them in errors.
@@ -317,6 +311,7 @@ impl Backbone {
         images: &[Image],
         preprocessing: &Preprocessing,
     ) -> Result<Vec<Prediction>> {
+        self.own_head()?;
         predict_batches(images, preprocessing, self.device(), |images| {
             self.answers(images)
         })
@@ -328,21 +323,30 @@ impl Backbone {
     ///
     /// # Errors
     ///
-    /// Those of [`own_head`](Self::own_head). That the images are prepared for this network and its device is not
-    /// checked: a head says nothing of its preprocessing.
+    /// Those of [`own_head`](Self::own_head), and images that were prepared for another device.
     pub fn answers(&self, images: &PreparedImages) -> Result<Vec<Result<Prediction>>> {
-        let head = self.own_head()?;
-        let classes = &self.own_classes()?.names;
-        let mut answers = Vec::with_capacity(images.len());
-        for batch in images.batches() {
-            let features = self.network().forward(batch);
-            answers.extend(predictions(head.forward(features), classes));
+        let (head, classes) = (self.own_head()?, &self.own_classes()?.names);
+        if images.device() != self.device() {
+            let reason = "the images were prepared for another device";
+            return Err(Error::setting("device", reason));
         }
-        let checked = answers
-            .into_iter()
-            .map(|prediction| number("the backbone", prediction, &|| None));
-        Ok(checked.collect())
+        let forward = |batch| head.forward(self.network().forward(batch));
+        Ok(answers("the backbone", classes, images, forward))
     }
+}
+
+/// What `network` says of images, where its outputs are numbers.
+fn answers(
+    network: &str,
+    classes: &Arc<[String]>,
+    images: &PreparedImages,
+    forward: impl Fn(Tensor<4>) -> Tensor<2>,
+) -> Vec<Result<Prediction>> {
+    images
+        .batches()
+        .flat_map(|batch| predictions(forward(batch), classes))
+        .map(|prediction| number(network, prediction, &|| None))
+        .collect()
 }
 
 /// The predictions for images that are prepared some at a time, so that memory does not grow with their number.

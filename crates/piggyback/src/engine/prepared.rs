@@ -59,6 +59,11 @@ impl PreparedImages {
         self.preprocessing == *preprocessing && self.device == *device
     }
 
+    /// Where they are.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// Batches `[batch, 3, height, width]`, in the order of the images.
     pub(super) fn batches(&self) -> impl Iterator<Item = Tensor<4>> {
         self.batches.iter().cloned()
