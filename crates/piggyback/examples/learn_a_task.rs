@@ -48,20 +48,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
 
     let engine = Engine::new(backbone).with_task("example", TaskFile::open(&file)?)?;
-    let task = engine.task("example")?;
-    let classes = &task.classes;
     for (path, _) in Samples::unlabelled(std::slice::from_ref(image))?
         .iter()
         .take(5)
     {
         let predictions = engine.predict("example", &[Image::open(&path)?])?;
         for (class, probability) in predictions.iter().flat_map(|prediction| prediction.top(1)) {
-            println!(
-                "{}: {} ({:.0} %)",
-                path.display(),
-                classes[class],
-                100.0 * probability
-            );
+            let percent = 100.0 * probability;
+            println!("{}: {class} ({percent:.0} %)", path.display());
         }
     }
     Ok(())

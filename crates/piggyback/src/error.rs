@@ -129,6 +129,28 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
+    /// What is wrong with one of several files.
+    #[error("{}", path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
+    /// A task file that is to answer without its backbone.
+    #[error("{} is a task file: give the checkpoint of its backbone", path.display())]
+    NeedsBackbone {
+        /// The task file.
+        path: PathBuf,
+    },
+    /// Two tasks that would answer under one name.
+    #[error("two tasks are called '{name}'; give {} another name", path.display())]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The file of the second one.
+        path: PathBuf,
+    },
     /// The backbone's own classes were asked for.
     #[error("the backbone's checkpoint has no classifier that fits it; use a task")]
     NoHead,
@@ -139,6 +161,12 @@ pub enum Error {
         name: String,
         /// The names there are.
         loaded: Vec<String>,
+    },
+    /// Something that no input should bring about.
+    #[error("internal error: {what}; please report it")]
+    Internal {
+        /// What was found.
+        what: String,
     },
 }
 
@@ -179,6 +207,18 @@ impl Error {
             path: path.to_owned(),
             source,
         }
+    }
+
+    /// The error `self` as one of the file at `path`.
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        Self::InFile {
+            path: path.to_owned(),
+            source: Box::new(self),
+        }
+    }
+
+    pub(crate) fn internal(what: impl Into<String>) -> Self {
+        Self::Internal { what: what.into() }
     }
 
     pub(crate) fn setting(setting: &str, reason: impl Into<String>) -> Self {

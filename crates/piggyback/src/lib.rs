@@ -35,7 +35,7 @@
 //!     .with_task("flags", TaskFile::open("flags.task.safetensors")?)?;
 //! let predictions = engine.predict("flags", &[Image::open("photo.jpg")?])?;
 //! for (class, probability) in predictions[0].top(3) {
-//!     println!("{}: {probability}", engine.task("flags")?.classes[class]);
+//!     println!("{class}: {probability}");
 //! }
 //! # Ok::<(), piggyback::Error>(())
 //! ```
@@ -51,7 +51,7 @@
 //! | [`checkpoint`] | the backbone: reading and writing weights, recognising and fingerprinting them |
 //! | [`mask`] | scores and masks, on any Burn module |
 //! | [`files`] | what methods leave: task files, whole networks, networks that tasks share |
-//! | [`engine`] | one backbone, many tasks: prediction, errors per class, task files of any Burn module |
+//! | [`engine`] | one backbone, many tasks: prediction, answers of several files, errors per class, checks of files, task files of any Burn module |
 //! | [`learn`] | the training loop, whatever the method |
 //! | [`methods`] | Piggyback, what it is compared with, and training from scratch |
 //! | [`mod@export`] | a task's own network as ONNX, safetensors or a PyTorch checkpoint |

@@ -19,6 +19,8 @@ pub(crate) enum Purpose {
     Init = 4,
     /// The features that dropout leaves out in one step.
     Dropout = 5,
+    /// The pixels of an image that a task's answers are checked on.
+    Verify = 6,
 }
 
 /// A stream of random numbers that depends on its key alone.

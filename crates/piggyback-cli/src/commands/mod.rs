@@ -145,13 +145,47 @@ fn open_checkpoint(
 /// Opens what `piggyback train` wrote, or a checkpoint with a classifier.
 fn open_artefact(path: &Path) -> Result<Artefact> {
     let artefact = Artefact::open(path)?;
+    note_opened(&artefact, path);
+    Ok(artefact)
+}
+
+/// Logs what was opened.
+fn note_opened(artefact: &Artefact, path: &Path) {
     tracing::info!(
         kind = %artefact.kind(),
         tasks = artefact.tasks().len(),
         "opened {}",
         path.display()
     );
-    Ok(artefact)
+}
+
+/// The backbone with which `artefact` of the file `path` answers, if it needs one.
+fn backbone_of(
+    artefact: &Artefact,
+    path: &Path,
+    args: &BackboneArgs,
+    printer: &Printer,
+) -> Result<Option<Backbone>> {
+    if artefact.needs_backbone() {
+        if args.backbone.is_none() {
+            return Err(needs_backbone(path));
+        }
+        return open_backbone(args, printer).map(Some);
+    }
+    if args.backbone.is_some() {
+        printer.note(&format!(
+            "{} holds a network of its own: --backbone is not used for it",
+            path.display()
+        ));
+    }
+    Ok(None)
+}
+
+fn needs_backbone(path: &Path) -> anyhow::Error {
+    anyhow!(
+        "{} is a task file: give the checkpoint of its backbone with --backbone",
+        path.display()
+    )
 }
 
 /// An engine that answers for `artefact` of the file `path`, with the backbone if one is needed.
@@ -162,23 +196,10 @@ fn engine(
     args: &BackboneArgs,
     printer: &Printer,
 ) -> Result<Engine> {
-    let shown = path.display();
-    if artefact.needs_backbone() {
-        if args.backbone.is_none() {
-            bail!("{shown} is a task file: give the checkpoint of its backbone with --backbone");
-        }
-        let backbone = open_backbone(args, printer)?;
-        let engine = artefact.engine(name, Some(&backbone), backbone.device());
-        return engine.with_context(|| shown.to_string());
-    }
-    if args.backbone.is_some() {
-        printer.note(&format!(
-            "{shown} holds a network of its own: --backbone is not used for it"
-        ));
-    }
+    let backbone = backbone_of(artefact, path, args, printer)?;
     let device = piggyback::open_device(&args.device)?;
-    let engine = artefact.engine(name, None, &device);
-    engine.with_context(|| shown.to_string())
+    let engine = artefact.engine(name, backbone.as_ref(), &device);
+    engine.with_context(|| path.display().to_string())
 }
 
 /// Which of an artefact's tasks is asked for, by its place, where the file may hold several.

@@ -1,21 +1,19 @@
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
-use piggyback::checkpoint::imagenet_classes;
+use anyhow::{Context, Result, anyhow, bail};
+use piggyback::checkpoint::ClassSource;
 use piggyback::data::Samples;
-use piggyback::engine::Prediction;
+use piggyback::engine::{Answerer, NamedArtefact, Prediction};
 use piggyback::image::{Image, MAX_FILE_BYTES};
-use piggyback::task::Preprocessing;
 use piggyback::text::visible;
-use piggyback::{Artefact, Backbone, Engine, Error};
+use piggyback::{Backbone, Error};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::run::note_folder;
-use super::{Outcome, classes, engine, open_artefact, open_backbone};
+use super::{Outcome, backbone_of, classes, note_opened, open_backbone};
 use crate::args::{NamedPath, PredictArgs, task_name};
 use crate::printer::Printer;
 use crate::progress::images_bar;
@@ -41,15 +39,15 @@ struct Likely<'a> {
 }
 
 pub(super) fn run(args: &PredictArgs, printer: &Printer) -> Result<Outcome> {
-    let artefacts = open_tasks(args, printer)?;
+    let files = open_tasks(args, printer)?;
     let (images, mut unreadable) = list_images(&args.images, printer)?;
-    let answering = Answering::new(args, &artefacts, printer)?;
+    let answerer = answerer(args, files, printer)?;
 
     let bar = images_bar(printer, "images", images.len());
     let mut batch = Batch::default();
     let (mut predicted, mut failed) = (0, 0);
     let mut predict = |batch: &mut Batch| {
-        let (done, without) = batch.predict(args, &answering, printer)?;
+        let (done, without) = batch.predict(args, &answerer, printer)?;
         (predicted, failed) = (predicted + done, failed + without);
         bar.set_position((predicted + failed) as u64);
         anyhow::Ok(())
@@ -79,182 +77,72 @@ pub(super) fn run(args: &PredictArgs, printer: &Printer) -> Result<Outcome> {
 }
 
 /// Opens the task files, whose names must differ.
-fn open_tasks(args: &PredictArgs, printer: &Printer) -> Result<Vec<Artefact>> {
+fn open_tasks(args: &PredictArgs, printer: &Printer) -> Result<Vec<NamedArtefact>> {
     for note in args.tasks.iter().filter_map(NamedPath::note) {
         printer.note(&note);
     }
-    let mut names = BTreeSet::new();
-    let name = |task: &NamedPath| task.name_or(task_name);
-    if let Some(twice) = args.tasks.iter().find(|task| !names.insert(name(task))) {
-        bail!(
-            "two tasks are called '{}'; name one of them with --task NAME={}",
-            name(twice),
-            twice.path.display()
-        );
-    }
+    let named = |task: &NamedPath| (task.name_or(task_name), task.path.clone());
+    let files: Vec<_> = args.tasks.iter().map(named).collect();
+    let files = NamedArtefact::open_all(&files).map_err(|error| match error {
+        Error::NameTaken { name, path } => anyhow!(
+            "two tasks are called '{name}'; name one of them with --task NAME={}",
+            path.display()
+        ),
+        error => error.into(),
+    })?;
     let settings = args.preprocessing.settings()?;
-    let open = |named: &NamedPath| {
-        let artefact = open_artefact(&named.path)?;
-        for task in artefact.tasks() {
+    for file in &files {
+        note_opened(&file.artefact, &file.path);
+        for task in file.artefact.tasks() {
             let checked = settings.check(task.preprocessing);
-            checked.with_context(|| named.path.display().to_string())?;
-        }
-        Ok(artefact)
-    };
-    args.tasks.iter().map(open).collect()
-}
-
-/// A task's name, none for the backbone's own head, and the likeliest classes of each image, unless
-/// what was answered is no number.
-type Answers<'a> = (Option<&'a str>, Vec<Result<Vec<Likely<'a>>, Error>>);
-
-/// What answers: tasks, or the backbone's own head.
-enum Answering {
-    /// Engines, and which of them answers for each task.
-    Tasks {
-        engines: Vec<Engine>,
-        tasks: Vec<Answerer>,
-    },
-    Backbone {
-        backbone: Box<Backbone>,
-        classes: Vec<String>,
-        preprocessing: Preprocessing,
-    },
-}
-
-/// A task, and the engine that answers for it.
-struct Answerer {
-    engine: usize,
-    name: String,
-    classes: Vec<String>,
-}
-
-impl Answering {
-    fn new(args: &PredictArgs, artefacts: &[Artefact], printer: &Printer) -> Result<Self> {
-        if artefacts.is_empty() {
-            let backbone = open_backbone(&args.backbone, printer)?;
-            let preprocessing = args.preprocessing.settings()?;
-            return Ok(Self::Backbone {
-                classes: own_classes(args, &backbone, printer)?,
-                preprocessing: preprocessing.apply(backbone.preprocessing())?,
-                backbone: Box::new(backbone),
-            });
-        }
-        let (mut engines, mut tasks) = (Vec::new(), Vec::new());
-        // All task files share the backbone.
-        let mut of_backbone: Option<usize> = None;
-        for (named, artefact) in args.tasks.iter().zip(artefacts) {
-            let (name, path) = (&named.name_or(task_name), &named.path);
-            let index = match (artefact, of_backbone) {
-                (Artefact::Task(task), Some(index)) => {
-                    let engine: &Engine = &engines[index];
-                    let added = engine.add_task(name, task.clone());
-                    added.with_context(|| path.display().to_string())?;
-                    index
-                }
-                _ => {
-                    engines.push(engine(artefact, path, name, &args.backbone, printer)?);
-                    engines.len() - 1
-                }
-            };
-            if artefact.needs_backbone() {
-                of_backbone = Some(index);
-            }
-            let names = artefact.names(name).into_iter();
-            tasks.extend(names.zip(artefact.tasks()).map(|(name, task)| Answerer {
-                engine: index,
-                name,
-                classes: task.classes.to_vec(),
-            }));
-        }
-        Ok(Self::Tasks { engines, tasks })
-    }
-
-    /// The likeliest classes of each image, by task; the backbone's own have no task's name.
-    fn predict<'a>(&'a self, args: &'a PredictArgs, images: &[Image]) -> Result<Vec<Answers<'a>>> {
-        let rank = |predictions: Vec<Result<Prediction, Error>>, classes: &'a [String]| {
-            let likely = |prediction| likely(&prediction, classes, args.top_k);
-            (predictions.into_iter())
-                .map(|prediction| prediction.map(likely))
-                .collect()
-        };
-        match self {
-            Self::Tasks { engines, tasks } => (tasks.iter())
-                .map(|task| {
-                    let engine = &engines[task.engine];
-                    let predictions = each(images, |images| engine.predict(&task.name, images))?;
-                    Ok((Some(task.name.as_str()), rank(predictions, &task.classes)))
-                })
-                .collect(),
-            Self::Backbone {
-                backbone,
-                classes,
-                preprocessing,
-            } => {
-                let predictions = each(images, |images| backbone.predict(images, preprocessing))?;
-                Ok(vec![(None, rank(predictions, classes))])
-            }
+            checked.with_context(|| file.path.display().to_string())?;
         }
     }
+    Ok(files)
 }
 
-/// The prediction for each image: where one is no number, the others have theirs all the same.
-fn each(
-    images: &[Image],
-    predict: impl Fn(&[Image]) -> Result<Vec<Prediction>, Error>,
-) -> Result<Vec<Result<Prediction, Error>>, Error> {
-    match predict(images) {
-        Err(Error::NotNumbers { .. }) => {}
-        predictions => return Ok(predictions?.into_iter().map(Ok).collect()),
+/// What answers: the tasks of `files`, or the backbone's own head if there are none.
+fn answerer(args: &PredictArgs, files: Vec<NamedArtefact>, printer: &Printer) -> Result<Answerer> {
+    if files.is_empty() {
+        let backbone = with_classes(args, open_backbone(&args.backbone, printer)?, printer)?;
+        let settings = args.preprocessing.settings()?;
+        let preprocessing = settings.apply(backbone.preprocessing())?;
+        return Ok(Answerer::of_own_head(backbone, preprocessing)?);
     }
-    let mut all = Vec::with_capacity(images.len());
-    for image in images {
-        match predict(std::slice::from_ref(image)) {
-            Err(error @ Error::NotNumbers { .. }) => all.push(Err(error)),
-            predictions => all.extend(predictions?.into_iter().map(Ok)),
+    let mut backbone = None;
+    for NamedArtefact { artefact, path, .. } in &files {
+        if backbone.is_none() || !artefact.needs_backbone() {
+            backbone = backbone_of(artefact, path, &args.backbone, printer)?.or(backbone);
         }
     }
-    Ok(all)
+    let device = piggyback::open_device(&args.backbone.device)?;
+    Ok(Answerer::new(files, backbone.as_ref(), &device)?)
 }
 
-/// Names for the classes of the backbone's own head.
-fn own_classes(args: &PredictArgs, backbone: &Backbone, printer: &Printer) -> Result<Vec<String>> {
-    let Some(head) = backbone.head() else {
-        if backbone.head_problem().is_some() {
-            backbone.own_head()?;
-        }
-        bail!(
+/// The backbone with names for the classes of its own head.
+fn with_classes(args: &PredictArgs, backbone: Backbone, printer: &Printer) -> Result<Backbone> {
+    let classes = match backbone.own_classes() {
+        Err(Error::NoHead) => bail!(
             "{} has no classifier that fits it; give a task file with --task",
             args.backbone
                 .backbone
                 .as_deref()
                 .unwrap_or(Path::new("the backbone"))
                 .display()
-        );
+        ),
+        classes => classes?,
     };
-    let [count, _] = head.weight.shape().dims();
     if let Some(path) = &args.classes {
-        let names = classes::read(path)?;
-        ensure!(
-            names.len() == count,
-            "{} names {}, and the backbone has {}",
-            path.display(),
-            report::count(names.len(), "class"),
-            report::count(count, "class")
-        );
-        return Ok(names);
+        let named = backbone.with_classes(classes::read(path)?);
+        return named.with_context(|| path.display().to_string());
     }
-    if let Some(names) = backbone.classes() {
-        return Ok(names.to_vec());
+    if classes.source == ClassSource::Numbers {
+        printer.note(&format!(
+            "nothing names the backbone's {}: they are numbered from 0; name them with --classes",
+            report::count(classes.names.len(), "class")
+        ));
     }
-    if count == imagenet_classes().len() {
-        return Ok(imagenet_classes().map(str::to_owned).collect());
-    }
-    printer.note(&format!(
-        "nothing names the backbone's {}: they are numbered from 0; name them with --classes",
-        report::count(count, "class")
-    ));
-    Ok((0..count).map(|class| class.to_string()).collect())
+    Ok(backbone)
 }
 
 /// The images that the arguments stand for, in order, and how many arguments stand for none; `-`
@@ -336,32 +224,28 @@ impl Batch {
     fn predict(
         &mut self,
         args: &PredictArgs,
-        answering: &Answering,
+        answerer: &Answerer,
         printer: &Printer,
     ) -> Result<(usize, usize)> {
         let batch = std::mem::take(self);
         if batch.images.is_empty() {
             return Ok((0, 0));
         }
-        let answers = answering.predict(args, &batch.images)?;
-        let (tasks, answers): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
-        let mut answers: Vec<_> = answers.into_iter().map(Vec::into_iter).collect();
+        let answers = answerer.answers(&batch.images)?;
         let mut failed = 0;
-        for image in &batch.paths {
+        for (index, image) in batch.paths.iter().enumerate() {
             let (mut lines, mut wrong) = (Vec::new(), false);
-            for (task, predictions) in tasks.iter().zip(&mut answers) {
-                match predictions.next() {
-                    Some(Ok(predictions)) => lines.push(Line {
+            for answers in &answers {
+                match &answers.predictions[index] {
+                    Ok(prediction) => lines.push(Line {
                         image: image.to_string_lossy(),
-                        task: *task,
-                        predictions,
+                        task: answers.task.name(),
+                        predictions: likely(prediction, args.top_k),
                     }),
-                    Some(Err(error)) => {
+                    Err(error) => {
                         wrong = true;
-                        let context = image.display().to_string();
-                        printer.error(&anyhow::Error::from(error).context(context));
+                        printer.error(&anyhow!("{}: {error}", image.display()));
                     }
-                    None => {}
                 }
             }
             failed += usize::from(wrong);
@@ -375,12 +259,9 @@ impl Batch {
     }
 }
 
-fn likely<'a>(prediction: &Prediction, classes: &'a [String], count: usize) -> Vec<Likely<'a>> {
-    let named = |(class, probability): (usize, f32)| Likely {
-        class: &classes[class],
-        probability,
-    };
-    prediction.top(count).into_iter().map(named).collect()
+fn likely(prediction: &Prediction, count: usize) -> Vec<Likely<'_>> {
+    let likely = |(class, probability)| Likely { class, probability };
+    prediction.top(count).into_iter().map(likely).collect()
 }
 
 fn text(image: &Path, lines: &[Line<'_>]) -> Vec<String> {

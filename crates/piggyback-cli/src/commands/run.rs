@@ -117,12 +117,9 @@ pub(super) fn save(
              --resume saves it without training"
         ));
     }
-    let target = match out.exists() {
-        false => out.to_owned(),
-        true => {
-            let name = out.file_name().unwrap_or_default().to_string_lossy();
-            out.with_file_name(format!("new-{name}"))
-        }
+    let target = match out.file_name() {
+        Some(name) if out.exists() => out.with_file_name(format!("new-{}", name.to_string_lossy())),
+        _ => out.to_owned(),
     };
     let copy = if cfg!(windows) { "copy" } else { "cp" };
     Err(anyhow!(

@@ -312,3 +312,11 @@ fn names_of_classes_cannot_become_formulas_of_a_table() {
         "{table}"
     );
 }
+
+#[test]
+fn two_tasks_of_one_name_are_refused_before_anything_is_read() {
+    let tasks = ["--task", "a=one.safetensors", "--task", "a=two.safetensors"];
+    let predict = ["predict", "--backbone", "none.pth", "image.png"];
+    piggyback(&[&predict[..], &tasks].concat())
+        .refused_with(&["two tasks are called 'a'", "--task NAME=two.safetensors"]);
+}

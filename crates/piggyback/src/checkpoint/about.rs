@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use piggyback_task::{Preprocessing, TrainingRecord};
 use serde::de::DeserializeOwned;
 
+use crate::error::Error;
+
 /// Metadata key of the classes: a JSON array of names, in the order of the head's rows.
 const CLASSES: &str = "piggyback.classes";
 /// Metadata key of the preprocessing: JSON, as in a task file.
@@ -54,7 +56,11 @@ impl About {
     }
 
     /// The metadata that says this.
-    pub fn to_metadata(&self) -> BTreeMap<String, String> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`]: strings and numbers are all that there is, and JSON can say those.
+    pub fn to_metadata(&self) -> Result<BTreeMap<String, String>, Error> {
         let classes = self.classes.as_ref().map(|classes| json(CLASSES, classes));
         let preprocessing = self
             .preprocessing
@@ -79,10 +85,10 @@ fn parse<T: DeserializeOwned>(
         .map_err(|error| format!("its metadata '{key}' is not understood: {error}"))
 }
 
-fn json(key: &str, value: &impl serde::Serialize) -> (String, String) {
-    // Strings and finite numbers: there is nothing that JSON cannot say.
-    let text = serde_json::to_string(value).unwrap_or_default();
-    (key.to_owned(), text)
+fn json(key: &str, value: &impl serde::Serialize) -> Result<(String, String), Error> {
+    let text = serde_json::to_string(value);
+    let text = text.map_err(|error| Error::internal(format!("'{key}' as JSON: {error}")))?;
+    Ok((key.to_owned(), text))
 }
 
 #[cfg(test)]
@@ -106,7 +112,10 @@ mod tests {
             preprocessing: Some(Architecture::EfficientNetLite0.preprocessing()),
             training: Some(training),
         };
-        assert_eq!(About::from_metadata(&about.to_metadata()), Ok(about));
+        assert_eq!(
+            About::from_metadata(&about.to_metadata().unwrap()),
+            Ok(about)
+        );
         assert_eq!(About::from_metadata(&BTreeMap::new()), Ok(About::default()));
     }
 

@@ -11,6 +11,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use piggyback_task::{Dtype, Preprocessing};
 
+use super::classes::{ClassSource, HeadClasses};
 use super::origin::Identity;
 use super::recognise::recognise;
 use super::state::{Precision, StateDict, StoredTensor};
@@ -35,7 +36,8 @@ pub struct Backbone {
     head: Option<Linear>,
     /// Why the head that is there cannot be used.
     head_problem: Option<String>,
-    classes: Option<Vec<String>>,
+    /// Of the head, if there is one.
+    classes: Option<HeadClasses>,
     preprocessing: Preprocessing,
     pub(super) identity: Arc<Identity>,
     device: Device,
@@ -99,7 +101,7 @@ impl Backbone {
             Ok(head) => (Some(head), None),
             Err(problem) => (None, problem),
         };
-        let classes = own_classes(&state, head.as_ref())?;
+        let classes = head_classes(&state, head.as_ref())?;
         let own_preprocessing = state.about.preprocessing.clone();
         // Burn counts a fresh parameter as trainable; a backbone is frozen.
         let network = network.freeze();
@@ -175,7 +177,41 @@ impl Backbone {
 
     /// Names of the own head's classes, if the checkpoint says them.
     pub fn classes(&self) -> Option<&[String]> {
-        self.classes.as_deref()
+        let named = (self.classes.as_ref()).filter(|of| of.source == ClassSource::Checkpoint);
+        Some(&named?.names)
+    }
+
+    /// The own head's classes, by which [`predict`](Self::predict) names them: those that were given, else the
+    /// checkpoint's, else ImageNet's for a head of 1000, else numbers.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`own_head`](Self::own_head).
+    pub fn own_classes(&self) -> Result<&HeadClasses> {
+        self.own_head()?;
+        let classes = self.classes.as_ref();
+        classes.ok_or_else(|| Error::internal("the backbone's head has no classes"))
+    }
+
+    /// Names the classes of the own head.
+    ///
+    /// # Errors
+    ///
+    /// No usable head, and another number of names than it has classes.
+    pub fn with_classes(mut self, names: Vec<String>) -> Result<Self> {
+        let [count, _] = self.own_head()?.weight.dims();
+        if names.len() != count {
+            let reason = format!(
+                "there are names for {} classes, and the head has {count} classes",
+                names.len()
+            );
+            return Err(Error::setting("classes", reason));
+        }
+        self.classes = Some(HeadClasses {
+            names: names.into(),
+            source: ClassSource::Given,
+        });
+        Ok(self)
     }
 
     /// A copy of the layers that shares weights but no batch-norm state with this backbone, so that
@@ -227,22 +263,21 @@ impl Replace for Filling<'_> {
     }
 }
 
-/// Names of the head's classes, if the file says them.
-fn own_classes(state: &StateDict, head: Option<&Linear>) -> Result<Option<Vec<String>>> {
-    let (Some(classes), Some(head)) = (&state.about.classes, head) else {
+/// The classes of the head, if there is one.
+fn head_classes(state: &StateDict, head: Option<&Linear>) -> Result<Option<HeadClasses>> {
+    let Some(head) = head else {
         return Ok(None);
     };
     let [rows, _] = head.weight.dims();
-    if classes.len() != rows {
-        return Err(Error::Checkpoint {
-            path: state.path.clone(),
-            reason: format!(
-                "its metadata names {} classes and its head has {rows}; write it again",
-                classes.len()
-            ),
-        });
-    }
-    Ok(Some(classes.clone()))
+    let named = state.about.classes.as_deref();
+    let classes = HeadClasses::new(named, rows).ok_or_else(|| Error::Checkpoint {
+        path: state.path.clone(),
+        reason: format!(
+            "its metadata names {} classes and its head has {rows}; write it again",
+            named.map_or(0, <[String]>::len)
+        ),
+    })?;
+    Ok(Some(classes))
 }
 
 /// The head, or why what is there in its place cannot be used.
@@ -264,7 +299,7 @@ fn read_head(
     };
     Ok(match (weight.shape(), bias.shape()) {
         (&[classes, features], &[biases])
-            if features == architecture.features() && biases == classes =>
+            if classes > 0 && features == architecture.features() && biases == classes =>
         {
             let weight = weight.to_tensor(device).reshape([classes, features]);
             Ok(Linear::from_values(weight, bias.to_tensor(device)).freeze())

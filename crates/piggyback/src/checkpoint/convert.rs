@@ -66,7 +66,7 @@ pub fn convert(state: &StateDict, options: LoadOptions, path: &Path) -> Result<C
             shape: stored.shape().to_vec(),
         });
     }
-    let mut metadata = state.about.to_metadata();
+    let mut metadata = state.about.to_metadata()?;
     let digest = digest::digest(&metadata, all.finish()?);
     metadata.insert(digest::KEY.into(), digest);
     write_weights(path, &tensors, &metadata, |weight| {

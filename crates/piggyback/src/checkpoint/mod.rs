@@ -2,6 +2,7 @@
 
 mod about;
 mod backbone;
+mod classes;
 mod convert;
 mod digest;
 mod hints;
@@ -14,6 +15,7 @@ mod weights;
 
 pub use about::{About, imagenet_classes};
 pub use backbone::{Backbone, LoadOptions};
+pub use classes::{ClassSource, HeadClasses};
 pub use convert::{Converted, convert};
 pub use lookalikes::Lookalike;
 pub(crate) use origin::record_precisions;

@@ -136,7 +136,8 @@ impl Source {
     /// One image's values `[image_size, image_size, 3]`, and its class.
     fn image(&self, epoch: u64, index: usize) -> Result<(Vec<f32>, u32), Error> {
         // Indices come from the order of these samples.
-        let (path, label) = self.samples.get(index).unwrap_or_default();
+        let sample = self.samples.get(index);
+        let (path, label) = sample.ok_or(Error::NoSample { index })?;
         let preprocessing = &self.preprocessing;
         let augment = self.config.augment.as_ref();
         let image = match self.cache.get(index) {

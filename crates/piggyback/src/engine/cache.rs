@@ -13,6 +13,8 @@ use crate::error::Result;
 pub(super) struct Slot {
     pub(super) name: String,
     pub(super) task: Arc<TaskFile>,
+    /// The task's classes, which its predictions share.
+    pub(super) classes: Arc<[String]>,
     /// Held while the network is being made: whoever else asks for this task waits, and nobody else.
     network: Mutex<Option<Arc<Materialised>>>,
     pinned: AtomicBool,
@@ -24,6 +26,7 @@ impl Slot {
     pub(super) fn new(name: String, task: TaskFile) -> Self {
         Self {
             name,
+            classes: task.classes.as_slice().into(),
             task: Arc::new(task),
             network: Mutex::default(),
             pinned: AtomicBool::new(false),

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::predict::{Engine, Prediction};
+use super::predict::Engine;
+use super::prediction::Prediction;
 use crate::data::{Loader, LoaderConfig, Samples};
 use crate::error::{Error, Result};
 use crate::text::csv;
@@ -99,11 +100,11 @@ impl Tally {
     }
 
     pub(crate) fn add(&mut self, prediction: &Prediction, label: usize) {
-        let best = prediction.top(TOP5_CLASSES);
-        if let Some((class, _)) = best.first() {
-            self.confusion[label][*class] += 1;
+        let best = prediction.top_indices(TOP5_CLASSES);
+        if let Some(&class) = best.first() {
+            self.confusion[label][class] += 1;
         }
-        self.wrong_of_five += usize::from(best.iter().all(|(class, _)| *class != label));
+        self.wrong_of_five += usize::from(!best.contains(&label));
         self.loss += cross_entropy(&prediction.logits, label);
         for logit in &prediction.logits {
             self.outputs.update(&logit.to_le_bytes());
@@ -194,9 +195,7 @@ pub fn evaluate(
         let shape = batch.shape();
         let image = |place: usize| {
             let sample = loader.samples().get(batch.indices[place]);
-            sample
-                .map(|(path, _)| path.display().to_string())
-                .unwrap_or_default()
+            sample.map(|(path, _)| path.display().to_string())
         };
         let predictions = engine.predict_pixels(name, batch.images, shape, &image)?;
         for (prediction, &label) in predictions.iter().zip(&batch.labels) {
@@ -207,14 +206,18 @@ pub fn evaluate(
         }
     }
     if tally.images == 0 {
-        let first = skipped.into_iter().next().unwrap_or_default();
-        return Err(crate::image::Error::NoneReadable { count: done, first }.into());
+        return Err(match skipped.into_iter().next() {
+            Some(first) => crate::image::Error::NoneReadable { count: done, first }.into(),
+            None => Error::internal("there are no images to evaluate on"),
+        });
     }
     Ok(tally.finish(&task.classes, skipped))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn evaluation() -> Evaluation {
@@ -227,15 +230,16 @@ mod tests {
             "f",
             "empty",
         ];
+        let names: Arc<[String]> = classes.map(str::to_owned).into();
         let mut tally = Tally::new(classes.len());
         // Right, wrong but among the five likeliest, wrong altogether.
         for (label, best) in [(0, 0), (1, 0), (2, 3)] {
             let mut logits = vec![0.0, 1.0, -9.0, 2.0, 3.0, 1.5, 0.5];
             logits[best] = 5.0;
-            tally.add(&Prediction::from_logits(logits), label);
+            tally.add(&Prediction::new(names.clone(), logits), label);
         }
         let images = vec!["a.png: broken".to_owned()];
-        tally.finish(&classes.map(str::to_owned), images)
+        tally.finish(&names, images)
     }
 
     #[test]

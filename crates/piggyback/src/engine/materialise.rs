@@ -58,10 +58,10 @@ impl Materialised {
             Tensor::from_data(bias, device),
         );
         Ok(Self {
+            packed: PackedConvs::new(&network),
             network,
             head: head.freeze(),
             bytes,
-            packed: PackedConvs::default(),
             used: AtomicBool::new(false),
         })
     }
@@ -108,6 +108,9 @@ pub(crate) fn check(backbone: &Backbone, name: &str, task: &TaskFile) -> Result<
     }
     if task.layout != Layout::Torch {
         return misfit("it belongs to a module of somebody's own, not to a known network".into());
+    }
+    if task.classes.is_empty() {
+        return misfit("it has no classes".into());
     }
     let features = backbone.architecture().features();
     if task.head.weight.shape() != [task.classes.len(), features] {

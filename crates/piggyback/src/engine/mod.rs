@@ -1,14 +1,25 @@
-//! One backbone, many tasks: prediction and evaluation.
+//! One backbone, many tasks: prediction, evaluation and checks.
+//!
+//! An [`Engine`] answers for the tasks of one backbone, an [`Answerer`] for whatever files there are. Both take decoded
+//! images; [`PreparedImages`] are resized once for several tasks.
 
+mod answerer;
 mod cache;
 mod evaluate;
 mod materialise;
 mod of_files;
 mod own_network;
 mod predict;
+mod prediction;
+mod prepared;
+mod verify;
 
+pub use answerer::{AnsweredTask, Answerer, Answers, NamedArtefact};
 pub use evaluate::{EvaluateConfig, Evaluation, evaluate};
 pub(crate) use materialise::Materialised;
 pub use own_network::OwnBackbone;
-pub(crate) use predict::images_tensor;
-pub use predict::{Engine, EngineMemory, Prediction};
+pub use predict::{Engine, EngineMemory};
+pub use prediction::Prediction;
+pub use prepared::PreparedImages;
+pub(crate) use prepared::images_tensor;
+pub use verify::{Check, CheckName, verify};

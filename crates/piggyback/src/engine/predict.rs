@@ -15,19 +15,17 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use piggyback_task::{Preprocessing, TaskFile};
-use rayon::prelude::*;
 
 use super::cache::{Cache, Slot};
 use super::materialise::{Materialised, check};
+use super::prediction::Prediction;
+use super::prepared::{BATCH, PreparedImages, images_tensor};
 use crate::checkpoint::Backbone;
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::nn::values;
-
-/// Images that are predicted at once.
-const BATCH: usize = 32;
 
 /// A backbone with the tasks that it can answer for.
 ///
@@ -60,47 +58,6 @@ pub struct EngineMemory {
     pub tasks_bytes: usize,
     /// Effective weights of the tasks used last.
     pub cache_bytes: usize,
-}
-
-/// What a task says of one image.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Prediction {
-    /// The head's outputs, one per class.
-    pub logits: Vec<f32>,
-    /// Their softmax.
-    pub probabilities: Vec<f32>,
-}
-
-impl Prediction {
-    /// The prediction that `logits` stand for.
-    pub fn from_logits(logits: Vec<f32>) -> Self {
-        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let exponentials: Vec<f64> = logits
-            .iter()
-            .map(|&logit| f64::from(logit - largest).exp())
-            .collect();
-        let total: f64 = exponentials.iter().sum();
-        let probabilities = exponentials
-            .iter()
-            .map(|value| (value / total) as f32)
-            .collect();
-        Self {
-            logits,
-            probabilities,
-        }
-    }
-
-    /// The `count` likeliest classes with their probabilities, likeliest first; equal ones in the
-    /// order of the classes.
-    pub fn top(&self, count: usize) -> Vec<(usize, f32)> {
-        let mut classes: Vec<usize> = (0..self.logits.len()).collect();
-        classes.sort_by(|&a, &b| self.logits[b].total_cmp(&self.logits[a]).then(a.cmp(&b)));
-        classes.truncate(count);
-        classes
-            .into_iter()
-            .map(|class| (class, self.probabilities[class]))
-            .collect()
-    }
 }
 
 impl Engine {
@@ -239,14 +196,54 @@ impl Engine {
             return Ok(Vec::new());
         }
         let network = self.network(&slot)?;
-        let predictions = predict_batches(
-            images,
-            &slot.task.preprocessing,
-            self.backbone.device(),
-            |images| network.forward(images),
-        );
+        let device = self.backbone.device();
+        predict_batches(images, &slot.task.preprocessing, device, |images| {
+            Ok(self.answers_of(&slot, &network, images))
+        })
+    }
+
+    /// Prepares images as the task called `name` wants them, for [`answers`](Self::answers): once for all tasks with
+    /// the same preprocessing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownTask`], and images that cannot be brought to the network's input.
+    pub fn prepare(&self, name: &str, images: &[Image]) -> Result<PreparedImages> {
+        let preprocessing = &self.slot(name)?.task.preprocessing;
+        PreparedImages::new(images, preprocessing, self.backbone.device())
+    }
+
+    /// What a task says of images that are prepared, in their order: the bits of [`predict`](Self::predict). An image
+    /// for which the outputs are no numbers has [`Error::NotNumbers`]; the others have their predictions all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownTask`], and images that were prepared for another preprocessing or device.
+    pub fn answers(&self, name: &str, images: &PreparedImages) -> Result<Vec<Result<Prediction>>> {
+        let slot = self.slot(name)?;
+        if !images.is_for(&slot.task.preprocessing, self.backbone.device()) {
+            return Err(Error::Misfit {
+                task: name.to_owned(),
+                reason: "the images were prepared for another preprocessing or device".into(),
+            });
+        }
+        if images.is_empty() {
+            return Ok(Vec::new());
+        }
+        let network = self.network(&slot)?;
+        Ok(self.answers_of(&slot, &network, images))
+    }
+
+    fn answers_of(
+        &self,
+        slot: &Slot,
+        network: &Materialised,
+        images: &PreparedImages,
+    ) -> Vec<Result<Prediction>> {
+        let forward = |batch| network.forward(batch);
+        let answers = answers(&of_task(&slot.name), &slot.classes, images, forward);
         self.cache.trim();
-        numbers(&of_task(name), predictions?, None)
+        answers
     }
 
     /// Predicts from prepared pixels `[batch, height, width, 3]`; `image` names them in errors.
@@ -255,16 +252,21 @@ impl Engine {
         name: &str,
         pixels: Vec<f32>,
         shape: [usize; 4],
-        image: &dyn Fn(usize) -> String,
+        image: &dyn Fn(usize) -> Option<String>,
     ) -> Result<Vec<Prediction>> {
         if shape[0] == 0 {
             return Ok(Vec::new());
         }
-        let network = self.network(&self.slot(name)?)?;
+        let slot = self.slot(name)?;
+        let network = self.network(&slot)?;
         let images = images_tensor(pixels, shape, self.backbone.device());
-        let predictions = predictions(network.forward(images));
+        let predictions = predictions(network.forward(images), &slot.classes);
         self.cache.trim();
-        numbers(&of_task(name), predictions, Some(image))
+        let network = of_task(name);
+        let predictions = predictions.into_iter().enumerate();
+        predictions
+            .map(|(index, prediction)| number(&network, prediction, &|| image(index)))
+            .collect()
     }
 
     /// The effective network of a task, from the cache or made now.
@@ -309,31 +311,57 @@ impl Backbone {
         images: &[Image],
         preprocessing: &Preprocessing,
     ) -> Result<Vec<Prediction>> {
-        let head = self.own_head()?;
-        let predictions = predict_batches(images, preprocessing, self.device(), |images| {
-            head.forward(self.network().forward(images))
-        })?;
-        numbers("the backbone", predictions, None)
+        self.own_head()?;
+        predict_batches(images, preprocessing, self.device(), |images| {
+            self.answers(images)
+        })
+    }
+
+    /// What the backbone's own head says of images that are prepared, in their order: the bits of
+    /// [`predict`](Self::predict). An image for which the outputs are no numbers has [`Error::NotNumbers`]; the others
+    /// have their predictions all the same.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`own_head`](Self::own_head), and images that were prepared for another device.
+    pub fn answers(&self, images: &PreparedImages) -> Result<Vec<Result<Prediction>>> {
+        let (head, classes) = (self.own_head()?, &self.own_classes()?.names);
+        if images.device() != self.device() {
+            let reason = "the images were prepared for another device";
+            return Err(Error::setting("device", reason));
+        }
+        let forward = |batch| head.forward(self.network().forward(batch));
+        Ok(answers("the backbone", classes, images, forward))
     }
 }
 
-/// Takes images to logits by batches, so that memory does not grow with their number; no bit depends
-/// on it.
+/// What `network` says of images, where its outputs are numbers.
+fn answers(
+    network: &str,
+    classes: &Arc<[String]>,
+    images: &PreparedImages,
+    forward: impl Fn(Tensor<4>) -> Tensor<2>,
+) -> Vec<Result<Prediction>> {
+    images
+        .batches()
+        .flat_map(|batch| predictions(forward(batch), classes))
+        .map(|prediction| number(network, prediction, &|| None))
+        .collect()
+}
+
+/// The predictions for images that are prepared some at a time, so that memory does not grow with their number.
 fn predict_batches(
     images: &[Image],
     preprocessing: &Preprocessing,
     device: &Device,
-    forward: impl Fn(Tensor<4>) -> Tensor<2>,
+    answers: impl Fn(&PreparedImages) -> Result<Vec<Result<Prediction>>>,
 ) -> Result<Vec<Prediction>> {
-    let side = preprocessing.image_size as usize;
     let mut all = Vec::with_capacity(images.len());
     for images in images.chunks(BATCH) {
-        let prepared: Vec<Vec<f32>> = (images.par_iter())
-            .map(|image| image.prepare(preprocessing))
-            .collect::<Result<_, crate::image::Error>>()?;
-        let shape = [images.len(), side, side, 3];
-        let images = images_tensor(prepared.concat(), shape, device);
-        all.extend(predictions(forward(images)));
+        let prepared = PreparedImages::new(images, preprocessing, device)?;
+        for prediction in answers(&prepared)? {
+            all.push(prediction?);
+        }
     }
     Ok(all)
 }
@@ -342,39 +370,30 @@ fn of_task(name: &str) -> String {
     format!("task '{name}'")
 }
 
-/// The predictions of `network`, none of which is NaN or infinite; `image` names the images in the
-/// error.
-fn numbers(
+/// The prediction of `network` if it is of numbers, not NaN or infinite; `image` names the image in the error.
+fn number(
     network: &str,
-    predictions: Vec<Prediction>,
-    image: Option<&dyn Fn(usize) -> String>,
-) -> Result<Vec<Prediction>> {
-    for (index, prediction) in predictions.iter().enumerate() {
-        let mut outputs = prediction.logits.iter().enumerate();
-        if let Some((class, &value)) = outputs.find(|(_, logit)| !logit.is_finite()) {
-            return Err(Error::NotNumbers {
-                network: network.to_owned(),
-                class,
-                value,
-                image: image.map(|name| name(index)),
-            });
-        }
+    prediction: Prediction,
+    image: &dyn Fn() -> Option<String>,
+) -> Result<Prediction> {
+    let mut outputs = prediction.logits.iter().enumerate();
+    match outputs.find(|(_, logit)| !logit.is_finite()) {
+        None => Ok(prediction),
+        Some((class, &value)) => Err(Error::NotNumbers {
+            network: network.to_owned(),
+            class,
+            value,
+            image: image(),
+        }),
     }
-    Ok(predictions)
 }
 
 /// The rows of logits `[batch, classes]` as predictions.
-fn predictions(logits: Tensor<2>) -> Vec<Prediction> {
-    let [_, classes] = logits.dims();
+fn predictions(logits: Tensor<2>, classes: &Arc<[String]>) -> Vec<Prediction> {
     values(logits)
-        .chunks(classes)
-        .map(|logits| Prediction::from_logits(logits.to_vec()))
+        .chunks(classes.len())
+        .map(|logits| Prediction::new(classes.clone(), logits.to_vec()))
         .collect()
-}
-
-/// Pixels `[batch, height, width, channels]` as a tensor `[batch, channels, height, width]`.
-pub(crate) fn images_tensor(pixels: Vec<f32>, shape: [usize; 4], device: &Device) -> Tensor<4> {
-    Tensor::<4>::from_data(TensorData::new(pixels, shape), device).permute([0, 3, 1, 2])
 }
 
 /// Memory of a task's bits, batch-norm values and head.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{About, Backbone, WeightInfo, write_weights};
 use crate::engine::Materialised;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::name::named;
 use crate::networks::Architecture;
 use crate::nn::{tensor_values, values};
@@ -147,12 +147,12 @@ impl Export {
     }
 
     /// Classes, preprocessing and backbone.
-    fn metadata(&self) -> BTreeMap<String, String> {
-        let mut metadata = self.about.to_metadata();
-        // Two strings: there is nothing that JSON cannot say.
-        let backbone = serde_json::to_string(&self.backbone).unwrap_or_default();
+    fn metadata(&self) -> Result<BTreeMap<String, String>> {
+        let mut metadata = self.about.to_metadata()?;
+        let backbone = serde_json::to_string(&self.backbone);
+        let backbone = backbone.map_err(|error| Error::internal(error.to_string()))?;
         metadata.insert(BACKBONE.into(), backbone);
-        metadata
+        Ok(metadata)
     }
 
     fn write_safetensors(&self, path: &Path) -> Result<()> {
@@ -166,7 +166,7 @@ impl Export {
                 shape: tensor.shape.clone(),
             })
             .collect();
-        let mut metadata = self.metadata();
+        let mut metadata = self.metadata()?;
         // Some loaders ask which framework's layout it is.
         metadata.insert("format".into(), "pt".into());
         write_weights(path, &weights, &metadata, |weight| {

@@ -27,7 +27,7 @@ const INPUT: &str = "images";
 
 /// Writes the network to `path`.
 pub(super) fn write(export: &Export, options: ExportOptions, path: &Path) -> Result<()> {
-    let (recorder, output) = record(export, options);
+    let (recorder, output) = record(export, options)?;
     let mut graph = Message::default().bytes(2, export.architecture.name());
     for node in recorder.nodes {
         graph = graph.message(1, node);
@@ -56,7 +56,7 @@ pub(super) fn write(export: &Export, options: ExportOptions, path: &Path) -> Res
     let failed = |source| Error::write(path, source);
     let mut file = write::begin(path)?;
     let mut writer = BufWriter::new(file.file_mut());
-    let model = model(export).length(7, graph_bytes);
+    let model = model(export)?.length(7, graph_bytes);
     writer.write_all(model.as_bytes()).map_err(failed)?;
     writer.write_all(graph.as_bytes()).map_err(failed)?;
     for (header, tensor) in headers.iter().zip(&tensors) {
@@ -69,7 +69,7 @@ pub(super) fn write(export: &Export, options: ExportOptions, path: &Path) -> Res
 }
 
 /// Takes a recorder through the network; also returns the name of the output.
-fn record(export: &Export, options: ExportOptions) -> (Recorder, &'static str) {
+fn record(export: &Export, options: ExportOptions) -> Result<(Recorder, &'static str)> {
     let head = export.architecture.head_name();
     let names: BTreeMap<_, _> = (named_tensors(export.network.network()).into_iter())
         .map(|tensor| (tensor.id, tensor.name))
@@ -91,20 +91,26 @@ fn record(export: &Export, options: ExportOptions) -> (Recorder, &'static str) {
         false => ("logits", "Identity"),
     };
     recorder.output(output, operator, &logits);
-    (recorder, output)
+    match recorder.met_unknown {
+        false => Ok((recorder, output)),
+        true => Err(Error::internal(
+            "the network has a parameter without a name",
+        )),
+    }
 }
 
 /// The fields of a `ModelProto` but its graph.
-fn model(export: &Export) -> Message {
+fn model(export: &Export) -> Result<Message> {
     let opset = Message::default().int(2, OPSET);
     let model = Message::default()
         .int(1, IR_VERSION)
         .bytes(2, "piggyback")
         .bytes(3, env!("CARGO_PKG_VERSION"))
         .message(8, opset);
-    (export.metadata().into_iter()).fold(model, |model, (key, value)| {
+    let metadata = export.metadata()?.into_iter();
+    Ok(metadata.fold(model, |model, (key, value)| {
         model.message(14, Message::default().bytes(1, key).bytes(2, value))
-    })
+    }))
 }
 
 /// A `ValueInfoProto` of floats; a dimension that is no number is a name.

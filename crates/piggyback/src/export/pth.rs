@@ -24,7 +24,7 @@ const ALIGNMENT_BYTES: u16 = 64;
 pub(super) fn write(export: &Export, path: &Path) -> Result<()> {
     let mut file = write::begin(path)?;
     let tensors = export.tensors();
-    let written = write_archive(&tensors, &export.metadata(), file.file_mut());
+    let written = write_archive(&tensors, &export.metadata()?, file.file_mut());
     written.map_err(|error| {
         let source = match error {
             ZipError::Io(source) => source,

@@ -6,7 +6,7 @@ use burn::module::ParamId;
 use burn::tensor::{Tensor, TensorData};
 
 use crate::export::NamedValues;
-use crate::nn::{Activation, BatchNorm2d, Conv2d, Graph, Linear, PoolOptions};
+use crate::nn::{Activation, BatchNorm2d, Conv2d, Graph, Linear, PoolOptions, owner};
 use crate::protobuf::Message;
 
 /// Nodes in the order in which they run, and the constants that they use.
@@ -17,6 +17,8 @@ pub(super) struct Recorder {
     pub(super) nodes: Vec<Message>,
     /// Constants besides the network's tensors.
     pub(super) constants: Vec<NamedValues>,
+    /// Whether a layer had a parameter that is none of the network's: then the nodes are of no use.
+    pub(super) met_unknown: bool,
 }
 
 /// Activations `[batch, channels, height, width]` that a node gives.
@@ -40,6 +42,7 @@ impl Recorder {
             names,
             nodes: Vec::new(),
             constants: Vec::new(),
+            met_unknown: false,
         }
     }
 
@@ -94,8 +97,10 @@ impl Recorder {
         self.named_node(output, operator, &[input], attributes);
     }
 
-    fn name_of(&self, id: ParamId) -> String {
-        self.names.get(&id).cloned().unwrap_or_default()
+    fn name_of(&mut self, id: ParamId) -> String {
+        let name = self.names.get(&id).cloned();
+        self.met_unknown |= name.is_none();
+        name.unwrap_or_default()
     }
 
     fn constant(&mut self, name: &str, shape: &[usize], values: Vec<f32>) -> String {
@@ -173,9 +178,9 @@ impl Graph for Recorder {
     fn norm(&mut self, layer: &BatchNorm2d, input: Maps, activation: Activation) -> Maps {
         let weight = self.name_of(layer.weight.id);
         let bias = self.name_of(layer.bias.id);
-        let owner = weight.strip_suffix("weight").unwrap_or_default();
+        let owner = owner(&weight);
         let [mean, variance] =
-            ["running_mean", "running_var"].map(|field| format!("{owner}{field}"));
+            ["running_mean", "running_var"].map(|field| format!("{owner}.{field}"));
         let inputs = [&*input.name, &weight, &bias, &mean, &variance];
         let epsilon = Attribute::Float(layer.epsilon() as f32);
         let name = self.node("BatchNormalization", &inputs, &[("epsilon", epsilon)]);

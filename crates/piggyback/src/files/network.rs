@@ -5,7 +5,7 @@ use std::path::Path;
 use piggyback_task::Preprocessing;
 
 use super::artefact::TaskEntry;
-use crate::checkpoint::{LoadOptions, StateDict, convert, imagenet_classes, recognise};
+use crate::checkpoint::{ClassSource, HeadClasses, LoadOptions, StateDict, convert, recognise};
 use crate::error::{Error, Result};
 use crate::networks::Architecture;
 
@@ -42,23 +42,22 @@ impl WholeNetwork {
                 "{reason}; give it as --backbone of a task, or another checkpoint"
             )));
         }
-        let classes = match (&state.about.classes, head.elements()) {
-            (Some(classes), count) if classes.len() == count => classes.clone(),
-            (None, 1000) => imagenet_classes().map(str::to_owned).collect(),
-            (named, count) => {
-                return Err(problem(format!(
+        let (named, count) = (state.about.classes.as_deref(), head.elements());
+        let classes = HeadClasses::new(named, count)
+            .filter(|classes| classes.source != ClassSource::Numbers)
+            .ok_or_else(|| {
+                problem(format!(
                     "has a classifier of {count} classes and names {}; \
                      what `piggyback train` writes names them",
-                    named.as_ref().map_or(0, Vec::len)
-                )));
-            }
-        };
+                    named.map_or(0, <[String]>::len)
+                ))
+            })?;
         let preprocessing =
             (state.about.preprocessing.clone()).unwrap_or_else(|| architecture.preprocessing());
         Ok(Self {
             state,
             architecture,
-            classes,
+            classes: classes.names.to_vec(),
             preprocessing,
         })
     }

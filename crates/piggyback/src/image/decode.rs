@@ -161,22 +161,26 @@ fn decode_jpeg(bytes: &[u8], path: &Path) -> Result<Image, Failure> {
     let (width, height) = (u32::from(header.width), u32::from(header.height));
     check_size(path, width, height).map_err(Failure::Other)?;
     let pixels = jpeg::decode(&header, bytes).map_err(refused)?;
-    Ok(oriented(width, height, pixels, header.orientation))
+    oriented(width, height, pixels, header.orientation)
 }
 
 /// Turns pixels as their metadata says they are to be seen.
-fn oriented(width: u32, height: u32, pixels: Vec<u8>, orientation: Option<Orientation>) -> Image {
-    let as_stored = matches!(orientation, None | Some(Orientation::NoTransforms));
-    let pixels = match RgbImage::from_raw(width, height, pixels) {
-        Some(image) if !as_stored => {
-            let mut image = DynamicImage::ImageRgb8(image);
-            image.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
-            let (width, height) = (image.width(), image.height());
-            return Image::new(width, height, image.into_rgb8().into_raw());
-        }
-        image => image.map(RgbImage::into_raw).unwrap_or_default(),
+fn oriented(
+    width: u32,
+    height: u32,
+    pixels: Vec<u8>,
+    orientation: Option<Orientation>,
+) -> Result<Image, Failure> {
+    let orientation = match orientation {
+        None | Some(Orientation::NoTransforms) => return Ok(Image::new(width, height, pixels)),
+        Some(orientation) => orientation,
     };
-    Image::new(width, height, pixels)
+    let image = RgbImage::from_raw(width, height, pixels);
+    let image = image.ok_or_else(|| Failure::Decoder("the decoder left pixels out".into()))?;
+    let mut image = DynamicImage::ImageRgb8(image);
+    image.apply_orientation(orientation);
+    let (width, height) = (image.width(), image.height());
+    Ok(Image::new(width, height, image.into_rgb8().into_raw()))
 }
 
 /// Whether the alpha channel of a bitmap says nothing: programs that fill it with zeros mean an opaque image, as Windows

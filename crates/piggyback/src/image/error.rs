@@ -10,6 +10,12 @@ use super::pixels::{MAX_PIXELS, MAX_SIDE};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// An order of images that is not one of these samples: nothing that a folder holds should bring it about.
+    #[error("internal error: there is no image number {index}; please report it")]
+    NoSample {
+        /// The place among the samples.
+        index: usize,
+    },
     /// The path does not exist.
     #[error("{}: no such file or folder; check the path", path.display())]
     Missing {

@@ -308,8 +308,10 @@ pub(super) fn load<M: Objective>(
 /// The first thing in which the run of a checkpoint differs from this one.
 fn difference<S: Serialize + PartialEq>(saved: &Identity<S>, ours: &Identity<S>) -> Option<String> {
     if saved.settings != ours.settings {
-        let table = |settings: &S| toml::Table::try_from(settings).unwrap_or_default();
-        let (saved, ours) = (table(&saved.settings), table(&ours.settings));
+        let tables = [&saved.settings, &ours.settings].map(toml::Table::try_from);
+        let [Ok(saved), Ok(ours)] = tables else {
+            return Some("the settings differ".into());
+        };
         let keys = saved
             .iter()
             .filter(|(key, value)| ours.get(*key) != Some(value));

@@ -115,8 +115,6 @@ pub(crate) struct Eager<'a> {
     dropouts: u64,
     /// Where packed convolutions are kept from pass to pass.
     packed: Option<&'a PackedConvs>,
-    /// Convolutions so far in this pass.
-    convolutions: usize,
 }
 
 impl<'a> Eager<'a> {
@@ -138,14 +136,12 @@ impl<'a> Eager<'a> {
 
     /// A convolution and what follows it, packed for one pass over `input`, if this is inference on the CPU.
     fn pack(
-        &mut self,
+        &self,
         conv: &Conv2d,
         norm: Option<&BatchNorm2d>,
         input: &Tensor<4>,
         activation: Activation,
     ) -> Option<(Arc<PackedConv>, Conv2dOptions)> {
-        let index = self.convolutions;
-        self.convolutions += 1;
         let fuses = match (norm, &conv.bias) {
             (Some(_), Some(_)) => false,
             // There is no pass that an activation alone could be part of.
@@ -159,7 +155,11 @@ impl<'a> Eager<'a> {
         let options = conv.options([height, width]);
         let pack = || conv.packed(norm, input);
         let packed = match self.packed {
-            Some(packed) => packed.get(index, input, options, pack),
+            Some(packed) => {
+                let bias = conv.bias.as_ref().map(|bias| bias.id);
+                let after = norm.map(|norm| norm.weight.id).or(bias);
+                packed.get(conv.weight.id, after, input, options, pack)
+            }
             None => pack().into(),
         };
         Some((packed, options))
@@ -230,11 +230,7 @@ impl Graph for Eager<'_> {
         if self.packed.is_none() || !ops::is_cpu_inference(&images) {
             return part(self, images);
         }
-        let before = self.convolutions;
-        ops::some_images_at_a_time(images, |some| {
-            self.convolutions = before;
-            part(self, some)
-        })
+        ops::some_images_at_a_time(images, |some| part(self, some))
     }
 
     fn fork(&mut self, input: Tensor<4>) -> [Tensor<4>; 2] {

@@ -1,6 +1,7 @@
 //! The library as its users see it.
 #![allow(missing_docs)]
 
+mod answering;
 mod checkpoints;
 mod export;
 mod fuzz_corpus;

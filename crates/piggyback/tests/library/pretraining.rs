@@ -70,7 +70,7 @@ fn a_network_is_learned_and_is_a_backbone_like_others() {
     let images: Vec<Image> = (0..8).map(|index| image(index % 2, index / 2)).collect();
     let predictions = backbone.predict(&images, backbone.preprocessing()).unwrap();
     let wrong = (predictions.iter().enumerate())
-        .filter(|(index, prediction)| prediction.top(1)[0].0 != index % 2)
+        .filter(|(index, prediction)| prediction.top_indices(1) != [index % 2])
         .count();
     assert_eq!(100.0 * wrong as f64 / 8.0, test.top1_error);
     let record = StateDict::open(data.path().join("own.safetensors")).unwrap();

@@ -175,7 +175,7 @@ impl StateDict {
             })
             .collect::<std::result::Result<Vec<_>, _>>()
             .map_err(problem)?;
-        let metadata = self.about.to_metadata().into_iter().collect();
+        let metadata = self.about.to_metadata()?.into_iter().collect();
         ::safetensors::serialize(views, Some(metadata)).map_err(problem)
     }
 
@@ -207,7 +207,7 @@ impl StateDict {
                 self.release();
             }
         }
-        if *digest == digest::digest(&self.about.to_metadata(), tensors.finish()?) {
+        if *digest == digest::digest(&self.about.to_metadata()?, tensors.finish()?) {
             return Ok(());
         }
         Err(Error::Checkpoint {

@@ -53,6 +53,8 @@ pub(super) struct PackNet<'a> {
     pub(super) backbone: &'a Backbone,
     /// The file as it was.
     base: SharedNetwork,
+    /// What it starts from: the file's digest, or the backbone's fingerprint if the file is new.
+    origin: String,
     name: String,
     classes: Vec<String>,
     preprocessing: Preprocessing,
@@ -105,8 +107,13 @@ impl<'a> PackNet<'a> {
                 set.name
             ));
         }
+        let origin = match base.tasks.is_empty() {
+            true => base.backbone.fingerprint.to_string(),
+            false => base.digest()?,
+        };
         Ok(Self {
             backbone,
+            origin,
             name: set.name.clone(),
             classes: set.images.classes().to_vec(),
             preprocessing: config.preprocessing().apply(backbone.preprocessing())?,
@@ -224,13 +231,8 @@ impl Objective for PackNet<'_> {
         }
     }
 
-    /// The file that the task is added to: its digest, or the backbone's fingerprint if it is new.
     fn origin(&self) -> String {
-        let digest = || self.base.digest().unwrap_or_default();
-        match self.base.tasks.is_empty() {
-            true => self.base.backbone.fingerprint.to_string(),
-            false => digest(),
-        }
+        self.origin.clone()
     }
 
     fn logits(

@@ -1,11 +1,14 @@
 //! Convolutions of inference on the CPU: weights that are packed once, and what follows in the same pass.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
+use burn::module::{Module, ParamId};
 use burn::tensor::Tensor;
 use burn_flex::Flex;
 
 use super::cpu::{Affine, ChannelsLast, conv2d_shape, dims, from_channels_last, primitive, slice};
+use crate::nn::named_tensors;
 use crate::nn::ops::{Activation, Conv2dOptions, NormValues, computed, is_cpu};
 use piggyback_kernels::concat;
 use piggyback_kernels::conv2d::{self, Filters};
@@ -133,53 +136,161 @@ impl PackedConv {
     }
 }
 
-/// The packed convolutions of a network whose weights never change, in the order in which they run.
-#[derive(Debug, Default)]
-pub(crate) struct PackedConvs(Mutex<Vec<Arc<PackedConv>>>);
+/// The packed convolutions of a network whose weights never change: one for every convolution among its modules.
+///
+/// A layer is found by the identity of its weight, which the walk over the modules gives; in which order layers run, and how
+/// often, makes no difference.
+#[derive(Debug)]
+pub(crate) struct PackedConvs(HashMap<ParamId, OnceLock<Kept>>);
+
+/// A convolution as it was packed first.
+#[derive(Debug)]
+struct Kept {
+    /// Identity of the bias or batch norm that is packed with it.
+    after: Option<ParamId>,
+    packed: Arc<PackedConv>,
+}
 
 impl PackedConvs {
-    /// The one that runs as number `index`, made by `pack` if it is not there yet or was made for inputs of another
-    /// size, or for another instruction set.
+    /// Room for the convolutions of `network`, none of which is packed yet.
+    pub(crate) fn new<M: Module>(network: &M) -> Self {
+        let convolutions = named_tensors(network).into_iter();
+        let convolutions = convolutions.filter(|tensor| tensor.shape.len() == 4);
+        Self(
+            convolutions
+                .map(|tensor| (tensor.id, OnceLock::new()))
+                .collect(),
+        )
+    }
+
+    /// The convolution whose weight is `weight`, followed by the bias or batch norm `after`. It is made by `pack` if it is
+    /// not there yet; and for this call alone if it was made for inputs of another size, for another instruction set, or
+    /// followed by something else, and if the network has no such layer.
     pub(crate) fn get(
         &self,
-        index: usize,
+        weight: ParamId,
+        after: Option<ParamId>,
         input: &Tensor<4>,
         options: Conv2dOptions,
         pack: impl FnOnce() -> PackedConv,
     ) -> Arc<PackedConv> {
-        let known = self.lock(|packed| packed.get(index).cloned());
-        match known {
-            Some(packed) if packed.is_current(input, options) => return packed,
-            Some(_) => return Arc::new(pack()),
-            None => {}
+        let Some(place) = self.0.get(&weight) else {
+            return Arc::new(pack());
+        };
+        if let Some(kept) = place.get() {
+            return match kept.after == after && kept.packed.is_current(input, options) {
+                true => kept.packed.clone(),
+                false => Arc::new(pack()),
+            };
         }
         let packed = Arc::new(pack());
-        self.lock(|all| {
-            // Another pass may have been here meanwhile.
-            if all.len() == index {
-                all.push(packed.clone());
-            }
+        // Another pass may have been here meanwhile: it has packed the same.
+        let _ = place.set(Kept {
+            after,
+            packed: packed.clone(),
         });
         packed
     }
 
     /// Memory they take.
     pub(crate) fn bytes(&self) -> usize {
-        self.lock(|packed| packed.iter().map(|packed| packed.bytes()).sum())
-    }
-
-    fn lock<T>(&self, work: impl FnOnce(&mut Vec<Arc<PackedConv>>) -> T) -> T {
-        // Whole entries are pushed, so what a panic elsewhere leaves is safe to go on with.
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let kept = self.0.values().filter_map(OnceLock::get);
+        kept.map(|kept| kept.packed.bytes()).sum()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Distribution};
+    use burn::tensor::{Device, Distribution, TensorData};
 
     use super::*;
+    use crate::networks::{Architecture, Network};
     use crate::nn::ops::{PoolOptions, average_pool2d};
+    use crate::nn::{BatchNorm2d, Conv2d, Eager, Graph, Replace, map_tensors};
+    use crate::random::{Purpose, Random};
+
+    /// Layers that any order of fits together.
+    #[derive(Module, Debug)]
+    struct Layers {
+        convs: Vec<Conv2d>,
+        norms: Vec<BatchNorm2d>,
+    }
+
+    impl Layers {
+        fn new(device: &Device) -> Self {
+            let conv = || Conv2d::new([8, 8], 3, 1, 1, device);
+            let layers = Self {
+                convs: vec![conv(), conv(), conv().with_bias(device)],
+                norms: vec![BatchNorm2d::new(8, device), BatchNorm2d::new(8, device)],
+            };
+            let random = Random::new(Purpose::Init, 0, 0, 0);
+            map_tensors(layers, &mut Drawn(random)).freeze()
+        }
+
+        /// A pass through convolutions by number, each followed by the norm of a number or by its own bias.
+        fn run(&self, mut graph: Eager<'_>, order: &[(usize, Option<usize>)]) -> TensorData {
+            let images = Tensor::ones([2, 8, 9, 9], &Device::flex());
+            let relu = Activation::Relu;
+            let maps = order.iter().fold(images, |maps, &(conv, norm)| {
+                let conv = &self.convs[conv];
+                match norm {
+                    Some(norm) => graph.conv_norm(conv, &self.norms[norm], maps, relu),
+                    None => graph.conv(conv, maps, relu),
+                }
+            });
+            maps.into_data()
+        }
+    }
+
+    /// Values between 0.1 and 1 for every tensor: variances among them.
+    struct Drawn(Random);
+
+    impl Replace for Drawn {
+        fn replace(&mut self, _: &str, current: &dyn Fn() -> Tensor<1>) -> Option<Tensor<1>> {
+            let current = current();
+            let drawn = (0..current.dims()[0]).map(|_| self.0.uniform(0.1, 1.0) as f32);
+            let drawn: Vec<f32> = drawn.collect();
+            Some(Tensor::from_data(drawn.as_slice(), &current.device()))
+        }
+    }
+
+    #[test]
+    fn layers_may_run_in_another_order_the_next_time() {
+        let layers = Layers::new(&Device::flex());
+        let packed = PackedConvs::new(&layers);
+        let (a, b, c) = ((0, Some(0)), (1, Some(1)), (2, None));
+        let orders = [
+            vec![a, b, c],
+            vec![a, b, c],
+            vec![c, b, a],
+            vec![b],
+            vec![a, a, c, c, b],
+            // A convolution with the other's norm.
+            vec![(0, Some(1)), (1, Some(0))],
+        ];
+        let mut bytes = Vec::new();
+        for order in orders {
+            let expected = layers.run(Eager::default(), &order);
+            let found = layers.run(Eager::packed(&packed), &order);
+            assert_eq!(found, expected, "{order:?}");
+            bytes.push(packed.bytes());
+        }
+        // All that there is to pack was packed in the first pass, and kept.
+        assert!(bytes[0] > 0 && bytes.iter().all(|&kept| kept == bytes[0]));
+    }
+
+    #[test]
+    fn every_convolution_of_a_network_has_a_place_of_its_own() {
+        for architecture in Architecture::ALL {
+            let network = Network::new(architecture, &Device::flex());
+            let tensors = architecture.tensors().iter();
+            let convolutions = tensors.filter(|tensor| tensor.shape.len() == 4).count();
+            let packed = PackedConvs::new(&network);
+            assert_eq!(packed.0.len(), convolutions, "{architecture}");
+            let of_clone = PackedConvs::new(&network.clone());
+            assert!(of_clone.0.keys().all(|id| packed.0.contains_key(id)));
+        }
+    }
 
     #[test]
     fn images_some_at_a_time_keep_their_order_and_their_bits() {

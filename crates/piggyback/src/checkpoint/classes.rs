@@ -1,0 +1,66 @@
+//! Names of the classes of a checkpoint's own head.
+
+use std::sync::Arc;
+
+use super::imagenet_classes;
+
+/// Where the names of a head's classes come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClassSource {
+    /// The checkpoint names them.
+    Checkpoint,
+    /// They were given, see [`Backbone::with_classes`](super::Backbone::with_classes).
+    Given,
+    /// Nothing names them, and a head of 1000 classes is taken for ImageNet's.
+    Imagenet,
+    /// Nothing names them: they are numbered from 0.
+    Numbers,
+}
+
+/// The classes of a checkpoint's own head; class `i` is logit `i`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadClasses {
+    /// Their names.
+    pub names: Arc<[String]>,
+    /// Where the names come from.
+    pub source: ClassSource,
+}
+
+impl HeadClasses {
+    /// The names for a head of `count` classes whose checkpoint names them or not; `None` if it names as many as the
+    /// head does not have.
+    pub(crate) fn new(named: Option<&[String]>, count: usize) -> Option<Self> {
+        let (names, source) = match named {
+            Some(names) if names.len() == count => (names.into(), ClassSource::Checkpoint),
+            Some(_) => return None,
+            None if count == imagenet_classes().len() => {
+                let names = imagenet_classes().map(str::to_owned);
+                (names.collect(), ClassSource::Imagenet)
+            }
+            None => {
+                let names = (0..count).map(|class| class.to_string());
+                (names.collect(), ClassSource::Numbers)
+            }
+        };
+        Some(Self { names, source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checkpoint_names_classes_then_imagenet_then_numbers() {
+        let of = |named: Option<&[String]>, count| {
+            let classes = HeadClasses::new(named, count)?;
+            Some((classes.names[count - 1].clone(), classes.source))
+        };
+        let named = ["cat", "dog"].map(str::to_owned);
+        let (checkpoint, imagenet) = (ClassSource::Checkpoint, ClassSource::Imagenet);
+        assert_eq!(of(Some(&named), 2), Some(("dog".into(), checkpoint)));
+        assert_eq!(of(Some(&named), 3), None);
+        assert_eq!(of(None, 1000), Some(("toilet tissue".into(), imagenet)));
+        assert_eq!(of(None, 3), Some(("2".into(), ClassSource::Numbers)));
+    }
+}

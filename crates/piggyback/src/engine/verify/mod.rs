@@ -1,0 +1,229 @@
+//! Whether a file is whole, fits its backbone, and answers the same in every circumstance.
+
+mod answers;
+
+use std::error::Error as _;
+use std::fs::File;
+use std::path::Path;
+
+use burn::tensor::Device;
+use piggyback_task::TaskFile;
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::Backbone;
+use crate::error::{Error, Result};
+use crate::files::Artefact;
+use crate::name::named;
+use crate::nn::is_cpu;
+
+/// What a check is of, in the order of the checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckName {
+    /// Every bit of the file is what training wrote.
+    Integrity,
+    /// It belongs to the backbone's weights.
+    Fingerprint,
+    /// Its masks, batch norms and head have the backbone's shapes.
+    Fit,
+    /// Its outputs are numbers, not infinities or NaN.
+    Numbers,
+    /// It gives the same bits again after other tasks were loaded, used and removed, and in another order.
+    Repeat,
+    /// It gives the same bits image by image as together.
+    Batch,
+    /// It gives the same bits on one thread as on all.
+    Threads,
+    /// It gives the same bits with every instruction set of this CPU.
+    Instructions,
+}
+
+named!(CheckName);
+
+impl CheckName {
+    /// The checks that are made of networks on `device`: only the CPU promises equal bits whatever the batch, the threads
+    /// and the instruction set.
+    pub fn on(device: &Device) -> &'static [Self] {
+        const EVERYWHERE: [CheckName; 5] = [
+            CheckName::Integrity,
+            CheckName::Fingerprint,
+            CheckName::Fit,
+            CheckName::Numbers,
+            CheckName::Repeat,
+        ];
+        const ON_CPU: [CheckName; 8] = {
+            let [integrity, fingerprint, fit, numbers, repeat] = EVERYWHERE;
+            let (batch, threads) = (CheckName::Batch, CheckName::Threads);
+            let instructions = CheckName::Instructions;
+            [
+                integrity,
+                fingerprint,
+                fit,
+                numbers,
+                repeat,
+                batch,
+                threads,
+                instructions,
+            ]
+        };
+        if is_cpu(device) { &ON_CPU } else { &EVERYWHERE }
+    }
+}
+
+/// How a check ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was checked.
+    #[serde(rename = "check")]
+    pub name: CheckName,
+    /// Whether it passed.
+    pub ok: bool,
+    /// What gave equal bits, in words, where there is a choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compared: Option<String>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What a check compared, in words, where there is a choice; or why it failed.
+type Outcome = std::result::Result<Option<String>, Failure>;
+
+/// Why a check failed.
+#[derive(Debug)]
+struct Failure(String);
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let mut reason = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            reason.push_str(&format!(": {error}"));
+            source = error.source();
+        }
+        Self(reason)
+    }
+}
+
+impl Check {
+    fn new(name: CheckName, outcome: Outcome) -> Self {
+        let (ok, compared, reason) = match outcome {
+            Ok(compared) => (true, compared, None),
+            Err(Failure(reason)) => (false, None, Some(reason)),
+        };
+        Self {
+            name,
+            ok,
+            compared,
+            reason,
+        }
+    }
+}
+
+/// Makes the checks of [`CheckName::on`] of a file that a method left, up to the first that fails: each needs what those
+/// before it proved. `begins` is told of each check before it is made.
+///
+/// A task file needs its backbone. Other files answer by themselves, on `device`; with a backbone, it is checked whether
+/// they began as its weights.
+///
+/// # Errors
+///
+/// What keeps the file from being checked: [`Error::Read`] and [`Error::NeedsBackbone`].
+pub fn verify(
+    path: &Path,
+    backbone: Option<&Backbone>,
+    device: &Device,
+    mut begins: impl FnMut(CheckName),
+) -> Result<Vec<Check>> {
+    File::open(path).map_err(|error| Error::read(path, error))?;
+    begins(CheckName::Integrity);
+    let artefact = match Artefact::open(path) {
+        Ok(artefact) => artefact,
+        Err(error) => return Ok(vec![Check::new(CheckName::Integrity, Err(error.into()))]),
+    };
+    if artefact.needs_backbone() && backbone.is_none() {
+        return Err(Error::NeedsBackbone {
+            path: path.to_owned(),
+        });
+    }
+    let mut checks = vec![Check::new(CheckName::Integrity, Ok(None))];
+
+    begins(CheckName::Fingerprint);
+    let outcome = check_fingerprint(backbone, &artefact);
+    checks.push(Check::new(CheckName::Fingerprint, outcome));
+    if checks.iter().any(|check| !check.ok) {
+        return Ok(checks);
+    }
+
+    begins(CheckName::Fit);
+    let engine = match artefact.engine(TASK, backbone, device) {
+        Ok(engine) => engine,
+        Err(error) => {
+            checks.push(Check::new(CheckName::Fit, Err(error.into())));
+            return Ok(checks);
+        }
+    };
+    checks.push(Check::new(CheckName::Fit, Ok(None)));
+
+    let wanted = CheckName::on(device);
+    for (name, check) in ANSWERS
+        .into_iter()
+        .filter(|(name, _)| wanted.contains(name))
+    {
+        begins(name);
+        let mut outcome = Ok(None);
+        for task in artefact.names(TASK) {
+            outcome = check(engine.backbone(), engine.task(&task)?.as_ref());
+            if outcome.is_err() {
+                break;
+            }
+        }
+        checks.push(Check::new(name, outcome));
+        if checks.iter().any(|check| !check.ok) {
+            break;
+        }
+    }
+    Ok(checks)
+}
+
+/// The name under which a file's tasks are checked.
+const TASK: &str = "task";
+
+/// A check of what a task answers.
+type AnswersCheck = fn(&Backbone, &TaskFile) -> Outcome;
+
+const ANSWERS: [(CheckName, AnswersCheck); 5] = [
+    (CheckName::Numbers, answers::numbers),
+    (CheckName::Repeat, answers::repeat),
+    (CheckName::Batch, answers::batch),
+    (CheckName::Threads, answers::threads),
+    (CheckName::Instructions, answers::instructions),
+];
+
+/// Whether a file is of the backbone that is given; nothing to check without one.
+fn check_fingerprint(backbone: Option<&Backbone>, artefact: &Artefact) -> Outcome {
+    let Some(backbone) = backbone else {
+        return Ok(None);
+    };
+    let began = match artefact {
+        Artefact::Task(task) => {
+            return backbone.check_origin(task).map(|()| None).map_err(Failure);
+        }
+        Artefact::Shared(network) => network.backbone().fingerprint.to_string(),
+        Artefact::Network(_) => {
+            let training = artefact.tasks().into_iter().find_map(|task| task.training);
+            let recorded = training.and_then(|record| record.get("backbone-fingerprint")?.as_str());
+            match recorded {
+                Some(recorded) => recorded.to_owned(),
+                None => return Ok(None),
+            }
+        }
+    };
+    let own = backbone.fingerprint().to_string();
+    match began == own {
+        true => Ok(None),
+        false => Err(Failure(format!(
+            "it began as weights of fingerprint {began}, and the backbone has {own}"
+        ))),
+    }
+}
