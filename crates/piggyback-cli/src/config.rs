@@ -1,4 +1,4 @@
-//! Where the settings of a run come from: recipe or defaults, then config file, then environment and
+//! Where the settings of a run come from: preset or defaults, then config file, then environment and
 //! flags, each over the one before.
 
 use std::path::{Path, PathBuf};
@@ -198,7 +198,6 @@ fn check_train(
     value: &Value,
 ) -> Result<(), String> {
     let named = |key: &str| table.get(key).and_then(Value::as_str);
-    // A recipe's method has the settings of all methods with masks.
     let in_file = named("method").and_then(|name| name.parse().ok());
     let method = given.or(in_file).unwrap_or(MethodName::Piggyback);
     check_known(method, key)?;
@@ -373,7 +372,7 @@ fn run_dir(out: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use clap::FromArgMatches;
-    use piggyback::methods::{MaskRate, NormMode, Recipe, TrainConfig};
+    use piggyback::methods::{MaskRate, NormMode, Preset, TrainConfig};
 
     use super::*;
     use crate::args::{Args, Verb, command};
@@ -430,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn without_settings_the_default_recipe_holds() {
+    fn without_settings_the_default_preset_holds() {
         let plan = merged(&PATHS, "").unwrap();
         assert_eq!(
             plan.settings,
@@ -441,17 +440,17 @@ mod tests {
     }
 
     #[test]
-    fn flags_win_over_the_file_and_the_file_over_the_recipe() {
+    fn flags_win_over_the_file_and_the_file_over_the_preset() {
         let flags = [&PATHS[..], &["--lr-mask", "0.5", "--norm", "task"]].concat();
-        let file = "recipe = 'paper'\nlr-mask = 0.25\nlr-head = 0.125\nnorm = 'frozen'\nepochs = 3";
+        let file = "preset = 'paper'\nlr-mask = 0.25\nlr-head = 0.125\nnorm = 'frozen'\nepochs = 3";
         let settings = masks(&flags, file);
-        assert_eq!(settings.recipe, Recipe::Paper);
+        assert_eq!(settings.preset, Preset::Paper);
         assert_eq!(
             (settings.lr_mask, settings.lr_head, settings.epochs),
             (MaskRate::Fixed(0.5), 0.125, 3)
         );
         assert_eq!(settings.norm, NormMode::Task);
-        let paper = TrainConfig::recipe(Recipe::Paper);
+        let paper = TrainConfig::preset(Preset::Paper);
         assert_eq!(
             (settings.schedule, settings.lr_norm),
             (paper.schedule, paper.lr_norm)
@@ -464,7 +463,7 @@ mod tests {
         assert_eq!(of(&[], "lr-mask = 1"), MaskRate::Fixed(1.0));
         assert_eq!(of(&["--lr-mask", "auto"], "lr-mask = 1e-4"), MaskRate::AUTO);
         assert_eq!(
-            of(&[], "recipe = 'paper'\nlr-mask = 'auto'"),
+            of(&[], "preset = 'paper'\nlr-mask = 'auto'"),
             MaskRate::AUTO
         );
         assert!(message("lr-mask = 'fast'").contains("auto"));
@@ -482,10 +481,10 @@ mod tests {
     }
 
     #[test]
-    fn the_recipe_itself_may_be_replaced_by_a_flag() {
-        let flags = [&PATHS[..], &["--recipe", "classifier-only"]].concat();
-        let settings = masks(&flags, "recipe = 'paper'");
-        assert_eq!(settings, TrainConfig::recipe(Recipe::ClassifierOnly));
+    fn the_preset_itself_may_be_replaced_by_a_flag() {
+        let flags = [&PATHS[..], &["--preset", "default"]].concat();
+        let settings = masks(&flags, "preset = 'paper'");
+        assert_eq!(settings, TrainConfig::default());
     }
 
     #[test]
@@ -512,8 +511,6 @@ mod tests {
         assert!(refused(&["--lr", "1"], "").contains("piggyback has no setting 'lr'"));
         let error = refused(&["--method", "individual"], "lr-mask = 1e-4");
         assert!(error.starts_with("flags.toml: lr-mask"), "{error}");
-        let error = refused(&["--method", "individual", "--recipe", "norm-only"], "");
-        assert!(error.contains("leave one of them out"), "{error}");
         assert!(message("method = 'magic'").contains("packnet"));
     }
 

@@ -55,7 +55,7 @@ pub(super) const TASK_FILE: &str = "learned.task.safetensors";
 /// Name of the file in the folder of a unit that learned anything else.
 pub(super) const NETWORK_FILE: &str = "learned.safetensors";
 
-/// The settings of a method on a data set: those of its recipe, then of the plan, of the data set and
+/// The settings of a method on a data set: those of its preset, then of the plan, of the data set and
 /// of the method, each over the one before. Where a method learns all data sets at once, those of data
 /// sets do not count.
 pub(super) fn resolve(

@@ -381,7 +381,7 @@ mod tests {
         [[method]]
         label = "Piggyback"
         method = "piggyback"
-        settings = { recipe = "paper", lr-head = 0.5 }
+        settings = { preset = "paper", lr-head = 0.5 }
     "#;
 
     fn message(text: &str) -> String {
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_the_recipes_then_the_plans_the_data_sets_and_the_methods() {
+    fn settings_are_the_presets_then_the_plans_the_data_sets_and_the_methods() {
         let plan = Plan::parse(Path::new("a.toml"), PLAN).unwrap();
         let settings = learn::resolve(&plan, &plan.methods[0], &plan.data[0], 7).unwrap();
         assert_eq!(settings["epochs"], 4);

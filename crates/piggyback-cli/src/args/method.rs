@@ -36,7 +36,7 @@ pub(crate) struct OtherMethods {
         help_heading = "Methods without masks"
     )]
     pub(crate) lr: Option<f64>,
-    /// Share of the last step's direction that a step keeps [default: 0.9]
+    /// SGD momentum [default: 0.9]
     #[arg(
         long,
         value_name = "SHARE",
@@ -84,7 +84,7 @@ pub(crate) struct OtherMethods {
         help_heading = "Methods without masks"
     )]
     pub(crate) retrain_lr: Option<f64>,
-    /// packnet: free nothing, as no task is to come
+    /// packnet: this is the last task, keep all remaining weights for it
     #[arg(
         long,
         value_name = "BOOL",

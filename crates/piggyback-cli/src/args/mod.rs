@@ -25,7 +25,7 @@ use piggyback::Architecture;
 use piggyback::checkpoint::{Precision, WeightsChoice};
 use piggyback::data::Layout;
 use piggyback::files::MethodName;
-use piggyback::methods::{MethodSettings, PretrainConfig, Recipe, TrainConfig};
+use piggyback::methods::{MethodSettings, Preset, PretrainConfig, TrainConfig};
 use serde::Serialize;
 
 #[cfg(feature = "hub")]
@@ -250,7 +250,7 @@ fn with_defaults<S: clap::Args>(
 fn other_defaults(name: &str, value: &toml::Value, methods: &[MethodName]) -> String {
     let mut others: Vec<(String, String)> = Vec::new();
     for method in methods {
-        let settings = MethodSettings::new(*method, Recipe::Default);
+        let settings = MethodSettings::new(*method, Preset::Default);
         let table = settings.and_then(|settings| settings.to_table());
         let Some(other) = table.ok().and_then(|table| table.get(name).cloned()) else {
             continue;

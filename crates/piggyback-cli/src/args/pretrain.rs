@@ -90,7 +90,7 @@ pub(crate) struct PretrainSettings {
         help_heading = "Learning"
     )]
     pub(crate) lr: Option<f64>,
-    /// Share of the last step's direction that a step keeps
+    /// SGD momentum
     #[arg(
         long,
         value_name = "SHARE",
@@ -98,8 +98,7 @@ pub(crate) struct PretrainSettings {
         help_heading = "Learning"
     )]
     pub(crate) momentum: Option<f64>,
-    /// Share of a weight, in units of the rate, that a step takes off it; not off biases and batch
-    /// norms
+    /// Weight decay (not applied to biases and batch norms)
     #[arg(
         long,
         value_name = "SHARE",
@@ -107,15 +106,15 @@ pub(crate) struct PretrainSettings {
         help_heading = "Learning"
     )]
     pub(crate) weight_decay: Option<f64>,
-    /// How the rate falls: by a cosine to nothing, or in steps to a tenth
+    /// Learning-rate schedule: step divides by 10 every --step-epochs, cosine falls to zero
     #[arg(long, env = "PIGGYBACK_SCHEDULE", help_heading = "Learning")]
     #[arg(value_parser = ["step", "cosine"])]
     pub(crate) schedule: Option<String>,
-    /// Epochs between such steps [default: a third of all]
+    /// Epochs between the steps of schedule step [default: a third of all]
     #[arg(long, value_name = "N", env = "PIGGYBACK_STEP_EPOCHS", value_parser = count())]
     #[arg(help_heading = "Learning")]
     pub(crate) step_epochs: Option<usize>,
-    /// Epochs in which the rate rises from nothing [default: an eighteenth of all]
+    /// Warm-up epochs, in which the learning rate rises from zero [default: an eighteenth of all]
     #[arg(
         long,
         value_name = "N",
@@ -123,7 +122,7 @@ pub(crate) struct PretrainSettings {
         help_heading = "Learning"
     )]
     pub(crate) warmup_epochs: Option<usize>,
-    /// Share of the target that is spread over all classes
+    /// Label smoothing: share of the target that is spread over all classes
     #[arg(
         long,
         value_name = "SHARE",
@@ -131,7 +130,7 @@ pub(crate) struct PretrainSettings {
         help_heading = "Learning"
     )]
     pub(crate) label_smoothing: Option<f64>,
-    /// What every random choice comes from, the network's start included
+    /// Random seed, also of the initial weights
     #[arg(
         long,
         value_name = "N",

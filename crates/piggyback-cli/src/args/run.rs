@@ -58,7 +58,7 @@ pub(crate) struct ImageSettings {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) preprocessing: PreprocessingArgs,
-    /// Random changes to training images; light does not mirror
+    /// Image augmentation of training images; light does not mirror
     #[arg(long, env = "PIGGYBACK_AUGMENT", help_heading = "Images")]
     #[arg(value_parser = PossibleValuesParser::new(Augment::names()))]
     pub(crate) augment: Option<String>,

@@ -23,7 +23,7 @@ Examples:
   With settings for small data sets:
     piggyback train --backbone mobilenet_v2.pth --data flags --out flags.task.safetensors
   As in the paper:
-    piggyback train --backbone resnet50.pth --data birds --out birds.task.safetensors --recipe paper
+    piggyback train --backbone resnet50.pth --data birds --out birds.task.safetensors --preset paper
   A whole network for the task, one for two data sets, and a task in a PackNet file:
     piggyback train --backbone resnet50.pth --data birds --out birds.safetensors --method individual
     piggyback train --backbone resnet50.pth --data birds --data cars --out both.safetensors \\
@@ -36,7 +36,7 @@ Examples:
     piggyback train --backbone mobilenet_v2.pth --data flags --out flags.task.safetensors --resume
 
 A setting's value comes from its flag (--lr-mask), else from its environment twin
-(PIGGYBACK_LR_MASK), else from the --config file (lr-mask = 1e-4), else from the recipe.
+(PIGGYBACK_LR_MASK), else from the --config file (lr-mask = 1e-4), else from the preset.
 The run folder holds config.toml (for --config), metrics.jsonl, the checkpoint, curves.svg, and the
 metrics as TensorBoard reads them.
 Exit codes: 0 done; 1 done, but images were left out or test/ was unreadable; 2 not done;
@@ -86,9 +86,10 @@ pub(crate) struct Places {
     /// auto finds out, and refuses in doubt [default: auto]
     #[arg(long, env = "PIGGYBACK_LAYOUT", value_parser = layout())]
     pub(crate) layout: Option<Layout>,
-    /// What learns, and what is kept: masks over frozen weights, a new classifier, batch norms too, a
-    /// network of its own, one for several data sets, a share of one network's weights [default:
-    /// piggyback, unless the recipe says otherwise]
+    /// Training method: piggyback (masks), classifier-only, norm-only (batch norms and classifier), bitdelta
+    /// (fine-tuning, of which the sign of each weight's change is kept), individual (fine-tuning), joint
+    /// (fine-tuning on several data sets), packnet (each task gets a part of one network's weights)
+    /// [default: piggyback]
     #[arg(long, env = "PIGGYBACK_METHOD", value_parser = method())]
     pub(crate) method: Option<MethodName>,
     #[command(flatten)]
@@ -98,14 +99,14 @@ pub(crate) struct Places {
     pub(crate) out: Option<PathBuf>,
 }
 
-/// The settings that a recipe gives and a config file may change, under the library's names.
+/// The settings that a preset gives and a config file may change, under the library's names.
 #[derive(Debug, Default, clap::Args, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Settings {
-    /// Where all other settings start from
-    #[arg(long, env = "PIGGYBACK_RECIPE", help_heading = "Learning")]
-    #[arg(value_parser = ["default", "paper", "norm-only", "classifier-only"])]
-    pub(crate) recipe: Option<String>,
+    /// Preset: defaults of all other options
+    #[arg(long, env = "PIGGYBACK_PRESET", help_heading = "Learning")]
+    #[arg(value_parser = ["default", "paper"])]
+    pub(crate) preset: Option<String>,
     /// Passes over the training images
     #[arg(long, value_name = "N", env = "PIGGYBACK_EPOCHS", value_parser = count())]
     #[arg(help_heading = "Learning")]
@@ -138,7 +139,7 @@ pub(crate) struct Settings {
         help_heading = "Learning"
     )]
     pub(crate) lr_head: Option<f64>,
-    /// How the rates fall: a tenth from half-time on, or half a cosine
+    /// Learning-rate schedule: step divides by 10 halfway, cosine falls to zero
     #[arg(long, env = "PIGGYBACK_SCHEDULE", help_heading = "Learning")]
     #[arg(value_parser = ["step", "cosine"])]
     pub(crate) schedule: Option<String>,
@@ -146,7 +147,7 @@ pub(crate) struct Settings {
     #[arg(long, env = "PIGGYBACK_NORM", help_heading = "Learning")]
     #[arg(value_parser = ["task", "frozen"])]
     pub(crate) norm: Option<String>,
-    /// What every random choice comes from
+    /// Random seed
     #[arg(
         long,
         value_name = "N",
@@ -159,8 +160,8 @@ pub(crate) struct Settings {
     #[arg(long, env = "PIGGYBACK_MASK", help_heading = "Masks")]
     #[arg(value_parser = ["binary", "ternary"])]
     pub(crate) mask: Option<String>,
-    /// Which layers are masked: all, dense (no depthwise convolutions), none, or beginnings of
-    /// names with commas between
+    /// Which layers are masked: all, dense (no depthwise convolutions), none, or comma-separated name
+    /// prefixes, such as layer3,layer4
     #[arg(
         long,
         value_name = "NAMES",
@@ -195,14 +196,14 @@ pub(crate) struct Settings {
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(value_parser = clap::builder::BoolishValueParser::new())]
     pub(crate) affine: Option<bool>,
-    /// After each step, pull scores back to their start by this times their rate: fewer zeros
+    /// Decay of scores to their start: after each step, by this times their learning rate; fewer zeros
     #[arg(
         long,
         value_name = "C",
-        env = "PIGGYBACK_DRIFT",
+        env = "PIGGYBACK_SCORE_DECAY",
         help_heading = "Masks"
     )]
-    pub(crate) drift: Option<f64>,
+    pub(crate) score_decay: Option<f64>,
     /// A weight is kept where its score is above this
     #[arg(
         long,

@@ -16,7 +16,7 @@ use crate::learn::{
     Learned, Objective, Product, Run, RunSettings, Sgd, SgdRates, check_batch_size, check_epochs,
     check_rate, check_share, cross_entropy, learn,
 };
-use crate::methods::masks::{Recipe, Schedule, TaskNetwork};
+use crate::methods::masks::{Preset, Schedule, TaskNetwork};
 
 /// The settings of learning all weights, from a backbone's on: SGD at one rate.
 ///
@@ -77,15 +77,15 @@ impl Default for FineTuneConfig {
 }
 
 impl FineTuneConfig {
-    /// The settings of a recipe: [`Recipe::Paper`] has the paper's augmentation, which mirrors.
-    pub fn recipe(recipe: Recipe) -> Self {
+    /// The settings of a preset: [`Preset::Paper`] has the paper's augmentation, which mirrors.
+    pub fn preset(preset: Preset) -> Self {
         let default = Self::default();
-        match recipe {
-            Recipe::Paper => Self {
+        match preset {
+            Preset::Paper => Self {
                 augment: "paper".into(),
                 ..default
             },
-            _ => default,
+            Preset::Default => default,
         }
     }
 

@@ -18,11 +18,11 @@
 //! use piggyback::data::DataSet;
 //! use piggyback::files::MethodName;
 //! use piggyback::learn::Run;
-//! use piggyback::methods::{MethodSettings, Recipe};
+//! use piggyback::methods::{MethodSettings, Preset};
 //! use piggyback::{Backbone, Device};
 //!
 //! let backbone = Backbone::load("mobilenet_v2.pth", &Device::flex())?;
-//! let settings = MethodSettings::new(MethodName::Individual, Recipe::Paper)?;
+//! let settings = MethodSettings::new(MethodName::Individual, Preset::Paper)?;
 //! let learned = Run::new().learn(&settings, &backbone, &[DataSet::open("data/flags")?][..])?;
 //! learned.product.save("flags.safetensors")?;
 //! let engine = (learned.product).engine("flags", Some(&backbone), backbone.device())?;
@@ -45,6 +45,6 @@ pub use fine_tune::FineTuneConfig;
 pub use from_scratch::PretrainConfig;
 #[cfg(test)]
 pub(crate) use masks::TaskNetwork;
-pub use masks::{Auto, MaskLayers, MaskRate, NormMode, Recipe, Schedule, TrainConfig};
+pub use masks::{Auto, MaskLayers, MaskRate, NormMode, Preset, Schedule, TrainConfig};
 pub use packnet::PackNetConfig;
 pub use settings::MethodSettings;

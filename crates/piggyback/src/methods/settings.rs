@@ -6,7 +6,7 @@ use toml::Table;
 
 use super::bitdelta::BitDeltaConfig;
 use super::fine_tune::FineTuneConfig;
-use super::masks::{MaskLayers, NormMode, Recipe, TrainConfig};
+use super::masks::{MaskLayers, NormMode, Preset, TrainConfig};
 use super::packnet::PackNetConfig;
 use crate::error::{Error, Result};
 use crate::files::MethodName;
@@ -34,47 +34,31 @@ pub enum MethodSettings {
 
 impl MethodSettings {
     /// The settings that a table of them gives, under the names of the method's configuration
-    /// ([`TrainConfig`], [`BitDeltaConfig`], [`FineTuneConfig`], [`PackNetConfig`]) and `recipe`; what it leaves out is the recipe's.
+    /// ([`TrainConfig`], [`BitDeltaConfig`], [`FineTuneConfig`], [`PackNetConfig`]) and `preset`; what it leaves out is the preset's.
     ///
-    /// A recipe says where settings start, a method what is learned. The recipes `norm-only` and
-    /// `classifier-only` are of the methods of these names and choose them if `method` does not;
-    /// without either, the method is [`MethodName::Piggyback`], or what the settings leave of it.
+    /// Without a method, it is [`MethodName::Piggyback`], or what the settings leave of it.
     ///
     /// # Errors
     ///
-    /// An unknown setting, a value of another type or out of range, and settings or a recipe that
+    /// An unknown setting, a value of another type or out of range, and settings that
     /// contradict the method.
     pub fn from_table(method: Option<MethodName>, table: &Table) -> Result<Self> {
-        let recipe = match table.get("recipe") {
-            Some(name) => understood::<Recipe>("recipe", name.clone())?,
-            None => Recipe::default(),
+        let preset = match table.get("preset") {
+            Some(name) => understood::<Preset>("preset", name.clone())?,
+            None => Preset::default(),
         };
-        let of_recipe = match recipe {
-            Recipe::NormOnly => Some(MethodName::NormOnly),
-            Recipe::ClassifierOnly => Some(MethodName::ClassifierOnly),
-            Recipe::Default | Recipe::Paper => None,
-        };
-        if let (Some(method), Some(of_recipe)) = (method, of_recipe)
-            && method != of_recipe
-        {
-            let reason = format!(
-                "recipe '{recipe}' is method {of_recipe}, and method {method} is asked for; \
-                 leave one of them out"
-            );
-            return Err(Error::setting("recipe", reason));
-        }
-        let settings = match method.or(of_recipe) {
+        let settings = match method {
             Some(MethodName::Bitdelta) => {
-                let start = BitDeltaConfig::recipe(recipe);
-                Self::Bitdelta(merged(start, &without_recipe(table))?)
+                let start = BitDeltaConfig::preset(preset);
+                Self::Bitdelta(merged(start, &without_preset(table))?)
             }
-            Some(MethodName::Individual) => Self::Individual(tuned(recipe, table)?),
-            Some(MethodName::Joint) => Self::Joint(tuned(recipe, table)?),
+            Some(MethodName::Individual) => Self::Individual(tuned(preset, table)?),
+            Some(MethodName::Joint) => Self::Joint(tuned(preset, table)?),
             Some(MethodName::Packnet) => {
-                let start = PackNetConfig::recipe(recipe);
-                Self::Packnet(merged(start, &without_recipe(table))?)
+                let start = PackNetConfig::preset(preset);
+                Self::Packnet(merged(start, &without_preset(table))?)
             }
-            method => Self::of_masks(method, merged(masks_start(method, recipe), table)?)?,
+            method => Self::of_masks(method, merged(masks_start(method, preset), table)?)?,
         };
         settings.validate()?;
         Ok(settings)
@@ -97,14 +81,14 @@ impl MethodSettings {
         })
     }
 
-    /// All settings of a recipe, for `method`.
+    /// All settings of a preset, for `method`.
     ///
     /// # Errors
     ///
-    /// A recipe of another method.
-    pub fn new(method: MethodName, recipe: Recipe) -> Result<Self> {
-        let recipe = Table::from_iter([("recipe".to_owned(), recipe.to_string().into())]);
-        Self::from_table(Some(method), &recipe)
+    /// A preset of another method.
+    pub fn new(method: MethodName, preset: Preset) -> Result<Self> {
+        let preset = Table::from_iter([("preset".to_owned(), preset.to_string().into())]);
+        Self::from_table(Some(method), &preset)
     }
 
     /// The method.
@@ -166,7 +150,7 @@ impl MethodSettings {
             MethodName::Packnet => Table::try_from(PackNetConfig::default()),
         };
         let mut names: Vec<String> = table.unwrap_or_default().keys().cloned().collect();
-        names.push("recipe".into());
+        names.push("preset".into());
         names.sort_unstable();
         names.dedup();
         names
@@ -180,7 +164,7 @@ impl MethodSettings {
     pub fn check(method: MethodName, name: &str, value: &toml::Value) -> Result<(), String> {
         let alone = || Table::from_iter([(name.to_owned(), value.clone())]);
         let outcome = match (name, method) {
-            ("recipe", _) => value.clone().try_into::<Recipe>().map(drop),
+            ("preset", _) => value.clone().try_into::<Preset>().map(drop),
             (_, MethodName::Piggyback | MethodName::ClassifierOnly | MethodName::NormOnly) => {
                 alone().try_into::<TrainConfig>().map(drop)
             }
@@ -207,8 +191,8 @@ impl MethodSettings {
 }
 
 /// Where the settings of a method with masks, or of what remains of it without them, start.
-fn masks_start(method: Option<MethodName>, recipe: Recipe) -> TrainConfig {
-    let config = TrainConfig::recipe(recipe);
+fn masks_start(method: Option<MethodName>, preset: Preset) -> TrainConfig {
+    let config = TrainConfig::preset(preset);
     match method {
         Some(MethodName::NormOnly) => TrainConfig {
             mask_layers: MaskLayers::None,
@@ -224,14 +208,14 @@ fn masks_start(method: Option<MethodName>, recipe: Recipe) -> TrainConfig {
     }
 }
 
-fn tuned(recipe: Recipe, table: &Table) -> Result<FineTuneConfig> {
-    merged(FineTuneConfig::recipe(recipe), &without_recipe(table))
+fn tuned(preset: Preset, table: &Table) -> Result<FineTuneConfig> {
+    merged(FineTuneConfig::preset(preset), &without_preset(table))
 }
 
-/// The recipe is no setting of methods that do not record it.
-fn without_recipe(table: &Table) -> Table {
+/// The preset is no setting of methods that do not record it.
+fn without_preset(table: &Table) -> Table {
     let mut table = table.clone();
-    table.remove("recipe");
+    table.remove("preset");
     table
 }
 
@@ -262,47 +246,40 @@ mod tests {
     #[test]
     fn every_method_has_settings_of_its_own_name() {
         for method in MethodName::ALL {
-            let settings = MethodSettings::new(method, Recipe::Paper).unwrap();
+            let settings = MethodSettings::new(method, Preset::Paper).unwrap();
             assert_eq!(settings.method(), method);
             let again = MethodSettings::from_table(Some(method), &settings.to_table().unwrap());
             assert_eq!(again.unwrap(), settings);
             let names = MethodSettings::names(method);
-            assert!(names.contains(&"recipe".to_owned()) && names.contains(&"epochs".to_owned()));
+            assert!(names.contains(&"preset".to_owned()) && names.contains(&"epochs".to_owned()));
             assert_eq!(method.to_string().parse(), Ok(method));
         }
     }
 
     #[test]
-    fn recipes_choose_their_method_and_no_other() {
+    fn settings_without_masks_choose_their_method() {
         let chosen = |text| settings(None, text).unwrap();
         assert_eq!(
             chosen(""),
             MethodSettings::Piggyback(TrainConfig::default())
         );
-        let recipe = Recipe::NormOnly;
-        assert_eq!(
-            chosen("recipe = 'norm-only'"),
-            MethodSettings::NormOnly(TrainConfig::recipe(recipe))
-        );
-        assert_eq!(
-            chosen("recipe = 'classifier-only'").method(),
-            MethodName::ClassifierOnly
-        );
         assert_eq!(
             chosen("mask-layers = 'none'").method(),
             MethodName::NormOnly
         );
-        let error = refusal(MethodName::Individual, "recipe = 'norm-only'");
-        assert!(error.contains("leave one of them out"), "{error}");
+        assert_eq!(
+            chosen("mask-layers = 'none'\nnorm = 'frozen'").method(),
+            MethodName::ClassifierOnly
+        );
     }
 
     #[test]
     fn a_method_keeps_its_settings() {
-        let settings = settings(Some(MethodName::ClassifierOnly), "recipe = 'paper'").unwrap();
+        let settings = settings(Some(MethodName::ClassifierOnly), "preset = 'paper'").unwrap();
         let MethodSettings::ClassifierOnly(config) = settings else {
             panic!("{settings:?}")
         };
-        assert_eq!((config.recipe, config.epochs), (Recipe::Paper, 30));
+        assert_eq!((config.preset, config.epochs), (Preset::Paper, 30));
         let error = refusal(MethodName::NormOnly, "norm = 'frozen'");
         assert!(error.contains("classifier-only"), "{error}");
         let error = refusal(MethodName::Piggyback, "mask-layers = 'none'");

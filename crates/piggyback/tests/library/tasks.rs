@@ -11,7 +11,7 @@ use piggyback::data::{ImageFolder, Samples};
 use piggyback::engine::{EvaluateConfig, evaluate};
 use piggyback::image::{Image, ResizeMode};
 use piggyback::learn::{Event, Learned, Run, Test};
-use piggyback::methods::{MaskLayers, NormMode, Recipe, TrainConfig};
+use piggyback::methods::{MaskLayers, NormMode, Preset, TrainConfig};
 use piggyback::task::TaskFile;
 use piggyback::{Architecture, Backbone, Engine, Error};
 
@@ -225,27 +225,34 @@ fn a_run_stopped_in_an_epoch_and_resumed_gives_the_same_file() {
 }
 
 #[test]
-fn recipes_store_what_they_train() {
+fn tasks_store_what_they_train() {
     let data = folder(&[("train", 6)]);
     let backbone = backbone();
-    let small = |recipe| TrainConfig {
-        epochs: 1,
-        recipe,
-        mask_layers: TrainConfig::recipe(recipe).mask_layers,
-        norm: TrainConfig::recipe(recipe).norm,
-        ..config()
+    let task = |mask_layers, norm| {
+        let config = TrainConfig {
+            epochs: 1,
+            mask_layers,
+            norm,
+            ..config()
+        };
+        train(&backbone, data.path(), config).product
     };
-    let task = |recipe| train(&backbone, data.path(), small(recipe)).product;
+    let preset = |preset| {
+        let TrainConfig {
+            mask_layers, norm, ..
+        } = TrainConfig::preset(preset);
+        task(mask_layers, norm)
+    };
     let (convolutions, norms) = (52, 4 * 52);
 
-    let classifier = task(Recipe::ClassifierOnly);
+    let classifier = task(MaskLayers::None, NormMode::Frozen);
     assert!(classifier.masks.is_empty() && classifier.norms.is_empty());
-    let norm_only = task(Recipe::NormOnly);
+    let norm_only = task(MaskLayers::None, NormMode::Task);
     assert!(norm_only.masks.is_empty());
     assert_eq!(norm_only.norms.len(), norms);
-    let paper = task(Recipe::Paper);
+    let paper = preset(Preset::Paper);
     assert_eq!((paper.masks.len(), paper.norms.len()), (convolutions, 0));
-    let default = task(Recipe::Default);
+    let default = preset(Preset::Default);
     assert_eq!(
         (default.masks.len(), default.norms.len()),
         (convolutions - 17, norms)

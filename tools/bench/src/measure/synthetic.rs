@@ -49,7 +49,7 @@ pub(crate) fn open(checkpoint: &Path) -> Result<(Backbone, StateDict)> {
     Ok((backbone, state))
 }
 
-/// Files of four tasks with random masks where the default recipe has masks.
+/// Files of four tasks with random masks where the default has masks.
 pub(crate) fn random_tasks(
     backbone: &Backbone,
     state: &StateDict,

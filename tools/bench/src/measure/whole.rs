@@ -9,7 +9,7 @@ use anyhow::Result;
 use piggyback::checkpoint::{LoadOptions, StateDict};
 use piggyback::data::ImageFolder;
 use piggyback::image::{Image, PreprocessingSettings};
-use piggyback::methods::{Recipe, TrainConfig};
+use piggyback::methods::{MaskLayers, NormMode, TrainConfig};
 use piggyback::task::TaskFile;
 use piggyback::{Architecture, Backbone, Engine};
 use serde::{Deserialize, Serialize};
@@ -282,20 +282,22 @@ fn training(backbone: &Backbone, scratch: &Path) -> Result<Vec<Measurement>> {
     write_images(&folder.join("val"), SIDE, CLASSES)?;
     let images = ImageFolder::open(&folder)?;
     let mut measurements = Vec::new();
-    for (name, method, recipe) in [
-        ("step-piggyback", "Piggyback", Recipe::Default),
-        (
-            "step-classifier-only",
-            "classifier only",
-            Recipe::ClassifierOnly,
-        ),
+    let masks = TrainConfig::default();
+    let classifier_only = TrainConfig {
+        mask_layers: MaskLayers::None,
+        norm: NormMode::Frozen,
+        ..TrainConfig::default()
+    };
+    for (name, method, config) in [
+        ("step-piggyback", "Piggyback", masks),
+        ("step-classifier-only", "classifier only", classifier_only),
     ] {
         note(&format!("training, {method}"));
         let config = TrainConfig {
             epochs: 1,
             batch_size: BATCH,
             image_size: SIDE.into(),
-            ..TrainConfig::recipe(recipe)
+            ..config
         };
         let mut seconds = step_seconds(backbone, config, &images)?;
         seconds.drain(..WARM_UP_STEPS - 1);

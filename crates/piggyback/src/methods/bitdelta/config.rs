@@ -7,7 +7,7 @@ use crate::image::{
     Augment, Channels, InterpolationMode, OrBackbone, PreprocessingSettings, ResizeMode,
 };
 use crate::learn::{MOST_EPOCHS, check_batch_size, check_epochs, check_rate, check_share};
-use crate::methods::masks::{Recipe, Schedule};
+use crate::methods::masks::{Preset, Schedule};
 
 /// The settings of learning a bit for each weight, and then how far each tensor goes: Adam all along.
 ///
@@ -87,15 +87,15 @@ pub(super) struct Rates {
 }
 
 impl BitDeltaConfig {
-    /// The settings of a recipe: [`Recipe::Paper`] has the augmentation of Piggyback's paper, which mirrors.
-    pub fn recipe(recipe: Recipe) -> Self {
+    /// The settings of a preset: [`Preset::Paper`] has the augmentation of Piggyback's paper, which mirrors.
+    pub fn preset(preset: Preset) -> Self {
         let default = Self::default();
-        match recipe {
-            Recipe::Paper => Self {
+        match preset {
+            Preset::Paper => Self {
                 augment: "paper".into(),
                 ..default
             },
-            _ => default,
+            Preset::Default => default,
         }
     }
 

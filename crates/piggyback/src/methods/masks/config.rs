@@ -14,20 +14,16 @@ use crate::learn::{check_batch_size, check_epochs, check_rate, check_share};
 use crate::name::named;
 use crate::nn::GradientScaling;
 
-/// A named set of settings.
+/// A set of defaults for all settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Recipe {
+pub enum Preset {
     /// What serves small data sets best: masks on all but depthwise convolutions, batch norm trained
     /// at a rate of its own.
     #[default]
     Default,
     /// The paper's settings (Mallya et al., ECCV 2018, section 4).
     Paper,
-    /// Batch norm and head, no masks.
-    NormOnly,
-    /// The head alone.
-    ClassifierOnly,
 }
 
 /// What becomes of the batch norms.
@@ -63,7 +59,7 @@ impl Schedule {
 }
 
 named!(
-    Recipe,
+    Preset,
     NormMode,
     Schedule,
     MaskKind,
@@ -71,13 +67,13 @@ named!(
     GradientScaling
 );
 
-/// The settings of a training run. [`TrainConfig::recipe`] gives whole sets; `default()` is
-/// [`Recipe::Default`].
+/// The settings of a training run. [`TrainConfig::preset`] gives whole sets; `default()` is
+/// [`Preset::Default`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct TrainConfig {
-    /// The recipe that the other settings started from.
-    pub recipe: Recipe,
+    /// The preset that gave the defaults of the other settings.
+    pub preset: Preset,
     /// Passes over the training images.
     pub epochs: usize,
     /// Images per step.
@@ -109,7 +105,7 @@ pub struct TrainConfig {
     pub affine: bool,
     /// How strongly scores are pulled back: after each step, by this times their learning rate, of the
     /// way to where they started. Fewer weights are masked out, so that a file compresses better.
-    pub drift: f64,
+    pub score_decay: f64,
     /// Side of the network's input, pixels.
     pub image_size: OrBackbone<u32>,
     /// How images are brought to that size.
@@ -132,16 +128,16 @@ pub struct TrainConfig {
 
 impl Default for TrainConfig {
     fn default() -> Self {
-        Self::recipe(Recipe::Default)
+        Self::preset(Preset::Default)
     }
 }
 
 impl TrainConfig {
-    /// All settings of a recipe.
-    pub fn recipe(recipe: Recipe) -> Self {
+    /// The defaults of a preset.
+    pub fn preset(preset: Preset) -> Self {
         let masks = MaskConfig::default();
         let default = Self {
-            recipe,
+            preset,
             epochs: 15,
             batch_size: 32,
             lr_mask: MaskRate::AUTO,
@@ -156,7 +152,7 @@ impl TrainConfig {
             threshold: 5e-3,
             gradient_scaling: masks.gradient_scaling,
             affine: masks.affine,
-            drift: 0.0,
+            score_decay: 0.0,
             image_size: OrBackbone::BACKBONE,
             resize: ResizeMode::Backbone,
             interpolation: InterpolationMode::Backbone,
@@ -167,10 +163,10 @@ impl TrainConfig {
             val_share: 0.1,
             skip_bad: false,
         };
-        match recipe {
-            Recipe::Default => default,
-            Recipe::Paper => Self {
-                recipe,
+        match preset {
+            Preset::Default => default,
+            Preset::Paper => Self {
+                preset,
                 epochs: 30,
                 batch_size: 32,
                 lr_mask: MaskRate::Fixed(1e-4),
@@ -186,15 +182,6 @@ impl TrainConfig {
                 threshold: 5e-3,
                 gradient_scaling: GradientScaling::None,
                 augment: "paper".into(),
-                ..default
-            },
-            Recipe::NormOnly => Self {
-                mask_layers: MaskLayers::None,
-                ..default
-            },
-            Recipe::ClassifierOnly => Self {
-                mask_layers: MaskLayers::None,
-                norm: NormMode::Frozen,
                 ..default
             },
         }
@@ -248,17 +235,17 @@ impl TrainConfig {
                 return Err(Error::setting(setting, format!("{value} is not finite")));
             }
         }
-        let farthest = self.drift * self.lr_mask.resolve(1);
-        if !(self.drift >= 0.0 && farthest <= 1.0) {
+        let farthest = self.score_decay * self.lr_mask.resolve(1);
+        if !(self.score_decay >= 0.0 && farthest <= 1.0) {
             let reason = format!(
                 "{} is not 0 or more, or with lr-mask takes scores beyond their start",
-                self.drift
+                self.score_decay
             );
-            return Err(Error::setting("drift", reason));
+            return Err(Error::setting("score-decay", reason));
         }
-        if self.drift > 0.0 && self.score_init == ScoreInit::Uniform {
+        if self.score_decay > 0.0 && self.score_init == ScoreInit::Uniform {
             let reason = "pulls scores back to one start, and score-init uniform has many";
-            return Err(Error::setting("drift", reason));
+            return Err(Error::setting("score-decay", reason));
         }
         if self.mask == MaskKind::Ternary && self.threshold < 0.0 {
             let reason = "a ternary mask negates weights below zero, so it cannot be negative";
@@ -355,13 +342,19 @@ mod tests {
                 ..ternary
             },
         );
-        for drift in [-1.0, f64::NAN, 1e6] {
-            refused("drift", TrainConfig { drift, ..good() });
+        for score_decay in [-1.0, f64::NAN, 1e6] {
+            refused(
+                "score-decay",
+                TrainConfig {
+                    score_decay,
+                    ..good()
+                },
+            );
         }
         refused(
-            "drift",
+            "score-decay",
             TrainConfig {
-                drift: 1.0,
+                score_decay: 1.0,
                 score_init: ScoreInit::Uniform,
                 ..good()
             },
@@ -380,13 +373,8 @@ mod tests {
                 ..good()
             },
         );
-        for recipe in [
-            Recipe::Default,
-            Recipe::Paper,
-            Recipe::NormOnly,
-            Recipe::ClassifierOnly,
-        ] {
-            TrainConfig::recipe(recipe).validate().unwrap();
+        for preset in [Preset::Default, Preset::Paper] {
+            TrainConfig::preset(preset).validate().unwrap();
         }
     }
 

@@ -80,11 +80,11 @@ impl Objective for Masks<'_> {
     ) -> TaskNetwork {
         let share = self.config.rate_share(step, steps);
         let rate = |name: &str| share * rate(&self.config, steps, name);
-        let (drift, start) = (self.config.drift, self.config.score_start);
-        adam.step(network, gradients, &rate, &|name, value| match drift > 0.0
+        let (decay, start) = (self.config.score_decay, self.config.score_start);
+        adam.step(network, gradients, &rate, &|name, value| match decay > 0.0
             && name.ends_with(SCORES_SUFFIX)
         {
-            true => pulled(value, start, rate(name) * drift),
+            true => pulled(value, start, rate(name) * decay),
             false => value,
         })
     }

@@ -8,7 +8,7 @@ use crate::image::{
 };
 use crate::learn::{SgdRates, check_batch_size, check_epochs, check_rate, check_share};
 use crate::methods::fine_tune::check_momentum;
-use crate::methods::masks::{Recipe, Schedule};
+use crate::methods::masks::{Preset, Schedule};
 
 /// The settings of adding a task to a PackNet file. The defaults are those of Mallya and Lazebnik,
 /// *PackNet* (CVPR 2018, section 4).
@@ -81,15 +81,15 @@ impl Default for PackNetConfig {
 }
 
 impl PackNetConfig {
-    /// The settings of a recipe: [`Recipe::Paper`] has the paper's augmentation, which mirrors.
-    pub fn recipe(recipe: Recipe) -> Self {
+    /// The settings of a preset: [`Preset::Paper`] has the paper's augmentation, which mirrors.
+    pub fn preset(preset: Preset) -> Self {
         let default = Self::default();
-        match recipe {
-            Recipe::Paper => Self {
+        match preset {
+            Preset::Paper => Self {
                 augment: "paper".into(),
                 ..default
             },
-            _ => default,
+            Preset::Default => default,
         }
     }
 
