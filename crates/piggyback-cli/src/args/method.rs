@@ -1,28 +1,8 @@
 //! Settings of the methods that Piggyback is compared with.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use piggyback::files::MethodName;
 use serde::Serialize;
 
 use super::count;
-
-/// The name of a method.
-pub(super) fn method() -> impl TypedValueParser<Value = MethodName> {
-    PossibleValuesParser::new(MethodName::ALL.map(name)).try_map(|name| name.parse::<MethodName>())
-}
-
-/// A method's name, which clap wants for as long as the program runs.
-fn name(method: MethodName) -> &'static str {
-    match method {
-        MethodName::Piggyback => "piggyback",
-        MethodName::ClassifierOnly => "classifier-only",
-        MethodName::NormOnly => "norm-only",
-        MethodName::Bitdelta => "bitdelta",
-        MethodName::Individual => "individual",
-        MethodName::Joint => "joint",
-        MethodName::Packnet => "packnet",
-    }
-}
 
 /// What methods without masks have instead, under the library's names.
 #[derive(Debug, Default, clap::Args, Serialize)]

@@ -2,9 +2,10 @@ use std::path::PathBuf;
 
 use piggyback::Architecture;
 use piggyback::data::Layout;
-use serde::Serialize;
+use piggyback::methods::Schedule;
+use serde::{Deserialize, Serialize};
 
-use super::{ImageSettings, RunPlaces, RunSwitches, architecture, count, layout, seed};
+use super::{RunPlaces, RunSwitches, TrainingImages, count, named, seed};
 
 const EXAMPLES: &str = "\
 For a network trained on images of your own, or on none, to be the backbone of tasks. Every weight
@@ -46,19 +47,21 @@ pub(crate) struct PretrainArgs {
 }
 
 /// What is trained and where it goes. The config file may name these too.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Default, clap::Args, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) struct PretrainPlaces {
     /// Architecture of the network (`piggyback backbone list` has the names)
-    #[arg(long, env = "PIGGYBACK_ARCH", value_parser = architecture(), hide_possible_values = true)]
+    #[arg(long, env = "PIGGYBACK_ARCH", value_parser = named::<Architecture>(), hide_possible_values = true)]
     pub(crate) arch: Option<Architecture>,
     /// Folder of images, one sub-folder per class, or with train/, val/ and test/
     #[arg(long, value_name = "DIR", env = "PIGGYBACK_DATA")]
     pub(crate) data: Option<PathBuf>,
     /// What the folder's sub-folders are: classes of images, or splits (train, val, test) of classes;
     /// auto finds out, and refuses in doubt [default: auto]
-    #[arg(long, env = "PIGGYBACK_LAYOUT", value_parser = layout())]
+    #[arg(long, env = "PIGGYBACK_LAYOUT", value_parser = named::<Layout>())]
     pub(crate) layout: Option<Layout>,
     #[command(flatten)]
+    #[serde(flatten)]
     pub(crate) run: RunPlaces,
     /// The checkpoint to write
     #[arg(long, value_name = "FILE.safetensors", env = "PIGGYBACK_OUT")]
@@ -108,8 +111,8 @@ pub(crate) struct PretrainSettings {
     pub(crate) weight_decay: Option<f64>,
     /// Learning-rate schedule: step divides by 10 every --step-epochs, cosine falls to zero
     #[arg(long, env = "PIGGYBACK_SCHEDULE", help_heading = "Learning")]
-    #[arg(value_parser = ["step", "cosine"])]
-    pub(crate) schedule: Option<String>,
+    #[arg(value_parser = named::<Schedule>())]
+    pub(crate) schedule: Option<Schedule>,
     /// Epochs between the steps of schedule step [default: a third of all]
     #[arg(long, value_name = "N", env = "PIGGYBACK_STEP_EPOCHS", value_parser = count())]
     #[arg(help_heading = "Learning")]
@@ -141,5 +144,5 @@ pub(crate) struct PretrainSettings {
     pub(crate) seed: Option<u64>,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) images: ImageSettings,
+    pub(crate) images: TrainingImages,
 }

@@ -182,7 +182,7 @@ mod tests {
     use super::*;
     use crate::data::folder::ImageFolder;
     use crate::data::order::Order;
-    use crate::image::Augment;
+    use crate::image::{Augment, AugmentPreset};
 
     const SIDE: u32 = 6;
 
@@ -221,7 +221,7 @@ mod tests {
     fn training(batch_size: usize) -> LoaderConfig {
         let augment = Augment {
             flip: true,
-            ..Augment::preset("light").unwrap()
+            ..Augment::preset(AugmentPreset::Light)
         };
         LoaderConfig::training(batch_size, 3, Some(augment))
     }

@@ -1,16 +1,15 @@
 //! The settings of every method, as one value.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use toml::Table;
 
 use super::bitdelta::BitDeltaConfig;
 use super::fine_tune::FineTuneConfig;
+use super::layers::{Layer, Settings, lay, placed, understood};
 use super::masks::{MaskLayers, NormMode, Preset, TrainConfig};
 use super::packnet::PackNetConfig;
 use crate::error::{Error, Result};
 use crate::files::MethodName;
-use crate::image::PreprocessingSettings;
+use crate::image::ImageSettings;
 
 /// A method with its settings.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,36 +31,47 @@ pub enum MethodSettings {
     Packnet(PackNetConfig),
 }
 
+/// The key of a preset, which those methods understand too whose settings do not record it.
+const PRESET: &str = "preset";
+
 impl MethodSettings {
-    /// The settings that a table of them gives, under the names of the method's configuration
-    /// ([`TrainConfig`], [`BitDeltaConfig`], [`FineTuneConfig`], [`PackNetConfig`]) and `preset`; what it leaves out is the preset's.
+    /// The settings that `layers` give, each over those before, under the names of the method's configuration
+    /// ([`TrainConfig`], [`BitDeltaConfig`], [`FineTuneConfig`], [`PackNetConfig`]) and `preset`; a preset gives those
+    /// that they leave out.
     ///
     /// Without a method, it is [`MethodName::Piggyback`], or what the settings leave of it.
     ///
     /// # Errors
     ///
-    /// An unknown setting, a value of another type or out of range, and settings that
-    /// contradict the method.
+    /// An unknown setting, a value of another type or out of range, and settings that contradict the method.
+    pub fn from_layers(method: Option<MethodName>, layers: &[Layer<'_>]) -> Result<Self> {
+        let mut preset = Preset::default();
+        for layer in layers {
+            if let Some(value) = layer.table.get(PRESET) {
+                preset = understood(layer, PRESET, value)?;
+            }
+        }
+        let name = method.unwrap_or(MethodName::Piggyback);
+        let of = &format!("method {name}");
+        Ok(match Self::new(name, preset) {
+            Self::Piggyback(start) | Self::ClassifierOnly(start) | Self::NormOnly(start) => {
+                Self::of_masks(method, lay(start, of, layers, &[])?)
+                    .map_err(|error| placed(error, &["mask-layers", "norm"], layers))?
+            }
+            Self::Bitdelta(start) => Self::Bitdelta(lay(start, of, layers, &[PRESET])?),
+            Self::Individual(start) => Self::Individual(lay(start, of, layers, &[PRESET])?),
+            Self::Joint(start) => Self::Joint(lay(start, of, layers, &[PRESET])?),
+            Self::Packnet(start) => Self::Packnet(lay(start, of, layers, &[PRESET])?),
+        })
+    }
+
+    /// [`from_layers`](Self::from_layers) with one table, which stands nowhere in particular.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_layers`](Self::from_layers).
     pub fn from_table(method: Option<MethodName>, table: &Table) -> Result<Self> {
-        let preset = match table.get("preset") {
-            Some(name) => understood::<Preset>("preset", name.clone())?,
-            None => Preset::default(),
-        };
-        let settings = match method {
-            Some(MethodName::Bitdelta) => {
-                let start = BitDeltaConfig::preset(preset);
-                Self::Bitdelta(merged(start, &without_preset(table))?)
-            }
-            Some(MethodName::Individual) => Self::Individual(tuned(preset, table)?),
-            Some(MethodName::Joint) => Self::Joint(tuned(preset, table)?),
-            Some(MethodName::Packnet) => {
-                let start = PackNetConfig::preset(preset);
-                Self::Packnet(merged(start, &without_preset(table))?)
-            }
-            method => Self::of_masks(method, merged(masks_start(method, preset), table)?)?,
-        };
-        settings.validate()?;
-        Ok(settings)
+        Self::from_layers(method, &[Layer::new("", table)])
     }
 
     fn of_masks(method: Option<MethodName>, config: TrainConfig) -> Result<Self> {
@@ -81,14 +91,22 @@ impl MethodSettings {
         })
     }
 
-    /// All settings of a preset, for `method`.
-    ///
-    /// # Errors
-    ///
-    /// A preset of another method.
-    pub fn new(method: MethodName, preset: Preset) -> Result<Self> {
-        let preset = Table::from_iter([("preset".to_owned(), preset.to_string().into())]);
-        Self::from_table(Some(method), &preset)
+    /// The settings that a preset has for `method`.
+    pub fn new(method: MethodName, preset: Preset) -> Self {
+        let without_masks = |norm| TrainConfig {
+            mask_layers: MaskLayers::None,
+            norm,
+            ..TrainConfig::preset(preset)
+        };
+        match method {
+            MethodName::Piggyback => Self::Piggyback(TrainConfig::preset(preset)),
+            MethodName::ClassifierOnly => Self::ClassifierOnly(without_masks(NormMode::Frozen)),
+            MethodName::NormOnly => Self::NormOnly(without_masks(NormMode::Task)),
+            MethodName::Bitdelta => Self::Bitdelta(BitDeltaConfig::preset(preset)),
+            MethodName::Individual => Self::Individual(FineTuneConfig::preset(preset)),
+            MethodName::Joint => Self::Joint(FineTuneConfig::preset(preset)),
+            MethodName::Packnet => Self::Packnet(PackNetConfig::preset(preset)),
+        }
     }
 
     /// The method.
@@ -104,20 +122,24 @@ impl MethodSettings {
         }
     }
 
+    fn any(&self) -> &dyn AnySettings {
+        match self {
+            Self::Piggyback(config) | Self::ClassifierOnly(config) | Self::NormOnly(config) => {
+                config
+            }
+            Self::Bitdelta(config) => config,
+            Self::Individual(config) | Self::Joint(config) => config,
+            Self::Packnet(config) => config,
+        }
+    }
+
     /// Checks what the types leave open.
     ///
     /// # Errors
     ///
     /// The first setting out of its range, with the range.
     pub fn validate(&self) -> Result<()> {
-        match self {
-            Self::Piggyback(config) | Self::ClassifierOnly(config) | Self::NormOnly(config) => {
-                config.validate()
-            }
-            Self::Individual(config) | Self::Joint(config) => config.validate(),
-            Self::Bitdelta(config) => config.validate(),
-            Self::Packnet(config) => config.validate(),
-        }
+        self.any().check()
     }
 
     /// The settings as a table, without the method.
@@ -126,114 +148,64 @@ impl MethodSettings {
     ///
     /// A number that TOML cannot hold, such as a seed above `i64::MAX`.
     pub fn to_table(&self) -> Result<Table> {
-        let table = match self {
-            Self::Piggyback(config) | Self::ClassifierOnly(config) | Self::NormOnly(config) => {
-                Table::try_from(config)
-            }
-            Self::Individual(config) | Self::Joint(config) => Table::try_from(config),
-            Self::Bitdelta(config) => Table::try_from(config),
-            Self::Packnet(config) => Table::try_from(config),
-        };
-        table.map_err(|error| Error::setting("settings", error.to_string()))
+        self.any().table()
+    }
+
+    /// How images are prepared.
+    pub fn images(&self) -> &ImageSettings {
+        self.any().image_settings()
     }
 
     /// Names of the settings that `method` has, sorted.
     pub fn names(method: MethodName) -> Vec<String> {
-        let table = match method {
-            MethodName::Piggyback | MethodName::ClassifierOnly | MethodName::NormOnly => {
-                Table::try_from(TrainConfig::default())
-            }
-            MethodName::Individual | MethodName::Joint => {
-                Table::try_from(FineTuneConfig::default())
-            }
-            MethodName::Bitdelta => Table::try_from(BitDeltaConfig::default()),
-            MethodName::Packnet => Table::try_from(PackNetConfig::default()),
-        };
-        let mut names: Vec<String> = table.unwrap_or_default().keys().cloned().collect();
-        names.push("preset".into());
+        let mut names = Self::new(method, Preset::default()).any().all_names();
+        names.push(PRESET.into());
         names.sort_unstable();
         names.dedup();
         names
     }
 
-    /// Checks one setting by itself.
-    ///
-    /// # Errors
-    ///
-    /// What is expected instead of `value`.
-    pub fn check(method: MethodName, name: &str, value: &toml::Value) -> Result<(), String> {
-        let alone = || Table::from_iter([(name.to_owned(), value.clone())]);
-        let outcome = match (name, method) {
-            ("preset", _) => value.clone().try_into::<Preset>().map(drop),
-            (_, MethodName::Piggyback | MethodName::ClassifierOnly | MethodName::NormOnly) => {
-                alone().try_into::<TrainConfig>().map(drop)
-            }
-            (_, MethodName::Individual | MethodName::Joint) => {
-                alone().try_into::<FineTuneConfig>().map(drop)
-            }
-            (_, MethodName::Bitdelta) => alone().try_into::<BitDeltaConfig>().map(drop),
-            (_, MethodName::Packnet) => alone().try_into::<PackNetConfig>().map(drop),
-        };
-        outcome.map_err(|error| error.message().to_owned())
-    }
-
-    /// How images are prepared, as far as it is not left to the backbone.
-    pub fn preprocessing(&self) -> PreprocessingSettings {
-        match self {
-            Self::Piggyback(config) | Self::ClassifierOnly(config) | Self::NormOnly(config) => {
-                config.preprocessing()
-            }
-            Self::Individual(config) | Self::Joint(config) => config.preprocessing(),
-            Self::Bitdelta(config) => config.preprocessing(),
-            Self::Packnet(config) => config.preprocessing(),
+    /// Names of the settings that all methods have, sorted.
+    pub fn shared_names() -> Vec<String> {
+        let mut names = Self::names(MethodName::Piggyback);
+        for method in MethodName::ALL {
+            let of_method = Self::names(method);
+            names.retain(|name| of_method.contains(name));
         }
+        names
     }
 }
 
-/// Where the settings of a method with masks, or of what remains of it without them, start.
-fn masks_start(method: Option<MethodName>, preset: Preset) -> TrainConfig {
-    let config = TrainConfig::preset(preset);
-    match method {
-        Some(MethodName::NormOnly) => TrainConfig {
-            mask_layers: MaskLayers::None,
-            norm: NormMode::Task,
-            ..config
-        },
-        Some(MethodName::ClassifierOnly) => TrainConfig {
-            mask_layers: MaskLayers::None,
-            norm: NormMode::Frozen,
-            ..config
-        },
-        _ => config,
+/// [`Settings`] of any method.
+trait AnySettings {
+    fn check(&self) -> Result<()>;
+    fn table(&self) -> Result<Table>;
+    fn image_settings(&self) -> &ImageSettings;
+    fn all_names(&self) -> Vec<String>;
+}
+
+impl<S: Settings> AnySettings for S {
+    fn check(&self) -> Result<()> {
+        self.validate()
     }
-}
 
-fn tuned(preset: Preset, table: &Table) -> Result<FineTuneConfig> {
-    merged(FineTuneConfig::preset(preset), &without_preset(table))
-}
+    fn table(&self) -> Result<Table> {
+        self.to_table()
+    }
 
-/// The preset is no setting of methods that do not record it.
-fn without_preset(table: &Table) -> Table {
-    let mut table = table.clone();
-    table.remove("preset");
-    table
-}
+    fn image_settings(&self) -> &ImageSettings {
+        self.images()
+    }
 
-/// `start` with what `table` sets.
-fn merged<S: Serialize + DeserializeOwned>(start: S, table: &Table) -> Result<S> {
-    let problem = |error: &dyn std::fmt::Display| Error::setting("settings", error.to_string());
-    let mut settings = Table::try_from(start).map_err(|error| problem(&error))?;
-    settings.extend(table.clone());
-    (settings.try_into()).map_err(|error: toml::de::Error| problem(&error.message()))
-}
-
-fn understood<T: DeserializeOwned>(setting: &str, value: toml::Value) -> Result<T> {
-    (value.try_into()).map_err(|error: toml::de::Error| Error::setting(setting, error.message()))
+    fn all_names(&self) -> Vec<String> {
+        Self::names()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::AugmentPreset;
 
     fn settings(method: Option<MethodName>, text: &str) -> Result<MethodSettings> {
         MethodSettings::from_table(method, &text.parse().unwrap())
@@ -246,7 +218,7 @@ mod tests {
     #[test]
     fn every_method_has_settings_of_its_own_name() {
         for method in MethodName::ALL {
-            let settings = MethodSettings::new(method, Preset::Paper).unwrap();
+            let settings = MethodSettings::new(method, Preset::Paper);
             assert_eq!(settings.method(), method);
             let again = MethodSettings::from_table(Some(method), &settings.to_table().unwrap());
             assert_eq!(again.unwrap(), settings);
@@ -279,7 +251,7 @@ mod tests {
         let MethodSettings::ClassifierOnly(config) = settings else {
             panic!("{settings:?}")
         };
-        assert_eq!((config.preset, config.epochs), (Preset::Paper, 30));
+        assert_eq!((config.preset, config.run.epochs), (Preset::Paper, 30));
         let error = refusal(MethodName::NormOnly, "norm = 'frozen'");
         assert!(error.contains("classifier-only"), "{error}");
         let error = refusal(MethodName::Piggyback, "mask-layers = 'none'");
@@ -292,8 +264,63 @@ mod tests {
         assert!(error.contains("lr-mask"), "{error}");
         assert!(refusal(MethodName::Piggyback, "lr = 1e-4").contains("lr"));
         assert!(refusal(MethodName::Individual, "epochs = 0").contains("epochs"));
-        let check =
-            |name, value: &str| MethodSettings::check(MethodName::Individual, name, &value.into());
-        assert!(check("augment", "paper").is_ok() && check("lr", "fast").is_err());
+        let error = refusal(MethodName::Individual, "lr = 'fast'");
+        assert!(error.starts_with("lr = \"fast\": "), "{error}");
+        assert!(settings(Some(MethodName::Individual), "augment = 'paper'").is_ok());
+    }
+
+    #[test]
+    fn a_later_layer_wins_and_a_mistake_is_told_with_its_place() {
+        let table = |text: &str| text.parse::<Table>().unwrap();
+        let laid = |first: &str, second: &str| {
+            let (first, second) = (table(first), table(second));
+            let others = ["data".to_owned()];
+            let file = Layer {
+                place: "a.toml",
+                table: &first,
+                others: &others,
+            };
+            let flags = Layer::new("", &second);
+            MethodSettings::from_layers(Some(MethodName::Joint), &[file, flags])
+        };
+        let settings = laid(
+            "epochs = 3\nlr = 1\ndata = 'd'",
+            "epochs = 4\npreset = 'paper'",
+        );
+        let MethodSettings::Joint(config) = settings.unwrap() else {
+            panic!("another method")
+        };
+        assert_eq!((config.run.epochs, config.lr), (4, 1.0));
+        assert_eq!(config.run.augment, AugmentPreset::Paper);
+        for (file, flags, message) in [
+            (
+                "norm = 'task'",
+                "",
+                "a.toml: unknown key 'norm'; method joint has augment, ",
+            ),
+            (
+                "",
+                "norm = 'task'",
+                "unknown key 'norm'; method joint has augment, ",
+            ),
+            ("epochs = 'x'", "", "a.toml: epochs = \"x\": invalid type"),
+            (
+                "preset = 'x'",
+                "",
+                "a.toml: preset = \"x\": unknown variant 'x'",
+            ),
+            ("epochs = 0", "", "a.toml: epochs: 0 is less than 1"),
+            ("epochs = 3", "epochs = 0", "epochs: 0 is less than 1"),
+        ] {
+            let error = laid(file, flags).unwrap_err().to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn some_settings_are_those_of_all_methods() {
+        let names = MethodSettings::shared_names();
+        assert!(names.contains(&"image-size".to_owned()) && names.contains(&"seed".to_owned()));
+        assert!(!names.contains(&"lr".to_owned()) && !names.contains(&"norm".to_owned()));
     }
 }

@@ -8,7 +8,8 @@ use std::time::Instant;
 use anyhow::Result;
 use piggyback::checkpoint::{LoadOptions, StateDict};
 use piggyback::data::ImageFolder;
-use piggyback::image::{Image, PreprocessingSettings};
+use piggyback::image::{Image, ImageSettings};
+use piggyback::learn::RunSettings;
 use piggyback::methods::{MaskLayers, NormMode, TrainConfig};
 use piggyback::task::TaskFile;
 use piggyback::{Architecture, Backbone, Engine};
@@ -294,9 +295,15 @@ fn training(backbone: &Backbone, scratch: &Path) -> Result<Vec<Measurement>> {
     ] {
         note(&format!("training, {method}"));
         let config = TrainConfig {
-            epochs: 1,
-            batch_size: BATCH,
-            image_size: SIDE.into(),
+            run: RunSettings {
+                epochs: 1,
+                batch_size: BATCH,
+                ..config.run
+            },
+            images: ImageSettings {
+                image_size: SIDE.into(),
+                ..config.images
+            },
             ..config
         };
         let mut seconds = step_seconds(backbone, config, &images)?;
@@ -310,9 +317,9 @@ fn training(backbone: &Backbone, scratch: &Path) -> Result<Vec<Measurement>> {
 /// A task from its file, for inputs of `side` pixels whatever it was trained on.
 fn task_for(path: &Path, side: u32) -> Result<TaskFile> {
     let mut task = TaskFile::open(path)?;
-    let settings = PreprocessingSettings {
+    let settings = ImageSettings {
         image_size: side.into(),
-        ..PreprocessingSettings::default()
+        ..ImageSettings::default()
     };
     task.preprocessing = settings.apply(&task.preprocessing)?;
     Ok(task)
