@@ -58,6 +58,14 @@ pub enum Error {
         /// What was expected and what to do.
         reason: String,
     },
+    /// Parts of a task that fit no parameter of a network.
+    #[error("{what} for {}: the network has no weights of these names and shapes", names.join(", "))]
+    Unfit {
+        /// What they are: masks, or changes.
+        what: String,
+        /// The names of the weights.
+        names: Vec<String>,
+    },
     /// A setting that cannot be used.
     #[error("{setting}: {reason}")]
     Setting {

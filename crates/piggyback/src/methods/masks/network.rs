@@ -165,7 +165,7 @@ impl TaskNetwork {
             NormMode::Frozen => BTreeMap::new(),
         };
         Ok(TaskFile {
-            masks: mask::masks(&self.backbone, &config.mask_config()),
+            masks: mask::masks(&self.backbone)?,
             norms,
             ..about.classifier(self.head()?)
         })
