@@ -82,7 +82,7 @@ fn main() -> piggyback::Result<()> {
     for step in 0..=60 {
         let loss = loss.forward(network.forward(images.clone()), labels.clone());
         if step % 20 == 0 {
-            let zeros = mask::masks(&network, &config)["conv.weight"].zeros();
+            let zeros = mask::masks(&network)?["conv.weight"].zeros();
             let loss: f32 = loss.clone().into_scalar();
             println!(
                 "step {step}: loss {loss:.3}, {} of {} weights masked out",
@@ -106,7 +106,7 @@ fn main() -> piggyback::Result<()> {
         std: [0.5; 3],
     };
     let classes = ["across".to_owned(), "down".to_owned()];
-    let task = backbone.task(&network, &config, &classes, &preprocessing)?;
+    let task = backbone.task(&network, &classes, &preprocessing)?;
     let path = std::env::temp_dir().join("stripes.task.safetensors");
     task.save(&path)?;
     let bytes = task.masks["conv.weight"].keep().as_bytes().len();

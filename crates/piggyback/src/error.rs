@@ -58,12 +58,26 @@ pub enum Error {
         /// What was expected and what to do.
         reason: String,
     },
+    /// Parts of a task that fit no parameter of a network.
+    #[error("{what} for {}: the network has no weights of these names and shapes", names.join(", "))]
+    Unfit {
+        /// What they are: masks, or changes.
+        what: String,
+        /// The names of the weights.
+        names: Vec<String>,
+    },
     /// A setting that cannot be used.
     #[error("{setting}: {reason}")]
     Setting {
         /// The setting's name.
         setting: String,
         /// Why, and what to do.
+        reason: String,
+    },
+    /// A table of settings that cannot be used.
+    #[error("{reason}")]
+    Settings {
+        /// Where the table stands, which key is wrong, why, and what to do.
         reason: String,
     },
     /// Training left the range of numbers.

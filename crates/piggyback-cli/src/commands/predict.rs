@@ -90,7 +90,7 @@ fn open_tasks(args: &PredictArgs, printer: &Printer) -> Result<Vec<NamedArtefact
         ),
         error => error.into(),
     })?;
-    let settings = args.preprocessing.settings()?;
+    let settings = args.image.settings()?;
     for file in &files {
         note_opened(&file.artefact, &file.path);
         for task in file.artefact.tasks() {
@@ -105,7 +105,7 @@ fn open_tasks(args: &PredictArgs, printer: &Printer) -> Result<Vec<NamedArtefact
 fn answerer(args: &PredictArgs, files: Vec<NamedArtefact>, printer: &Printer) -> Result<Answerer> {
     if files.is_empty() {
         let backbone = with_classes(args, open_backbone(&args.backbone, printer)?, printer)?;
-        let settings = args.preprocessing.settings()?;
+        let settings = args.image.settings()?;
         let preprocessing = settings.apply(backbone.preprocessing())?;
         return Ok(Answerer::of_own_head(backbone, preprocessing)?);
     }

@@ -6,8 +6,9 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use piggyback_task::{BitMask, Delta};
 
+use super::check_fit;
 use crate::error::Result;
-use crate::nn::{Replace, map_tensors, named_tensors, values};
+use crate::nn::{Replace, map_tensors, values};
 
 /// What is left of `change`, a tensor's change in row-major order, at a bit for each weight: its sign,
 /// and the mean of its magnitudes (Liu et al., *BitDelta*, NeurIPS 2024, section 3.1). No other scale
@@ -23,22 +24,10 @@ pub(crate) fn compress(shape: Vec<usize>, change: &[f32]) -> Result<Delta> {
 ///
 /// # Errors
 ///
-/// The names of changes that fit no parameter.
-pub(crate) fn apply<M: Module>(
-    module: M,
-    deltas: &BTreeMap<String, Delta>,
-) -> Result<M, Vec<String>> {
-    let shapes: BTreeMap<String, Vec<usize>> = (named_tensors(&module).into_iter())
-        .map(|tensor| (tensor.name, tensor.shape))
-        .collect();
-    let unfit: Vec<String> = (deltas.iter())
-        .filter(|(name, delta)| shapes.get(*name).map(Vec::as_slice) != Some(delta.shape()))
-        .map(|(name, _)| name.clone())
-        .collect();
-    match unfit.is_empty() {
-        true => Ok(map_tensors(module, &mut Applying { deltas })),
-        false => Err(unfit),
-    }
+/// [`Error::Unfit`](crate::Error::Unfit) with the names of changes that fit no parameter.
+pub(crate) fn apply<M: Module>(module: M, deltas: &BTreeMap<String, Delta>) -> Result<M> {
+    check_fit(&module, "changes", deltas, Delta::shape)?;
+    Ok(map_tensors(module, &mut Applying { deltas }))
 }
 
 struct Applying<'a> {

@@ -183,7 +183,7 @@ mod tests {
     use super::*;
     use crate::data::folder::ImageFolder;
     use crate::data::order::Order;
-    use crate::image::Augment;
+    use crate::image::{Augment, AugmentPreset};
 
     const SIDE: u32 = 6;
 
@@ -222,7 +222,7 @@ mod tests {
     fn training(batch_size: usize) -> LoaderConfig {
         let augment = Augment {
             flip: true,
-            ..Augment::preset("light").unwrap()
+            ..Augment::preset(AugmentPreset::Light)
         };
         LoaderConfig::training(batch_size, 3, Some(augment))
     }

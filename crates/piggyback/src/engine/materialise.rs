@@ -36,9 +36,9 @@ impl Materialised {
             reason,
         };
         let network = mask::apply(backbone.independent_network(), &task.masks)
-            .map_err(|names| misfit(format!("it has masks for {}", names.join(", "))))?;
+            .map_err(|error| misfit(format!("it has {error}")))?;
         let network = delta::apply(network, &task.deltas)
-            .map_err(|names| misfit(format!("it has changes of {}", names.join(", "))))?;
+            .map_err(|error| misfit(format!("it has {error}")))?;
         let mut loading = LoadNorms {
             task,
             device,

@@ -40,7 +40,7 @@
 //!     std: [0.5; 3],
 //! };
 //! let classes = ["cat".to_owned(), "dog".to_owned()];
-//! let task = backbone.task(&learning, &config, &classes, &preprocessing)?;
+//! let task = backbone.task(&learning, &classes, &preprocessing)?;
 //! assert_eq!(task.masks.keys().collect::<Vec<_>>(), ["hidden.weight"]);
 //!
 //! let bytes = task.to_bytes()?;
@@ -58,7 +58,7 @@ use piggyback_task::{
     Values,
 };
 
-use crate::adapt::{MaskConfig, delta, mask};
+use crate::adapt::{delta, mask};
 use crate::error::{Error, Result};
 use crate::nn::{Replace, TensorValues, map_tensors, owner, tensor_values, values};
 
@@ -113,8 +113,8 @@ impl OwnBackbone {
         &self.id
     }
 
-    /// The task that a trained `network` stands for: the masks that were attached with `config`, the
-    /// batch norms that learned, and the head. `preprocessing` is how images become its input.
+    /// The task that a trained `network` stands for: its masks, the batch norms that
+    /// learned, and the head. `preprocessing` is how images become its input.
     ///
     /// # Errors
     ///
@@ -123,7 +123,6 @@ impl OwnBackbone {
     pub fn task<M: Module>(
         &self,
         network: &M,
-        config: &MaskConfig,
         classes: &[String],
         preprocessing: &Preprocessing,
     ) -> Result<TaskFile> {
@@ -163,7 +162,7 @@ impl OwnBackbone {
             layout: Layout::Burn,
             classes: classes.to_vec(),
             preprocessing: preprocessing.clone(),
-            masks: mask::masks(network, config),
+            masks: mask::masks(network)?,
             deltas: BTreeMap::new(),
             norms: norm_values,
             head: Head {
@@ -199,9 +198,9 @@ impl OwnBackbone {
             .map(|tensor| (tensor.name, tensor.shape))
             .collect();
         let network = mask::apply(network.valid().freeze(), &task.masks)
-            .map_err(|names| self.misfit(&format!("it has masks for {}", names.join(", "))))?;
+            .map_err(|error| self.misfit(&format!("it has {error}")))?;
         let network = delta::apply(network, &task.deltas)
-            .map_err(|names| self.misfit(&format!("it has changes of {}", names.join(", "))))?;
+            .map_err(|error| self.misfit(&format!("it has {error}")))?;
 
         let mut new = BTreeMap::new();
         for (key, values) in &task.norms {
@@ -329,6 +328,7 @@ mod tests {
     use piggyback_task::{Interpolation, Resize};
 
     use super::*;
+    use crate::adapt::MaskConfig;
     use crate::random::{Purpose, Random};
 
     #[derive(Module, Debug)]
@@ -416,7 +416,7 @@ mod tests {
             // In training mode: moves the running statistics.
             learned.forward(images.clone());
             let task = own
-                .task(&learned, &config, &classes(count), &preprocessing())
+                .task(&learned, &classes(count), &preprocessing())
                 .unwrap();
             assert_eq!(task.layout, Layout::Burn);
             assert!(task.masks["conv.weight"].zeros().count > 0);
@@ -451,9 +451,7 @@ mod tests {
         let network = Network::new(1, 3, &device);
         let own = OwnBackbone::new("small", &network, "head").unwrap();
         let learned = learning(network, &config);
-        let task = own
-            .task(&learned, &config, &classes(3), &preprocessing())
-            .unwrap();
+        let task = own.task(&learned, &classes(3), &preprocessing()).unwrap();
 
         let stranger = Network::new(2, 3, &device);
         let other = OwnBackbone::new("small", &stranger, "head").unwrap();
@@ -466,7 +464,7 @@ mod tests {
         let wider = Network::new(1, 5, &device);
         let refused = own.apply(wider, &task).unwrap_err().to_string();
         assert!(refused.contains("'head' is [4, 5]"), "{refused}");
-        let refused = own.task(&learned, &config, &classes(2), &preprocessing());
+        let refused = own.task(&learned, &classes(2), &preprocessing());
         assert!(refused.unwrap_err().to_string().contains("2 classes"));
     }
 
@@ -477,7 +475,7 @@ mod tests {
         let own = OwnBackbone::new("small", &network, "head").unwrap();
         let config = MaskConfig::default();
         // Nothing is frozen: the convolution itself would learn.
-        let refused = own.task(&network, &config, &classes(3), &preprocessing());
+        let refused = own.task(&network, &classes(3), &preprocessing());
         assert!(refused.unwrap_err().to_string().contains("conv."));
         let refused = OwnBackbone::new("small", &network, "classifier");
         assert!(

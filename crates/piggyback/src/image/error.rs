@@ -296,12 +296,6 @@ pub enum Error {
         /// Images needed.
         needed: usize,
     },
-    /// A preset of this name does not exist.
-    #[error("no augmentation preset \"{name}\"; choose one of {}", super::augment::Augment::names().join(", "))]
-    UnknownPreset {
-        /// The name asked for.
-        name: String,
-    },
     /// A setting is out of range.
     #[error("{name} = {value}: must be {expected}")]
     Setting {

@@ -10,11 +10,11 @@ mod header;
 mod jpeg;
 mod pixels;
 mod prepare;
-mod preprocessing;
 mod resize;
+mod settings;
 mod tiff;
 
-pub use augment::Augment;
+pub use augment::{Augment, AugmentPreset};
 pub use color::ColorJitter;
 pub use crop::RandomCrop;
 pub use decode::MAX_FILE_BYTES;
@@ -23,6 +23,4 @@ pub(crate) use format::{DETECT_BYTES, EXTENSIONS, detect};
 pub(crate) use header::check_header;
 pub use pixels::{Image, MAX_PIXELS, MAX_SIDE};
 pub(crate) use prepare::{normalise, to_unit};
-pub use preprocessing::{
-    Channels, InterpolationMode, OrBackbone, PreprocessingSettings, ResizeMode,
-};
+pub use settings::{Channels, ImageSettings, InterpolationMode, ResizeMode};

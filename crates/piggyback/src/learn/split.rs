@@ -2,7 +2,8 @@
 
 use super::checkpoint::Identity;
 use super::images::ImageDigests;
-use super::objective::{Objective, RunSettings};
+use super::objective::Objective;
+use super::settings::RunSettings;
 use crate::data::{DataSet, Samples};
 use crate::error::Result;
 
@@ -16,7 +17,7 @@ pub(super) struct Split<'a> {
 
 impl<'a> Split<'a> {
     /// The images of a data set to train with and to choose with.
-    pub(super) fn of(set: &'a DataSet, settings: &RunSettings<'_>) -> Result<Self> {
+    pub(super) fn of(set: &'a DataSet, settings: &RunSettings) -> Result<Self> {
         let images = &set.images;
         let (train, validation) = match images.val() {
             Some(validation) => (images.train().clone(), validation.clone()),
@@ -53,7 +54,7 @@ impl<S> Identity<S> {
             // Whether unreadable images stop a run does not change what it learns from the others.
             settings: method.settings(),
             origin: method.origin(),
-            preprocessing: method.run().preprocessing.clone(),
+            preprocessing: method.preprocessing().clone(),
             classes: (splits.iter())
                 .flat_map(|set| set.train.classes().iter().cloned())
                 .collect(),

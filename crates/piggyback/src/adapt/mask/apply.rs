@@ -1,0 +1,44 @@
+//! Masks put on weights.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use piggyback_task::Mask;
+
+use super::score::combined;
+use crate::adapt::check_fit;
+use crate::error::Result;
+use crate::nn::{Bits, Replace, map_tensors, ops};
+
+/// Applies finished masks to the weights of `module`: kept, negated, or +0.0.
+///
+/// # Errors
+///
+/// [`Error::Unfit`](crate::Error::Unfit) with the names of masks that fit no parameter.
+pub fn apply<M: Module>(module: M, masks: &BTreeMap<String, Mask>) -> Result<M> {
+    check_fit(&module, "masks", masks, Mask::shape)?;
+    Ok(map_tensors(module, &mut Applying { masks }))
+}
+
+struct Applying<'a> {
+    masks: &'a BTreeMap<String, Mask>,
+}
+
+impl Replace for Applying<'_> {
+    fn replace(&mut self, name: &str, current: &dyn Fn() -> Tensor<1>) -> Option<Tensor<1>> {
+        let mask = self.masks.get(name)?;
+        let bits = Bits {
+            keep: mask.keep().as_bytes().into(),
+            sign: mask.sign().map(|sign| sign.as_bytes().into()),
+        };
+        let base = current();
+        let masked = ops::apply_bits(base.clone(), &bits);
+        let Some(factors) = mask.affine() else {
+            return Some(masked);
+        };
+        let factors = Tensor::from_data(*factors, &base.device());
+        let bits = ops::apply_bits(base.ones_like(), &bits);
+        Some(combined(base, masked, bits, factors))
+    }
+}
