@@ -11,7 +11,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use piggyback_task::{Dtype, Preprocessing};
 
-use super::origin::Identity;
+use super::identity::Identity;
 use super::recognise::recognise;
 use super::state::{Precision, StateDict, StoredTensor};
 use crate::error::{Error, Result};

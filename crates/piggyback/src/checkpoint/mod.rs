@@ -5,6 +5,7 @@ mod backbone;
 mod convert;
 mod digest;
 mod hints;
+mod identity;
 mod lookalikes;
 mod mmap;
 mod origin;
