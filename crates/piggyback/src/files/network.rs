@@ -4,7 +4,7 @@ use std::path::Path;
 
 use piggyback_task::Preprocessing;
 
-use super::artefact::TaskEntry;
+use super::entry::TaskEntry;
 use crate::checkpoint::{LoadOptions, StateDict, convert, imagenet_classes, recognise};
 use crate::error::{Error, Result};
 use crate::networks::Architecture;
