@@ -4,20 +4,13 @@ use std::sync::atomic::Ordering;
 
 use super::event::Event;
 use super::run::Run;
-use super::split::Split;
+use super::split::{ImageDigests, Split};
 use crate::data;
 use crate::data::{Looked, Samples};
 use crate::error::{Error, Result};
 
 /// Unreadable images that an error names.
 const NAMED: usize = 3;
-
-/// What the images of a run are like, as far as their first bytes and lengths tell.
-#[derive(Debug, Default)]
-pub(super) struct ImageDigests {
-    pub(super) train: String,
-    pub(super) validation: String,
-}
 
 /// One list of images: its data set, its split, and where it lies.
 struct Part<'a> {
