@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::batch::Batch;
-use super::loader::Source;
+use super::source::Source;
 use crate::image::Error;
 
 /// One epoch's work, shared by its threads and the iterator.

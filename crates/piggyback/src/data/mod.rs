@@ -11,6 +11,7 @@ mod loader;
 mod order;
 mod samples;
 mod set;
+mod source;
 mod summary;
 #[cfg(test)]
 mod test_tree;
