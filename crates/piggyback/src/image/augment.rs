@@ -78,7 +78,10 @@ impl Augment {
                 crop: Some(RandomCrop::default()),
                 ..Self::default()
             }),
-            _ => Err(Error::UnknownPreset { name: name.into() }),
+            _ => Err(Error::UnknownPreset {
+                name: name.into(),
+                known: Self::names(),
+            }),
         }
     }
 

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::decode::MAX_FILE_BYTES;
 use super::format::EXTENSIONS;
-use super::pixels::{MAX_PIXELS, MAX_SIDE};
+use super::limits::{MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE};
 
 /// An error of the data module: names the path concerned and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -291,10 +290,12 @@ pub enum Error {
         needed: usize,
     },
     /// A preset of this name does not exist.
-    #[error("no augmentation preset \"{name}\"; choose one of {}", super::augment::Augment::names().join(", "))]
+    #[error("no augmentation preset \"{name}\"; choose one of {}", known.join(", "))]
     UnknownPreset {
         /// The name asked for.
         name: String,
+        /// The presets there are.
+        known: &'static [&'static str],
     },
     /// A setting is out of range.
     #[error("{name} = {value}: must be {expected}")]

@@ -5,9 +5,11 @@ mod color;
 mod crop;
 mod decode;
 mod error;
+mod file;
 mod format;
 mod header;
 mod jpeg;
+mod limits;
 mod pixels;
 mod prepare;
 mod preprocessing;
@@ -17,11 +19,11 @@ mod tiff;
 pub use augment::Augment;
 pub use color::ColorJitter;
 pub use crop::RandomCrop;
-pub use decode::MAX_FILE_BYTES;
 pub use error::Error;
 pub(crate) use format::{DETECT_BYTES, EXTENSIONS, detect};
 pub(crate) use header::check_header;
-pub use pixels::{Image, MAX_PIXELS, MAX_SIDE};
+pub use limits::{MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE};
+pub use pixels::Image;
 pub(crate) use prepare::{normalise, to_unit};
 pub use preprocessing::{
     Channels, InterpolationMode, OrBackbone, PreprocessingSettings, ResizeMode,
