@@ -153,7 +153,7 @@ mod tests {
 
     use super::*;
     use crate::image::header::check_header;
-    use crate::image::limits::{MAX_PIXELS, MAX_SIDE};
+    use crate::image::limits::MAX_SIDE;
 
     fn encode(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
