@@ -1,23 +1,23 @@
-//! Where the settings of a run come from: recipe or defaults, then config file, then environment and
+//! Where the settings of a run come from: preset or defaults, then config file, then environment and
 //! flags, each over the one before.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use piggyback::Architecture;
-use piggyback::checkpoint::{LoadOptions, Precision, WeightsChoice};
+use piggyback::checkpoint::{LoadOptions, WeightsChoice};
 use piggyback::data::{DataSet, Layout};
 use piggyback::files::MethodName;
 use piggyback::learn::CHECKPOINT_EVERY;
-use piggyback::methods::{MethodSettings, PretrainConfig};
-use serde::Deserialize;
+use piggyback::methods::{Layer, MethodSettings, PretrainConfig, Settings as _};
+use piggyback::text::{toml_reason, toml_reason_in};
 use serde::de::DeserializeOwned;
-use toml::{Table, Value};
+use toml::Table;
 
 use crate::args::{
-    DEFAULT_DEVICE, NAMED_DATA, NamedPath, PretrainArgs, PretrainSettings, RunPlaces, Settings,
-    TrainArgs, long_names,
+    DEFAULT_DEVICE, NamedPath, Places, PretrainArgs, PretrainPlaces, RunPlaces, TrainArgs,
+    long_names,
 };
 
 /// A run of any method on a backbone, everything decided.
@@ -51,180 +51,56 @@ pub(crate) struct RunPlan {
     pub(crate) checkpoint_every: Duration,
 }
 
-/// What a config file may name besides the settings; paths are relative to the current folder.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct PlacesInFile {
-    backbone: Option<PathBuf>,
-    arch: Option<Architecture>,
-    weights: Option<String>,
-    precision: Option<Precision>,
-    #[serde(default)]
-    data: OneOrMore,
-    layout: Option<Layout>,
-    method: Option<MethodName>,
-    out: Option<PathBuf>,
-    run_dir: Option<PathBuf>,
-    device: Option<String>,
-    checkpoint_seconds: Option<u64>,
-}
-
-/// Folders of images: one as a text, or a list.
-#[derive(Debug, Default, Deserialize)]
-#[serde(
-    from = "OneOrList",
-    expecting = "expected a folder, or a list of folders"
-)]
-struct OneOrMore(Vec<String>);
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a folder, or a list of folders")]
-enum OneOrList {
-    One(String),
-    List(Vec<String>),
-}
-
-impl From<OneOrList> for OneOrMore {
-    fn from(folders: OneOrList) -> Self {
-        match folders {
-            OneOrList::One(folder) => Self(vec![folder]),
-            OneOrList::List(folders) => Self(folders),
-        }
-    }
-}
-
-/// What `piggyback train` looks for in a config file besides its settings.
-const TRAIN_PLACES: [&str; 11] = [
-    "backbone",
-    "arch",
-    "weights",
-    "precision",
-    "data",
-    "layout",
-    "method",
-    "out",
-    "run-dir",
-    "device",
-    "checkpoint-seconds",
-];
-
-/// What `piggyback pretrain` looks for in a config file besides its settings.
-const PRETRAIN_PLACES: [&str; 7] = [
-    "arch",
-    "data",
-    "layout",
-    "out",
-    "run-dir",
-    "device",
-    "checkpoint-seconds",
-];
-
-/// A config file's content.
+/// A config file: places `P`, and settings.
 #[derive(Default)]
-struct Layer {
-    places: PlacesInFile,
+struct ConfigFile<P> {
+    /// Its path, for messages.
+    shown: String,
+    places: P,
     settings: Table,
+    /// The keys of places.
+    keys: Vec<String>,
 }
 
-impl Layer {
-    /// Reads `config`, if one is given, for a verb that has these places, and flags `F` for its
-    /// settings; `check` tells what is wrong with a setting of the whole table.
-    fn read<F: clap::Args>(
-        config: Option<&PathBuf>,
-        places: &[&str],
-        check: &CheckSetting<'_>,
-    ) -> Result<Self> {
+impl<P: clap::Args + Default + DeserializeOwned> ConfigFile<P> {
+    /// Reads the file, if one is given.
+    fn read(config: Option<&PathBuf>) -> Result<Self> {
         let Some(path) = config else {
             return Ok(Self::default());
         };
         let text = piggyback::text::read(path).context("the config file")?;
-        Self::parse::<F>(path, &text, places, check)
+        Self::parse(path, &text)
     }
 
-    /// Understands the content of a config file, whose mistakes are to be told with its name.
-    fn parse<F: clap::Args>(
-        path: &Path,
-        text: &str,
-        places: &[&str],
-        check: &CheckSetting<'_>,
-    ) -> Result<Self> {
-        let shown = path.display();
-        let table: Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| anyhow!("{shown}: {}", in_a_line(&error, text)))?;
-        let settings = long_names::<F>();
-        let is_place = |key: &str| places.contains(&key);
-        let is_known = |key: &str| is_place(key) || settings.iter().any(|name| name == key);
-        if let Some(key) = table.keys().find(|key| !is_known(key)) {
-            let settings = settings.iter().map(String::as_str);
-            let names: Vec<&str> = places.iter().copied().chain(settings).collect();
-            bail!(
-                "{shown}: unknown key '{key}'; known are {}",
-                names.join(", ")
-            );
-        }
-        // One key at a time, so that a wrong value is told with its key.
-        for (key, value) in &table {
-            let outcome = match is_place(key) {
-                true => alone::<PlacesInFile>(key, value),
-                false => check(&table, key, value),
-            };
-            outcome.map_err(|error| anyhow!("{shown}: {key} = {value}: {error}"))?;
-        }
+    /// Understands the content of a config file, whose mistakes are told with its name. Settings are looked at when they
+    /// are laid over each other.
+    fn parse(path: &Path, text: &str) -> Result<Self> {
+        let shown = path.display().to_string();
+        let table: Table =
+            (text.parse()).map_err(|error| anyhow!("{shown}: {}", toml_reason_in(text, &error)))?;
+        let keys = long_names::<P>();
         let (of_places, settings): (Table, Table) =
-            table.into_iter().partition(|(key, _)| is_place(key));
+            (table.into_iter()).partition(|(key, _)| keys.contains(key));
+        // One key at a time, so that a wrong value is told with its key.
+        for (key, value) in &of_places {
+            let alone = Table::from_iter([(key.clone(), value.clone())]);
+            (alone.try_into::<P>())
+                .map_err(|error| anyhow!("{shown}: {key} = {value}: {}", toml_reason(&error)))?;
+        }
         Ok(Self {
             places: of_places.try_into()?,
+            shown,
             settings,
+            keys,
         })
     }
-}
 
-/// Tells what is wrong with a setting, given all that stand with it.
-type CheckSetting<'a> = dyn Fn(&Table, &str, &Value) -> Result<(), String> + 'a;
-
-/// Checks one key of a table of `S` by itself.
-fn alone<S: DeserializeOwned>(key: &str, value: &Value) -> Result<(), String> {
-    let table = Table::from_iter([(key.to_owned(), value.clone())]);
-    let outcome = table.try_into::<S>().map(drop);
-    outcome.map_err(|error| error.message().to_owned())
-}
-
-/// Checks a setting of the method that a table asks for, or `given` before it.
-fn check_train(
-    given: Option<MethodName>,
-    table: &Table,
-    key: &str,
-    value: &Value,
-) -> Result<(), String> {
-    let named = |key: &str| table.get(key).and_then(Value::as_str);
-    // A recipe's method has the settings of all methods with masks.
-    let in_file = named("method").and_then(|name| name.parse().ok());
-    let method = given.or(in_file).unwrap_or(MethodName::Piggyback);
-    check_known(method, key)?;
-    MethodSettings::check(method, key, value)
-}
-
-/// Fails on a setting that `method` does not have.
-fn check_known(method: MethodName, key: &str) -> Result<(), String> {
-    let names = MethodSettings::names(method);
-    if names.iter().any(|name| name == key) {
-        return Ok(());
+    fn layer(&self) -> Layer<'_> {
+        Layer {
+            others: &self.keys,
+            ..Layer::new(&self.shown, &self.settings)
+        }
     }
-    let names = names.join(", ");
-    Err(format!(
-        "method {method} has no setting '{key}'; it has {names}"
-    ))
-}
-
-/// What is wrong with a file that is not TOML, and in which line.
-fn in_a_line(error: &toml::de::Error, text: &str) -> String {
-    let before = error
-        .span()
-        .and_then(|span| text.get(..span.start))
-        .unwrap_or_default();
-    let reason = error.message().replace('\n', ", ");
-    format!("line {}: {reason}", before.matches('\n').count() + 1)
 }
 
 /// Decides everything about mask learning from the command line and the config file it names.
@@ -233,13 +109,7 @@ fn in_a_line(error: &toml::de::Error, text: &str) -> String {
 ///
 /// A config file that cannot be read or understood, a setting out of range, a place not given.
 pub(crate) fn train_plan(args: &TrainArgs) -> Result<TrainPlan> {
-    let config = args.switches.config.as_ref();
-    let given = args.places.method;
-    let check = |table: &Table, key: &str, value: &Value| check_train(given, table, key, value);
-    decide_train(
-        args,
-        Layer::read::<Settings>(config, &TRAIN_PLACES, &check)?,
-    )
+    decide_train(args, ConfigFile::read(args.switches.config.as_ref())?)
 }
 
 /// Decides everything about training from scratch from the command line and the config file it names.
@@ -248,40 +118,21 @@ pub(crate) fn train_plan(args: &TrainArgs) -> Result<TrainPlan> {
 ///
 /// As [`train_plan`].
 pub(crate) fn pretrain_plan(args: &PretrainArgs) -> Result<PretrainPlan> {
-    let config = args.switches.config.as_ref();
-    decide_pretrain(
-        args,
-        Layer::read::<PretrainSettings>(config, &PRETRAIN_PLACES, &check_pretrain)?,
-    )
+    decide_pretrain(args, ConfigFile::read(args.switches.config.as_ref())?)
 }
 
-fn check_pretrain(_: &Table, key: &str, value: &Value) -> Result<(), String> {
-    alone::<PretrainConfig>(key, value)
-}
+fn decide_train(args: &TrainArgs, file: ConfigFile<Places>) -> Result<TrainPlan> {
+    let places = &args.places;
+    let method = places.method.or(file.places.method);
+    let flags = Table::try_from(&args.settings)?;
+    let settings = MethodSettings::from_layers(method, &[file.layer(), Layer::new("", &flags)])?;
 
-fn decide_train(args: &TrainArgs, file: Layer) -> Result<TrainPlan> {
-    let (places, mut in_file) = (&args.places, file.places);
-    let method = places.method.or(in_file.method);
-    let mut settings = file.settings;
-    settings.extend(Table::try_from(&args.settings)?);
-    for key in settings.keys() {
-        let known = check_known(method.unwrap_or(MethodName::Piggyback), key);
-        known.map_err(anyhow::Error::msg)?;
-    }
-    let settings = MethodSettings::from_table(method, &settings)?;
-
-    let backbone = required(
-        places.backbone.as_ref(),
-        in_file.backbone.take(),
-        "backbone",
-    )?;
-    let data = match places.data.is_empty() {
-        false => places.data.clone(),
-        true => (in_file.data.0.iter())
-            .map(|text| {
-                NamedPath::parse(text, NAMED_DATA).map_err(|error| anyhow!("data: {error}"))
-            })
-            .collect::<Result<_>>()?,
+    let in_file = file.places;
+    let backbone = required(places.backbone.as_ref(), in_file.backbone, "backbone")?;
+    let data = if places.data.is_empty() {
+        in_file.data
+    } else {
+        places.data.clone()
     };
     if data.is_empty() {
         return Err(missing("data"));
@@ -291,49 +142,43 @@ fn decide_train(args: &TrainArgs, file: Layer) -> Result<TrainPlan> {
         (MethodName::Packnet, [set]) => Some(set.name_or(DataSet::name_of)),
         _ => None,
     };
+    let out = required(places.out.as_ref(), in_file.out, "out")?;
     Ok(TrainPlan {
         backbone,
         data,
         layout: places.layout.or(in_file.layout).unwrap_or_default(),
-        weights: match (&places.weights, &in_file.weights) {
-            (Some(choice), _) => choice.clone(),
-            (None, Some(name)) => (name.parse()).map_err(|reason| anyhow!("weights: {reason}"))?,
-            (None, None) => WeightsChoice::Usual,
-        },
+        weights: (places.weights.clone().or(in_file.weights)).unwrap_or_default(),
         load: LoadOptions {
             architecture: places.arch.or(in_file.arch),
             precision: places.precision.or(in_file.precision),
         },
-        run: decide_run(places.out.as_ref(), &places.run, in_file, of_task)?,
+        run: decide_run(out, &places.run, in_file.run, of_task),
         settings,
     })
 }
 
-fn decide_pretrain(args: &PretrainArgs, file: Layer) -> Result<PretrainPlan> {
-    let mut settings = file.settings;
-    settings.extend(Table::try_from(&args.settings)?);
-    let settings: PretrainConfig = understood(settings)?;
-    settings.validate()?;
-
-    let (places, mut in_file) = (&args.places, file.places);
-    let data = in_file.data.0.drain(..).next().map(PathBuf::from);
+fn decide_pretrain(args: &PretrainArgs, file: ConfigFile<PretrainPlaces>) -> Result<PretrainPlan> {
+    let flags = Table::try_from(&args.settings)?;
+    let layers = [file.layer(), Layer::new("", &flags)];
+    let settings = PretrainConfig::from_layers("pretraining", &layers)?;
+    let (places, in_file) = (&args.places, file.places);
+    let out = required(places.out.as_ref(), in_file.out, "out")?;
     Ok(PretrainPlan {
         architecture: required(places.arch.as_ref(), in_file.arch, "arch")?,
-        data: required(places.data.as_ref(), data, "data")?,
+        data: required(places.data.as_ref(), in_file.data, "data")?,
         layout: places.layout.or(in_file.layout).unwrap_or_default(),
-        run: decide_run(places.out.as_ref(), &places.run, in_file, None)?,
+        run: decide_run(out, &places.run, in_file.run, None),
         settings,
     })
 }
 
 /// `of_task` names the task whose run it is, where the file may have several.
 fn decide_run(
-    out: Option<&PathBuf>,
+    out: PathBuf,
     given: &RunPlaces,
-    in_file: PlacesInFile,
+    in_file: RunPlaces,
     of_task: Option<String>,
-) -> Result<RunPlan> {
-    let out = required(out, in_file.out, "out")?;
+) -> RunPlan {
     let run_dir = || match &of_task {
         None => run_dir(&out),
         Some(task) => {
@@ -341,13 +186,13 @@ fn decide_run(
             out.with_file_name(format!("{name}.{task}.run"))
         }
     };
-    Ok(RunPlan {
+    RunPlan {
         run_dir: (given.run_dir.clone().or(in_file.run_dir)).unwrap_or_else(run_dir),
         device: (given.device.clone().or(in_file.device)).unwrap_or_else(|| DEFAULT_DEVICE.into()),
         checkpoint_every: (given.checkpoint_seconds.or(in_file.checkpoint_seconds))
             .map_or(CHECKPOINT_EVERY, Duration::from_secs),
         out,
-    })
+    }
 }
 
 fn required<T: Clone>(flag: Option<&T>, in_file: Option<T>, name: &str) -> Result<T> {
@@ -356,10 +201,6 @@ fn required<T: Clone>(flag: Option<&T>, in_file: Option<T>, name: &str) -> Resul
 
 fn missing(name: &str) -> anyhow::Error {
     anyhow!("--{name} is missing; give it here, or as '{name}' in a --config file")
-}
-
-fn understood<S: DeserializeOwned>(settings: Table) -> Result<S> {
-    (settings.try_into()).map_err(|error: toml::de::Error| anyhow!("{}", error.message()))
 }
 
 /// The run folder beside a file that a run writes: `flags.run` for `flags.task.safetensors`, and
@@ -373,7 +214,8 @@ fn run_dir(out: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use clap::FromArgMatches;
-    use piggyback::methods::{MaskRate, NormMode, Recipe, TrainConfig};
+    use piggyback::checkpoint::Precision;
+    use piggyback::methods::{NormMode, Preset, Schedule, TrainConfig};
 
     use super::*;
     use crate::args::{Args, Verb, command};
@@ -398,11 +240,7 @@ mod tests {
 
     fn merged(flags: &[&str], file: &str) -> Result<TrainPlan> {
         let path = Path::new("flags.toml");
-        let args = args(flags);
-        let given = args.places.method;
-        let check = |table: &Table, key: &str, value: &Value| check_train(given, table, key, value);
-        let file = Layer::parse::<Settings>(path, file, &TRAIN_PLACES, &check)?;
-        decide_train(&args, file)
+        decide_train(&args(flags), ConfigFile::parse(path, file)?)
     }
 
     fn masks(flags: &[&str], file: &str) -> TrainConfig {
@@ -421,8 +259,7 @@ mod tests {
             panic!("another verb");
         };
         let path = Path::new("places.toml");
-        let file = Layer::parse::<PretrainSettings>(path, file, &PRETRAIN_PLACES, &check_pretrain)?;
-        decide_pretrain(&args, file)
+        decide_pretrain(&args, ConfigFile::parse(path, file)?)
     }
 
     fn message(file: &str) -> String {
@@ -430,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn without_settings_the_default_recipe_holds() {
+    fn without_settings_the_default_preset_holds() {
         let plan = merged(&PATHS, "").unwrap();
         assert_eq!(
             plan.settings,
@@ -441,17 +278,17 @@ mod tests {
     }
 
     #[test]
-    fn flags_win_over_the_file_and_the_file_over_the_recipe() {
+    fn flags_win_over_the_file_and_the_file_over_the_preset() {
         let flags = [&PATHS[..], &["--lr-mask", "0.5", "--norm", "task"]].concat();
-        let file = "recipe = 'paper'\nlr-mask = 0.25\nlr-head = 0.125\nnorm = 'frozen'\nepochs = 3";
+        let file = "preset = 'paper'\nlr-mask = 0.25\nlr-head = 0.125\nnorm = 'frozen'\nepochs = 3";
         let settings = masks(&flags, file);
-        assert_eq!(settings.recipe, Recipe::Paper);
+        assert_eq!(settings.preset, Preset::Paper);
         assert_eq!(
-            (settings.lr_mask, settings.lr_head, settings.epochs),
-            (MaskRate::Fixed(0.5), 0.125, 3)
+            (settings.lr_mask, settings.lr_head, settings.run.epochs),
+            (Some(0.5), 0.125, 3)
         );
         assert_eq!(settings.norm, NormMode::Task);
-        let paper = TrainConfig::recipe(Recipe::Paper);
+        let paper = TrainConfig::preset(Preset::Paper);
         assert_eq!(
             (settings.schedule, settings.lr_norm),
             (paper.schedule, paper.lr_norm)
@@ -461,12 +298,9 @@ mod tests {
     #[test]
     fn the_rate_of_masks_is_a_number_or_auto() {
         let of = |flags: &[&str], file| masks(&[&PATHS[..], flags].concat(), file).lr_mask;
-        assert_eq!(of(&[], "lr-mask = 1"), MaskRate::Fixed(1.0));
-        assert_eq!(of(&["--lr-mask", "auto"], "lr-mask = 1e-4"), MaskRate::AUTO);
-        assert_eq!(
-            of(&[], "recipe = 'paper'\nlr-mask = 'auto'"),
-            MaskRate::AUTO
-        );
+        assert_eq!(of(&[], "lr-mask = 1"), Some(1.0));
+        assert_eq!(of(&["--lr-mask", "auto"], "lr-mask = 1e-4"), None);
+        assert_eq!(of(&[], "preset = 'paper'\nlr-mask = 'auto'"), None);
         assert!(message("lr-mask = 'fast'").contains("auto"));
     }
 
@@ -482,10 +316,10 @@ mod tests {
     }
 
     #[test]
-    fn the_recipe_itself_may_be_replaced_by_a_flag() {
-        let flags = [&PATHS[..], &["--recipe", "classifier-only"]].concat();
-        let settings = masks(&flags, "recipe = 'paper'");
-        assert_eq!(settings, TrainConfig::recipe(Recipe::ClassifierOnly));
+    fn the_preset_itself_may_be_replaced_by_a_flag() {
+        let flags = [&PATHS[..], &["--preset", "default"]].concat();
+        let settings = masks(&flags, "preset = 'paper'");
+        assert_eq!(settings, TrainConfig::default());
     }
 
     #[test]
@@ -509,11 +343,12 @@ mod tests {
         let plan = with(&flags, "method = 'packnet'\nlr = 0.25").unwrap();
         assert_eq!(plan.settings.method(), MethodName::Individual);
         assert_eq!(plan.data[1].name.as_deref(), Some("more"));
-        assert!(refused(&["--lr", "1"], "").contains("piggyback has no setting 'lr'"));
+        assert!(refused(&["--lr", "1"], "").contains("unknown key 'lr'; method piggyback has"));
         let error = refused(&["--method", "individual"], "lr-mask = 1e-4");
-        assert!(error.starts_with("flags.toml: lr-mask"), "{error}");
-        let error = refused(&["--method", "individual", "--recipe", "norm-only"], "");
-        assert!(error.contains("leave one of them out"), "{error}");
+        assert!(
+            error.starts_with("flags.toml: unknown key 'lr-mask'; method individual"),
+            "{error}"
+        );
         assert!(message("method = 'magic'").contains("packnet"));
     }
 
@@ -538,14 +373,16 @@ mod tests {
     #[test]
     fn a_switch_of_the_file_can_be_turned_off() {
         let flags = [&PATHS[..], &["--skip-bad=false"]].concat();
-        assert!(masks(&PATHS, "skip-bad = true").skip_bad);
-        assert!(!masks(&flags, "skip-bad = true").skip_bad);
+        assert!(masks(&PATHS, "skip-bad = true").run.skip_bad);
+        assert!(!masks(&flags, "skip-bad = true").run.skip_bad);
     }
 
     #[test]
     fn an_unknown_key_is_named_with_its_file_and_the_known_ones() {
         let message = message("learning-rate = 1");
-        assert!(message.starts_with("flags.toml: unknown key 'learning-rate'; known are"));
+        assert!(
+            message.starts_with("flags.toml: unknown key 'learning-rate'; method piggyback has")
+        );
         assert!(
             message.contains("backbone") && message.contains("lr-mask"),
             "{message}"
@@ -577,7 +414,7 @@ mod tests {
         let expected = PretrainConfig {
             lr: Some(0.25),
             step_epochs: Some(7),
-            schedule: piggyback::methods::Schedule::Step,
+            schedule: Schedule::Step,
             ..PretrainConfig::default()
         };
         assert_eq!(plan.settings, expected);

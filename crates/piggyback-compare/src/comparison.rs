@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use piggyback::Device;
 use serde_json::{Map, Value, json};
 
-use super::learn;
 use super::manifest::{DataSummary, RELATIVE};
 use super::plan::{BackbonePlan, DataPlan, MethodPlan, Order, Plan};
 use super::record::Kind;
 use super::run::PRETRAINED_FILE;
 use super::scope::Scope;
+use super::settings;
 use super::unit::{self, Job, JobBackbone, JobData, Unit};
 use crate::error::{Error, Result};
 use piggyback::checkpoint::{LoadOptions, StateDict};
@@ -119,7 +119,7 @@ impl Comparison {
     /// Recognises a backbone, or adds the unit that makes it.
     fn planned(&mut self, plan: &BackbonePlan) -> Result<Planned> {
         if let Some(pretrain) = &plan.pretrain {
-            let settings = learn::resolve_pretraining(&pretrain.settings)
+            let settings = settings::resolve_pretraining(&pretrain.settings)
                 .map_err(|error| Error::setting("pretrain", error))?;
             let data = (self.plan.data.iter().zip(&self.data))
                 .find(|(data, _)| data.path == pretrain.data && data.layout == pretrain.layout)
@@ -133,10 +133,8 @@ impl Comparison {
                     "data": data.manifest,
                 }),
             )?;
-            let side = settings
-                .preprocessing()
-                .apply(&pretrain.arch.preprocessing())?;
-            let images = settings.epochs * data.train_images;
+            let side = settings.images.apply(&pretrain.arch.preprocessing())?;
+            let images = settings.run.epochs * data.train_images;
             let backbone = JobBackbone {
                 name: plan.name.clone(),
                 path: unit::folder(&self.units_folder(), &identity).join(PRETRAINED_FILE),
@@ -158,7 +156,7 @@ impl Comparison {
                         layout: pretrain.layout,
                         settings: Map::new(),
                     }],
-                    seed: settings.seed,
+                    seed: settings.run.seed,
                     order: None,
                     earlier: Vec::new(),
                     pretrain: Some(settings),
@@ -259,10 +257,10 @@ impl Comparison {
         order: Option<Order>,
     ) -> Result<Unit, String> {
         let architecture = backbone.job.architecture;
-        learn::check_fit(method, architecture)?;
+        method.check_fit(architecture)?;
         let (mut data, mut total, mut parts) = (Vec::new(), 0.0, Vec::new());
         for (set, summary) in sets {
-            let settings = learn::resolve(&self.plan, method, set, seed)?;
+            let settings = self.plan.settings_of(method, set, seed)?;
             let number = |key: &str| settings.get(key).and_then(Value::as_u64);
             let side = number("image-size");
             let side = side.map_or(architecture.preprocessing().image_size, |side| side as u32);

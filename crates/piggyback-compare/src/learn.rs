@@ -1,38 +1,19 @@
-//! The seam to training: which settings a method takes, and how a unit of it is learned.
+//! The seam to training: how a unit of a method is learned.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use serde_json::{Map, Value};
-use toml::Table;
-
-use super::plan::{DataPlan, MethodPlan, Plan, over};
 use super::record::{Again, Measured, TaskRecord, zeros};
 use super::run::size;
 use super::scope::Scope;
 use super::sequence;
+use super::settings::recorded;
 use super::unit::{Job, JobData};
 use crate::error::{Error, Result};
 use piggyback::data::{DataSet, ImageFolder};
-use piggyback::files::MethodName;
 use piggyback::learn::{Event, Learned, Run};
-use piggyback::methods::{MethodSettings, PretrainConfig};
-use piggyback::{Architecture, Artefact, Backbone};
-
-/// The settings that every method has, which plan and data sets may set for all of them.
-const COMMON: [&str; 10] = [
-    "epochs",
-    "batch-size",
-    "image-size",
-    "resize",
-    "interpolation",
-    "mean",
-    "std",
-    "augment",
-    "val-share",
-    "skip-bad",
-];
+use piggyback::{Artefact, Backbone};
 
 /// What a unit of a method learned.
 pub(super) struct LearnedUnit {
@@ -55,122 +36,6 @@ pub(super) const TASK_FILE: &str = "learned.task.safetensors";
 /// Name of the file in the folder of a unit that learned anything else.
 pub(super) const NETWORK_FILE: &str = "learned.safetensors";
 
-/// The settings of a method on a data set: those of its recipe, then of the plan, of the data set and
-/// of the method, each over the one before. Where a method learns all data sets at once, those of data
-/// sets do not count.
-pub(super) fn resolve(
-    plan: &Plan,
-    method: &MethodPlan,
-    data: &DataPlan,
-    seed: u64,
-) -> Result<Map<String, Value>, String> {
-    let in_plan = |error: String| format!("[settings]: {error}");
-    let in_data = |error: String| format!("data '{}': {error}", data.name);
-    let in_method = |error: String| format!("method '{}': {error}", method.label);
-    check_common(&plan.settings).map_err(in_plan)?;
-    check_common(&data.settings).map_err(in_data)?;
-    check_own(method).map_err(in_method)?;
-    let is_joint = Scope::of(method.method) == Scope::Joint;
-    let mut settings = Table::new();
-    settings.extend(plan.settings.clone());
-    if !is_joint {
-        settings.extend(data.settings.clone());
-    }
-    settings.extend(method.settings.clone());
-    let seed = i64::try_from(seed).map_err(|_| format!("the seed {seed} is too large"))?;
-    settings.insert("seed".into(), seed.into());
-    let whole = MethodSettings::from_table(Some(method.method), &settings)
-        .and_then(|settings| settings.to_table());
-    let whole = whole.map_err(|error| {
-        let place = match is_joint {
-            true => format!("method '{}'", method.label),
-            false => format!("method '{}' on data '{}'", method.label, data.name),
-        };
-        format!("{place}: settings: {error}")
-    })?;
-    match serde_json::to_value(&whole) {
-        Ok(Value::Object(object)) => Ok(object),
-        _ => Err(in_method("settings: they are no table".into())),
-    }
-}
-
-/// The settings that `piggyback pretrain` would have.
-pub(super) fn resolve_pretraining(settings: &Table) -> Result<PretrainConfig, String> {
-    let config = over(&PretrainConfig::default(), settings)?;
-    config.validate().map_err(|error| error.to_string())?;
-    Ok(config)
-}
-
-fn check_common(settings: &Table) -> Result<(), String> {
-    for (key, value) in settings {
-        if !COMMON.contains(&key.as_str()) {
-            return Err(format!(
-                "settings: unknown key '{key}'; for all methods can be set {}; others belong to the \
-                 settings of a [[method]]",
-                COMMON.join(", ")
-            ));
-        }
-        // All methods take these alike.
-        check_value(MethodName::Piggyback, key, value)?;
-    }
-    Ok(())
-}
-
-fn check_own(method: &MethodPlan) -> Result<(), String> {
-    let known = MethodSettings::names(method.method);
-    for (key, value) in &method.settings {
-        match key.as_str() {
-            "seed" => {
-                return Err(
-                    "settings: seed: the seeds of a method stand beside its settings: seeds = [0]"
-                        .into(),
-                );
-            }
-            "last" if method.method == MethodName::Packnet => {
-                return Err(
-                    "settings: last: the order of the data sets says which task is the last; leave \
-                     the key out"
-                        .into(),
-                );
-            }
-            _ if !known.contains(key) => {
-                return Err(format!(
-                    "settings: unknown key '{key}'; {} has {}",
-                    method.method,
-                    known.join(", ")
-                ));
-            }
-            _ => check_value(method.method, key, value)?,
-        }
-    }
-    Ok(())
-}
-
-fn check_value(method: MethodName, key: &str, value: &toml::Value) -> Result<(), String> {
-    MethodSettings::check(method, key, value).map_err(|reason| {
-        let reason = reason.replace('\n', ", ").replace('`', "'");
-        format!("settings: {key} = {value}: {reason}")
-    })
-}
-
-/// Whether a method can be used on an architecture at all.
-pub(super) fn check_fit(method: &MethodPlan, architecture: Architecture) -> Result<(), String> {
-    if architecture.has_norms() {
-        return Ok(());
-    }
-    let asked = method.settings.get("norm").and_then(toml::Value::as_str) == Some("task");
-    let reason = match method.method {
-        MethodName::NormOnly => "has nothing to train there",
-        _ if asked => "cannot have norm = \"task\"",
-        _ => return Ok(()),
-    };
-    Err(format!(
-        "method '{}' ({}) {reason}: {architecture} has no batch norms; take it out, or give a \
-         backbone that has them",
-        method.label, method.method
-    ))
-}
-
 /// Learns what `job` says on `backbone`, in `folder`.
 pub(super) fn learn(
     job: &Job,
@@ -191,7 +56,7 @@ pub(super) fn learn(
                 .data
                 .first()
                 .ok_or_else(|| Error::setting("unit", "it has no data"))?;
-            let settings = settings(method, &first.settings, false)?;
+            let settings = recorded(method, &first.settings, false)?;
             let outcome = run_in(folder, controls).learn(&settings, backbone, &sets[..])?;
             let seconds = seconds(&outcome);
             let file = match outcome.product.needs_backbone() {
@@ -219,20 +84,6 @@ pub(super) fn data_set(data: &JobData) -> Result<DataSet> {
         name: data.name.clone(),
         images: ImageFolder::open_as(&data.path, data.layout)?,
     })
-}
-
-/// The settings that a unit records, as the method takes them.
-pub(super) fn settings(
-    method: MethodName,
-    recorded: &Map<String, Value>,
-    is_last: bool,
-) -> Result<MethodSettings> {
-    let mut table =
-        Table::try_from(recorded).map_err(|error| Error::setting("settings", error.to_string()))?;
-    if is_last {
-        table.insert("last".into(), true.into());
-    }
-    Ok(MethodSettings::from_table(Some(method), &table)?)
 }
 
 /// A run with its checkpoints in `folder`, from which it goes on.

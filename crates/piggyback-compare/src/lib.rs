@@ -39,6 +39,7 @@ mod results;
 mod run;
 mod scope;
 mod sequence;
+mod settings;
 mod unit;
 
 pub use comparison::Comparison;

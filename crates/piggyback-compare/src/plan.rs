@@ -4,17 +4,18 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use toml::Table;
 
-use super::learn;
 use super::paper::PaperData;
 use super::scope::Scope;
+use super::settings;
 use crate::error::{Error, Result};
 use piggyback::checkpoint::WeightsChoice;
 use piggyback::data::Layout;
 use piggyback::files::MethodName;
+use piggyback::methods::Layer;
 use piggyback::{Architecture, text};
 
 /// A comparison: every method on every backbone and data set, once for each seed.
@@ -184,9 +185,30 @@ impl Plan {
             path: path.to_owned(),
             reason,
         };
-        let plan: Self = toml::from_str(text).map_err(|error| refuse(in_a_line(&error, text)))?;
+        let plan: Self = toml::from_str(text)
+            .map_err(|error| refuse(piggyback::text::toml_reason_in(text, &error)))?;
         plan.check().map_err(refuse)?;
         Ok(plan)
+    }
+
+    /// The settings of a method on a data set: those of its preset, then of the plan, of the data set and of the method,
+    /// each over the one before. Where a method learns all data sets at once, those of data sets do not count.
+    pub(super) fn settings_of(
+        &self,
+        method: &MethodPlan,
+        data: &DataPlan,
+        seed: u64,
+    ) -> Result<Map<String, Value>, String> {
+        let of_data = format!("data '{}': settings", data.name);
+        let of_method = format!("method '{}': settings", method.label);
+        let mut layers = vec![Layer::new("[settings]", &self.settings)];
+        if Scope::of(method.method) != Scope::Joint {
+            layers.push(Layer::new(&of_data, &data.settings));
+        }
+        let own = Layer::new(&of_method, &method.settings);
+        settings::check_own(method.method, &own)?;
+        layers.push(own);
+        settings::resolve(method.method, &layers, seed)
     }
 
     fn check(&self) -> Result<(), String> {
@@ -225,6 +247,11 @@ impl Plan {
         distinct("orders", "order", &self.orders)?;
         self.backbones.iter().try_for_each(BackbonePlan::check)?;
         self.methods.iter().try_for_each(MethodPlan::check)?;
+        settings::check_shared(&Layer::new("[settings]", &self.settings))?;
+        for data in &self.data {
+            let place = format!("data '{}': settings", data.name);
+            settings::check_shared(&Layer::new(&place, &data.settings))?;
+        }
         for method in &self.methods {
             let depends = Scope::of(method.method) == Scope::Sequence;
             if method.orders.is_some() && !depends {
@@ -241,7 +268,7 @@ impl Plan {
                 ));
             }
             for data in &self.data {
-                learn::resolve(self, method, data, 0)?;
+                self.settings_of(method, data, 0)?;
             }
         }
         Ok(())
@@ -261,7 +288,7 @@ impl BackbonePlan {
             (None, Some(_)) if self.weights.is_some() => {
                 refuse("weights: a network that is pretrained has one set; leave it out")
             }
-            (None, Some(pretrain)) => match learn::resolve_pretraining(&pretrain.settings) {
+            (None, Some(pretrain)) => match settings::resolve_pretraining(&pretrain.settings) {
                 Ok(_) => Ok(()),
                 Err(reason) => refuse(&format!("pretrain: {reason}")),
             },
@@ -279,6 +306,24 @@ impl BackbonePlan {
 }
 
 impl MethodPlan {
+    /// Whether a method can be used on an architecture at all.
+    pub(super) fn check_fit(&self, architecture: Architecture) -> Result<(), String> {
+        if architecture.has_norms() {
+            return Ok(());
+        }
+        let asked = self.settings.get("norm").and_then(toml::Value::as_str) == Some("task");
+        let reason = match self.method {
+            MethodName::NormOnly => "has nothing to train there",
+            _ if asked => "cannot have norm = \"task\"",
+            _ => return Ok(()),
+        };
+        Err(format!(
+            "method '{}' ({}) {reason}: {architecture} has no batch norms; take it out, or give a \
+             backbone that has them",
+            self.label, self.method
+        ))
+    }
+
     fn check(&self) -> Result<(), String> {
         let label = &self.label;
         let named = |error: String| format!("method '{label}': {error}");
@@ -321,47 +366,6 @@ fn distinct<T: Ord + ToString>(
     Ok(())
 }
 
-/// `settings` over those that `S` serialises to, one key at a time, so that a wrong one is told with
-/// its key.
-pub(super) fn over<S: Serialize + DeserializeOwned>(
-    base: &S,
-    settings: &Table,
-) -> Result<S, String> {
-    let mut table = Table::try_from(base).map_err(|error| error.to_string())?;
-    for (key, value) in settings {
-        let alone = Table::from_iter([(key.clone(), value.clone())]);
-        (alone.try_into::<S>().map(drop)).map_err(|error: toml::de::Error| {
-            let reason = told(error.message());
-            format!("settings: {key} = {value}: {reason}")
-        })?;
-        table.insert(key.clone(), value.clone());
-    }
-    (table.try_into()).map_err(|error: toml::de::Error| format!("settings: {}", error.message()))
-}
-
-/// What a parser says, in a line, with what to do about it.
-fn told(message: &str) -> String {
-    let reason = message.replace('\n', ", ").replace('`', "'");
-    if reason.starts_with("unknown field") {
-        format!("{reason}; correct the key or take it out")
-    } else if reason.starts_with("missing field") {
-        format!("{reason}; add it")
-    } else {
-        reason
-    }
-}
-
-/// What is wrong with a file, and in which line.
-fn in_a_line(error: &toml::de::Error, text: &str) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start));
-    let line = before.unwrap_or_default().matches('\n').count() + 1;
-    let reason = told(error.message());
-    match error.span() {
-        Some(_) => format!("line {line}: {reason}"),
-        None => reason,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -381,7 +385,7 @@ mod tests {
         [[method]]
         label = "Piggyback"
         method = "piggyback"
-        settings = { recipe = "paper", lr-head = 0.5 }
+        settings = { preset = "paper", lr-head = 0.5 }
     "#;
 
     fn message(text: &str) -> String {
@@ -394,9 +398,11 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_the_recipes_then_the_plans_the_data_sets_and_the_methods() {
+    fn settings_are_the_presets_then_the_plans_the_data_sets_and_the_methods() {
         let plan = Plan::parse(Path::new("a.toml"), PLAN).unwrap();
-        let settings = learn::resolve(&plan, &plan.methods[0], &plan.data[0], 7).unwrap();
+        let settings = plan
+            .settings_of(&plan.methods[0], &plan.data[0], 7)
+            .unwrap();
         assert_eq!(settings["epochs"], 4);
         assert_eq!(settings["image-size"], 96);
         assert_eq!(settings["lr-head"], 0.5);
@@ -424,7 +430,7 @@ mod tests {
             (
                 "epochs = 3 }",
                 "lr-mask = 1 }",
-                "[settings]: settings: unknown key 'lr-mask'",
+                "[settings]: unknown key 'lr-mask'",
             ),
             (
                 "epochs = 4",
@@ -434,12 +440,12 @@ mod tests {
             (
                 "epochs = 4",
                 "epochs = 0",
-                "'Piggyback' on data 'flags': settings: epochs",
+                "data 'flags': settings: epochs: 0 is less than 1",
             ),
             (
                 "lr-head = 0.5",
                 "lr-neck = 0.5",
-                "settings: unknown key 'lr-neck'; piggyback has ",
+                "settings: unknown key 'lr-neck'; method piggyback has ",
             ),
             (
                 "lr-head = 0.5",
@@ -454,7 +460,7 @@ mod tests {
             (
                 "\"piggyback\"",
                 "\"individual\"",
-                "unknown key 'lr-head'; individual has",
+                "unknown key 'lr-head'; method individual has",
             ),
             (
                 "\"piggyback\"",

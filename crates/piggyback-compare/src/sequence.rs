@@ -8,11 +8,10 @@ use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::learn::{
-    Controls, LearnedUnit, NETWORK_FILE, data_set, run_in, seconds, settings, task_records,
-};
+use super::learn::{Controls, LearnedUnit, NETWORK_FILE, data_set, run_in, seconds, task_records};
 use super::record::{Again, TaskRecord};
 use super::run::size;
+use super::settings::recorded;
 use super::unit::Job;
 use crate::error::{Error, Result, atomically};
 use piggyback::engine::{EvaluateConfig, evaluate};
@@ -49,7 +48,7 @@ pub(super) fn learn(
         let (file, done) = (own.join(NETWORK_FILE), own.join(DONE_FILE));
         if !done.exists() {
             let is_last = index + 1 == job.data.len();
-            let settings = settings(method, &data.settings, is_last)?;
+            let settings = recorded(method, &data.settings, is_last)?;
             let controls = Controls {
                 stop: stop.clone(),
                 observe: &mut *observe,

@@ -9,8 +9,8 @@
 use std::path::PathBuf;
 
 use piggyback::data::{ImageFolder, Samples};
-use piggyback::image::Image;
-use piggyback::learn::{Event, Run};
+use piggyback::image::{Image, ImageSettings};
+use piggyback::learn::{Event, Run, RunSettings};
 use piggyback::methods::TrainConfig;
 use piggyback::task::TaskFile;
 use piggyback::{Backbone, Device, Engine};
@@ -25,8 +25,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let backbone = Backbone::load(checkpoint, &Device::flex())?;
 
     let config = TrainConfig {
-        epochs: 3,
-        image_size: 96.into(),
+        run: RunSettings {
+            epochs: 3,
+            ..TrainConfig::default().run
+        },
+        images: ImageSettings {
+            image_size: 96.into(),
+            ..ImageSettings::default()
+        },
         ..TrainConfig::default()
     };
     let learned = Run::new()

@@ -66,6 +66,12 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
+    /// A table of settings that cannot be used.
+    #[error("{reason}")]
+    Settings {
+        /// Where the table stands, which key is wrong, why, and what to do.
+        reason: String,
+    },
     /// Training left the range of numbers.
     #[error("{what} in epoch {epoch}, step {step}: lower the learning rates, {rates}")]
     Diverged {

@@ -63,7 +63,7 @@
 //!   batch and the number of threads do not change a bit of them on the CPU. A masked weight is
 //!   `+0.0`: masking selects, it does not multiply.
 //! - **Runs are a function of their settings.** Everything random is drawn from
-//!   [`TrainConfig::seed`](methods::TrainConfig::seed); a run that is stopped and resumed gives the
+//!   [`RunSettings::seed`](learn::RunSettings::seed); a run that is stopped and resumed gives the
 //!   same task file, bit for bit.
 //! - **Files are checked before they are trusted**, and no code in a file is ever run.
 //! - **Errors are values** that name the file, tensor or class and say what to do; nothing here
@@ -105,6 +105,7 @@ pub use device::{Device, InstructionSet, names as device_names, open as open_dev
 pub use engine::Engine;
 pub use error::{Error, Result};
 pub use files::Artefact;
+pub use name::Named;
 pub use networks::{Architecture, Network};
 pub use nn::{GradientScaling, NamedTensor, named_tensors};
 pub use piggyback_task as task;

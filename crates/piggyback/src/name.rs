@@ -1,8 +1,77 @@
 //! Settings that are chosen by name: one spelling for files, flags and messages.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde::de::value::{Error, StrDeserializer};
+use serde::de::{DeserializeOwned, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, forward_to_deserialize_any};
+
+/// One of a few values, each with a name: an enum that serde reads by the names of its variants.
+pub trait Named: DeserializeOwned {
+    /// The names of all values.
+    fn names() -> Vec<&'static str> {
+        let mut variants = Variants(&[]);
+        // It fails once it has seen the names: there is nothing to read a value from.
+        let _ = Self::deserialize(&mut variants);
+        variants.0.to_vec()
+    }
+}
+
+/// What a type that serde derived asks a format for: the names of its variants.
+struct Variants(&'static [&'static str]);
+
+impl<'de> Deserializer<'de> for &mut Variants {
+    type Error = Error;
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        variants: &'static [&'static str],
+        _visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.0 = variants;
+        Err(serde::de::Error::custom("only the names are wanted"))
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Error> {
+        Err(serde::de::Error::custom("only the names are wanted"))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+/// Writes a setting that is a value or, where there is none, a word such as `auto`.
+pub(crate) fn write_or<T: Serialize, S: Serializer>(
+    word: &str,
+    setting: Option<&T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match setting {
+        Some(value) => value.serialize(serializer),
+        None => serializer.serialize_str(word),
+    }
+}
+
+/// Reads a setting that is a value or a word, which stands for none.
+pub(crate) fn read_or<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    word: &str,
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Read<T> {
+        Value(T),
+        Word(String),
+    }
+    match Read::deserialize(deserializer) {
+        Ok(Read::Value(value)) => Ok(Some(value)),
+        Ok(Read::Word(read)) if read == word => Ok(None),
+        _ => Err(serde::de::Error::custom(format!(
+            "expected a value of this setting, or \"{word}\""
+        ))),
+    }
+}
 
 /// The value called `name`, or a message that lists the names there are.
 pub(crate) fn parse<T: DeserializeOwned>(name: &str) -> Result<T, String> {
@@ -22,6 +91,8 @@ pub(crate) fn of(value: &impl Serialize) -> String {
 /// Parsing and printing by serde's names. A macro, because a function cannot implement a trait.
 macro_rules! named {
     ($($type:ty),+ $(,)?) => {$(
+        impl crate::name::Named for $type {}
+
         impl std::str::FromStr for $type {
             type Err = String;
 

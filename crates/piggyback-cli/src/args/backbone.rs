@@ -4,7 +4,7 @@ use clap::Subcommand;
 use piggyback::Architecture;
 use piggyback::checkpoint::{Precision, WeightsChoice};
 
-use super::{architecture, precision, switch, weights};
+use super::{named, switch, weights};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct BackboneCommand {
@@ -70,7 +70,7 @@ pub(crate) struct BackboneInspectArgs {
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     /// Architecture of the checkpoint, if it should not be recognised from its tensors
-    #[arg(long, env = "PIGGYBACK_ARCH", value_parser = architecture(), hide_possible_values = true)]
+    #[arg(long, env = "PIGGYBACK_ARCH", value_parser = named::<Architecture>(), hide_possible_values = true)]
     pub(crate) arch: Option<Architecture>,
     /// Which weights of the checkpoint to take, where it holds several sets: ema (the moving average), raw,
     /// or a set's name [default: what timm and torchvision take, ema before raw]
@@ -104,10 +104,10 @@ pub(crate) struct ConvertArgs {
     #[arg(value_name = "OUT.safetensors")]
     pub(crate) out: PathBuf,
     /// Precision of the weights in the file [default: as they are stored]
-    #[arg(long, env = "PIGGYBACK_PRECISION", value_parser = precision())]
+    #[arg(long, env = "PIGGYBACK_PRECISION", value_parser = named::<Precision>())]
     pub(crate) precision: Option<Precision>,
     /// Architecture of the checkpoint, if it should not be recognised from its tensors
-    #[arg(long, env = "PIGGYBACK_ARCH", value_parser = architecture(), hide_possible_values = true)]
+    #[arg(long, env = "PIGGYBACK_ARCH", value_parser = named::<Architecture>(), hide_possible_values = true)]
     pub(crate) arch: Option<Architecture>,
     /// Which weights of the checkpoint to take, where it holds several sets: ema (the moving average), raw,
     /// or a set's name [default: what timm and torchvision take, ema before raw]

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use piggyback::data::Layout;
 
-use super::{BackboneArgs, PreprocessingArgs, count, layout, switch};
+use super::{BackboneArgs, ImageArgs, count, named, switch};
 
 const EXAMPLES: &str = "\
 The folder's test/ is used if it has one, else its val/ (or splits of other usual names), else the
@@ -31,13 +31,13 @@ pub(crate) struct EvalArgs {
     #[arg(long, env = "PIGGYBACK_NAME")]
     pub(crate) name: Option<String>,
     #[command(flatten)]
-    pub(crate) preprocessing: PreprocessingArgs,
+    pub(crate) images: ImageArgs,
     /// Folder of labelled images
     #[arg(long, value_name = "DIR", env = "PIGGYBACK_DATA")]
     pub(crate) data: PathBuf,
     /// What the folder's sub-folders are: classes of images, or splits (train, val, test) of classes;
     /// auto finds out, and refuses in doubt [default: auto]
-    #[arg(long, env = "PIGGYBACK_LAYOUT", value_parser = layout())]
+    #[arg(long, env = "PIGGYBACK_LAYOUT", value_parser = named::<Layout>())]
     pub(crate) layout: Option<Layout>,
     /// Images computed at once
     #[arg(

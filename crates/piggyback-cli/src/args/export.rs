@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use piggyback::export::Format;
 
-use super::{BackboneArgs, switch};
+use super::{BackboneArgs, named, switch};
 
 const EXAMPLES: &str = "\
 The network is the backbone with the task's masks applied, its batch norms and its classifier: an
@@ -42,7 +42,7 @@ pub(crate) struct ExportArgs {
     pub(crate) name: Option<String>,
     /// What to write the network as
     #[arg(long, value_name = "FORMAT", env = "PIGGYBACK_TO")]
-    #[arg(value_parser = format())]
+    #[arg(value_parser = named::<Format>())]
     pub(crate) to: Format,
     /// The file to write [default: the task's name with .onnx, .safetensors or .pth]
     #[arg(long, value_name = "FILE", env = "PIGGYBACK_OUT")]
@@ -56,10 +56,4 @@ pub(crate) struct ExportArgs {
     /// Print what was written as JSON
     #[arg(long, env = "PIGGYBACK_JSON", value_parser = switch())]
     pub(crate) json: bool,
-}
-
-fn format() -> impl clap::builder::TypedValueParser<Value = Format> {
-    use clap::builder::{PossibleValuesParser, TypedValueParser};
-    PossibleValuesParser::new(["onnx", "safetensors", "pth-names"])
-        .try_map(|name| name.parse::<Format>())
 }

@@ -1,28 +1,8 @@
 //! Settings of the methods that Piggyback is compared with.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use piggyback::files::MethodName;
 use serde::Serialize;
 
 use super::count;
-
-/// The name of a method.
-pub(super) fn method() -> impl TypedValueParser<Value = MethodName> {
-    PossibleValuesParser::new(MethodName::ALL.map(name)).try_map(|name| name.parse::<MethodName>())
-}
-
-/// A method's name, which clap wants for as long as the program runs.
-fn name(method: MethodName) -> &'static str {
-    match method {
-        MethodName::Piggyback => "piggyback",
-        MethodName::ClassifierOnly => "classifier-only",
-        MethodName::NormOnly => "norm-only",
-        MethodName::Bitdelta => "bitdelta",
-        MethodName::Individual => "individual",
-        MethodName::Joint => "joint",
-        MethodName::Packnet => "packnet",
-    }
-}
 
 /// What methods without masks have instead, under the library's names.
 #[derive(Debug, Default, clap::Args, Serialize)]
@@ -36,7 +16,7 @@ pub(crate) struct OtherMethods {
         help_heading = "Methods without masks"
     )]
     pub(crate) lr: Option<f64>,
-    /// Share of the last step's direction that a step keeps [default: 0.9]
+    /// SGD momentum [default: 0.9]
     #[arg(
         long,
         value_name = "SHARE",
@@ -84,7 +64,7 @@ pub(crate) struct OtherMethods {
         help_heading = "Methods without masks"
     )]
     pub(crate) retrain_lr: Option<f64>,
-    /// packnet: free nothing, as no task is to come
+    /// packnet: this is the last task, keep all remaining weights for it
     #[arg(
         long,
         value_name = "BOOL",

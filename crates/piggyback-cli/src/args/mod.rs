@@ -5,26 +5,25 @@ mod compare;
 mod environment;
 mod eval;
 mod export;
+mod image;
 mod inspect;
 mod method;
 mod named;
 mod predict;
-mod preprocessing;
 mod pretrain;
 mod run;
 mod train;
+mod values;
 mod verbs;
 mod verify;
 
 use std::path::PathBuf;
 
 use clap::Command;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use piggyback::Architecture;
 use piggyback::checkpoint::{Precision, WeightsChoice};
-use piggyback::data::Layout;
 use piggyback::files::MethodName;
-use piggyback::methods::{MethodSettings, Recipe};
+use piggyback::methods::{MethodSettings, Preset};
 use serde::Serialize;
 
 #[cfg(feature = "hub")]
@@ -35,13 +34,14 @@ pub(crate) use backbone::{
 pub(crate) use compare::{CompareArgs, CompareUnitArgs, Shard};
 pub(crate) use eval::EvalArgs;
 pub(crate) use export::ExportArgs;
+pub(crate) use image::ImageArgs;
 pub(crate) use inspect::InspectArgs;
 pub(crate) use named::NamedPath;
 pub(crate) use predict::{PredictArgs, task_name};
-pub(crate) use preprocessing::PreprocessingArgs;
-pub(crate) use pretrain::{PretrainArgs, PretrainSettings};
-pub(crate) use run::{ImageSettings, RunPlaces, RunSwitches};
-pub(crate) use train::{NAMED_DATA, Settings, TrainArgs};
+pub(crate) use pretrain::{PretrainArgs, PretrainPlaces, PretrainSettings};
+pub(crate) use run::{RunPlaces, RunSwitches, TrainingImages};
+pub(crate) use train::{Places, Settings, TrainArgs};
+use values::{count, named, seed, switch, value_or, weights};
 pub(crate) use verbs::{Args, Verb, command, parse};
 pub(crate) use verify::VerifyArgs;
 
@@ -54,7 +54,7 @@ pub(crate) struct BackboneArgs {
     pub(crate) backbone: Option<PathBuf>,
     /// Architecture of the checkpoint, if it should not be recognised from its tensors (`piggyback
     /// backbone list` has the names)
-    #[arg(long, env = "PIGGYBACK_ARCH", value_parser = architecture(), hide_possible_values = true)]
+    #[arg(long, env = "PIGGYBACK_ARCH", value_parser = named::<Architecture>(), hide_possible_values = true)]
     pub(crate) arch: Option<Architecture>,
     /// Which weights of the checkpoint to take, where it holds several sets: ema (the moving average), raw,
     /// or a set's name [default: what timm and torchvision take, ema before raw]
@@ -62,7 +62,7 @@ pub(crate) struct BackboneArgs {
     pub(crate) weights: Option<WeightsChoice>,
     /// Keep the weights in this precision instead of the one they are stored in; networks compute in
     /// 32 bits all the same. A task belongs to one precision
-    #[arg(long, env = "PIGGYBACK_PRECISION", value_parser = precision())]
+    #[arg(long, env = "PIGGYBACK_PRECISION", value_parser = named::<Precision>())]
     pub(crate) precision: Option<Precision>,
     /// Accept tasks that were learned on the same weights in another precision
     #[arg(long, env = "PIGGYBACK_ALLOW_PRECISION", value_parser = switch())]
@@ -126,8 +126,7 @@ fn with_defaults<S: clap::Args>(
 fn other_defaults(name: &str, value: &toml::Value, methods: &[MethodName]) -> String {
     let mut others: Vec<(String, String)> = Vec::new();
     for method in methods {
-        let settings = MethodSettings::new(*method, Recipe::Default);
-        let table = settings.and_then(|settings| settings.to_table());
+        let table = MethodSettings::new(*method, Preset::Default).to_table();
         let Some(other) = table.ok().and_then(|table| table.get(name).cloned()) else {
             continue;
         };
@@ -152,44 +151,6 @@ fn plain(value: &toml::Value) -> String {
         toml::Value::Float(number) => (*number as f32).to_string(),
         other => other.to_string(),
     }
-}
-
-/// The name of an architecture.
-fn architecture() -> impl TypedValueParser<Value = Architecture> {
-    PossibleValuesParser::new(Architecture::ALL.map(Architecture::name))
-        .try_map(|name| name.parse::<Architecture>())
-}
-
-/// The name of a precision.
-fn precision() -> impl TypedValueParser<Value = Precision> {
-    PossibleValuesParser::new(Precision::ALL.map(Precision::name))
-        .try_map(|name| name.parse::<Precision>())
-}
-
-/// What the sub-folders of a folder of images are.
-fn layout() -> impl TypedValueParser<Value = Layout> {
-    PossibleValuesParser::new(Layout::NAMES).try_map(|name| name.parse::<Layout>())
-}
-
-/// Which of a checkpoint's weights are meant.
-fn weights() -> impl TypedValueParser<Value = WeightsChoice> {
-    clap::builder::StringValueParser::new().try_map(|text| text.parse::<WeightsChoice>())
-}
-
-/// A number of 1 or more.
-fn count() -> clap::builder::RangedU64ValueParser<usize> {
-    clap::builder::RangedU64ValueParser::new().range(1..)
-}
-
-/// A seed, as large as TOML's integers go.
-fn seed() -> clap::builder::RangedU64ValueParser {
-    clap::value_parser!(u64).range(..=i64::MAX as u64)
-}
-
-/// An on/off switch, whose environment twin may say 1, true, yes or on; for 0, false, no and off see
-/// [`environment`].
-fn switch() -> clap::builder::BoolishValueParser {
-    clap::builder::BoolishValueParser::new()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use super::{BackboneArgs, NamedPath, PreprocessingArgs, count, switch};
+use super::{BackboneArgs, ImageArgs, NamedPath, count, switch};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,7 +40,7 @@ pub(crate) struct PredictArgs {
     )]
     pub(crate) classes: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) preprocessing: PreprocessingArgs,
+    pub(crate) image: ImageArgs,
     /// Images, folders to search for images (sorted), or - for an image on stdin
     #[arg(value_name = "IMAGE|DIR|-", required = true)]
     pub(crate) images: Vec<PathBuf>,

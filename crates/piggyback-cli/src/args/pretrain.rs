@@ -2,9 +2,10 @@ use std::path::PathBuf;
 
 use piggyback::Architecture;
 use piggyback::data::Layout;
-use serde::Serialize;
+use piggyback::methods::Schedule;
+use serde::{Deserialize, Serialize};
 
-use super::{ImageSettings, RunPlaces, RunSwitches, architecture, count, layout, seed};
+use super::{RunPlaces, RunSwitches, TrainingImages, count, named, seed};
 
 const EXAMPLES: &str = "\
 For a network trained on images of your own, or on none, to be the backbone of tasks. Every weight
@@ -46,19 +47,21 @@ pub(crate) struct PretrainArgs {
 }
 
 /// What is trained and where it goes. The config file may name these too.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Default, clap::Args, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) struct PretrainPlaces {
     /// Architecture of the network (`piggyback backbone list` has the names)
-    #[arg(long, env = "PIGGYBACK_ARCH", value_parser = architecture(), hide_possible_values = true)]
+    #[arg(long, env = "PIGGYBACK_ARCH", value_parser = named::<Architecture>(), hide_possible_values = true)]
     pub(crate) arch: Option<Architecture>,
     /// Folder of images, one sub-folder per class, or with train/, val/ and test/
     #[arg(long, value_name = "DIR", env = "PIGGYBACK_DATA")]
     pub(crate) data: Option<PathBuf>,
     /// What the folder's sub-folders are: classes of images, or splits (train, val, test) of classes;
     /// auto finds out, and refuses in doubt [default: auto]
-    #[arg(long, env = "PIGGYBACK_LAYOUT", value_parser = layout())]
+    #[arg(long, env = "PIGGYBACK_LAYOUT", value_parser = named::<Layout>())]
     pub(crate) layout: Option<Layout>,
     #[command(flatten)]
+    #[serde(flatten)]
     pub(crate) run: RunPlaces,
     /// The checkpoint to write
     #[arg(long, value_name = "FILE.safetensors", env = "PIGGYBACK_OUT")]
@@ -90,7 +93,7 @@ pub(crate) struct PretrainSettings {
         help_heading = "Learning"
     )]
     pub(crate) lr: Option<f64>,
-    /// Share of the last step's direction that a step keeps
+    /// SGD momentum
     #[arg(
         long,
         value_name = "SHARE",
@@ -98,8 +101,7 @@ pub(crate) struct PretrainSettings {
         help_heading = "Learning"
     )]
     pub(crate) momentum: Option<f64>,
-    /// Share of a weight, in units of the rate, that a step takes off it; not off biases and batch
-    /// norms
+    /// Weight decay (not applied to biases and batch norms)
     #[arg(
         long,
         value_name = "SHARE",
@@ -107,15 +109,15 @@ pub(crate) struct PretrainSettings {
         help_heading = "Learning"
     )]
     pub(crate) weight_decay: Option<f64>,
-    /// How the rate falls: by a cosine to nothing, or in steps to a tenth
+    /// Learning-rate schedule: step divides by 10 every --step-epochs, cosine falls to zero
     #[arg(long, env = "PIGGYBACK_SCHEDULE", help_heading = "Learning")]
-    #[arg(value_parser = ["step", "cosine"])]
-    pub(crate) schedule: Option<String>,
-    /// Epochs between such steps [default: a third of all]
+    #[arg(value_parser = named::<Schedule>())]
+    pub(crate) schedule: Option<Schedule>,
+    /// Epochs between the steps of schedule step [default: a third of all]
     #[arg(long, value_name = "N", env = "PIGGYBACK_STEP_EPOCHS", value_parser = count())]
     #[arg(help_heading = "Learning")]
     pub(crate) step_epochs: Option<usize>,
-    /// Epochs in which the rate rises from nothing [default: an eighteenth of all]
+    /// Warm-up epochs, in which the learning rate rises from zero [default: an eighteenth of all]
     #[arg(
         long,
         value_name = "N",
@@ -123,7 +125,7 @@ pub(crate) struct PretrainSettings {
         help_heading = "Learning"
     )]
     pub(crate) warmup_epochs: Option<usize>,
-    /// Share of the target that is spread over all classes
+    /// Label smoothing: share of the target that is spread over all classes
     #[arg(
         long,
         value_name = "SHARE",
@@ -131,7 +133,7 @@ pub(crate) struct PretrainSettings {
         help_heading = "Learning"
     )]
     pub(crate) label_smoothing: Option<f64>,
-    /// What every random choice comes from, the network's start included
+    /// Random seed, also of the initial weights
     #[arg(
         long,
         value_name = "N",
@@ -142,5 +144,5 @@ pub(crate) struct PretrainSettings {
     pub(crate) seed: Option<u64>,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) images: ImageSettings,
+    pub(crate) images: TrainingImages,
 }

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::builder::PossibleValuesParser;
-use piggyback::image::Augment;
-use serde::Serialize;
+use piggyback::image::AugmentPreset;
+use serde::{Deserialize, Serialize};
 
-use super::{PreprocessingArgs, switch};
+use super::{ImageArgs, named, switch};
 
 /// Where a run keeps its state and where it computes. The config file may name these too.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Default, clap::Args, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) struct RunPlaces {
     /// Folder for configuration, metrics, checkpoint and curves [default: the name of --out with
     /// .run]
@@ -54,14 +54,14 @@ pub(crate) struct RunSwitches {
 /// Which images are learned from and how they are varied, under the library's names.
 #[derive(Debug, Default, clap::Args, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) struct ImageSettings {
+pub(crate) struct TrainingImages {
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) preprocessing: PreprocessingArgs,
-    /// Random changes to training images; light does not mirror
+    pub(crate) preparation: ImageArgs,
+    /// Image augmentation of training images; light does not mirror
     #[arg(long, env = "PIGGYBACK_AUGMENT", help_heading = "Images")]
-    #[arg(value_parser = PossibleValuesParser::new(Augment::names()))]
-    pub(crate) augment: Option<String>,
+    #[arg(value_parser = named::<AugmentPreset>())]
+    pub(crate) augment: Option<AugmentPreset>,
     /// Share of the training images held out for validation where there is no val/
     #[arg(
         long,

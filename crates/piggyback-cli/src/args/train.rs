@@ -1,16 +1,18 @@
 use std::path::PathBuf;
 
 use piggyback::Architecture;
+use piggyback::GradientScaling;
 use piggyback::checkpoint::{Precision, WeightsChoice};
 use piggyback::data::Layout;
 use piggyback::files::MethodName;
-use piggyback::methods::MaskRate;
-use serde::Serialize;
+use piggyback::mask::{MaskKind, ScoreInit};
+use piggyback::methods::{NormMode, Preset, Schedule};
+use serde::{Deserialize, Deserializer, Serialize};
+use toml::Value;
 
-use super::method::{OtherMethods, method};
+use super::method::OtherMethods;
 use super::{
-    ImageSettings, NamedPath, RunPlaces, RunSwitches, architecture, count, layout, precision, seed,
-    weights,
+    NamedPath, RunPlaces, RunSwitches, TrainingImages, count, named, seed, value_or, weights,
 };
 
 const EXAMPLES: &str = "\
@@ -23,7 +25,7 @@ Examples:
   With settings for small data sets:
     piggyback train --backbone mobilenet_v2.pth --data flags --out flags.task.safetensors
   As in the paper:
-    piggyback train --backbone resnet50.pth --data birds --out birds.task.safetensors --recipe paper
+    piggyback train --backbone resnet50.pth --data birds --out birds.task.safetensors --preset paper
   A whole network for the task, one for two data sets, and a task in a PackNet file:
     piggyback train --backbone resnet50.pth --data birds --out birds.safetensors --method individual
     piggyback train --backbone resnet50.pth --data birds --data cars --out both.safetensors \\
@@ -36,14 +38,14 @@ Examples:
     piggyback train --backbone mobilenet_v2.pth --data flags --out flags.task.safetensors --resume
 
 A setting's value comes from its flag (--lr-mask), else from its environment twin
-(PIGGYBACK_LR_MASK), else from the --config file (lr-mask = 1e-4), else from the recipe.
+(PIGGYBACK_LR_MASK), else from the --config file (lr-mask = 1e-4), else from the preset.
 The run folder holds config.toml (for --config), metrics.jsonl, the checkpoint, curves.svg, and the
 metrics as TensorBoard reads them.
 Exit codes: 0 done; 1 done, but images were left out or test/ was unreadable; 2 not done;
 130 interrupted, with a checkpoint.";
 
 /// How a data set with a name is given.
-pub(crate) const NAMED_DATA: &str = "NAME=DIR";
+const NAMED_DATA: &str = "NAME=DIR";
 
 const USAGE: &str = "\
 piggyback train --backbone <FILE> --data <DIR> --out <FILE.task.safetensors> [OPTIONS]
@@ -61,51 +63,78 @@ pub(crate) struct TrainArgs {
 }
 
 /// What a run reads and writes, and where it computes. The config file may name these too.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Default, clap::Args, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
 pub(crate) struct Places {
     /// Checkpoint of the pretrained network: .pth, .safetensors, or the index of one in parts
     #[arg(long, value_name = "FILE", env = "PIGGYBACK_BACKBONE")]
     pub(crate) backbone: Option<PathBuf>,
     /// Architecture of the checkpoint, if it should not be recognised from its tensors (`piggyback
     /// backbone list` has the names)
-    #[arg(long, env = "PIGGYBACK_ARCH", value_parser = architecture(), hide_possible_values = true)]
+    #[arg(long, env = "PIGGYBACK_ARCH", value_parser = named::<Architecture>(), hide_possible_values = true)]
     pub(crate) arch: Option<Architecture>,
     /// Which weights of the checkpoint to take, where it holds several sets: ema (the moving average), raw,
     /// or a set's name [default: what timm and torchvision take, ema before raw]
     #[arg(long, value_name = "ema|raw|NAME", env = "PIGGYBACK_WEIGHTS", value_parser = weights())]
+    #[serde(deserialize_with = "choice")]
     pub(crate) weights: Option<WeightsChoice>,
     /// Keep the weights in this precision instead of the one they are stored in; networks compute in
     /// 32 bits all the same, and the task belongs to this precision
-    #[arg(long, env = "PIGGYBACK_PRECISION", value_parser = precision())]
+    #[arg(long, env = "PIGGYBACK_PRECISION", value_parser = named::<Precision>())]
     pub(crate) precision: Option<Precision>,
     /// Folder of images, one sub-folder per class, or with train/, val/ and test/; or NAME=DIR. Method
     /// joint takes several
     #[arg(long, value_name = "DIR", env = "PIGGYBACK_DATA", value_parser = NamedPath::parser(NAMED_DATA))]
+    #[serde(deserialize_with = "folders")]
     pub(crate) data: Vec<NamedPath>,
     /// What the folder's sub-folders are: classes of images, or splits (train, val, test) of classes;
     /// auto finds out, and refuses in doubt [default: auto]
-    #[arg(long, env = "PIGGYBACK_LAYOUT", value_parser = layout())]
+    #[arg(long, env = "PIGGYBACK_LAYOUT", value_parser = named::<Layout>())]
     pub(crate) layout: Option<Layout>,
-    /// What learns, and what is kept: masks over frozen weights, a new classifier, batch norms too, a
-    /// network of its own, one for several data sets, a share of one network's weights [default:
-    /// piggyback, unless the recipe says otherwise]
-    #[arg(long, env = "PIGGYBACK_METHOD", value_parser = method())]
+    /// Training method: piggyback (masks), classifier-only, norm-only (batch norms and classifier), bitdelta
+    /// (fine-tuning, of which the sign of each weight's change is kept), individual (fine-tuning), joint
+    /// (fine-tuning on several data sets), packnet (each task gets a part of one network's weights)
+    /// [default: piggyback]
+    #[arg(long, env = "PIGGYBACK_METHOD", value_parser = named::<MethodName>())]
     pub(crate) method: Option<MethodName>,
     #[command(flatten)]
+    #[serde(flatten)]
     pub(crate) run: RunPlaces,
     /// The file to write; method packnet adds the task to one that is there
     #[arg(long, value_name = "FILE.task.safetensors", env = "PIGGYBACK_OUT")]
     pub(crate) out: Option<PathBuf>,
 }
 
-/// The settings that a recipe gives and a config file may change, under the library's names.
+/// The folders that a config file names: one as a text, or a list.
+fn folders<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<NamedPath>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a folder, or a list of folders")]
+    enum Folders {
+        One(String),
+        List(Vec<String>),
+    }
+    let texts = match Folders::deserialize(deserializer)? {
+        Folders::One(text) => vec![text],
+        Folders::List(texts) => texts,
+    };
+    let parse = |text| NamedPath::parse(text, NAMED_DATA).map_err(serde::de::Error::custom);
+    texts.into_iter().map(parse).collect()
+}
+
+/// The weights that a config file chooses.
+fn choice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<WeightsChoice>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// The settings that a preset gives and a config file may change, under the library's names.
 #[derive(Debug, Default, clap::Args, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Settings {
-    /// Where all other settings start from
-    #[arg(long, env = "PIGGYBACK_RECIPE", help_heading = "Learning")]
-    #[arg(value_parser = ["default", "paper", "norm-only", "classifier-only"])]
-    pub(crate) recipe: Option<String>,
+    /// Preset: defaults of all other options
+    #[arg(long, env = "PIGGYBACK_PRESET", help_heading = "Learning")]
+    #[arg(value_parser = named::<Preset>())]
+    pub(crate) preset: Option<Preset>,
     /// Passes over the training images
     #[arg(long, value_name = "N", env = "PIGGYBACK_EPOCHS", value_parser = count())]
     #[arg(help_heading = "Learning")]
@@ -121,7 +150,8 @@ pub(crate) struct Settings {
         env = "PIGGYBACK_LR_MASK",
         help_heading = "Learning"
     )]
-    pub(crate) lr_mask: Option<MaskRate>,
+    #[arg(value_parser = value_or::<f64>("auto"))]
+    pub(crate) lr_mask: Option<Value>,
     /// Adam's learning rate for batch norms
     #[arg(
         long,
@@ -138,15 +168,15 @@ pub(crate) struct Settings {
         help_heading = "Learning"
     )]
     pub(crate) lr_head: Option<f64>,
-    /// How the rates fall: a tenth from half-time on, or half a cosine
+    /// Learning-rate schedule: step divides by 10 halfway, cosine falls to zero
     #[arg(long, env = "PIGGYBACK_SCHEDULE", help_heading = "Learning")]
-    #[arg(value_parser = ["step", "cosine"])]
-    pub(crate) schedule: Option<String>,
+    #[arg(value_parser = named::<Schedule>())]
+    pub(crate) schedule: Option<Schedule>,
     /// Batch norms: the task's own, or the backbone's
     #[arg(long, env = "PIGGYBACK_NORM", help_heading = "Learning")]
-    #[arg(value_parser = ["task", "frozen"])]
-    pub(crate) norm: Option<String>,
-    /// What every random choice comes from
+    #[arg(value_parser = named::<NormMode>())]
+    pub(crate) norm: Option<NormMode>,
+    /// Random seed
     #[arg(
         long,
         value_name = "N",
@@ -157,10 +187,10 @@ pub(crate) struct Settings {
     pub(crate) seed: Option<u64>,
     /// Weights are kept or zeroed (binary), or also negated (ternary)
     #[arg(long, env = "PIGGYBACK_MASK", help_heading = "Masks")]
-    #[arg(value_parser = ["binary", "ternary"])]
-    pub(crate) mask: Option<String>,
-    /// Which layers are masked: all, dense (no depthwise convolutions), none, or beginnings of
-    /// names with commas between
+    #[arg(value_parser = named::<MaskKind>())]
+    pub(crate) mask: Option<MaskKind>,
+    /// Which layers are masked: all, dense (no depthwise convolutions), none, or comma-separated name
+    /// prefixes, such as layer3,layer4
     #[arg(
         long,
         value_name = "NAMES",
@@ -170,8 +200,8 @@ pub(crate) struct Settings {
     pub(crate) mask_layers: Option<String>,
     /// Scores start at one value, or evenly spread around zero
     #[arg(long, env = "PIGGYBACK_SCORE_INIT", help_heading = "Masks")]
-    #[arg(value_parser = ["constant", "uniform"])]
-    pub(crate) score_init: Option<String>,
+    #[arg(value_parser = named::<ScoreInit>())]
+    pub(crate) score_init: Option<ScoreInit>,
     /// Where scores start; with uniform, the farthest from zero
     #[arg(
         long,
@@ -183,8 +213,8 @@ pub(crate) struct Settings {
     pub(crate) score_start: Option<f64>,
     /// Divide a score's gradient by the mean magnitude of its layer's weights, or of its own weight
     #[arg(long, env = "PIGGYBACK_GRADIENT_SCALING", help_heading = "Masks")]
-    #[arg(value_parser = ["none", "average", "individual"])]
-    pub(crate) gradient_scaling: Option<String>,
+    #[arg(value_parser = named::<GradientScaling>())]
+    pub(crate) gradient_scaling: Option<GradientScaling>,
     /// Learn four factors for each masked tensor w: k0 w + k1 + k2 w m + k3 m instead of w m
     #[arg(
         long,
@@ -195,14 +225,14 @@ pub(crate) struct Settings {
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(value_parser = clap::builder::BoolishValueParser::new())]
     pub(crate) affine: Option<bool>,
-    /// After each step, pull scores back to their start by this times their rate: fewer zeros
+    /// Decay of scores to their start: after each step, by this times their learning rate; fewer zeros
     #[arg(
         long,
         value_name = "C",
-        env = "PIGGYBACK_DRIFT",
+        env = "PIGGYBACK_SCORE_DECAY",
         help_heading = "Masks"
     )]
-    pub(crate) drift: Option<f64>,
+    pub(crate) score_decay: Option<f64>,
     /// A weight is kept where its score is above this
     #[arg(
         long,
@@ -217,33 +247,5 @@ pub(crate) struct Settings {
     pub(crate) others: OtherMethods,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) images: ImageSettings,
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::{Args, Command};
-    use piggyback::methods::TrainConfig;
-
-    use super::Settings;
-
-    /// The names offered on the command line are names that the library knows.
-    #[test]
-    fn every_possible_value_is_a_setting() {
-        let settings = Settings::augment_args(Command::new("settings"));
-        let mut named = 0;
-        // Switches, whose values are not names.
-        let is_named =
-            |arg: &&clap::Arg| !["skip_bad", "last", "affine"].contains(&arg.get_id().as_str());
-        for arg in settings.get_arguments().filter(is_named) {
-            for value in arg.get_possible_values() {
-                let setting = arg.get_long().unwrap();
-                let text = format!("{setting} = '{}'", value.get_name());
-                let config: TrainConfig = toml::from_str(&text).unwrap();
-                config.validate().unwrap();
-                named += 1;
-            }
-        }
-        assert!(named > 20);
-    }
+    pub(crate) images: TrainingImages,
 }

@@ -38,7 +38,7 @@ pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Outcome> {
     let artefact = open_artefact(&args.task)?;
     let index = choose(&artefact, &args.task, args.name.as_deref())?;
     let task = &artefact.tasks()[index];
-    args.preprocessing.settings()?.check(task.preprocessing)?;
+    args.images.settings()?.check(task.preprocessing)?;
     let layout = args.layout.unwrap_or_default();
     let samples = Samples::for_classes_as(&args.data, task.classes, layout)?;
     if let Some(confusion) = &confusion {

@@ -92,7 +92,7 @@ fn open_tasks(args: &PredictArgs, printer: &Printer) -> Result<Vec<Artefact>> {
             twice.path.display()
         );
     }
-    let settings = args.preprocessing.settings()?;
+    let settings = args.image.settings()?;
     let open = |named: &NamedPath| {
         let artefact = open_artefact(&named.path)?;
         for task in artefact.tasks() {
@@ -133,7 +133,7 @@ impl Answering {
     fn new(args: &PredictArgs, artefacts: &[Artefact], printer: &Printer) -> Result<Self> {
         if artefacts.is_empty() {
             let backbone = open_backbone(&args.backbone, printer)?;
-            let preprocessing = args.preprocessing.settings()?;
+            let preprocessing = args.image.settings()?;
             return Ok(Self::Backbone {
                 classes: own_classes(args, &backbone, printer)?,
                 preprocessing: preprocessing.apply(backbone.preprocessing())?,

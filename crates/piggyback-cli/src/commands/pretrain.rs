@@ -65,12 +65,12 @@ pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
     }];
     check_no_image(&claim, &data)?;
     let device = piggyback::open_device(&run.device)?;
-    if settings.epochs > 0 {
+    if settings.run.epochs > 0 {
         note_new_start(run, &args.switches, printer);
     }
 
     // A network that stays random has no steps to stop at.
-    let trains = settings.epochs > 0;
+    let trains = settings.run.epochs > 0;
     let stop = trains.then(interrupt::listen).unwrap_or_default();
     let mut progress = TrainingProgress::new(printer);
     let outcome = Run::new()
@@ -127,7 +127,7 @@ fn summary<'a>(
     let about = &pretrained.product.about;
     Ok(Summary {
         file: out.to_string_lossy(),
-        run_dir: (plan.settings.epochs > 0).then(|| plan.run.run_dir.to_string_lossy()),
+        run_dir: (plan.settings.run.epochs > 0).then(|| plan.run.run_dir.to_string_lossy()),
         architecture: plan.architecture.name(),
         fingerprint,
         classes: about.classes.as_ref().map_or(0, Vec::len),

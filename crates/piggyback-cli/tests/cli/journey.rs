@@ -69,12 +69,12 @@ fn the_number_of_threads_changes_no_bit() {
 }
 
 #[test]
-fn a_recipe_without_masks_makes_a_task_without_masks() {
+fn a_method_without_masks_makes_a_task_without_masks() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("hues.task.safetensors");
     let run = train(
         &out,
-        &["--recipe", "classifier-only", "--epochs", "1", "--json"],
+        &["--method", "classifier-only", "--epochs", "1", "--json"],
     )
     .ends_with(0);
     assert_eq!(run.json()[0]["zeros"]["total"], 0);

@@ -94,7 +94,7 @@ fn options_of_piggyback() {
     learn(
         "piggyback",
         &out,
-        &["--affine", "--drift", "10", "--mask", "ternary"],
+        &["--affine", "--score-decay", "10", "--mask", "ternary"],
     )
     .ends_with(0);
     use_it(&out, &[], true);
@@ -250,10 +250,10 @@ fn tasks_in_a_packnet_file() {
 }
 
 #[test]
-fn methods_and_recipes_that_contradict_each_other() {
+fn settings_that_contradict_the_method() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("x.task.safetensors");
-    learn("piggyback", &out, &["--recipe", "norm-only"]).refused_with(&["leave one of them out"]);
+    learn("piggyback", &out, &["--mask-layers", "none"]).refused_with(&["norm-only"]);
     learn("norm-only", &out, &["--norm", "frozen"]).refused_with(&["classifier-only"]);
     learn("norm-only", &out, &["--lr", "1"]).refused_with(&["norm-only", "'lr'"]);
     assert!(!out.exists());

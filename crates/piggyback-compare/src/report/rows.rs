@@ -263,7 +263,7 @@ impl<'a> Row<'a> {
         // What the paper did not have is no variant of its.
         let is_papers = settings.iter().all(|(key, value)| match key.as_str() {
             "affine" => value.as_bool() == Some(false),
-            "drift" => value.as_f64() == Some(0.0),
+            "score-decay" => value.as_f64() == Some(0.0),
             _ => true,
         });
         match (

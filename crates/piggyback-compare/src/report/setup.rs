@@ -145,7 +145,7 @@ fn methods(comparison: &Comparison) -> Table {
         rows: lines.collect(),
         note: Some(
             "Settings that are not named are the defaults of the method or, where there is one, its \
-             recipe; the results say every one of them."
+             preset; the results say every one of them."
                 .into(),
         ),
     }

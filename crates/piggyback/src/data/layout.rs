@@ -30,10 +30,7 @@ pub enum Layout {
     Splits,
 }
 
-impl Layout {
-    /// The names of all layouts.
-    pub const NAMES: [&str; 3] = ["auto", "classes", "splits"];
-}
+impl crate::name::Named for Layout {}
 
 impl std::str::FromStr for Layout {
     type Err = Error;

@@ -90,7 +90,7 @@ mod tests {
     use crate::data::batch::Batch;
     use crate::data::folder::ImageFolder;
     use crate::data::order::Order;
-    use crate::image::{Augment, Image};
+    use crate::image::{Augment, AugmentPreset, Image};
 
     const SIDE: u32 = 6;
 
@@ -129,7 +129,7 @@ mod tests {
     fn training(batch_size: usize) -> LoaderConfig {
         let augment = Augment {
             flip: true,
-            ..Augment::preset("light").unwrap()
+            ..Augment::preset(AugmentPreset::Light)
         };
         LoaderConfig::training(batch_size, 3, Some(augment))
     }

@@ -38,3 +38,15 @@ impl MethodName {
         Self::Packnet,
     ];
 }
+
+#[cfg(test)]
+mod tests {
+    use super::MethodName;
+    use crate::name::Named;
+
+    #[test]
+    fn the_names_are_those_of_all_methods() {
+        let names: Vec<String> = MethodName::ALL.iter().map(ToString::to_string).collect();
+        assert_eq!(MethodName::names(), names);
+    }
+}

@@ -9,6 +9,7 @@ use super::error::Error;
 use super::pixels::Image;
 use super::prepare::to_unit;
 use super::resize::resize;
+use crate::name::named;
 use crate::random::Random;
 
 /// Random changes to a training image, drawn from `(seed, epoch, sample index)` alone.
@@ -16,9 +17,8 @@ use crate::random::Random;
 /// Applied in this order: crop, shift, flip, colour. The default changes nothing.
 ///
 /// ```
-/// # use piggyback::image::Augment;
-/// let augment = Augment { flip: true, ..Augment::preset("light")? };
-/// # Ok::<(), piggyback::image::Error>(())
+/// # use piggyback::image::{Augment, AugmentPreset};
+/// let augment = Augment { flip: true, ..Augment::preset(AugmentPreset::Light) };
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -34,33 +34,35 @@ pub struct Augment {
     pub color: ColorJitter,
 }
 
-const NAMES: [&str; 5] = ["none", "flip", "light", "paper", "paper-cropped"];
+/// A set of changes with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AugmentPreset {
+    /// Nothing.
+    None,
+    /// Mirrors.
+    Flip,
+    /// Shift by up to 4 %, crops of at least 70 % of the area, colour by up to 20 %. Does not mirror, so that it suits
+    /// flags and drawings.
+    Light,
+    /// torchvision's random resized crop, and mirrors: the paper's setting for whole photographs.
+    Paper,
+    /// Mirrors: the paper's setting for images cropped to the object.
+    PaperCropped,
+}
+
+named!(AugmentPreset);
 
 impl Augment {
-    /// Names of the presets.
-    pub fn names() -> &'static [&'static str] {
-        &NAMES
-    }
-
-    /// The preset of this name:
-    ///
-    /// - `none`: nothing.
-    /// - `flip`: mirrors.
-    /// - `light`: shift by up to 4 %, crops of at least 70 % of the area, colour by up to 20 %. Does not mirror, so that
-    ///   it suits flags and drawings; set [`flip`](Self::flip) for photographs.
-    /// - `paper`: torchvision's random resized crop, and mirrors: the paper's setting for whole photographs.
-    /// - `paper-cropped`: mirrors: the paper's setting for images cropped to the object.
-    ///
-    /// # Errors
-    /// [`Error::UnknownPreset`], which lists the names.
-    pub fn preset(name: &str) -> Result<Self, Error> {
-        match name {
-            "none" => Ok(Self::default()),
-            "flip" | "paper-cropped" => Ok(Self {
+    /// The changes of a preset.
+    pub fn preset(preset: AugmentPreset) -> Self {
+        match preset {
+            AugmentPreset::None => Self::default(),
+            AugmentPreset::Flip | AugmentPreset::PaperCropped => Self {
                 flip: true,
                 ..Self::default()
-            }),
-            "light" => Ok(Self {
+            },
+            AugmentPreset::Light => Self {
                 shift: 0.04,
                 crop: Some(RandomCrop {
                     scale: [0.7, 1.0],
@@ -72,16 +74,12 @@ impl Augment {
                     saturation: 0.2,
                 },
                 ..Self::default()
-            }),
-            "paper" => Ok(Self {
+            },
+            AugmentPreset::Paper => Self {
                 flip: true,
                 crop: Some(RandomCrop::default()),
                 ..Self::default()
-            }),
-            _ => Err(Error::UnknownPreset {
-                name: name.into(),
-                known: Self::names(),
-            }),
+            },
         }
     }
 
@@ -151,6 +149,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::name::Named;
     use crate::random::Purpose;
 
     fn random(index: u64) -> Random {
@@ -186,7 +185,7 @@ mod tests {
             .flat_map(|row| row.chunks(3).rev().flatten())
             .copied()
             .collect();
-        let flip = Augment::preset("flip").unwrap();
+        let flip = Augment::preset(AugmentPreset::Flip);
         let changed: Vec<_> = (0..200).map(|index| apply(&flip, &image, index)).collect();
         assert!(
             changed
@@ -226,24 +225,30 @@ mod tests {
         assert_eq!(seen, [false, false, true, true, true, true, true, false]);
     }
 
+    /// All presets, by their names.
+    fn presets() -> Vec<AugmentPreset> {
+        let named = |name: &str| name.parse().unwrap();
+        AugmentPreset::names().into_iter().map(named).collect()
+    }
+
     #[test]
     fn presets_are_named_and_valid() {
-        for name in Augment::names() {
-            Augment::preset(name).unwrap().check().unwrap();
+        for preset in presets() {
+            Augment::preset(preset).check().unwrap();
         }
-        assert_eq!(Augment::preset("none").unwrap(), Augment::default());
-        assert!(!Augment::preset("light").unwrap().flip);
-        let error = Augment::preset("heavy").unwrap_err().to_string();
+        assert_eq!(Augment::preset(AugmentPreset::None), Augment::default());
+        assert!(!Augment::preset(AugmentPreset::Light).flip);
+        let error = "heavy".parse::<AugmentPreset>().unwrap_err();
         assert!(
-            error.contains("\"heavy\"") && error.contains("paper-cropped"),
+            error.contains("heavy") && error.contains("paper-cropped"),
             "{error}"
         );
     }
 
     #[test]
     fn settings_survive_a_file_and_unknown_keys_do_not() {
-        for name in Augment::names() {
-            let augment = Augment::preset(name).unwrap();
+        for preset in presets() {
+            let augment = Augment::preset(preset);
             let text = toml::to_string(&augment).unwrap();
             assert_eq!(toml::from_str::<Augment>(&text).unwrap(), augment, "{text}");
         }
@@ -316,7 +321,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_image_becomes_a_square_in_range(width in 1_u32..40, height in 1_u32..40, index: u64) {
-            let augment = Augment { flip: true, ..Augment::preset("light").unwrap() };
+            let augment = Augment { flip: true, ..Augment::preset(AugmentPreset::Light) };
             let values = apply(&augment, &image(width, height), index);
             prop_assert_eq!(values.len(), 8 * 8 * 3);
             prop_assert!(values.iter().all(|value| (0.0..=1.0).contains(value)));

@@ -289,14 +289,6 @@ pub enum Error {
         /// Images needed.
         needed: usize,
     },
-    /// A preset of this name does not exist.
-    #[error("no augmentation preset \"{name}\"; choose one of {}", known.join(", "))]
-    UnknownPreset {
-        /// The name asked for.
-        name: String,
-        /// The presets there are.
-        known: &'static [&'static str],
-    },
     /// A setting is out of range.
     #[error("{name} = {value}: must be {expected}")]
     Setting {

@@ -12,11 +12,11 @@ mod jpeg;
 mod limits;
 mod pixels;
 mod prepare;
-mod preprocessing;
 mod resize;
+mod settings;
 mod tiff;
 
-pub use augment::Augment;
+pub use augment::{Augment, AugmentPreset};
 pub use color::ColorJitter;
 pub use crop::RandomCrop;
 pub use error::Error;
@@ -25,6 +25,4 @@ pub(crate) use header::check_header;
 pub use limits::{MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE};
 pub use pixels::Image;
 pub(crate) use prepare::{normalise, to_unit};
-pub use preprocessing::{
-    Channels, InterpolationMode, OrBackbone, PreprocessingSettings, ResizeMode,
-};
+pub use settings::{Channels, ImageSettings, InterpolationMode, ResizeMode};

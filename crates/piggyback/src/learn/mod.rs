@@ -3,7 +3,6 @@
 //! A [`Run`] learns with a method: it validates after each epoch, keeps the best, and leaves checkpoints. Everything random
 //! comes from the method's seed; a run that is stopped and resumed leaves the same, bit for bit, as one that was not.
 
-mod check;
 mod checkpoint;
 mod event;
 mod images;
@@ -16,6 +15,7 @@ mod readable;
 mod run;
 mod run_folder;
 mod session;
+mod settings;
 mod split;
 mod tensorboard;
 
@@ -23,12 +23,13 @@ pub use event::Event;
 pub use learned::{Learned, Test};
 pub use run::{CHECKPOINT_EVERY, Learn, Run};
 pub use run_folder::{CHECKPOINT_FILE, RUN_FILES, UNSAVED_FILE, check_run_folder};
+pub use settings::RunSettings;
 
-pub(crate) use check::{MOST_EPOCHS, check_batch_size, check_epochs, check_rate, check_share};
 #[cfg(test)]
 pub(crate) use checkpoint::{trained_tensors, with_trained_tensors};
 pub(crate) use loss::cross_entropy;
-pub(crate) use objective::{Objective, RunSettings, Trainee};
+pub(crate) use objective::{Objective, Trainee};
 pub(crate) use optimizer::{Adam, Sgd, SgdRates};
 pub(crate) use product::Product;
 pub(crate) use session::learn;
+pub(crate) use settings::{check_epochs, check_part, check_rate, check_share};

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::product::Product;
+use super::settings::RunSettings;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::nn::ScoreGradient;
@@ -29,8 +30,15 @@ pub(crate) trait Objective {
 
     /// The settings, without those that do not change what is learned.
     fn settings(&self) -> Self::Settings;
-    /// What runs of every method need to know.
-    fn run(&self) -> RunSettings<'_>;
+    /// How the run goes over its images.
+    fn run(&self) -> RunSettings;
+    /// How images become the network's input.
+    fn preprocessing(&self) -> &Preprocessing;
+    /// The fewest images that a step can learn from: where batch norms are trained, one image has no variance on maps
+    /// of one pixel.
+    fn least_images(&self) -> usize {
+        2
+    }
     /// What the network starts from: a fingerprint, or a name.
     fn origin(&self) -> String;
     /// Images `[batch, 3, height, width]` to logits `[batch, classes]` in training step `step`. Of
@@ -42,7 +50,7 @@ pub(crate) trait Objective {
         labels: &[u32],
         step: usize,
     ) -> Tensor<2>;
-    /// What is to become small: `[1]` from logits `[batch, classes]`.
+    /// The loss: `[1]` from logits `[batch, classes]`.
     fn loss(&self, logits: Tensor<2>, labels: &[u32]) -> Tensor<1>;
     /// Moves the network in step `step` of `steps`.
     fn update(
@@ -70,21 +78,6 @@ pub(crate) trait Objective {
     fn rates(&self, steps: usize) -> String;
     /// The learning rates of step `step` of `steps`, counted from 0, by the names of their settings.
     fn rates_at(&self, step: usize, steps: usize) -> Vec<(&'static str, f64)>;
-}
-
-/// The settings of a run that its method does not touch.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RunSettings<'a> {
-    pub(crate) epochs: usize,
-    pub(crate) batch_size: usize,
-    /// The fewest images that a step can learn from.
-    pub(crate) least_images: usize,
-    pub(crate) seed: u64,
-    /// Name of the augmentation.
-    pub(crate) augment: &'a str,
-    pub(crate) val_share: f64,
-    pub(crate) skip_bad: bool,
-    pub(crate) preprocessing: &'a Preprocessing,
 }
 
 /// A network that an [`Optimizer`] moves.

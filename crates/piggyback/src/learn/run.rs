@@ -22,7 +22,8 @@ pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(600);
 /// use piggyback::{Backbone, Device};
 ///
 /// let backbone = Backbone::load("mobilenet_v2.pth", &Device::flex())?;
-/// let masks = TrainConfig { image_size: 96.into(), ..TrainConfig::default() };
+/// let mut masks = TrainConfig::default();
+/// masks.images.image_size = Some(96);
 /// let learned = Run::new()
 ///     .folder("birds.run")
 ///     .resume(true)

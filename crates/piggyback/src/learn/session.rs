@@ -12,11 +12,12 @@ use super::event::Event;
 use super::images::look_at_images;
 use super::learned::{Learned, Test};
 use super::loss::count_wrong;
-use super::objective::{Objective, RunSettings};
+use super::objective::Objective;
 use super::product::Product;
 use super::readable::Readable;
 use super::run::Run;
 use super::run_folder::RunFolder;
+use super::settings::RunSettings;
 use super::split::Split;
 use crate::data::{Batch, DataSet, Loader, LoaderConfig, Samples};
 use crate::engine::{Engine, EvaluateConfig, Evaluation, evaluate, images_tensor};
@@ -52,11 +53,11 @@ pub(crate) fn learn<M: Objective>(
         ..LoaderConfig::training(
             settings.batch_size,
             settings.seed,
-            Some(Augment::preset(settings.augment)?),
+            Some(Augment::preset(settings.augment)),
         )
     };
     let train = Samples::union(splits.iter().map(|split| &split.train));
-    let loader = Loader::new(train, settings.preprocessing.clone(), loader_config)?;
+    let loader = Loader::new(train, method.preprocessing().clone(), loader_config)?;
     let mut run = options.folder.clone().map(RunFolder::open).transpose()?;
     let network = start()?;
     let saved = run
@@ -108,7 +109,7 @@ pub(crate) fn learn<M: Objective>(
 /// Everything that a run needs besides its state.
 struct Session<'a, 'b, M: Objective> {
     method: &'a M,
-    settings: RunSettings<'a>,
+    settings: RunSettings,
     device: Device,
     loader: Loader,
     splits: Vec<Split<'a>>,
@@ -178,7 +179,7 @@ impl<M: Objective> Session<'_, '_, M> {
             self.readable
                 .without(&batch.skipped, self.loader.samples())?;
             // Skipped images can leave a batch too small to have a variance, or none at all.
-            if batch.len() >= self.settings.least_images {
+            if batch.len() >= self.method.least_images() {
                 state = self.step(state, batch, steps)?;
             }
             state.position.step += 1;

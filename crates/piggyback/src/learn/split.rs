@@ -1,7 +1,8 @@
 //! The images of a run, and what of them and of its settings makes a checkpoint fit.
 
 use super::checkpoint::Identity;
-use super::objective::{Objective, RunSettings};
+use super::objective::Objective;
+use super::settings::RunSettings;
 use crate::data::{DataSet, Samples};
 use crate::error::Result;
 
@@ -15,7 +16,7 @@ pub(super) struct Split<'a> {
 
 impl<'a> Split<'a> {
     /// The images of a data set to train with and to choose with.
-    pub(super) fn of(set: &'a DataSet, settings: &RunSettings<'_>) -> Result<Self> {
+    pub(super) fn of(set: &'a DataSet, settings: &RunSettings) -> Result<Self> {
         let images = &set.images;
         let (train, validation) = match images.val() {
             Some(validation) => (images.train().clone(), validation.clone()),
@@ -59,7 +60,7 @@ impl<S> Identity<S> {
             // Whether unreadable images stop a run does not change what it learns from the others.
             settings: method.settings(),
             origin: method.origin(),
-            preprocessing: method.run().preprocessing.clone(),
+            preprocessing: method.preprocessing().clone(),
             classes: (splits.iter())
                 .flat_map(|set| set.train.classes().iter().cloned())
                 .collect(),

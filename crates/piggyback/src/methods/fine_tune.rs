@@ -7,113 +7,70 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::{Backbone, record_precisions};
 use crate::data::DataSet;
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::files::MethodName;
-use crate::image::{
-    Augment, Channels, InterpolationMode, OrBackbone, PreprocessingSettings, ResizeMode,
-};
+use crate::image::{AugmentPreset, ImageSettings};
 use crate::learn::{
-    Learned, Objective, Product, Run, RunSettings, Sgd, SgdRates, check_batch_size, check_epochs,
-    check_rate, check_share, cross_entropy, learn,
+    Learned, Objective, Product, Run, RunSettings, Sgd, SgdRates, check_part, check_rate,
+    cross_entropy, learn,
 };
-use crate::methods::masks::{Recipe, Schedule, TaskNetwork};
+use crate::methods::layers::Settings;
+use crate::methods::masks::{Preset, Schedule, TaskNetwork};
 
 /// The settings of learning all weights, from a backbone's on: SGD at one rate.
 ///
 /// The defaults are the paper's for its individual networks (Mallya et al., ECCV 2018, section 4.2):
 /// momentum 0.9, rate 1e-3, a tenth from half-time on, 30 epochs, batches of 32.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(rename_all = "kebab-case")]
 pub struct FineTuneConfig {
-    /// Passes over the training images.
-    pub epochs: usize,
-    /// Images per step.
-    pub batch_size: usize,
+    /// How the run goes over its images.
+    #[serde(flatten)]
+    pub run: RunSettings,
     /// The full learning rate.
     pub lr: f64,
-    /// Share of the last step's direction that a step keeps.
+    /// SGD momentum.
     pub momentum: f64,
-    /// How the rate falls.
+    /// Learning-rate schedule.
     pub schedule: Schedule,
-    /// Side of the network's input, pixels.
-    pub image_size: OrBackbone<u32>,
-    /// How images are brought to that size.
-    pub resize: ResizeMode,
-    /// How pixels are interpolated.
-    pub interpolation: InterpolationMode,
-    /// Mean of each channel, in units of the full range.
-    pub mean: OrBackbone<Channels>,
-    /// Standard deviation of each channel, in units of the full range.
-    pub std: OrBackbone<Channels>,
-    /// Name of an augmentation preset, see [`Augment::preset`].
-    pub augment: String,
-    /// What every random choice comes from.
-    pub seed: u64,
-    /// Share of the training images held out where there is no `val/`.
-    pub val_share: f64,
-    /// Leave out images that cannot be read instead of stopping.
-    pub skip_bad: bool,
+    /// Image preprocessing.
+    #[serde(flatten)]
+    pub images: ImageSettings,
 }
 
 impl Default for FineTuneConfig {
     fn default() -> Self {
         Self {
-            epochs: 30,
-            batch_size: 32,
+            run: RunSettings::of_epochs(30),
             lr: 1e-3,
             momentum: 0.9,
             schedule: Schedule::Step,
-            image_size: OrBackbone::BACKBONE,
-            resize: ResizeMode::Backbone,
-            interpolation: InterpolationMode::Backbone,
-            mean: OrBackbone::BACKBONE,
-            std: OrBackbone::BACKBONE,
-            augment: "light".into(),
-            seed: 0,
-            val_share: 0.1,
-            skip_bad: false,
+            images: ImageSettings::default(),
         }
     }
 }
 
-impl FineTuneConfig {
-    /// The settings of a recipe: [`Recipe::Paper`] has the paper's augmentation, which mirrors.
-    pub fn recipe(recipe: Recipe) -> Self {
-        let default = Self::default();
-        match recipe {
-            Recipe::Paper => Self {
-                augment: "paper".into(),
-                ..default
-            },
-            _ => default,
-        }
+impl Settings for FineTuneConfig {
+    fn images(&self) -> &ImageSettings {
+        &self.images
     }
 
-    /// How images are prepared, as far as it is not left to the backbone.
-    pub fn preprocessing(&self) -> PreprocessingSettings {
-        PreprocessingSettings {
-            image_size: self.image_size,
-            resize: self.resize,
-            interpolation: self.interpolation,
-            mean: self.mean,
-            std: self.std,
-        }
-    }
-
-    /// Checks what the types leave open.
-    ///
-    /// # Errors
-    ///
-    /// The first setting out of its range, with the range.
-    pub fn validate(&self) -> Result<()> {
-        check_epochs("epochs", self.epochs)?;
-        check_batch_size(self.batch_size)?;
+    fn validate(&self) -> Result<()> {
+        self.run.check(1)?;
         check_rate("lr", self.lr)?;
-        check_momentum(self.momentum)?;
-        self.preprocessing().validate()?;
-        check_share("val-share", self.val_share)?;
-        Augment::preset(&self.augment)?;
-        Ok(())
+        check_part("momentum", self.momentum)?;
+        Ok(self.images.validate()?)
+    }
+}
+
+impl FineTuneConfig {
+    /// The settings of a preset: [`Preset::Paper`] has the paper's augmentation, which mirrors.
+    pub fn preset(preset: Preset) -> Self {
+        let mut settings = Self::default();
+        if preset == Preset::Paper {
+            settings.run.augment = AugmentPreset::Paper;
+        }
+        settings
     }
 
     /// How tensors move in `step` of `steps`, counted from 0.
@@ -124,15 +81,6 @@ impl FineTuneConfig {
             weight_decay: 0.0,
         }
     }
-}
-
-/// Fails on a momentum with which steps would never end.
-pub(super) fn check_momentum(momentum: f64) -> Result<()> {
-    if (0.0..1.0).contains(&momentum) {
-        return Ok(());
-    }
-    let reason = format!("{momentum} is not a share from 0 to below 1");
-    Err(Error::setting("momentum", reason))
 }
 
 /// What is kept of a network whose weights have learned: what tells such methods apart.
@@ -170,7 +118,7 @@ impl<'a, K: Keep> FineTune<'a, K> {
     pub(super) fn new(backbone: &'a Backbone, config: FineTuneConfig, keep: K) -> Result<Self> {
         Ok(Self {
             backbone,
-            preprocessing: config.preprocessing().apply(backbone.preprocessing())?,
+            preprocessing: config.images.apply(backbone.preprocessing())?,
             config,
             keep,
         })
@@ -183,7 +131,7 @@ impl<'a, K: Keep> FineTune<'a, K> {
         run: &mut Run<'_>,
         data: &[DataSet],
     ) -> Result<Learned<K::Product>> {
-        let (backbone, seed) = (self.backbone, self.config.seed);
+        let (backbone, seed) = (self.backbone, self.config.run.seed);
         let start = || Ok(TaskNetwork::tuned(backbone, classes, seed, &|_| true));
         learn(self, &self.config, run, data, backbone.device(), start)
     }
@@ -198,25 +146,17 @@ impl<K: Keep> Objective for FineTune<'_, K> {
     const NAME: &'static str = K::NAME;
 
     fn settings(&self) -> FineTuneConfig {
-        FineTuneConfig {
-            skip_bad: false,
-            ..self.config.clone()
-        }
+        let mut settings = self.config.clone();
+        settings.run.skip_bad = false;
+        settings
     }
 
-    fn run(&self) -> RunSettings<'_> {
-        let config = &self.config;
-        RunSettings {
-            epochs: config.epochs,
-            batch_size: config.batch_size,
-            // One image has no variance where the last maps are of one pixel.
-            least_images: 2,
-            seed: config.seed,
-            augment: &config.augment,
-            val_share: config.val_share,
-            skip_bad: config.skip_bad,
-            preprocessing: &self.preprocessing,
-        }
+    fn run(&self) -> RunSettings {
+        self.config.run
+    }
+
+    fn preprocessing(&self) -> &Preprocessing {
+        &self.preprocessing
     }
 
     fn origin(&self) -> String {
@@ -230,7 +170,7 @@ impl<K: Keep> Objective for FineTune<'_, K> {
         labels: &[u32],
         step: usize,
     ) -> Tensor<2> {
-        let logits = network.forward_training(images, self.config.seed, step);
+        let logits = network.forward_training(images, self.config.run.seed, step);
         self.keep.own_logits(logits, labels)
     }
 
@@ -282,6 +222,7 @@ pub(super) fn record_origin(backbone: &Backbone, method: MethodName, record: &mu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::methods::layers::refusal;
 
     #[test]
     fn settings_out_of_range_are_named() {
@@ -295,12 +236,11 @@ mod tests {
             "augment = 'wild'",
             "image-size = 31",
         ] {
-            let config: FineTuneConfig = toml::from_str(text).unwrap();
-            let error = config.validate().unwrap_err().to_string();
+            let error = refusal::<FineTuneConfig>(text);
             let setting = text.split(" =").next().unwrap();
             assert!(error.contains(setting), "{error}");
         }
-        assert!(toml::from_str::<FineTuneConfig>("lr-mask = 1.0").is_err());
+        assert!(refusal::<FineTuneConfig>("lr-mask = 1.0").contains("unknown key 'lr-mask'"));
     }
 
     #[test]

@@ -18,11 +18,11 @@
 //! use piggyback::data::DataSet;
 //! use piggyback::files::MethodName;
 //! use piggyback::learn::Run;
-//! use piggyback::methods::{MethodSettings, Recipe};
+//! use piggyback::methods::{MethodSettings, Preset};
 //! use piggyback::{Backbone, Device};
 //!
 //! let backbone = Backbone::load("mobilenet_v2.pth", &Device::flex())?;
-//! let settings = MethodSettings::new(MethodName::Individual, Recipe::Paper)?;
+//! let settings = MethodSettings::new(MethodName::Individual, Preset::Paper);
 //! let learned = Run::new().learn(&settings, &backbone, &[DataSet::open("data/flags")?][..])?;
 //! learned.product.save("flags.safetensors")?;
 //! let engine = (learned.product).engine("flags", Some(&backbone), backbone.device())?;
@@ -35,6 +35,7 @@ mod fine_tune;
 mod from_scratch;
 mod individual;
 mod joint;
+mod layers;
 mod masks;
 mod packnet;
 mod settings;
@@ -43,8 +44,9 @@ pub use bitdelta::BitDeltaConfig;
 pub use by_name::AddTo;
 pub use fine_tune::FineTuneConfig;
 pub use from_scratch::PretrainConfig;
+pub use layers::{Layer, Settings};
 #[cfg(test)]
 pub(crate) use masks::TaskNetwork;
-pub use masks::{Auto, MaskLayers, MaskRate, NormMode, Recipe, Schedule, TrainConfig};
+pub use masks::{MaskLayers, NormMode, Preset, Schedule, TrainConfig};
 pub use packnet::PackNetConfig;
 pub use settings::MethodSettings;

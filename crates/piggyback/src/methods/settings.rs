@@ -1,16 +1,15 @@
 //! The settings of every method, as one value.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use toml::Table;
 
 use super::bitdelta::BitDeltaConfig;
 use super::fine_tune::FineTuneConfig;
-use super::masks::{MaskLayers, NormMode, Recipe, TrainConfig};
+use super::layers::{Layer, Settings, lay, placed, understood};
+use super::masks::{MaskLayers, NormMode, Preset, TrainConfig};
 use super::packnet::PackNetConfig;
 use crate::error::{Error, Result};
 use crate::files::MethodName;
-use crate::image::PreprocessingSettings;
+use crate::image::ImageSettings;
 
 /// A method with its settings.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,52 +31,47 @@ pub enum MethodSettings {
     Packnet(PackNetConfig),
 }
 
+/// The key of a preset, which those methods understand too whose settings do not record it.
+const PRESET: &str = "preset";
+
 impl MethodSettings {
-    /// The settings that a table of them gives, under the names of the method's configuration
-    /// ([`TrainConfig`], [`BitDeltaConfig`], [`FineTuneConfig`], [`PackNetConfig`]) and `recipe`; what it leaves out is the recipe's.
+    /// The settings that `layers` give, each over those before, under the names of the method's configuration
+    /// ([`TrainConfig`], [`BitDeltaConfig`], [`FineTuneConfig`], [`PackNetConfig`]) and `preset`; a preset gives those
+    /// that they leave out.
     ///
-    /// A recipe says where settings start, a method what is learned. The recipes `norm-only` and
-    /// `classifier-only` are of the methods of these names and choose them if `method` does not;
-    /// without either, the method is [`MethodName::Piggyback`], or what the settings leave of it.
+    /// Without a method, it is [`MethodName::Piggyback`], or what the settings leave of it.
     ///
     /// # Errors
     ///
-    /// An unknown setting, a value of another type or out of range, and settings or a recipe that
-    /// contradict the method.
-    pub fn from_table(method: Option<MethodName>, table: &Table) -> Result<Self> {
-        let recipe = match table.get("recipe") {
-            Some(name) => understood::<Recipe>("recipe", name.clone())?,
-            None => Recipe::default(),
-        };
-        let of_recipe = match recipe {
-            Recipe::NormOnly => Some(MethodName::NormOnly),
-            Recipe::ClassifierOnly => Some(MethodName::ClassifierOnly),
-            Recipe::Default | Recipe::Paper => None,
-        };
-        if let (Some(method), Some(of_recipe)) = (method, of_recipe)
-            && method != of_recipe
-        {
-            let reason = format!(
-                "recipe '{recipe}' is method {of_recipe}, and method {method} is asked for; \
-                 leave one of them out"
-            );
-            return Err(Error::setting("recipe", reason));
+    /// An unknown setting, a value of another type or out of range, and settings that contradict the method.
+    pub fn from_layers(method: Option<MethodName>, layers: &[Layer<'_>]) -> Result<Self> {
+        let mut preset = Preset::default();
+        for layer in layers {
+            if let Some(value) = layer.table.get(PRESET) {
+                preset = understood(layer, PRESET, value)?;
+            }
         }
-        let settings = match method.or(of_recipe) {
-            Some(MethodName::Bitdelta) => {
-                let start = BitDeltaConfig::recipe(recipe);
-                Self::Bitdelta(merged(start, &without_recipe(table))?)
+        let name = method.unwrap_or(MethodName::Piggyback);
+        let of = &format!("method {name}");
+        Ok(match Self::new(name, preset) {
+            Self::Piggyback(start) | Self::ClassifierOnly(start) | Self::NormOnly(start) => {
+                Self::of_masks(method, lay(start, of, layers, &[])?)
+                    .map_err(|error| placed(error, &["mask-layers", "norm"], layers))?
             }
-            Some(MethodName::Individual) => Self::Individual(tuned(recipe, table)?),
-            Some(MethodName::Joint) => Self::Joint(tuned(recipe, table)?),
-            Some(MethodName::Packnet) => {
-                let start = PackNetConfig::recipe(recipe);
-                Self::Packnet(merged(start, &without_recipe(table))?)
-            }
-            method => Self::of_masks(method, merged(masks_start(method, recipe), table)?)?,
-        };
-        settings.validate()?;
-        Ok(settings)
+            Self::Bitdelta(start) => Self::Bitdelta(lay(start, of, layers, &[PRESET])?),
+            Self::Individual(start) => Self::Individual(lay(start, of, layers, &[PRESET])?),
+            Self::Joint(start) => Self::Joint(lay(start, of, layers, &[PRESET])?),
+            Self::Packnet(start) => Self::Packnet(lay(start, of, layers, &[PRESET])?),
+        })
+    }
+
+    /// [`from_layers`](Self::from_layers) with one table, which stands nowhere in particular.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_layers`](Self::from_layers).
+    pub fn from_table(method: Option<MethodName>, table: &Table) -> Result<Self> {
+        Self::from_layers(method, &[Layer::new("", table)])
     }
 
     fn of_masks(method: Option<MethodName>, config: TrainConfig) -> Result<Self> {
@@ -97,14 +91,22 @@ impl MethodSettings {
         })
     }
 
-    /// All settings of a recipe, for `method`.
-    ///
-    /// # Errors
-    ///
-    /// A recipe of another method.
-    pub fn new(method: MethodName, recipe: Recipe) -> Result<Self> {
-        let recipe = Table::from_iter([("recipe".to_owned(), recipe.to_string().into())]);
-        Self::from_table(Some(method), &recipe)
+    /// The settings that a preset has for `method`.
+    pub fn new(method: MethodName, preset: Preset) -> Self {
+        let without_masks = |norm| TrainConfig {
+            mask_layers: MaskLayers::None,
+            norm,
+            ..TrainConfig::preset(preset)
+        };
+        match method {
+            MethodName::Piggyback => Self::Piggyback(TrainConfig::preset(preset)),
+            MethodName::ClassifierOnly => Self::ClassifierOnly(without_masks(NormMode::Frozen)),
+            MethodName::NormOnly => Self::NormOnly(without_masks(NormMode::Task)),
+            MethodName::Bitdelta => Self::Bitdelta(BitDeltaConfig::preset(preset)),
+            MethodName::Individual => Self::Individual(FineTuneConfig::preset(preset)),
+            MethodName::Joint => Self::Joint(FineTuneConfig::preset(preset)),
+            MethodName::Packnet => Self::Packnet(PackNetConfig::preset(preset)),
+        }
     }
 
     /// The method.
@@ -120,20 +122,24 @@ impl MethodSettings {
         }
     }
 
+    fn any(&self) -> &dyn AnySettings {
+        match self {
+            Self::Piggyback(config) | Self::ClassifierOnly(config) | Self::NormOnly(config) => {
+                config
+            }
+            Self::Bitdelta(config) => config,
+            Self::Individual(config) | Self::Joint(config) => config,
+            Self::Packnet(config) => config,
+        }
+    }
+
     /// Checks what the types leave open.
     ///
     /// # Errors
     ///
     /// The first setting out of its range, with the range.
     pub fn validate(&self) -> Result<()> {
-        match self {
-            Self::Piggyback(config) | Self::ClassifierOnly(config) | Self::NormOnly(config) => {
-                config.validate()
-            }
-            Self::Individual(config) | Self::Joint(config) => config.validate(),
-            Self::Bitdelta(config) => config.validate(),
-            Self::Packnet(config) => config.validate(),
-        }
+        self.any().check()
     }
 
     /// The settings as a table, without the method.
@@ -142,114 +148,64 @@ impl MethodSettings {
     ///
     /// A number that TOML cannot hold, such as a seed above `i64::MAX`.
     pub fn to_table(&self) -> Result<Table> {
-        let table = match self {
-            Self::Piggyback(config) | Self::ClassifierOnly(config) | Self::NormOnly(config) => {
-                Table::try_from(config)
-            }
-            Self::Individual(config) | Self::Joint(config) => Table::try_from(config),
-            Self::Bitdelta(config) => Table::try_from(config),
-            Self::Packnet(config) => Table::try_from(config),
-        };
-        table.map_err(|error| Error::setting("settings", error.to_string()))
+        self.any().table()
+    }
+
+    /// How images are prepared.
+    pub fn images(&self) -> &ImageSettings {
+        self.any().image_settings()
     }
 
     /// Names of the settings that `method` has, sorted.
     pub fn names(method: MethodName) -> Vec<String> {
-        let table = match method {
-            MethodName::Piggyback | MethodName::ClassifierOnly | MethodName::NormOnly => {
-                Table::try_from(TrainConfig::default())
-            }
-            MethodName::Individual | MethodName::Joint => {
-                Table::try_from(FineTuneConfig::default())
-            }
-            MethodName::Bitdelta => Table::try_from(BitDeltaConfig::default()),
-            MethodName::Packnet => Table::try_from(PackNetConfig::default()),
-        };
-        let mut names: Vec<String> = table.unwrap_or_default().keys().cloned().collect();
-        names.push("recipe".into());
+        let mut names = Self::new(method, Preset::default()).any().all_names();
+        names.push(PRESET.into());
         names.sort_unstable();
         names.dedup();
         names
     }
 
-    /// Checks one setting by itself.
-    ///
-    /// # Errors
-    ///
-    /// What is expected instead of `value`.
-    pub fn check(method: MethodName, name: &str, value: &toml::Value) -> Result<(), String> {
-        let alone = || Table::from_iter([(name.to_owned(), value.clone())]);
-        let outcome = match (name, method) {
-            ("recipe", _) => value.clone().try_into::<Recipe>().map(drop),
-            (_, MethodName::Piggyback | MethodName::ClassifierOnly | MethodName::NormOnly) => {
-                alone().try_into::<TrainConfig>().map(drop)
-            }
-            (_, MethodName::Individual | MethodName::Joint) => {
-                alone().try_into::<FineTuneConfig>().map(drop)
-            }
-            (_, MethodName::Bitdelta) => alone().try_into::<BitDeltaConfig>().map(drop),
-            (_, MethodName::Packnet) => alone().try_into::<PackNetConfig>().map(drop),
-        };
-        outcome.map_err(|error| error.message().to_owned())
-    }
-
-    /// How images are prepared, as far as it is not left to the backbone.
-    pub fn preprocessing(&self) -> PreprocessingSettings {
-        match self {
-            Self::Piggyback(config) | Self::ClassifierOnly(config) | Self::NormOnly(config) => {
-                config.preprocessing()
-            }
-            Self::Individual(config) | Self::Joint(config) => config.preprocessing(),
-            Self::Bitdelta(config) => config.preprocessing(),
-            Self::Packnet(config) => config.preprocessing(),
+    /// Names of the settings that all methods have, sorted.
+    pub fn shared_names() -> Vec<String> {
+        let mut names = Self::names(MethodName::Piggyback);
+        for method in MethodName::ALL {
+            let of_method = Self::names(method);
+            names.retain(|name| of_method.contains(name));
         }
+        names
     }
 }
 
-/// Where the settings of a method with masks, or of what remains of it without them, start.
-fn masks_start(method: Option<MethodName>, recipe: Recipe) -> TrainConfig {
-    let config = TrainConfig::recipe(recipe);
-    match method {
-        Some(MethodName::NormOnly) => TrainConfig {
-            mask_layers: MaskLayers::None,
-            norm: NormMode::Task,
-            ..config
-        },
-        Some(MethodName::ClassifierOnly) => TrainConfig {
-            mask_layers: MaskLayers::None,
-            norm: NormMode::Frozen,
-            ..config
-        },
-        _ => config,
+/// [`Settings`] of any method.
+trait AnySettings {
+    fn check(&self) -> Result<()>;
+    fn table(&self) -> Result<Table>;
+    fn image_settings(&self) -> &ImageSettings;
+    fn all_names(&self) -> Vec<String>;
+}
+
+impl<S: Settings> AnySettings for S {
+    fn check(&self) -> Result<()> {
+        self.validate()
     }
-}
 
-fn tuned(recipe: Recipe, table: &Table) -> Result<FineTuneConfig> {
-    merged(FineTuneConfig::recipe(recipe), &without_recipe(table))
-}
+    fn table(&self) -> Result<Table> {
+        self.to_table()
+    }
 
-/// The recipe is no setting of methods that do not record it.
-fn without_recipe(table: &Table) -> Table {
-    let mut table = table.clone();
-    table.remove("recipe");
-    table
-}
+    fn image_settings(&self) -> &ImageSettings {
+        self.images()
+    }
 
-/// `start` with what `table` sets.
-fn merged<S: Serialize + DeserializeOwned>(start: S, table: &Table) -> Result<S> {
-    let problem = |error: &dyn std::fmt::Display| Error::setting("settings", error.to_string());
-    let mut settings = Table::try_from(start).map_err(|error| problem(&error))?;
-    settings.extend(table.clone());
-    (settings.try_into()).map_err(|error: toml::de::Error| problem(&error.message()))
-}
-
-fn understood<T: DeserializeOwned>(setting: &str, value: toml::Value) -> Result<T> {
-    (value.try_into()).map_err(|error: toml::de::Error| Error::setting(setting, error.message()))
+    fn all_names(&self) -> Vec<String> {
+        Self::names()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::AugmentPreset;
 
     fn settings(method: Option<MethodName>, text: &str) -> Result<MethodSettings> {
         MethodSettings::from_table(method, &text.parse().unwrap())
@@ -262,47 +218,40 @@ mod tests {
     #[test]
     fn every_method_has_settings_of_its_own_name() {
         for method in MethodName::ALL {
-            let settings = MethodSettings::new(method, Recipe::Paper).unwrap();
+            let settings = MethodSettings::new(method, Preset::Paper);
             assert_eq!(settings.method(), method);
             let again = MethodSettings::from_table(Some(method), &settings.to_table().unwrap());
             assert_eq!(again.unwrap(), settings);
             let names = MethodSettings::names(method);
-            assert!(names.contains(&"recipe".to_owned()) && names.contains(&"epochs".to_owned()));
+            assert!(names.contains(&"preset".to_owned()) && names.contains(&"epochs".to_owned()));
             assert_eq!(method.to_string().parse(), Ok(method));
         }
     }
 
     #[test]
-    fn recipes_choose_their_method_and_no_other() {
+    fn settings_without_masks_choose_their_method() {
         let chosen = |text| settings(None, text).unwrap();
         assert_eq!(
             chosen(""),
             MethodSettings::Piggyback(TrainConfig::default())
         );
-        let recipe = Recipe::NormOnly;
-        assert_eq!(
-            chosen("recipe = 'norm-only'"),
-            MethodSettings::NormOnly(TrainConfig::recipe(recipe))
-        );
-        assert_eq!(
-            chosen("recipe = 'classifier-only'").method(),
-            MethodName::ClassifierOnly
-        );
         assert_eq!(
             chosen("mask-layers = 'none'").method(),
             MethodName::NormOnly
         );
-        let error = refusal(MethodName::Individual, "recipe = 'norm-only'");
-        assert!(error.contains("leave one of them out"), "{error}");
+        assert_eq!(
+            chosen("mask-layers = 'none'\nnorm = 'frozen'").method(),
+            MethodName::ClassifierOnly
+        );
     }
 
     #[test]
     fn a_method_keeps_its_settings() {
-        let settings = settings(Some(MethodName::ClassifierOnly), "recipe = 'paper'").unwrap();
+        let settings = settings(Some(MethodName::ClassifierOnly), "preset = 'paper'").unwrap();
         let MethodSettings::ClassifierOnly(config) = settings else {
             panic!("{settings:?}")
         };
-        assert_eq!((config.recipe, config.epochs), (Recipe::Paper, 30));
+        assert_eq!((config.preset, config.run.epochs), (Preset::Paper, 30));
         let error = refusal(MethodName::NormOnly, "norm = 'frozen'");
         assert!(error.contains("classifier-only"), "{error}");
         let error = refusal(MethodName::Piggyback, "mask-layers = 'none'");
@@ -315,8 +264,63 @@ mod tests {
         assert!(error.contains("lr-mask"), "{error}");
         assert!(refusal(MethodName::Piggyback, "lr = 1e-4").contains("lr"));
         assert!(refusal(MethodName::Individual, "epochs = 0").contains("epochs"));
-        let check =
-            |name, value: &str| MethodSettings::check(MethodName::Individual, name, &value.into());
-        assert!(check("augment", "paper").is_ok() && check("lr", "fast").is_err());
+        let error = refusal(MethodName::Individual, "lr = 'fast'");
+        assert!(error.starts_with("lr = \"fast\": "), "{error}");
+        assert!(settings(Some(MethodName::Individual), "augment = 'paper'").is_ok());
+    }
+
+    #[test]
+    fn a_later_layer_wins_and_a_mistake_is_told_with_its_place() {
+        let table = |text: &str| text.parse::<Table>().unwrap();
+        let laid = |first: &str, second: &str| {
+            let (first, second) = (table(first), table(second));
+            let others = ["data".to_owned()];
+            let file = Layer {
+                place: "a.toml",
+                table: &first,
+                others: &others,
+            };
+            let flags = Layer::new("", &second);
+            MethodSettings::from_layers(Some(MethodName::Joint), &[file, flags])
+        };
+        let settings = laid(
+            "epochs = 3\nlr = 1\ndata = 'd'",
+            "epochs = 4\npreset = 'paper'",
+        );
+        let MethodSettings::Joint(config) = settings.unwrap() else {
+            panic!("another method")
+        };
+        assert_eq!((config.run.epochs, config.lr), (4, 1.0));
+        assert_eq!(config.run.augment, AugmentPreset::Paper);
+        for (file, flags, message) in [
+            (
+                "norm = 'task'",
+                "",
+                "a.toml: unknown key 'norm'; method joint has augment, ",
+            ),
+            (
+                "",
+                "norm = 'task'",
+                "unknown key 'norm'; method joint has augment, ",
+            ),
+            ("epochs = 'x'", "", "a.toml: epochs = \"x\": invalid type"),
+            (
+                "preset = 'x'",
+                "",
+                "a.toml: preset = \"x\": unknown variant 'x'",
+            ),
+            ("epochs = 0", "", "a.toml: epochs: 0 is less than 1"),
+            ("epochs = 3", "epochs = 0", "epochs: 0 is less than 1"),
+        ] {
+            let error = laid(file, flags).unwrap_err().to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn some_settings_are_those_of_all_methods() {
+        let names = MethodSettings::shared_names();
+        assert!(names.contains(&"image-size".to_owned()) && names.contains(&"seed".to_owned()));
+        assert!(!names.contains(&"lr".to_owned()) && !names.contains(&"norm".to_owned()));
     }
 }

@@ -15,6 +15,7 @@ use super::mobilenet::MobileNetV2;
 use super::resnet::ResNet;
 use super::vgg::Vgg;
 use super::{densenet, efficientnet, mobilenet, resnet, vgg};
+use crate::name::Named;
 use crate::nn::{Cost, Eager, Graph, NamedTensor, named_tensors};
 
 /// A network that checkpoints are recognised as, under torchvision's name (EfficientNet-Lite, which
@@ -281,6 +282,12 @@ impl Architecture {
         let mut cost = Cost::default();
         Network::new(self, &Device::flex()).run(&mut cost, [3, side, side]);
         cost.multiply_adds
+    }
+}
+
+impl Named for Architecture {
+    fn names() -> Vec<&'static str> {
+        Self::ALL.map(Self::name).to_vec()
     }
 }
 

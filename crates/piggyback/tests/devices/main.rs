@@ -12,8 +12,8 @@ use std::path::Path;
 use burn::tensor::Device;
 use piggyback::checkpoint::LoadOptions;
 use piggyback::data::ImageFolder;
-use piggyback::image::{Image, ResizeMode};
-use piggyback::learn::{Event, Run};
+use piggyback::image::{AugmentPreset, Image, ImageSettings, ResizeMode};
+use piggyback::learn::{Event, Run, RunSettings};
 use piggyback::methods::{MaskLayers, TrainConfig};
 use piggyback::task::TaskFile;
 use piggyback::{Architecture, Backbone, Engine};
@@ -54,13 +54,19 @@ fn write_images(folder: &Path) {
 /// first step is the rate against the sign, and the rate takes a score across the threshold.
 fn train(backbone: &Backbone, folder: &Path) -> (f64, TaskFile) {
     let config = TrainConfig {
-        epochs: 1,
-        batch_size: 8,
         lr_mask: 6e-3.into(),
-        image_size: SIDE.into(),
-        resize: ResizeMode::Squash,
-        augment: "none".into(),
         mask_layers: MaskLayers::All,
+        run: RunSettings {
+            epochs: 1,
+            batch_size: 8,
+            augment: AugmentPreset::None,
+            ..TrainConfig::default().run
+        },
+        images: ImageSettings {
+            image_size: SIDE.into(),
+            resize: ResizeMode::Squash,
+            ..ImageSettings::default()
+        },
         ..TrainConfig::default()
     };
     let mut losses = Vec::new();

@@ -260,12 +260,12 @@ fn affine_masks_learn_their_factors_and_drift_leaves_fewer_zeros() {
     let added = Artefact::Task(affine).paper_bits() - Artefact::Task(plain.clone()).paper_bits();
     assert_eq!(added, 4 * 32 * plain.masks.len() as u64);
 
-    let drifted = learned("drift = 100.0");
+    let decayed = learned("score-decay = 100.0");
     let zeros = |task: &TaskFile| task.zeros().count;
     assert!(
-        zeros(&drifted) < zeros(&plain),
+        zeros(&decayed) < zeros(&plain),
         "{} of {}",
-        zeros(&drifted),
+        zeros(&decayed),
         zeros(&plain)
     );
 }

@@ -7,7 +7,8 @@ use burn::tensor::Device;
 use piggyback::checkpoint::StateDict;
 use piggyback::data::ImageFolder;
 use piggyback::files::MethodName;
-use piggyback::learn::{Event, Learned, Run};
+use piggyback::image::{AugmentPreset, ImageSettings};
+use piggyback::learn::{Event, Learned, Run, RunSettings};
 use piggyback::methods::PretrainConfig;
 use piggyback::{Architecture, Artefact};
 
@@ -110,13 +111,19 @@ fn pretraining_goes_on_from_within_an_epoch_to_the_same_bits() {
     let data = images();
     let images = ImageFolder::open(data.path()).unwrap();
     let config = PretrainConfig {
-        epochs: 2,
-        batch_size: 4,
         lr: Some(0.02),
         warmup_epochs: Some(1),
-        image_size: SIDE.into(),
-        augment: "light".into(),
-        val_share: 0.25,
+        run: RunSettings {
+            epochs: 2,
+            batch_size: 4,
+            augment: AugmentPreset::Light,
+            val_share: 0.25,
+            ..PretrainConfig::default().run
+        },
+        images: ImageSettings {
+            image_size: SIDE.into(),
+            ..ImageSettings::default()
+        },
         ..PretrainConfig::default()
     };
     let pretrained = |run: Run<'_>| {

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn::tensor::Device;
 use piggyback::checkpoint::{LoadOptions, StateDict, convert};
 use piggyback::data::ImageFolder;
-use piggyback::image::{Image, ResizeMode};
-use piggyback::learn::{Event, Learned, Run};
+use piggyback::image::{AugmentPreset, Image, ImageSettings, ResizeMode};
+use piggyback::learn::{Event, Learned, Run, RunSettings};
 use piggyback::methods::{PretrainConfig, TrainConfig};
 use piggyback::{Architecture, Backbone, Error};
 
@@ -16,14 +16,20 @@ use crate::tasks::{SIDE, folder, image};
 
 fn config() -> PretrainConfig {
     PretrainConfig {
-        epochs: 3,
-        batch_size: 4,
         lr: Some(0.02),
         warmup_epochs: Some(1),
-        image_size: SIDE.into(),
-        resize: ResizeMode::Fit,
-        augment: "none".into(),
-        val_share: 0.25,
+        run: RunSettings {
+            epochs: 3,
+            batch_size: 4,
+            augment: AugmentPreset::None,
+            val_share: 0.25,
+            ..PretrainConfig::default().run
+        },
+        images: ImageSettings {
+            image_size: SIDE.into(),
+            resize: ResizeMode::Fit,
+            ..ImageSettings::default()
+        },
         ..PretrainConfig::default()
     }
 }
@@ -50,8 +56,11 @@ fn a_network_is_learned_and_is_a_backbone_like_others() {
     let learned = pretrain(
         data.path(),
         PretrainConfig {
-            epochs: 8,
-            batch_size: 8,
+            run: RunSettings {
+                epochs: 8,
+                batch_size: 8,
+                ..config().run
+            },
             ..config()
         },
     );
@@ -81,8 +90,11 @@ fn a_network_is_learned_and_is_a_backbone_like_others() {
     let task = Run::new()
         .learn(
             &TrainConfig {
-                epochs: 1,
-                batch_size: 4,
+                run: RunSettings {
+                    epochs: 1,
+                    batch_size: 4,
+                    ..TrainConfig::default().run
+                },
                 ..TrainConfig::default()
             },
             &backbone,
@@ -148,8 +160,11 @@ fn a_network_at_random_is_a_backbone_too() {
     let data = folder(&[("train", 2)]);
     let random = |seed| {
         let config = PretrainConfig {
-            epochs: 0,
-            seed,
+            run: RunSettings {
+                epochs: 0,
+                seed,
+                ..config().run
+            },
             ..config()
         };
         pretrain(data.path(), config)

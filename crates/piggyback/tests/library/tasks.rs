@@ -9,9 +9,9 @@ use burn::tensor::Device;
 use piggyback::checkpoint::{LoadOptions, StoredTensor};
 use piggyback::data::{ImageFolder, Samples};
 use piggyback::engine::{EvaluateConfig, evaluate};
-use piggyback::image::{Image, ResizeMode};
-use piggyback::learn::{Event, Learned, Run, Test};
-use piggyback::methods::{MaskLayers, NormMode, Recipe, TrainConfig};
+use piggyback::image::{AugmentPreset, Image, ImageSettings, ResizeMode};
+use piggyback::learn::{Event, Learned, Run, RunSettings, Test};
+use piggyback::methods::{MaskLayers, NormMode, Preset, TrainConfig};
 use piggyback::task::TaskFile;
 use piggyback::{Architecture, Backbone, Engine, Error};
 
@@ -59,15 +59,21 @@ pub(crate) fn folder(split_counts: &[(&str, usize)]) -> tempfile::TempDir {
 
 fn config() -> TrainConfig {
     TrainConfig {
-        epochs: 2,
-        batch_size: 4,
         lr_mask: 3e-3.into(),
         lr_norm: 1e-2,
         lr_head: 1e-2,
-        image_size: SIDE.into(),
-        resize: ResizeMode::Fit,
-        augment: "none".into(),
-        val_share: 0.25,
+        run: RunSettings {
+            epochs: 2,
+            batch_size: 4,
+            augment: AugmentPreset::None,
+            val_share: 0.25,
+            ..TrainConfig::default().run
+        },
+        images: ImageSettings {
+            image_size: SIDE.into(),
+            resize: ResizeMode::Fit,
+            ..ImageSettings::default()
+        },
         ..TrainConfig::default()
     }
 }
@@ -95,7 +101,10 @@ fn a_task_answers_the_same_whatever_else_is_loaded() {
         &backbone,
         data.path(),
         TrainConfig {
-            seed: 5,
+            run: RunSettings {
+                seed: 5,
+                ..config().run
+            },
             ..config()
         },
     );
@@ -170,7 +179,10 @@ fn the_same_seed_gives_the_same_file_and_another_seed_another() {
     assert_ne!(
         bytes(config()),
         bytes(TrainConfig {
-            seed: 1,
+            run: RunSettings {
+                seed: 1,
+                ..config().run
+            },
             ..config()
         })
     );
@@ -225,27 +237,37 @@ fn a_run_stopped_in_an_epoch_and_resumed_gives_the_same_file() {
 }
 
 #[test]
-fn recipes_store_what_they_train() {
+fn tasks_store_what_they_train() {
     let data = folder(&[("train", 6)]);
     let backbone = backbone();
-    let small = |recipe| TrainConfig {
-        epochs: 1,
-        recipe,
-        mask_layers: TrainConfig::recipe(recipe).mask_layers,
-        norm: TrainConfig::recipe(recipe).norm,
-        ..config()
+    let task = |mask_layers, norm| {
+        let config = TrainConfig {
+            mask_layers,
+            norm,
+            run: RunSettings {
+                epochs: 1,
+                ..config().run
+            },
+            ..config()
+        };
+        train(&backbone, data.path(), config).product
     };
-    let task = |recipe| train(&backbone, data.path(), small(recipe)).product;
+    let preset = |preset| {
+        let TrainConfig {
+            mask_layers, norm, ..
+        } = TrainConfig::preset(preset);
+        task(mask_layers, norm)
+    };
     let (convolutions, norms) = (52, 4 * 52);
 
-    let classifier = task(Recipe::ClassifierOnly);
+    let classifier = task(MaskLayers::None, NormMode::Frozen);
     assert!(classifier.masks.is_empty() && classifier.norms.is_empty());
-    let norm_only = task(Recipe::NormOnly);
+    let norm_only = task(MaskLayers::None, NormMode::Task);
     assert!(norm_only.masks.is_empty());
     assert_eq!(norm_only.norms.len(), norms);
-    let paper = task(Recipe::Paper);
+    let paper = preset(Preset::Paper);
     assert_eq!((paper.masks.len(), paper.norms.len()), (convolutions, 0));
-    let default = task(Recipe::Default);
+    let default = preset(Preset::Default);
     assert_eq!(
         (default.masks.len(), default.norms.len()),
         (convolutions - 17, norms)
@@ -259,8 +281,11 @@ fn frozen_batch_norms_keep_the_backbones_values() {
     let config = TrainConfig {
         norm: NormMode::Frozen,
         mask_layers: MaskLayers::None,
-        epochs: 1,
         lr_head: 0.0,
+        run: RunSettings {
+            epochs: 1,
+            ..config().run
+        },
         ..config()
     };
     // Nothing learns, so the features are the backbone's own, from training's forward pass on.
@@ -274,7 +299,10 @@ fn weights_that_are_packed_give_the_bits_of_the_first_prediction_and_count_as_me
     let data = folder(&[("train", 6)]);
     let backbone = backbone();
     let config = TrainConfig {
-        epochs: 1,
+        run: RunSettings {
+            epochs: 1,
+            ..config().run
+        },
         ..config()
     };
     let task = train(&backbone, data.path(), config).product;
@@ -309,7 +337,10 @@ fn the_cache_keeps_one_network_and_what_its_bytes_allow() {
         &backbone,
         data.path(),
         TrainConfig {
-            epochs: 1,
+            run: RunSettings {
+                epochs: 1,
+                ..config().run
+            },
             ..config()
         },
     )
@@ -343,7 +374,10 @@ fn a_task_of_other_weights_is_refused() {
         &ours,
         data.path(),
         TrainConfig {
-            epochs: 1,
+            run: RunSettings {
+                epochs: 1,
+                ..config().run
+            },
             ..config()
         },
     )
@@ -406,7 +440,10 @@ fn an_unreadable_test_image_does_not_cost_the_task() {
         &backbone(),
         data.path(),
         TrainConfig {
-            epochs: 1,
+            run: RunSettings {
+                epochs: 1,
+                ..config().run
+            },
             ..config()
         },
     );
@@ -416,8 +453,11 @@ fn an_unreadable_test_image_does_not_cost_the_task() {
     let error = error.to_string();
     assert!(error.contains("1.png"), "{error}");
     let lenient = TrainConfig {
-        epochs: 1,
-        skip_bad: true,
+        run: RunSettings {
+            epochs: 1,
+            skip_bad: true,
+            ..config().run
+        },
         ..config()
     };
     let trained = train(&backbone(), data.path(), lenient);
@@ -431,7 +471,10 @@ fn many_threads_predict_while_tasks_are_replaced_and_taken_out() {
     let data = folder(&[("train", 6)]);
     let backbone = backbone();
     let config = TrainConfig {
-        epochs: 1,
+        run: RunSettings {
+            epochs: 1,
+            ..config().run
+        },
         ..config()
     };
     let task = train(&backbone, data.path(), config).product;
@@ -465,7 +508,10 @@ fn many_threads_predict_while_tasks_are_replaced_and_taken_out() {
 fn a_pinned_task_stays_ready_whatever_else_is_used() {
     let data = folder(&[("train", 6)]);
     let config = TrainConfig {
-        epochs: 1,
+        run: RunSettings {
+            epochs: 1,
+            ..config().run
+        },
         ..config()
     };
     let backbone = backbone();

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Device;
 use piggyback::data::ImageFolder;
-use piggyback::learn::{Event, Run};
+use piggyback::image::ImageSettings;
+use piggyback::learn::{Event, Run, RunSettings};
 use piggyback::methods::PretrainConfig;
 use piggyback::{Architecture, Error};
 use serde_json::Value;
@@ -48,10 +49,16 @@ fn peer_tensorboard_shows_the_metrics_of_a_resumed_run() {
     let run = data.path().join("run");
     let images = ImageFolder::open(data.path()).unwrap();
     let config = PretrainConfig {
-        epochs: 3,
-        batch_size: 4,
-        image_size: SIDE.into(),
-        val_share: 0.25,
+        run: RunSettings {
+            epochs: 3,
+            batch_size: 4,
+            val_share: 0.25,
+            ..PretrainConfig::default().run
+        },
+        images: ImageSettings {
+            image_size: SIDE.into(),
+            ..ImageSettings::default()
+        },
         ..PretrainConfig::default()
     };
     let stop = Arc::new(AtomicBool::new(false));

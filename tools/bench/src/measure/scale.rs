@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use piggyback::checkpoint::LoadOptions;
 use piggyback::data::{ImageFolder, Layout, Loader, LoaderConfig, Samples};
-use piggyback::image::{Augment, PreprocessingSettings, ResizeMode};
-use piggyback::learn::{Event, Run};
+use piggyback::image::{Augment, AugmentPreset, ImageSettings, ResizeMode};
+use piggyback::learn::{Event, Run, RunSettings};
 use piggyback::methods::{MaskLayers, TrainConfig};
 use piggyback::{Architecture, Backbone, Error};
 use piggyback_compare::DataSummary;
@@ -21,7 +21,7 @@ use super::synthetic::{CLASSES, random_weights, write_images};
 use piggyback_compare::Memory;
 
 /// Augmentation of whole photographs.
-const AUGMENT: &str = "paper";
+const AUGMENT: AugmentPreset = AugmentPreset::Paper;
 
 /// Steps that are not counted.
 const WARM_UP_STEPS: usize = 2;
@@ -167,12 +167,12 @@ impl Looks {
 fn stream(folder: &Path, side: u32, batch: usize, time: Duration) -> Result<Value> {
     note(&format!("decoding, {side}x{side}"));
     let samples = ImageFolder::open(folder)?.train().clone();
-    let settings = PreprocessingSettings {
+    let settings = ImageSettings {
         image_size: side.into(),
-        ..PreprocessingSettings::default()
+        ..ImageSettings::default()
     };
     let preprocessing = settings.apply(&Architecture::ResNet50.preprocessing())?;
-    let config = LoaderConfig::training(batch, 0, Some(Augment::preset(AUGMENT)?));
+    let config = LoaderConfig::training(batch, 0, Some(Augment::preset(AUGMENT)));
     let workers = config.workers;
     let loader = Loader::new(samples, preprocessing, config)?;
     let asked = Instant::now();
@@ -226,10 +226,16 @@ impl Steps {
 
     fn config(&self) -> TrainConfig {
         TrainConfig {
-            epochs: 1,
-            batch_size: self.batch,
-            image_size: self.side.into(),
             mask_layers: MaskLayers::All,
+            run: RunSettings {
+                epochs: 1,
+                batch_size: self.batch,
+                ..TrainConfig::default().run
+            },
+            images: ImageSettings {
+                image_size: self.side.into(),
+                ..ImageSettings::default()
+            },
             ..TrainConfig::default()
         }
     }
@@ -242,8 +248,14 @@ impl Steps {
         write_images(&folder.join("train"), self.side, count)?;
         write_images(&folder.join("val"), self.side, CLASSES)?;
         let config = TrainConfig {
-            resize: ResizeMode::Squash,
-            augment: "none".into(),
+            run: RunSettings {
+                augment: AugmentPreset::None,
+                ..self.config().run
+            },
+            images: ImageSettings {
+                resize: ResizeMode::Squash,
+                ..self.config().images
+            },
             ..self.config()
         };
         let seconds = step_seconds(backbone, config, &ImageFolder::open(&folder)?)?;
@@ -254,7 +266,10 @@ impl Steps {
     /// Steps on the data set until the time is up.
     fn together(&self, backbone: &Backbone, folder: &Path) -> Result<Value> {
         let config = TrainConfig {
-            augment: AUGMENT.into(),
+            run: RunSettings {
+                augment: AUGMENT,
+                ..self.config().run
+            },
             ..self.config()
         };
         let asked = Instant::now();

@@ -6,8 +6,8 @@ use std::time::Instant;
 use anyhow::Result;
 use piggyback::Backbone;
 use piggyback::data::ImageFolder;
-use piggyback::image::ResizeMode;
-use piggyback::learn::{Event, Run};
+use piggyback::image::{AugmentPreset, ImageSettings, ResizeMode};
+use piggyback::learn::{Event, Run, RunSettings};
 use piggyback::methods::{MaskLayers, TrainConfig};
 use serde_json::{Value, json};
 
@@ -37,12 +37,18 @@ pub(crate) fn measure(args: &StepArgs, scratch: &Path) -> Result<Value> {
     write_images(&folder.join("train"), args.side, count)?;
     write_images(&folder.join("val"), args.side, CLASSES)?;
     let config = TrainConfig {
-        epochs: 1,
-        batch_size: args.batch,
-        image_size: args.side.into(),
-        resize: ResizeMode::Squash,
-        augment: "none".into(),
         mask_layers: MaskLayers::All,
+        run: RunSettings {
+            epochs: 1,
+            batch_size: args.batch,
+            augment: AugmentPreset::None,
+            ..TrainConfig::default().run
+        },
+        images: ImageSettings {
+            image_size: args.side.into(),
+            resize: ResizeMode::Squash,
+            ..ImageSettings::default()
+        },
         ..TrainConfig::default()
     };
     let mut seconds = step_seconds(&backbone, config, &ImageFolder::open(&folder)?)?;

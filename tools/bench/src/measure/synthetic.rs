@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result};
 use piggyback::checkpoint::{LoadOptions, StateDict, StoredTensor};
-use piggyback::image::{Image, PreprocessingSettings, ResizeMode};
+use piggyback::image::{Image, ImageSettings, ResizeMode};
 use piggyback::methods::{MaskLayers, TrainConfig};
 use piggyback::task::{BitMask, Head, Layout, Mask, NORM_FIELDS, TaskFile, TrainingRecord, Values};
 use piggyback::{Architecture, Backbone};
@@ -49,7 +49,7 @@ pub(crate) fn open(checkpoint: &Path) -> Result<(Backbone, StateDict)> {
     Ok((backbone, state))
 }
 
-/// Files of four tasks with random masks where the default recipe has masks.
+/// Files of four tasks with random masks where the default has masks.
 pub(crate) fn random_tasks(
     backbone: &Backbone,
     state: &StateDict,
@@ -104,10 +104,10 @@ pub(crate) fn random_task(
     }
     let features = architecture.features();
     let head = (0..CLASSES * features).map(|i| (i % 7) as f32 * 0.01 - 0.03);
-    let settings = PreprocessingSettings {
+    let settings = ImageSettings {
         image_size: side.into(),
         resize: ResizeMode::Squash,
-        ..PreprocessingSettings::default()
+        ..ImageSettings::default()
     };
     Ok(TaskFile {
         backbone: backbone.id(),

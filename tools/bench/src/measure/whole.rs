@@ -8,8 +8,9 @@ use std::time::Instant;
 use anyhow::Result;
 use piggyback::checkpoint::{LoadOptions, StateDict};
 use piggyback::data::ImageFolder;
-use piggyback::image::{Image, PreprocessingSettings};
-use piggyback::methods::{Recipe, TrainConfig};
+use piggyback::image::{Image, ImageSettings};
+use piggyback::learn::RunSettings;
+use piggyback::methods::{MaskLayers, NormMode, TrainConfig};
 use piggyback::task::TaskFile;
 use piggyback::{Architecture, Backbone, Engine};
 use serde::{Deserialize, Serialize};
@@ -282,20 +283,28 @@ fn training(backbone: &Backbone, scratch: &Path) -> Result<Vec<Measurement>> {
     write_images(&folder.join("val"), SIDE, CLASSES)?;
     let images = ImageFolder::open(&folder)?;
     let mut measurements = Vec::new();
-    for (name, method, recipe) in [
-        ("step-piggyback", "Piggyback", Recipe::Default),
-        (
-            "step-classifier-only",
-            "classifier only",
-            Recipe::ClassifierOnly,
-        ),
+    let masks = TrainConfig::default();
+    let classifier_only = TrainConfig {
+        mask_layers: MaskLayers::None,
+        norm: NormMode::Frozen,
+        ..TrainConfig::default()
+    };
+    for (name, method, config) in [
+        ("step-piggyback", "Piggyback", masks),
+        ("step-classifier-only", "classifier only", classifier_only),
     ] {
         note(&format!("training, {method}"));
         let config = TrainConfig {
-            epochs: 1,
-            batch_size: BATCH,
-            image_size: SIDE.into(),
-            ..TrainConfig::recipe(recipe)
+            run: RunSettings {
+                epochs: 1,
+                batch_size: BATCH,
+                ..config.run
+            },
+            images: ImageSettings {
+                image_size: SIDE.into(),
+                ..config.images
+            },
+            ..config
         };
         let mut seconds = step_seconds(backbone, config, &images)?;
         seconds.drain(..WARM_UP_STEPS - 1);
@@ -308,9 +317,9 @@ fn training(backbone: &Backbone, scratch: &Path) -> Result<Vec<Measurement>> {
 /// A task from its file, for inputs of `side` pixels whatever it was trained on.
 fn task_for(path: &Path, side: u32) -> Result<TaskFile> {
     let mut task = TaskFile::open(path)?;
-    let settings = PreprocessingSettings {
+    let settings = ImageSettings {
         image_size: side.into(),
-        ..PreprocessingSettings::default()
+        ..ImageSettings::default()
     };
     task.preprocessing = settings.apply(&task.preprocessing)?;
     Ok(task)

@@ -7,6 +7,7 @@ use piggyback_task::Dtype;
 use serde::{Deserialize, Serialize};
 
 use super::tensor::StoredTensor;
+use crate::name::Named;
 
 /// The precision that a backbone's weights are kept in; whatever it is, networks compute in 32 bits.
 ///
@@ -54,6 +55,8 @@ impl Precision {
         })
     }
 }
+
+impl Named for Precision {}
 
 impl fmt::Display for Precision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

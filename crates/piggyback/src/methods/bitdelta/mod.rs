@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Gradients, Tensor};
-use piggyback_task::{Delta, TaskFile, TrainingRecord};
+use piggyback_task::{Delta, Preprocessing, TaskFile, TrainingRecord};
 
 pub use config::BitDeltaConfig;
 
@@ -79,7 +79,7 @@ impl<'a> BitDelta<'a> {
             about: TaskDescription {
                 backbone: backbone.id(),
                 classes,
-                preprocessing: config.preprocessing().apply(backbone.preprocessing())?,
+                preprocessing: config.images.apply(backbone.preprocessing())?,
             },
             weights: weights.map(|weight| weight.name).collect(),
             norms: norm_modules(backbone.network()),
@@ -90,7 +90,7 @@ impl<'a> BitDelta<'a> {
 
     /// The backbone with a new head.
     pub(super) fn start(&self) -> Moved {
-        let (classes, seed) = (self.about.classes.len(), self.config.seed);
+        let (classes, seed) = (self.about.classes.len(), self.config.run.seed);
         let learns = |name: &str| self.learns(name);
         Moved {
             network: TaskNetwork::tuned(self.backbone, classes, seed, &learns),
@@ -132,25 +132,20 @@ impl Objective for BitDelta<'_> {
     const NAME: &'static str = "bitdelta";
 
     fn settings(&self) -> BitDeltaConfig {
-        BitDeltaConfig {
-            skip_bad: false,
-            ..self.config.clone()
+        let mut settings = self.config.clone();
+        settings.run.skip_bad = false;
+        settings
+    }
+
+    fn run(&self) -> RunSettings {
+        RunSettings {
+            epochs: self.config.all_epochs(),
+            ..self.config.run
         }
     }
 
-    fn run(&self) -> RunSettings<'_> {
-        let config = &self.config;
-        RunSettings {
-            epochs: config.all_epochs(),
-            batch_size: config.batch_size,
-            // One image has no variance where the last maps are of one pixel.
-            least_images: 2,
-            seed: config.seed,
-            augment: &config.augment,
-            val_share: config.val_share,
-            skip_bad: config.skip_bad,
-            preprocessing: &self.about.preprocessing,
-        }
+    fn preprocessing(&self) -> &Preprocessing {
+        &self.about.preprocessing
     }
 
     fn origin(&self) -> String {
@@ -158,7 +153,7 @@ impl Objective for BitDelta<'_> {
     }
 
     fn logits(&self, moved: &Moved, images: Tensor<4>, _labels: &[u32], step: usize) -> Tensor<2> {
-        (moved.network).forward_training(images, self.config.seed, step)
+        (moved.network).forward_training(images, self.config.run.seed, step)
     }
 
     fn loss(&self, logits: Tensor<2>, labels: &[u32]) -> Tensor<1> {
@@ -211,12 +206,12 @@ impl Objective for BitDelta<'_> {
 
     /// After `epochs` epochs signs are fixed.
     fn phase(&self, epoch: usize, best: &TaskFile) -> Result<Option<Moved>> {
-        if epoch != self.config.epochs {
+        if epoch != self.config.run.epochs {
             return Ok(None);
         }
         let effective = Materialised::new(self.backbone, "bitdelta", best)?;
         let network = effective.network().clone();
-        let (classes, seed) = (self.about.classes.len(), self.config.seed);
+        let (classes, seed) = (self.about.classes.len(), self.config.run.seed);
         let learns = |name: &str| self.learns(name);
         let network = TaskNetwork::learning(network, self.backbone, classes, seed, &learns);
         let directions =

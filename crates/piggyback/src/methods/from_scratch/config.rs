@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::image::{
-    Augment, Channels, InterpolationMode, OrBackbone, PreprocessingSettings, ResizeMode,
-};
-use crate::learn::MOST_EPOCHS;
+use crate::image::{AugmentPreset, ImageSettings};
+use crate::learn::{RunSettings, check_epochs, check_part, check_rate};
+use crate::methods::layers::Settings;
 use crate::methods::masks::Schedule;
 use crate::networks::{Architecture, Family};
 
@@ -16,56 +15,42 @@ use crate::networks::{Architecture, Family};
 /// epochs, and its rates, see [`rate_for`](Self::rate_for)), with a cosine for its steps, and label
 /// smoothing and a warm-up, which its later recipes added.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(rename_all = "kebab-case")]
 pub struct PretrainConfig {
-    /// Passes over the training images; 0 leaves the network as it was drawn at random.
-    pub epochs: usize,
-    /// Images per step.
-    pub batch_size: usize,
+    /// How the run goes over its images.
+    #[serde(flatten)]
+    pub run: RunSettings,
     /// The highest learning rate; if not given, see [`rate_for`](Self::rate_for).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
-    /// Share of the last step's direction that a step keeps.
+    /// SGD momentum.
     pub momentum: f64,
-    /// Share of a weight, in units of the rate, that a step takes off it; biases and batch norms do
-    /// not decay.
+    /// Weight decay, which biases and batch norms do not have.
     pub weight_decay: f64,
-    /// How the rate falls.
+    /// Learning-rate schedule.
     pub schedule: Schedule,
     /// Epochs after each of which the rate is a tenth of what it was, with [`Schedule::Step`];
     /// a third of all, if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step_epochs: Option<usize>,
-    /// Epochs in which the rate rises from nothing; an eighteenth of all, if not given.
+    /// Warm-up epochs, in which the rate rises from zero; an eighteenth of all, if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup_epochs: Option<usize>,
-    /// Share of the target that is spread over all classes.
+    /// Label smoothing: share of the target that is spread over all classes.
     pub label_smoothing: f64,
-    /// Side of the network's input, pixels.
-    pub image_size: OrBackbone<u32>,
-    /// How images are brought to that size.
-    pub resize: ResizeMode,
-    /// How pixels are interpolated.
-    pub interpolation: InterpolationMode,
-    /// Mean of each channel, in units of the full range.
-    pub mean: OrBackbone<Channels>,
-    /// Standard deviation of each channel, in units of the full range.
-    pub std: OrBackbone<Channels>,
-    /// Name of an augmentation preset, see [`Augment::preset`].
-    pub augment: String,
-    /// What every random choice comes from.
-    pub seed: u64,
-    /// Share of the training images held out where there is no `val/`.
-    pub val_share: f64,
-    /// Leave out images that cannot be read instead of stopping.
-    pub skip_bad: bool,
+    /// Image preprocessing.
+    #[serde(flatten)]
+    pub images: ImageSettings,
 }
 
 impl Default for PretrainConfig {
     fn default() -> Self {
         Self {
-            epochs: 90,
-            batch_size: 64,
+            run: RunSettings {
+                batch_size: 64,
+                augment: AugmentPreset::Paper,
+                ..RunSettings::of_epochs(90)
+            },
             lr: None,
             momentum: 0.9,
             weight_decay: 1e-4,
@@ -73,93 +58,46 @@ impl Default for PretrainConfig {
             step_epochs: None,
             warmup_epochs: None,
             label_smoothing: 0.1,
-            image_size: OrBackbone::BACKBONE,
-            resize: ResizeMode::Backbone,
-            interpolation: InterpolationMode::Backbone,
-            mean: OrBackbone::BACKBONE,
-            std: OrBackbone::BACKBONE,
-            augment: "paper".into(),
-            seed: 0,
-            val_share: 0.1,
-            skip_bad: false,
+            images: ImageSettings::default(),
+        }
+    }
+}
+
+impl Settings for PretrainConfig {
+    const UNSET: &'static [&'static str] = &["lr", "step-epochs", "warmup-epochs"];
+
+    fn images(&self) -> &ImageSettings {
+        &self.images
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.run.check(0)?;
+        self.images.validate()?;
+        check_rate("lr", self.lr.unwrap_or_default())?;
+        check_rate("weight-decay", self.weight_decay)?;
+        check_part("momentum", self.momentum)?;
+        check_part("label-smoothing", self.label_smoothing)?;
+        if let Some(step_epochs) = self.step_epochs {
+            check_epochs("step-epochs", 1, step_epochs)?;
+            if self.schedule != Schedule::Step {
+                let reason = "means something with schedule 'step' only";
+                return Err(Error::setting("step-epochs", reason));
+            }
+        }
+        match self.warmup_epochs {
+            Some(warmup) if self.run.epochs > 0 && warmup >= self.run.epochs => {
+                let reason = format!(
+                    "{warmup} leave none of the {} epochs for the schedule; give fewer",
+                    self.run.epochs
+                );
+                Err(Error::setting("warmup-epochs", reason))
+            }
+            _ => Ok(()),
         }
     }
 }
 
 impl PretrainConfig {
-    /// How images are prepared, where it is not as the architecture's published weights want it.
-    pub fn preprocessing(&self) -> PreprocessingSettings {
-        PreprocessingSettings {
-            image_size: self.image_size,
-            resize: self.resize,
-            interpolation: self.interpolation,
-            mean: self.mean,
-            std: self.std,
-        }
-    }
-
-    /// Checks what the types leave open.
-    ///
-    /// # Errors
-    ///
-    /// The first setting out of its range, with the range.
-    pub fn validate(&self) -> Result<()> {
-        let refuse = |setting: &str, reason: String| Err(Error::setting(setting, reason));
-        if self.epochs > MOST_EPOCHS {
-            return refuse(
-                "epochs",
-                format!("{} is more than {MOST_EPOCHS}", self.epochs),
-            );
-        }
-        // Batch statistics of one image would have no variance on a 1x1 map.
-        if self.batch_size < 2 {
-            return refuse("batch-size", format!("{} is less than 2", self.batch_size));
-        }
-        self.preprocessing().validate()?;
-        let rates = [
-            ("lr", self.lr.unwrap_or_default()),
-            ("weight-decay", self.weight_decay),
-        ];
-        for (setting, value) in rates {
-            if !(value.is_finite() && value >= 0.0) {
-                return refuse(setting, format!("{value} is not a number of 0 or more"));
-            }
-        }
-        for (setting, value) in [
-            ("momentum", self.momentum),
-            ("label-smoothing", self.label_smoothing),
-        ] {
-            if !(0.0..1.0).contains(&value) {
-                return refuse(setting, format!("{value} is not a share from 0 to below 1"));
-            }
-        }
-        if self.step_epochs == Some(0) {
-            return refuse("step-epochs", "0 is less than 1".into());
-        }
-        if self.step_epochs.is_some() && self.schedule != Schedule::Step {
-            return refuse(
-                "step-epochs",
-                "means something with schedule 'step' only".into(),
-            );
-        }
-        if let Some(warmup) = self.warmup_epochs
-            && self.epochs > 0
-            && warmup >= self.epochs
-        {
-            let reason = format!(
-                "{warmup} leave none of the {} epochs for the schedule; give fewer",
-                self.epochs
-            );
-            return refuse("warmup-epochs", reason);
-        }
-        if !(self.val_share > 0.0 && self.val_share < 1.0) {
-            let reason = format!("{} is not a share between 0 and 1", self.val_share);
-            return refuse("val-share", reason);
-        }
-        Augment::preset(&self.augment)?;
-        Ok(())
-    }
-
     /// The highest learning rate for this architecture: [`lr`](Self::lr), or what torchvision's
     /// reference training has for batches of 256, in proportion to the batch (Goyal et al. 2017): 0.01
     /// for VGG, 0.1 for the others.
@@ -168,7 +106,8 @@ impl PretrainConfig {
             Family::Vgg => 0.01,
             _ => 0.1,
         };
-        self.lr.unwrap_or(for_256 * self.batch_size as f64 / 256.0)
+        self.lr
+            .unwrap_or(for_256 * self.run.batch_size as f64 / 256.0)
     }
 
     /// The share of the highest learning rate at `step` of `steps`, counted from 0.
@@ -176,20 +115,24 @@ impl PretrainConfig {
     /// It rises evenly through the warm-up; what follows it falls by a cosine to nothing, or to a
     /// tenth after every so many epochs, counted from the start.
     pub(crate) fn rate_share(&self, step: usize, steps: usize) -> f64 {
-        let epoch_steps = steps as f64 / self.epochs.max(1) as f64;
+        let epoch_steps = steps as f64 / self.run.epochs.max(1) as f64;
         let epoch = step as f64 / epoch_steps;
         // 5 of the default 90.
-        let warmup = (self.warmup_epochs).map_or(self.epochs as f64 / 18.0, |epochs| epochs as f64);
+        let warmup =
+            (self.warmup_epochs).map_or(self.run.epochs as f64 / 18.0, |epochs| epochs as f64);
         if epoch < warmup {
             return (step + 1) as f64 / (warmup * epoch_steps);
         }
         match self.schedule {
             Schedule::Cosine => {
-                let progress = (epoch - warmup) / (self.epochs as f64 - warmup);
+                let progress = (epoch - warmup) / (self.run.epochs as f64 - warmup);
                 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())
             }
             Schedule::Step => {
-                let every = self.step_epochs.unwrap_or(self.epochs.div_ceil(3)).max(1);
+                let every = self
+                    .step_epochs
+                    .unwrap_or(self.run.epochs.div_ceil(3))
+                    .max(1);
                 0.1_f64.powi((epoch / every as f64) as i32)
             }
         }
@@ -199,13 +142,13 @@ impl PretrainConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::methods::layers::refusal;
 
     #[test]
     fn settings_out_of_range_are_named() {
         PretrainConfig::default().validate().unwrap();
         let refused = |text: &str| {
-            let config: PretrainConfig = toml::from_str(text).unwrap();
-            let error = config.validate().unwrap_err().to_string();
+            let error = refusal::<PretrainConfig>(text);
             let setting = text.split(" =").next().unwrap();
             assert!(error.contains(setting), "{error}");
         };
@@ -225,7 +168,7 @@ mod tests {
         ] {
             refused(text);
         }
-        assert!(toml::from_str::<PretrainConfig>("lr-mask = 1.0").is_err());
+        assert!(refusal::<PretrainConfig>("lr-mask = 1.0").contains("unknown key 'lr-mask'"));
     }
 
     #[test]
@@ -243,8 +186,11 @@ mod tests {
     #[test]
     fn rates_rise_and_fall_as_the_schedule_says() {
         let config = PretrainConfig {
-            epochs: 9,
             warmup_epochs: Some(1),
+            run: RunSettings {
+                epochs: 9,
+                ..PretrainConfig::default().run
+            },
             ..PretrainConfig::default()
         };
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} {b}");

@@ -14,6 +14,7 @@ use crate::checkpoint::{About, StateDict};
 use crate::data::{DataSet, ImageFolder};
 use crate::error::Result;
 use crate::learn::{Learn, Learned, Objective, Run, Test, learn};
+use crate::methods::layers::Settings;
 use crate::networks::Architecture;
 
 /// Draws a network from the seed and trains it to tell the classes of a folder apart. With no epochs, images are not looked
@@ -26,7 +27,8 @@ use crate::networks::Architecture;
 /// use piggyback::methods::PretrainConfig;
 /// use piggyback::{Architecture, Device};
 ///
-/// let scratch = PretrainConfig { image_size: 64.into(), ..PretrainConfig::default() };
+/// let mut scratch = PretrainConfig::default();
+/// scratch.images.image_size = Some(64);
 /// let (images, device) = (ImageFolder::open("data/places")?, Device::flex());
 /// let learned = Run::new().learn(&scratch, (Architecture::ResNet18, &device), &images)?;
 /// let out = "places.safetensors".as_ref();
@@ -46,7 +48,7 @@ impl Learn for PretrainConfig {
         data: &ImageFolder,
     ) -> Result<Learned<StateDict>> {
         self.validate()?;
-        let preprocessing = (self.preprocessing()).apply(&architecture.preprocessing())?;
+        let preprocessing = self.images.apply(&architecture.preprocessing())?;
         let about = About {
             classes: Some(data.classes().to_vec()),
             preprocessing: Some(preprocessing.clone()),
@@ -60,7 +62,7 @@ impl Learn for PretrainConfig {
             device: device.clone().without_autodiff(),
         };
         let classes = data.classes().len();
-        if self.epochs == 0 {
+        if self.run.epochs == 0 {
             return Ok(Learned {
                 product: untrained(&method, classes)?,
                 epochs: Vec::new(),

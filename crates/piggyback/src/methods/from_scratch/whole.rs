@@ -35,7 +35,7 @@ impl Whole {
 
     /// The network at random.
     pub(super) fn initial(&self, classes: usize) -> Result<StateDict> {
-        let drawn = initial_tensors(self.architecture, classes, self.config.seed);
+        let drawn = initial_tensors(self.architecture, classes, self.config.run.seed);
         let stored = drawn.into_par_iter().map(|(name, (shape, values))| {
             let stored = StoredTensor::from_f32(shape, &values);
             let stored = stored.map_err(|reason| Error::Checkpoint {
@@ -93,25 +93,18 @@ impl Objective for Whole {
     const NAME: &'static str = "pretrain";
 
     fn settings(&self) -> PretrainConfig {
-        PretrainConfig {
-            lr: Some(self.learning_rate()),
-            skip_bad: false,
-            ..self.config.clone()
-        }
+        let mut settings = self.config.clone();
+        settings.lr = Some(self.learning_rate());
+        settings.run.skip_bad = false;
+        settings
     }
 
-    fn run(&self) -> RunSettings<'_> {
-        let config = &self.config;
-        RunSettings {
-            epochs: config.epochs,
-            batch_size: config.batch_size,
-            least_images: 2,
-            seed: config.seed,
-            augment: &config.augment,
-            val_share: config.val_share,
-            skip_bad: config.skip_bad,
-            preprocessing: &self.preprocessing,
-        }
+    fn run(&self) -> RunSettings {
+        self.config.run
+    }
+
+    fn preprocessing(&self) -> &Preprocessing {
+        &self.preprocessing
     }
 
     fn origin(&self) -> String {
@@ -125,7 +118,7 @@ impl Objective for Whole {
         _labels: &[u32],
         step: usize,
     ) -> Tensor<2> {
-        network.forward_training(images, self.config.seed, step)
+        network.forward_training(images, self.config.run.seed, step)
     }
 
     fn loss(&self, logits: Tensor<2>, labels: &[u32]) -> Tensor<1> {

@@ -3,34 +3,29 @@
 use serde::{Deserialize, Serialize};
 
 use super::mask_layers::MaskLayers;
-use super::mask_rate::MaskRate;
+use super::mask_rate;
 use crate::adapt::{MaskConfig, MaskKind, ScoreInit};
 use crate::error::{Error, Result};
 use crate::files::MethodName;
-use crate::image::{
-    Augment, Channels, InterpolationMode, OrBackbone, PreprocessingSettings, ResizeMode,
-};
-use crate::learn::{check_batch_size, check_epochs, check_rate, check_share};
+use crate::image::{AugmentPreset, ImageSettings};
+use crate::learn::{RunSettings, check_rate};
+use crate::methods::layers::Settings;
 use crate::name::named;
 use crate::nn::GradientScaling;
 
-/// A named set of settings.
+/// A set of defaults for all settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Recipe {
+pub enum Preset {
     /// What serves small data sets best: masks on all but depthwise convolutions, batch norm trained
     /// at a rate of its own.
     #[default]
     Default,
     /// The paper's settings (Mallya et al., ECCV 2018, section 4).
     Paper,
-    /// Batch norm and head, no masks.
-    NormOnly,
-    /// The head alone.
-    ClassifierOnly,
 }
 
-/// What becomes of the batch norms.
+/// How batch norms are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NormMode {
@@ -40,7 +35,7 @@ pub enum NormMode {
     Frozen,
 }
 
-/// How learning rates fall over a run.
+/// Learning-rate schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Schedule {
@@ -63,7 +58,7 @@ impl Schedule {
 }
 
 named!(
-    Recipe,
+    Preset,
     NormMode,
     Schedule,
     MaskKind,
@@ -71,26 +66,26 @@ named!(
     GradientScaling
 );
 
-/// The settings of a training run. [`TrainConfig::recipe`] gives whole sets; `default()` is
-/// [`Recipe::Default`].
+/// The settings of a training run. [`TrainConfig::preset`] gives whole sets; `default()` is
+/// [`Preset::Default`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(rename_all = "kebab-case")]
 pub struct TrainConfig {
-    /// The recipe that the other settings started from.
-    pub recipe: Recipe,
-    /// Passes over the training images.
-    pub epochs: usize,
-    /// Images per step.
-    pub batch_size: usize,
-    /// Adam's rate for scores.
-    pub lr_mask: MaskRate,
-    /// Adam's rate for batch norms.
+    /// The preset that gave the defaults of the other settings.
+    pub preset: Preset,
+    /// How the run goes over its images.
+    #[serde(flatten)]
+    pub run: RunSettings,
+    /// Adam's learning rate for scores; none, or `auto` in files: by the number of steps, see [`mask_rate`](Self::mask_rate).
+    #[serde(with = "mask_rate")]
+    pub lr_mask: Option<f64>,
+    /// Adam's learning rate for batch norms.
     pub lr_norm: f64,
-    /// Adam's rate for the head.
+    /// Adam's learning rate for the head.
     pub lr_head: f64,
-    /// How the rates fall.
+    /// Learning-rate schedule.
     pub schedule: Schedule,
-    /// What becomes of the batch norms.
+    /// How batch norms are handled.
     pub norm: NormMode,
     /// Binary or ternary masks.
     pub mask: MaskKind,
@@ -107,44 +102,67 @@ pub struct TrainConfig {
     /// Whether masks are affine, see [`MaskConfig::affine`]; the factors learn at the rate of batch
     /// norms.
     pub affine: bool,
-    /// How strongly scores are pulled back: after each step, by this times their learning rate, of the
-    /// way to where they started. Fewer weights are masked out, so that a file compresses better.
-    pub drift: f64,
-    /// Side of the network's input, pixels.
-    pub image_size: OrBackbone<u32>,
-    /// How images are brought to that size.
-    pub resize: ResizeMode,
-    /// How pixels are interpolated.
-    pub interpolation: InterpolationMode,
-    /// Mean of each channel, in units of the full range.
-    pub mean: OrBackbone<Channels>,
-    /// Standard deviation of each channel, in units of the full range.
-    pub std: OrBackbone<Channels>,
-    /// Name of an augmentation preset, see [`Augment::preset`].
-    pub augment: String,
-    /// What every random choice comes from.
-    pub seed: u64,
-    /// Share of the training images held out where there is no `val/`.
-    pub val_share: f64,
-    /// Leave out images that cannot be read instead of stopping.
-    pub skip_bad: bool,
+    /// Decay of scores to their start: after each step they go this times their learning rate of the way back. Fewer
+    /// weights are masked out, so that a file compresses better.
+    pub score_decay: f64,
+    /// Image preprocessing.
+    #[serde(flatten)]
+    pub images: ImageSettings,
 }
 
 impl Default for TrainConfig {
     fn default() -> Self {
-        Self::recipe(Recipe::Default)
+        Self::preset(Preset::Default)
+    }
+}
+
+impl Settings for TrainConfig {
+    fn images(&self) -> &ImageSettings {
+        &self.images
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.run.check(1)?;
+        self.images.validate()?;
+        check_rate("lr-mask", self.mask_rate(1))?;
+        check_rate("lr-norm", self.lr_norm)?;
+        check_rate("lr-head", self.lr_head)?;
+        for (setting, value) in [
+            ("threshold", self.threshold),
+            ("score-start", self.score_start),
+        ] {
+            if !(value as f32).is_finite() {
+                return Err(Error::setting(setting, format!("{value} is not finite")));
+            }
+        }
+        let farthest = self.score_decay * self.mask_rate(1);
+        if !(self.score_decay >= 0.0 && farthest <= 1.0) {
+            let reason = format!(
+                "{} is not 0 or more, or with lr-mask takes scores beyond their start",
+                self.score_decay
+            );
+            return Err(Error::setting("score-decay", reason));
+        }
+        if self.score_decay > 0.0 && self.score_init == ScoreInit::Uniform {
+            let reason = "takes scores back to one start, and score-init uniform has many";
+            return Err(Error::setting("score-decay", reason));
+        }
+        if self.mask == MaskKind::Ternary && self.threshold < 0.0 {
+            let reason = "a ternary mask negates weights below zero, so it cannot be negative";
+            return Err(Error::setting("threshold", reason));
+        }
+        Ok(())
     }
 }
 
 impl TrainConfig {
-    /// All settings of a recipe.
-    pub fn recipe(recipe: Recipe) -> Self {
+    /// The defaults of a preset.
+    pub fn preset(preset: Preset) -> Self {
         let masks = MaskConfig::default();
         let default = Self {
-            recipe,
-            epochs: 15,
-            batch_size: 32,
-            lr_mask: MaskRate::AUTO,
+            preset,
+            run: RunSettings::of_epochs(15),
+            lr_mask: None,
             lr_norm: 1e-3,
             lr_head: 1e-3,
             schedule: Schedule::Cosine,
@@ -156,24 +174,18 @@ impl TrainConfig {
             threshold: 5e-3,
             gradient_scaling: masks.gradient_scaling,
             affine: masks.affine,
-            drift: 0.0,
-            image_size: OrBackbone::BACKBONE,
-            resize: ResizeMode::Backbone,
-            interpolation: InterpolationMode::Backbone,
-            mean: OrBackbone::BACKBONE,
-            std: OrBackbone::BACKBONE,
-            augment: "light".into(),
-            seed: 0,
-            val_share: 0.1,
-            skip_bad: false,
+            score_decay: 0.0,
+            images: ImageSettings::default(),
         };
-        match recipe {
-            Recipe::Default => default,
-            Recipe::Paper => Self {
-                recipe,
-                epochs: 30,
-                batch_size: 32,
-                lr_mask: MaskRate::Fixed(1e-4),
+        match preset {
+            Preset::Default => default,
+            Preset::Paper => Self {
+                preset,
+                run: RunSettings {
+                    augment: AugmentPreset::Paper,
+                    ..RunSettings::of_epochs(30)
+                },
+                lr_mask: Some(1e-4),
                 // Where batch norm is trained as well, it is by the scores' optimiser.
                 lr_norm: 1e-4,
                 lr_head: 1e-4,
@@ -185,16 +197,6 @@ impl TrainConfig {
                 score_start: 1e-2,
                 threshold: 5e-3,
                 gradient_scaling: GradientScaling::None,
-                augment: "paper".into(),
-                ..default
-            },
-            Recipe::NormOnly => Self {
-                mask_layers: MaskLayers::None,
-                ..default
-            },
-            Recipe::ClassifierOnly => Self {
-                mask_layers: MaskLayers::None,
-                norm: NormMode::Frozen,
                 ..default
             },
         }
@@ -212,61 +214,14 @@ impl TrainConfig {
         }
     }
 
-    /// How images are prepared, as far as it is not left to the backbone.
-    pub fn preprocessing(&self) -> PreprocessingSettings {
-        PreprocessingSettings {
-            image_size: self.image_size,
-            resize: self.resize,
-            interpolation: self.interpolation,
-            mean: self.mean,
-            std: self.std,
-        }
-    }
-
-    /// Checks what the types leave open.
+    /// Adam's learning rate for scores in a run of `steps`.
     ///
-    /// # Errors
-    ///
-    /// The first setting out of its range, with the range.
-    pub fn validate(&self) -> Result<()> {
-        check_epochs("epochs", self.epochs)?;
-        check_batch_size(self.batch_size)?;
-        self.preprocessing().validate()?;
-        let rates = [
-            ("lr-mask", self.lr_mask.resolve(1)),
-            ("lr-norm", self.lr_norm),
-            ("lr-head", self.lr_head),
-        ];
-        for (setting, rate) in rates {
-            check_rate(setting, rate)?;
-        }
-        for (setting, value) in [
-            ("threshold", self.threshold),
-            ("score-start", self.score_start),
-        ] {
-            if !(value as f32).is_finite() {
-                return Err(Error::setting(setting, format!("{value} is not finite")));
-            }
-        }
-        let farthest = self.drift * self.lr_mask.resolve(1);
-        if !(self.drift >= 0.0 && farthest <= 1.0) {
-            let reason = format!(
-                "{} is not 0 or more, or with lr-mask takes scores beyond their start",
-                self.drift
-            );
-            return Err(Error::setting("drift", reason));
-        }
-        if self.drift > 0.0 && self.score_init == ScoreInit::Uniform {
-            let reason = "pulls scores back to one start, and score-init uniform has many";
-            return Err(Error::setting("drift", reason));
-        }
-        if self.mask == MaskKind::Ternary && self.threshold < 0.0 {
-            let reason = "a ternary mask negates weights below zero, so it cannot be negative";
-            return Err(Error::setting("threshold", reason));
-        }
-        check_share("val-share", self.val_share)?;
-        Augment::preset(&self.augment)?;
-        Ok(())
+    /// Adam moves a score by about its rate a step, whatever the size of the gradient, so the rate
+    /// and the number of steps decide how many weights can reach the threshold at all. `auto` keeps
+    /// their product at 0.1, and the rate at 3e-4 or below: a set of a few hundred images gets to
+    /// mask something, and one of many thousands does not mask more than serves it.
+    pub fn mask_rate(&self, steps: usize) -> f64 {
+        (self.lr_mask).unwrap_or_else(|| mask_rate::automatic(steps))
     }
 
     /// The method that these settings are of.
@@ -287,6 +242,7 @@ impl TrainConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::methods::layers::{Layer, refusal};
 
     #[test]
     fn settings_out_of_range_are_named() {
@@ -298,28 +254,40 @@ mod tests {
         refused(
             "epochs",
             TrainConfig {
-                epochs: 0,
+                run: RunSettings {
+                    epochs: 0,
+                    ..good().run
+                },
                 ..good()
             },
         );
         refused(
             "epochs",
             TrainConfig {
-                epochs: usize::MAX,
+                run: RunSettings {
+                    epochs: usize::MAX,
+                    ..good().run
+                },
                 ..good()
             },
         );
         refused(
             "batch-size",
             TrainConfig {
-                batch_size: 1,
+                run: RunSettings {
+                    batch_size: 1,
+                    ..good().run
+                },
                 ..good()
             },
         );
         refused(
             "image-size",
             TrainConfig {
-                image_size: 31.into(),
+                images: ImageSettings {
+                    image_size: 31.into(),
+                    ..good().images
+                },
                 ..good()
             },
         );
@@ -355,13 +323,19 @@ mod tests {
                 ..ternary
             },
         );
-        for drift in [-1.0, f64::NAN, 1e6] {
-            refused("drift", TrainConfig { drift, ..good() });
+        for score_decay in [-1.0, f64::NAN, 1e6] {
+            refused(
+                "score-decay",
+                TrainConfig {
+                    score_decay,
+                    ..good()
+                },
+            );
         }
         refused(
-            "drift",
+            "score-decay",
             TrainConfig {
-                drift: 1.0,
+                score_decay: 1.0,
                 score_init: ScoreInit::Uniform,
                 ..good()
             },
@@ -369,24 +343,15 @@ mod tests {
         refused(
             "val-share",
             TrainConfig {
-                val_share: 1.0,
+                run: RunSettings {
+                    val_share: 1.0,
+                    ..good().run
+                },
                 ..good()
             },
         );
-        refused(
-            "augment",
-            TrainConfig {
-                augment: "wild".into(),
-                ..good()
-            },
-        );
-        for recipe in [
-            Recipe::Default,
-            Recipe::Paper,
-            Recipe::NormOnly,
-            Recipe::ClassifierOnly,
-        ] {
-            TrainConfig::recipe(recipe).validate().unwrap();
+        for preset in [Preset::Default, Preset::Paper] {
+            TrainConfig::preset(preset).validate().unwrap();
         }
     }
 
@@ -407,14 +372,10 @@ mod tests {
 
     #[test]
     fn files_with_unknown_keys_are_refused() {
-        let parsed: Result<TrainConfig, _> = toml::from_str("lr-mask = \"auto\"\nepochs = 3");
-        assert_eq!(
-            parsed.unwrap(),
-            TrainConfig {
-                epochs: 3,
-                ..TrainConfig::default()
-            }
-        );
-        assert!(toml::from_str::<TrainConfig>("learning-rate = 1.0").is_err());
+        let table = "lr-mask = 'auto'\nepochs = 3".parse().unwrap();
+        let config = TrainConfig::from_layers("piggyback", &[Layer::new("", &table)]).unwrap();
+        assert_eq!((config.run.epochs, config.mask_rate(1000)), (3, 1e-4));
+        assert!(refusal::<TrainConfig>("learning-rate = 1.0").contains("unknown key"));
+        assert!(refusal::<TrainConfig>("augment = 'wild'").contains("augment = "));
     }
 }

@@ -10,6 +10,7 @@ use crate::data::{DataSet, ImageFolder};
 use crate::error::Result;
 use crate::files::TaskDescription;
 use crate::learn::{Learn, Learned, Run, learn};
+use crate::methods::layers::Settings;
 
 /// Freezes the backbone, attaches masks and learns scores, batch norms and head with Adam.
 impl Learn for TrainConfig {
@@ -29,7 +30,7 @@ impl Learn for TrainConfig {
             about: TaskDescription {
                 backbone: backbone.id(),
                 classes: data.classes().to_vec(),
-                preprocessing: self.preprocessing().apply(backbone.preprocessing())?,
+                preprocessing: self.images.apply(backbone.preprocessing())?,
             },
             config: self.clone(),
         };

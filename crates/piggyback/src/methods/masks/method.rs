@@ -1,7 +1,7 @@
 //! Learning a task by masks: frozen backbone, scores, batch norms, head.
 
 use burn::tensor::{Gradients, Tensor};
-use piggyback_task::{TaskFile, TrainingRecord};
+use piggyback_task::{Preprocessing, TaskFile, TrainingRecord};
 
 use super::config::{NormMode, TrainConfig};
 use super::network::TaskNetwork;
@@ -28,27 +28,23 @@ impl Objective for Masks<'_> {
     const NAME: &'static str = "train";
 
     fn settings(&self) -> TrainConfig {
-        TrainConfig {
-            skip_bad: false,
-            ..self.config.clone()
-        }
+        let mut settings = self.config.clone();
+        settings.run.skip_bad = false;
+        settings
     }
 
-    fn run(&self) -> RunSettings<'_> {
-        let config = &self.config;
-        RunSettings {
-            epochs: config.epochs,
-            batch_size: config.batch_size,
-            // One image has no variance where the last maps are of one pixel.
-            least_images: match config.norm {
-                NormMode::Task => 2,
-                NormMode::Frozen => 1,
-            },
-            seed: config.seed,
-            augment: &config.augment,
-            val_share: config.val_share,
-            skip_bad: config.skip_bad,
-            preprocessing: &self.about.preprocessing,
+    fn run(&self) -> RunSettings {
+        self.config.run
+    }
+
+    fn preprocessing(&self) -> &Preprocessing {
+        &self.about.preprocessing
+    }
+
+    fn least_images(&self) -> usize {
+        match self.config.norm {
+            NormMode::Task => 2,
+            NormMode::Frozen => 1,
         }
     }
 
@@ -63,7 +59,7 @@ impl Objective for Masks<'_> {
         _labels: &[u32],
         step: usize,
     ) -> Tensor<2> {
-        network.forward_training(images, self.config.seed, step)
+        network.forward_training(images, self.config.run.seed, step)
     }
 
     fn loss(&self, logits: Tensor<2>, labels: &[u32]) -> Tensor<1> {
@@ -80,11 +76,11 @@ impl Objective for Masks<'_> {
     ) -> TaskNetwork {
         let share = self.config.rate_share(step, steps);
         let rate = |name: &str| share * rate(&self.config, steps, name);
-        let (drift, start) = (self.config.drift, self.config.score_start);
-        adam.step(network, gradients, &rate, &|name, value| match drift > 0.0
+        let (decay, start) = (self.config.score_decay, self.config.score_start);
+        adam.step(network, gradients, &rate, &|name, value| match decay > 0.0
             && name.ends_with(SCORES_SUFFIX)
         {
-            true => pulled(value, start, rate(name) * drift),
+            true => pulled(value, start, rate(name) * decay),
             false => value,
         })
     }
@@ -100,21 +96,21 @@ impl Objective for Masks<'_> {
     fn describe(&self, record: &mut TrainingRecord, steps: usize) {
         record_precisions(self.backbone, record);
         record.insert("method", self.config.method().to_string());
-        record.insert("lr-mask", self.config.lr_mask.resolve(steps));
+        record.insert("lr-mask", self.config.mask_rate(steps));
     }
 
     fn rates(&self, steps: usize) -> String {
         let TrainConfig {
             lr_norm, lr_head, ..
         } = self.config;
-        let lr_mask = self.config.lr_mask.resolve(steps);
+        let lr_mask = self.config.mask_rate(steps);
         format!("now lr-mask {lr_mask}, lr-norm {lr_norm}, lr-head {lr_head}")
     }
 
     fn rates_at(&self, step: usize, steps: usize) -> Vec<(&'static str, f64)> {
         let share = self.config.rate_share(step, steps);
         vec![
-            ("lr-mask", share * self.config.lr_mask.resolve(steps)),
+            ("lr-mask", share * self.config.mask_rate(steps)),
             ("lr-norm", share * self.config.lr_norm),
             ("lr-head", share * self.config.lr_head),
         ]
@@ -138,7 +134,7 @@ fn pulled(scores: Tensor<1>, start: f64, share: f64) -> Tensor<1> {
 /// The full learning rate of a tensor of [`TaskNetwork`] in a run of `steps`.
 pub(super) fn rate(config: &TrainConfig, steps: usize, name: &str) -> f64 {
     if name.ends_with(SCORES_SUFFIX) {
-        config.lr_mask.resolve(steps)
+        config.mask_rate(steps)
     } else if name.starts_with("head.") {
         config.lr_head
     } else {

@@ -11,8 +11,7 @@ mod mask_rate;
 mod method;
 mod network;
 
-pub use config::{NormMode, Recipe, Schedule, TrainConfig};
+pub use config::{NormMode, Preset, Schedule, TrainConfig};
 pub use mask_layers::MaskLayers;
-pub use mask_rate::{Auto, MaskRate};
 pub(super) use method::task_engine;
 pub(crate) use network::TaskNetwork;

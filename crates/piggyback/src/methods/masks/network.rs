@@ -71,10 +71,11 @@ impl TaskNetwork {
         let masks = config.mask_config();
         let is_masked =
             |tensor: &NamedTensor| tensor.is_maskable() && config.mask_layers.includes(tensor);
-        let network = mask::attach_with(network, &masks, config.seed, score_gradient, is_masked);
+        let network =
+            mask::attach_with(network, &masks, config.run.seed, score_gradient, is_masked);
         let architecture = backbone.architecture();
         let device = backbone.device().clone().autodiff();
-        let head = initial_head(architecture.features(), classes, config.seed, &device);
+        let head = initial_head(architecture.features(), classes, config.run.seed, &device);
         Ok(Self {
             backbone: network,
             head,

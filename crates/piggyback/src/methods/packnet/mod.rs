@@ -109,7 +109,7 @@ impl<'a> PackNet<'a> {
             backbone,
             name: set.name.clone(),
             classes: set.images.classes().to_vec(),
-            preprocessing: config.preprocessing().apply(backbone.preprocessing())?,
+            preprocessing: config.images.apply(backbone.preprocessing())?,
             base,
             config,
         })
@@ -153,7 +153,7 @@ impl<'a> PackNet<'a> {
         };
         let backbone = Backbone::from_state_dict(state, options, self.device())?;
         let learns = |name: &str| shared.owners.contains_key(name);
-        let (classes, seed) = (self.classes.len(), self.config.seed);
+        let (classes, seed) = (self.classes.len(), self.config.run.seed);
         Ok(TaskNetwork::tuned(&backbone, classes, seed, &learns))
     }
 
@@ -203,25 +203,25 @@ impl Objective for PackNet<'_> {
     const NAME: &'static str = "packnet";
 
     fn settings(&self) -> PackNetConfig {
-        PackNetConfig {
-            skip_bad: false,
-            ..self.config.clone()
+        let mut settings = self.config.clone();
+        settings.run.skip_bad = false;
+        settings
+    }
+
+    fn run(&self) -> RunSettings {
+        RunSettings {
+            epochs: self.config.all_epochs(),
+            ..self.config.run
         }
     }
 
-    fn run(&self) -> RunSettings<'_> {
-        let config = &self.config;
-        RunSettings {
-            epochs: config.all_epochs(),
-            batch_size: config.batch_size,
-            // Batch norms are frozen.
-            least_images: 1,
-            seed: config.seed,
-            augment: &config.augment,
-            val_share: config.val_share,
-            skip_bad: config.skip_bad,
-            preprocessing: &self.preprocessing,
-        }
+    fn preprocessing(&self) -> &Preprocessing {
+        &self.preprocessing
+    }
+
+    fn least_images(&self) -> usize {
+        // Batch norms are frozen.
+        1
     }
 
     /// The file that the task is added to: its digest, or the backbone's fingerprint if it is new.
@@ -240,7 +240,7 @@ impl Objective for PackNet<'_> {
         _labels: &[u32],
         step: usize,
     ) -> Tensor<2> {
-        (packed.network).forward_training(images, self.config.seed, step)
+        (packed.network).forward_training(images, self.config.run.seed, step)
     }
 
     fn loss(&self, logits: Tensor<2>, labels: &[u32]) -> Tensor<1> {
@@ -294,7 +294,7 @@ impl Objective for PackNet<'_> {
 
     /// After `epochs` epochs the task gives most of its weights back.
     fn phase(&self, epoch: usize, best: &SharedNetwork) -> Result<Option<Packed>> {
-        if epoch != self.config.epochs || self.config.last {
+        if epoch != self.config.run.epochs || self.config.last {
             return Ok(None);
         }
         let mut shared = best.clone();

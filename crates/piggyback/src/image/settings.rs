@@ -1,4 +1,4 @@
-//! Settings of how images are prepared, each of which the backbone decides unless it is given.
+//! How images are prepared: settings, each of which the backbone decides unless it is given.
 
 use std::str::FromStr;
 
@@ -11,61 +11,27 @@ use crate::name::named;
 /// Least side of a network's input, pixels: below it nothing is left after the last layers.
 const MIN_IMAGE_SIZE: u32 = 32;
 
-/// A setting that the backbone decides unless it is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected a value of this setting, or \"backbone\""
-)]
-pub enum OrBackbone<T> {
-    /// This value.
-    Given(T),
-    /// What the backbone expects.
-    Backbone(FromBackbone),
-}
+/// The word that leaves a setting to the backbone.
+const BACKBONE: &str = "backbone";
 
-/// The word `backbone`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FromBackbone {
-    /// `backbone`.
-    Backbone,
-}
+/// A setting that the backbone decides unless it is given: in files a value, or `backbone`.
+mod or_backbone {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-impl<T> OrBackbone<T> {
-    /// What the backbone expects.
-    pub const BACKBONE: Self = Self::Backbone(FromBackbone::Backbone);
+    use super::BACKBONE;
+    use crate::name::{read_or, write_or};
 
-    /// The value, where `backbone` is what the backbone expects.
-    fn or(self, backbone: T) -> T {
-        match self {
-            Self::Given(value) => value,
-            Self::Backbone(_) => backbone,
-        }
+    pub(super) fn serialize<T: Serialize, S: Serializer>(
+        setting: &Option<T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        write_or(BACKBONE, setting.as_ref(), serializer)
     }
-}
 
-impl<T> Default for OrBackbone<T> {
-    fn default() -> Self {
-        Self::BACKBONE
-    }
-}
-
-impl<T> From<T> for OrBackbone<T> {
-    fn from(value: T) -> Self {
-        Self::Given(value)
-    }
-}
-
-impl<T: FromStr<Err: std::fmt::Display>> FromStr for OrBackbone<T> {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "backbone" => Ok(Self::BACKBONE),
-            _ => (text.parse().map(Self::Given))
-                .map_err(|error: T::Err| format!("{error}; or say backbone")),
-        }
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<T>, D::Error> {
+        read_or(BACKBONE, deserializer)
     }
 }
 
@@ -125,23 +91,26 @@ pub enum InterpolationMode {
 
 named!(ResizeMode, InterpolationMode);
 
-/// How images are prepared, as far as it is not left to the backbone; `default()` leaves it all.
+/// How images are prepared; what is not set follows the backbone, and in `default()` nothing is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct PreprocessingSettings {
+#[serde(rename_all = "kebab-case", default)]
+pub struct ImageSettings {
     /// Side of the network's input, pixels.
-    pub image_size: OrBackbone<u32>,
+    #[serde(with = "or_backbone")]
+    pub image_size: Option<u32>,
     /// How images are brought to that size.
     pub resize: ResizeMode,
     /// How pixels are interpolated.
     pub interpolation: InterpolationMode,
     /// Mean of each channel, in units of the full range.
-    pub mean: OrBackbone<Channels>,
+    #[serde(with = "or_backbone")]
+    pub mean: Option<Channels>,
     /// Standard deviation of each channel, in units of the full range.
-    pub std: OrBackbone<Channels>,
+    #[serde(with = "or_backbone")]
+    pub std: Option<Channels>,
 }
 
-impl PreprocessingSettings {
+impl ImageSettings {
     /// How images become the network's input, given what the backbone expects.
     ///
     /// # Errors
@@ -149,7 +118,7 @@ impl PreprocessingSettings {
     /// The setting that is out of its range, with the range.
     pub fn apply(&self, backbone: &Preprocessing) -> Result<Preprocessing, Error> {
         self.validate()?;
-        let image_size = self.image_size.or(backbone.image_size);
+        let image_size = self.image_size.unwrap_or(backbone.image_size);
         let scaled = |numerator: u32, denominator: u32| {
             let side = u64::from(image_size) * u64::from(numerator) / u64::from(denominator);
             Resize::ShortSide(side.min(u64::from(u32::MAX)) as u32)
@@ -169,8 +138,8 @@ impl PreprocessingSettings {
                 InterpolationMode::Bilinear => Interpolation::Bilinear,
                 InterpolationMode::Bicubic => Interpolation::Bicubic,
             },
-            mean: given(self.mean).unwrap_or(backbone.mean),
-            std: given(self.std).unwrap_or(backbone.std),
+            mean: self.mean.map_or(backbone.mean, Channels::to_f32),
+            std: self.std.map_or(backbone.std, Channels::to_f32),
         };
         match preprocessing.validate() {
             Ok(()) => Ok(preprocessing),
@@ -207,7 +176,7 @@ impl PreprocessingSettings {
     ///
     /// As [`Self::apply`].
     pub fn validate(&self) -> Result<(), Error> {
-        if let OrBackbone::Given(size) = self.image_size
+        if let Some(size) = self.image_size
             && !(MIN_IMAGE_SIZE..=MAX_IMAGE_SIZE).contains(&size)
         {
             let reason = format!("{size} is not from {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE} pixels");
@@ -217,25 +186,18 @@ impl PreprocessingSettings {
             let reason = format!("{r},{g},{b} are not three {what}");
             Err(Error::preparation(setting, reason))
         };
-        match given(self.mean) {
+        match self.mean.map(Channels::to_f32) {
             Some(mean) if !mean.iter().all(|mean| mean.is_finite()) => {
                 return refused("mean", mean, "finite numbers");
             }
             _ => {}
         }
-        match given(self.std) {
+        match self.std.map(Channels::to_f32) {
             Some(std) if !std.iter().all(|std| std.is_finite() && *std > 0.0) => {
                 refused("std", std, "finite numbers above 0")
             }
             _ => Ok(()),
         }
-    }
-}
-
-fn given(channels: OrBackbone<Channels>) -> Option<[f32; 3]> {
-    match channels {
-        OrBackbone::Given(channels) => Some(channels.to_f32()),
-        OrBackbone::Backbone(_) => None,
     }
 }
 
@@ -267,7 +229,7 @@ mod tests {
     #[test]
     fn what_is_not_given_is_the_backbones() {
         let backbone = Architecture::EfficientNetLite2.preprocessing();
-        let nothing = PreprocessingSettings::default();
+        let nothing = ImageSettings::default();
         assert_eq!(nothing.apply(&backbone).unwrap(), backbone);
         nothing.check(&backbone).unwrap();
     }
@@ -275,10 +237,10 @@ mod tests {
     #[test]
     fn a_short_side_follows_the_image_size() {
         let applied = |image_size: u32, resize| {
-            let settings = PreprocessingSettings {
+            let settings = ImageSettings {
                 image_size: image_size.into(),
                 resize,
-                ..PreprocessingSettings::default()
+                ..ImageSettings::default()
             };
             let backbone = Architecture::EfficientNetLite0.preprocessing();
             settings.apply(&backbone).unwrap().resize
@@ -294,7 +256,7 @@ mod tests {
     fn what_contradicts_a_task_is_named() {
         let recorded = Architecture::ResNet18.preprocessing();
         let refused = |text: &str, setting: &str| {
-            let settings: PreprocessingSettings = toml::from_str(text).unwrap();
+            let settings: ImageSettings = toml::from_str(text).unwrap();
             let message = settings.check(&recorded).unwrap_err().to_string();
             assert!(message.starts_with(setting), "{message}");
         };
@@ -304,7 +266,7 @@ mod tests {
         refused("mean = [0.5, 0.5, 0.5]", "mean");
         refused("std = [0.5, 0.5, 0.5]", "std");
         let agreeing = "image-size = 224\nresize = 'crop'\nmean = [0.485, 0.456, 0.406]";
-        let agreeing: PreprocessingSettings = toml::from_str(agreeing).unwrap();
+        let agreeing: ImageSettings = toml::from_str(agreeing).unwrap();
         agreeing.check(&recorded).unwrap();
     }
 
@@ -318,20 +280,25 @@ mod tests {
             ("std = [1, 0, 1]", "std"),
             ("mean = [0, nan, 0]", "mean"),
         ] {
-            let settings: PreprocessingSettings = toml::from_str(text).unwrap();
+            let settings: ImageSettings = toml::from_str(text).unwrap();
             let message = settings.apply(&backbone).unwrap_err().to_string();
             assert!(message.starts_with(setting), "{message}");
         }
     }
 
     #[test]
-    fn settings_are_read_as_they_are_written_on_the_command_line() {
-        assert_eq!("backbone".parse(), Ok(OrBackbone::<u32>::BACKBONE));
-        assert_eq!("96".parse(), Ok(OrBackbone::Given(96)));
-        assert_eq!(
-            "0.5, 1,2".parse(),
-            Ok(OrBackbone::Given(Channels([0.5, 1.0, 2.0])))
-        );
-        assert!("1,2".parse::<OrBackbone<Channels>>().is_err());
+    fn what_is_left_to_the_backbone_is_said_in_a_word() {
+        let nothing = ImageSettings::default();
+        let text = toml::to_string(&nothing).unwrap();
+        assert!(text.contains("image-size = \"backbone\""), "{text}");
+        assert_eq!(toml::from_str::<ImageSettings>(&text).unwrap(), nothing);
+        let error = toml::from_str::<ImageSettings>("image-size = \"network\"").unwrap_err();
+        assert!(error.message().contains("or \"backbone\""), "{error}");
+    }
+
+    #[test]
+    fn channels_are_read_as_they_are_written_on_the_command_line() {
+        assert_eq!("0.5, 1,2".parse(), Ok(Channels([0.5, 1.0, 2.0])));
+        assert!("1,2".parse::<Channels>().is_err());
     }
 }

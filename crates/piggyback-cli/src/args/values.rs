@@ -1,0 +1,55 @@
+//! How the values of options are understood.
+
+use std::error::Error;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use clap::builder::{PossibleValuesParser, StringValueParser, TypedValueParser};
+use piggyback::Named;
+use piggyback::checkpoint::WeightsChoice;
+use serde::Serialize;
+use toml::Value;
+
+/// One of the values of `T`, by its name.
+pub(super) fn named<T>() -> impl TypedValueParser<Value = T>
+where
+    T: Named + FromStr<Err: Into<Box<dyn Error + Send + Sync>>> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(T::names()).try_map(|name| name.parse::<T>())
+}
+
+/// A value of type `T`, or the word that stands for none, as a config file has them.
+pub(super) fn value_or<T>(word: &'static str) -> impl TypedValueParser<Value = Value>
+where
+    T: FromStr<Err: Display> + Serialize,
+{
+    StringValueParser::new().try_map(move |text| {
+        if text == word {
+            return Ok(Value::String(text));
+        }
+        let parsed = text.parse::<T>();
+        let value = parsed.map_err(|error| format!("{error}; or say {word}"))?;
+        Value::try_from(value).map_err(|error| error.to_string())
+    })
+}
+
+/// Which of a checkpoint's weights are meant.
+pub(super) fn weights() -> impl TypedValueParser<Value = WeightsChoice> {
+    StringValueParser::new().try_map(|text| text.parse::<WeightsChoice>())
+}
+
+/// A number of 1 or more.
+pub(super) fn count() -> clap::builder::RangedU64ValueParser<usize> {
+    clap::builder::RangedU64ValueParser::new().range(1..)
+}
+
+/// A seed, as large as TOML's integers go.
+pub(super) fn seed() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(..=i64::MAX as u64)
+}
+
+/// An on/off switch, whose environment twin may say 1, true, yes or on; for 0, false, no and off see
+/// [`environment`](super::environment).
+pub(super) fn switch() -> clap::builder::BoolishValueParser {
+    clap::builder::BoolishValueParser::new()
+}
