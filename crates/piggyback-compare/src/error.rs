@@ -79,3 +79,17 @@ impl From<piggyback::task::Error> for Error {
 pub(crate) fn atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     atomic::write(path, bytes).map_err(|source| Error::write(path, source))
 }
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
