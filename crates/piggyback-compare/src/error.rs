@@ -63,8 +63,8 @@ impl Error {
     }
 }
 
-impl From<piggyback::image::Error> for Error {
-    fn from(error: piggyback::image::Error) -> Self {
+impl From<piggyback::data::Error> for Error {
+    fn from(error: piggyback::data::Error) -> Self {
         Self::Piggyback(error.into())
     }
 }

@@ -7,10 +7,11 @@ use piggyback_task::Preprocessing;
 use super::batch::LoaderConfig;
 use super::cache::Cache;
 use super::epoch::Epoch;
+use super::error::Error;
 use super::order::Batches;
 use super::samples::Samples;
 use super::source::Source;
-use crate::image::Error;
+use crate::image;
 
 /// Streams the batches of a list of images.
 ///
@@ -22,14 +23,14 @@ impl Loader {
     /// Checks the settings; no image is read yet.
     ///
     /// # Errors
-    /// [`Error::Setting`] or [`Error::Preprocessing`] for a setting out of range, [`Error::TooFewImages`] if
+    /// [`Error::Setting`] or [`image::Error::Preprocessing`] for a setting out of range, [`Error::TooFewImages`] if
     /// there are fewer images than `min_batch`.
     pub fn new(
         samples: Samples,
         preprocessing: Preprocessing,
         config: LoaderConfig,
     ) -> Result<Self, Error> {
-        preprocessing.validate()?;
+        preprocessing.validate().map_err(image::Error::from)?;
         config.check()?;
         let images = samples.len();
         if images < config.min_batch {

@@ -6,9 +6,10 @@ use piggyback_task::Preprocessing;
 
 use super::batch::{Batch, LoaderConfig, Skipped};
 use super::cache::Cache;
+use super::error::Error;
 use super::order::Batches;
 use super::samples::Samples;
-use crate::image::{Error, Image, normalise, to_unit};
+use crate::image::{self, Image, normalise, to_unit};
 use crate::random::{Purpose, Random};
 
 /// Where batches come from: what the threads share.
@@ -55,7 +56,7 @@ impl Source {
                     batch.indices.push(index);
                 }
                 Err(error) if self.config.skip_bad => batch.skipped.push(Skipped { index, error }),
-                Err(error) => return Some(Err(error)),
+                Err(error) => return Some(Err(error.into())),
             }
         }
         if batch.len() < self.config.min_batch {
@@ -67,7 +68,7 @@ impl Source {
     }
 
     /// One image's values `[image_size, image_size, 3]`, and its class.
-    fn image(&self, epoch: u64, index: usize) -> Result<(Vec<f32>, u32), Error> {
+    fn image(&self, epoch: u64, index: usize) -> Result<(Vec<f32>, u32), image::Error> {
         // Indices come from the order of these samples.
         let (path, label) = self.samples.get(index).unwrap_or_default();
         let preprocessing = &self.preprocessing;

@@ -208,7 +208,7 @@ pub fn evaluate(
     }
     if tally.images == 0 {
         let first = skipped.into_iter().next().unwrap_or_default();
-        return Err(crate::image::Error::NoneReadable { count: done, first }.into());
+        return Err(crate::data::Error::NoneReadable { count: done, first }.into());
     }
     Ok(tally.finish(&task.classes, skipped))
 }

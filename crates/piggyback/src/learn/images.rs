@@ -23,7 +23,7 @@ struct Part<'a> {
 ///
 /// # Errors
 ///
-/// [`crate::image::Error::Unreadable`] if some cannot be read and are not to be left out; [`Error::Stopped`].
+/// [`data::Error::Unreadable`] if some cannot be read and are not to be left out; [`Error::Stopped`].
 pub(super) fn look_at_images(
     splits: &[Split<'_>],
     skip_bad: bool,
@@ -92,7 +92,7 @@ fn refuse_unreadable(mut unreadable: Vec<crate::image::Error>, skip_bad: bool) -
     let images = unreadable.len();
     unreadable.truncate(NAMED);
     let first = unreadable.iter().map(ToString::to_string).collect();
-    Err(crate::image::Error::Unreadable { images, first }.into())
+    Err(data::Error::Unreadable { images, first }.into())
 }
 
 /// What a user should know of the images.
