@@ -9,6 +9,7 @@
 mod proof;
 mod readme;
 mod results;
+mod setup;
 
 use std::fs;
 use std::io::{self, Write};
@@ -24,46 +25,7 @@ use piggyback_tools::program::Program;
 
 use proof::Proof;
 use results::{Evaluated, Inspected, Results, Row, Summary, parse};
-
-/// Where everything goes that the demo makes.
-const FOLDER: &str = "runs/demo";
-
-/// A way to learn a task, with a committed configuration in `demo/`.
-#[derive(Clone, Copy)]
-enum Method {
-    ClassifierOnly,
-    Piggyback,
-}
-
-impl Method {
-    fn name(self) -> &'static str {
-        match self {
-            Self::ClassifierOnly => "classifier-only",
-            Self::Piggyback => "piggyback",
-        }
-    }
-
-    fn config(self, task: &str) -> String {
-        match self {
-            Self::ClassifierOnly => "demo/classifier-only.toml".into(),
-            Self::Piggyback => format!("demo/{task}.toml"),
-        }
-    }
-
-    fn task_file(self, task: &str) -> String {
-        match self {
-            Self::ClassifierOnly => format!("{FOLDER}/{task}.classifier-only.task.safetensors"),
-            Self::Piggyback => format!("{FOLDER}/{task}.task.safetensors"),
-        }
-    }
-}
-
-/// What both halves of a comparison are made with.
-struct Demo {
-    program: Program,
-    children: Children,
-    epochs: Option<usize>,
-}
+use setup::{Demo, FOLDER, Method, data};
 
 /// Runs the demo; exit code 1 when the proof fails, or the README shows something else than the program.
 ///
@@ -209,10 +171,6 @@ impl Demo {
             shown(&train)
         )
     }
-}
-
-fn data(task: &str) -> String {
-    format!("data/{task}")
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -8,12 +8,11 @@ use serde_json::{Map, Value, json};
 
 use super::manifest::{DataSummary, RELATIVE};
 use super::plan::{BackbonePlan, DataPlan, MethodPlan, Order, Plan};
-use super::record::Kind;
-use super::run::PRETRAINED_FILE;
 use super::scope::Scope;
 use super::settings;
-use super::unit::{self, Job, JobBackbone, JobData, Unit};
-use crate::error::{Error, Result};
+use super::training::PRETRAINED_FILE;
+use super::unit::{self, Job, JobBackbone, JobData, Kind, Unit};
+use crate::error::{Error, Result, chain};
 use piggyback::checkpoint::{LoadOptions, StateDict};
 use piggyback::files::MethodName;
 use piggyback::{Architecture, Backbone};
@@ -382,18 +381,4 @@ fn work(architecture: Architecture, side: u32, images: usize) -> f64 {
     let one = *(known.entry((architecture, side)))
         .or_insert_with(|| architecture.multiply_adds(side as usize));
     PASSES * one as f64 * images as f64
-}
-
-/// An error and its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -63,8 +63,8 @@ impl Error {
     }
 }
 
-impl From<piggyback::image::Error> for Error {
-    fn from(error: piggyback::image::Error) -> Self {
+impl From<piggyback::data::Error> for Error {
+    fn from(error: piggyback::data::Error) -> Self {
         Self::Piggyback(error.into())
     }
 }
@@ -78,4 +78,18 @@ impl From<piggyback::task::Error> for Error {
 /// Writes `bytes` to the file `path`, wholly or not at all.
 pub(crate) fn atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     atomic::write(path, bytes).map_err(|source| Error::write(path, source))
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::record::Kind;
 use super::results::Results;
+use super::unit::Kind;
 use super::unit::Unit;
 
 /// Seconds per unit of work, by what is done, as finished units took them.

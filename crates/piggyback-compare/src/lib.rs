@@ -40,6 +40,7 @@ mod run;
 mod scope;
 mod sequence;
 mod settings;
+mod training;
 mod unit;
 
 pub use comparison::Comparison;
@@ -49,7 +50,7 @@ pub use manifest::DataSummary;
 pub use memory::Memory;
 pub use paper::{PaperData, PaperNumber};
 pub use plan::{BackbonePlan, DataPlan, MethodPlan, Order, Plan, PretrainPlan};
-pub use record::{Again, BackboneRecord, Kind, LayerZeros, RESULTS_VERSION, Record, TaskRecord};
+pub use record::{Again, BackboneRecord, LayerZeros, Record, TaskRecord};
 pub use results::{Results, reason};
 pub use run::run;
-pub use unit::{Job, JobBackbone, JobData, Unit};
+pub use unit::{Job, JobBackbone, JobData, Kind, RESULTS_VERSION, Unit};

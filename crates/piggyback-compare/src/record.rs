@@ -5,32 +5,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::plan::Order;
-use super::unit::JobData;
+use super::unit::{JobData, Kind};
 use crate::error::{Error, Result};
 use piggyback::engine::Evaluation;
 use piggyback::files::{EpochMetrics, MethodName};
 use piggyback::learn::Test;
 use piggyback::plot;
 
-/// Version of the lines of `results.jsonl`, and of what identities are made of.
-pub const RESULTS_VERSION: u32 = 1;
-
-/// What a unit does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// Trains a network from scratch, to be a backbone.
-    Pretrain,
-    /// Learns one data set, or all of them, with one method.
-    Learn,
-    /// Answers for all tasks of a method with one engine that has them all.
-    Together,
-}
-
 /// What a unit came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// [`RESULTS_VERSION`].
+    /// [`RESULTS_VERSION`](super::RESULTS_VERSION).
     pub format: u32,
     /// BLAKE3 of everything that decides the outcome, hexadecimal.
     pub identity: String,

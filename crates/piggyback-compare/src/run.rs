@@ -8,10 +8,11 @@ use std::time::Instant;
 use piggyback::Device;
 use piggyback_task::TaskFile;
 
-use super::learn::{self, Controls, LearnedUnit, run_in};
-use super::record::{Again, BackboneRecord, Kind, Measured, RESULTS_VERSION, Record, TaskRecord};
+use super::learn;
+use super::record::{Again, BackboneRecord, Measured, Record, TaskRecord};
 use super::results;
-use super::unit::{Job, folder};
+use super::training::{Controls, LearnedUnit, PRETRAINED_FILE, TASK_FILE, run_in, size};
+use super::unit::{Job, Kind, RESULTS_VERSION, folder};
 use crate::error::{Error, Result};
 use piggyback::checkpoint::{LoadOptions, StateDict, WeightsChoice, convert};
 use piggyback::data::ImageFolder;
@@ -19,9 +20,6 @@ use piggyback::engine::{EvaluateConfig, evaluate};
 use piggyback::files::paper_bits_of_network;
 use piggyback::learn::{Event, Test};
 use piggyback::{Backbone, Engine};
-
-/// Name of the network in the folder of a unit that pretrains one.
-pub(super) const PRETRAINED_FILE: &str = "backbone.safetensors";
 
 /// Computes a unit in its folder, from its checkpoint if there is one.
 ///
@@ -120,11 +118,6 @@ fn about(job: &Job, fingerprint: String, path: &Path) -> Result<BackboneRecord> 
     })
 }
 
-pub(super) fn size(path: &Path) -> Result<u64> {
-    let metadata = std::fs::metadata(path).map_err(|source| Error::read(path, source))?;
-    Ok(metadata.len())
-}
-
 fn pretrain(job: &Job, folder: &Path, device: &Device, controls: Controls<'_>) -> Result<Record> {
     let ([data], Some(config)) = (&job.data[..], &job.pretrain) else {
         return Err(Error::setting("unit", "it says not what to pretrain"));
@@ -172,7 +165,7 @@ fn together(job: &Job, device: &Device, controls: Controls<'_>) -> Result<Record
         let [task] = &results::kept(&folder)?.tasks[..] else {
             return Err(Error::setting("unit", "an earlier one has not one task"));
         };
-        engine.add_task(&data.name, TaskFile::open(folder.join(learn::TASK_FILE))?)?;
+        engine.add_task(&data.name, TaskFile::open(folder.join(TASK_FILE))?)?;
         // The name in the plan may have changed since the earlier unit was computed.
         before.push(TaskRecord {
             data: data.name.clone(),

@@ -8,10 +8,11 @@ use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::learn::{Controls, LearnedUnit, NETWORK_FILE, data_set, run_in, seconds, task_records};
 use super::record::{Again, TaskRecord};
-use super::run::size;
 use super::settings::recorded;
+use super::training::{
+    Controls, LearnedUnit, NETWORK_FILE, data_set, run_in, seconds, size, task_records,
+};
 use super::unit::Job;
 use crate::error::{Error, Result, atomically};
 use piggyback::engine::{EvaluateConfig, evaluate};

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::plan::Order;
-use super::record::{Kind, RESULTS_VERSION};
 use crate::error::{Error, Result};
 use piggyback::Architecture;
 use piggyback::data::Layout;
@@ -15,6 +14,21 @@ use piggyback::methods::PretrainConfig;
 
 /// Digits of an identity that name a unit's folder and stand in messages.
 const SHORT: usize = 16;
+
+/// Version of the lines of `results.jsonl`, and of what identities are made of.
+pub const RESULTS_VERSION: u32 = 1;
+
+/// What a unit does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Trains a network from scratch, to be a backbone.
+    Pretrain,
+    /// Learns one data set, or all of them, with one method.
+    Learn,
+    /// Answers for all tasks of a method with one engine that has them all.
+    Together,
+}
 
 /// A piece of a comparison that is computed by itself.
 #[derive(Clone, Debug, PartialEq)]

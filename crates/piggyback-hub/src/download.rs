@@ -10,7 +10,7 @@ use ureq::http;
 
 use crate::error::{Error, Result};
 use crate::listing::{Entry, Listing, percent_encoded};
-use crate::{Fetch, FetchedFile, Progress, create_folder, hub_error};
+use crate::{Fetch, FetchedFile, Progress, create_folder};
 
 /// How often a connection that is cut off in the middle of a file is taken up again.
 const TRIES: usize = 5;
@@ -26,9 +26,9 @@ impl Fetch<'_> {
         if let Some(file) = cached(&path, entry)? {
             return Ok(file);
         }
-        let bytes = entry
-            .size
-            .ok_or_else(|| hub_error(self.model, format!("'{name}' is listed without a size")))?;
+        let bytes = entry.size.ok_or_else(|| {
+            Error::model(self.model, format!("'{name}' is listed without a size"))
+        })?;
         create_folder(path.parent().unwrap_or(&self.folder))?;
         let mut part = Part::open(path.with_added_extension("part"), bytes)?;
         let downloaded_bytes = self.download(&mut part, listing, name)?;
@@ -40,7 +40,7 @@ impl Fetch<'_> {
                 "'{name}' came damaged: its SHA-256 is {sha256} and should be {expected}; \
                  it was deleted, fetch it again"
             );
-            return Err(hub_error(self.model, reason));
+            return Err(Error::model(self.model, reason));
         }
         part.finish(&path)?;
         Ok(FetchedFile {
@@ -85,7 +85,7 @@ impl Fetch<'_> {
                         let total = part.total_bytes;
                         let reason = format!("'{name}' is longer than its {total} bytes");
                         part.clear()?;
-                        return Err(hub_error(model, reason));
+                        return Err(Error::model(model, reason));
                     }
                     Ok(read) => part.append(&block[..read])?,
                     Err(error) => break error.to_string(),

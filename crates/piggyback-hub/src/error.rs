@@ -36,6 +36,13 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn model(model: &str, reason: impl Into<String>) -> Self {
+        Self::Model {
+            model: model.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
     pub(crate) fn read(path: &Path, source: io::Error) -> Self {
         Self::Piggyback(piggyback::Error::Read {
             path: path.to_owned(),

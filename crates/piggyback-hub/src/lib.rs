@@ -146,11 +146,11 @@ impl Hub {
     ) -> Result<Fetched> {
         if !is_model(model) {
             let expected = "is no model of the hub; expected is OWNER/NAME";
-            return Err(hub_error(model, expected));
+            return Err(Error::model(model, expected));
         }
         if let Some(other) = Lookalike::called(model) {
             let ours = other.architecture;
-            return Err(hub_error(
+            return Err(Error::model(
                 model,
                 format!(
                     "is no {ours}: it has the same tensors, but {}, so it would answer wrongly; give a \
@@ -160,7 +160,7 @@ impl Hub {
             ));
         }
         if matches!(revision, "" | "." | "..") {
-            return Err(hub_error(model, format!("has no revision '{revision}'")));
+            return Err(Error::model(model, format!("has no revision '{revision}'")));
         }
         let mut fetch = Fetch {
             hub: self,
@@ -203,7 +203,7 @@ impl Hub {
             request = request.header("Range", range);
         }
         let answer = request.call().map_err(|error| match error {
-            ureq::Error::BadUri(_) | ureq::Error::Http(_) => hub_error(
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => Error::model(
                 model,
                 format!("cannot be asked for ({error}); check the endpoint and the token"),
             ),
@@ -213,7 +213,7 @@ impl Hub {
         match answer.status().as_u16() {
             code if expected.contains(&code) => Ok(answer),
             code @ 500.. => Err(self.no_answer(&format!("its answer was error {code}"))),
-            code => Err(hub_error(model, self.refusal(code, model))),
+            code => Err(Error::model(model, self.refusal(code, model))),
         }
     }
 
@@ -308,7 +308,7 @@ impl Fetch<'_> {
         if is_commit(revision) && listing.commit != revision {
             let commit = &listing.commit;
             let reason = format!("at commit {revision} was asked for; the hub sent {commit}");
-            return Err(hub_error(model, reason));
+            return Err(Error::model(model, reason));
         }
         Ok(listing)
     }
@@ -324,13 +324,6 @@ impl Fetch<'_> {
 
     fn listing_path(&self, commit: &str) -> PathBuf {
         self.folder.join(format!("{commit}.json"))
-    }
-}
-
-fn hub_error(model: &str, reason: impl Into<String>) -> Error {
-    Error::Model {
-        model: model.to_owned(),
-        reason: reason.into(),
     }
 }
 

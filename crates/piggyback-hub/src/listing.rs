@@ -6,8 +6,7 @@ use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
-use crate::hub_error;
+use crate::error::{Error, Result};
 use piggyback::text;
 
 /// What the files of a model are called that hold its weights, the best first.
@@ -53,13 +52,13 @@ impl Listing {
     /// Reads the hub's answer, in which nothing is trusted that becomes a path.
     pub(super) fn parse(model: &str, json: &[u8]) -> Result<Self> {
         let listing: Self = serde_json::from_slice(json).map_err(|error| {
-            hub_error(model, format!("is not listed as the hub does it ({error})"))
+            Error::model(model, format!("is not listed as the hub does it ({error})"))
         })?;
         match is_commit(&listing.commit) {
             true => Ok(listing),
             false => {
                 let reason = format!("is at a commit called '{}': no name", listing.commit);
-                Err(hub_error(model, reason))
+                Err(Error::model(model, reason))
             }
         }
     }
@@ -73,11 +72,11 @@ impl Listing {
         let found = self.files.iter().find(|entry| entry.name == name);
         let entry = found.ok_or_else(|| {
             let names = self.files.iter().map(|entry| entry.name.as_str());
-            hub_error(model, format!("has no file '{name}', but {}", list(names)))
+            Error::model(model, format!("has no file '{name}', but {}", list(names)))
         })?;
         if !is_plain(&entry.name) {
             let reason = format!("has a file '{name}', whose name leads out of its folder");
-            return Err(hub_error(model, reason));
+            return Err(Error::model(model, reason));
         }
         Ok(entry)
     }
@@ -102,12 +101,12 @@ impl Listing {
             [] => {
                 let names = list(names);
                 let reason = format!("has no {SAFETENSORS} or {PYTORCH}; choose a file of {names}");
-                Err(hub_error(model, reason))
+                Err(Error::model(model, reason))
             }
             [..] => {
                 let names = list(safetensors.into_iter());
                 let reason = format!("has several weights; choose a file of {names}");
-                Err(hub_error(model, reason))
+                Err(Error::model(model, reason))
             }
         }
     }
@@ -120,8 +119,9 @@ pub(super) fn shards(model: &str, name: &str, path: &Path) -> Result<Vec<String>
         weight_map: BTreeMap<String, String>,
     }
     let text = text::read(path)?;
-    let index: Index = serde_json::from_str(&text)
-        .map_err(|error| hub_error(model, format!("'{name}' is no index of weights ({error})")))?;
+    let index: Index = serde_json::from_str(&text).map_err(|error| {
+        Error::model(model, format!("'{name}' is no index of weights ({error})"))
+    })?;
     let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
     let beside = |file: &String| match folder {
         "" => file.clone(),

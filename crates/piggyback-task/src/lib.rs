@@ -96,6 +96,7 @@ mod error;
 mod file;
 mod fingerprint;
 pub mod foreign;
+mod hidden;
 mod json;
 pub mod lock;
 mod mask;

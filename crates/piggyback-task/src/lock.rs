@@ -5,11 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 use std::{io, thread};
 
-use crate::atomic::{self, Hidden, PREFIX};
-
-pub(crate) const SUFFIX: &str = ".lock";
-/// Hexadecimal digits in the name of a lock beside a file.
-pub(crate) const DIGITS: usize = 16;
+use crate::atomic;
+use crate::hidden::{Hidden, LOCK_DIGITS, LOCK_SUFFIX, PREFIX};
 
 /// How often a lock is tried that is held, and how long apart.
 const TRIES: usize = 5;
@@ -77,7 +74,7 @@ impl FileLock {
         let target = atomic::target(path)?;
         let name = target.file_name().unwrap_or_default().as_encoded_bytes();
         let hash = blake3::hash(name).to_hex();
-        let lock = format!("{PREFIX}{}{SUFFIX}", &hash[..DIGITS]);
+        let lock = format!("{PREFIX}{}{LOCK_SUFFIX}", &hash[..LOCK_DIGITS]);
         Self::try_take(&target.with_file_name(lock))
     }
 

@@ -44,9 +44,9 @@ pub enum Error {
         /// What is wrong and what to do.
         reason: String,
     },
-    /// Images that cannot be used.
+    /// Images, or a data set of them, that cannot be used.
     #[error(transparent)]
-    Data(crate::image::Error),
+    Data(crate::data::Error),
     /// A task file that cannot be used.
     #[error(transparent)]
     Task(#[from] piggyback_task::Error),
@@ -99,7 +99,7 @@ pub enum Error {
     )]
     UnreadableImage {
         /// The image, and what is wrong with it.
-        source: crate::image::Error,
+        source: crate::data::Error,
         /// Steps done.
         steps: usize,
         /// The run folder with the checkpoint.
@@ -185,9 +185,9 @@ pub enum Error {
 }
 
 /// How a run goes on that ended at images that cannot be read.
-fn how_to_go_on(source: &crate::image::Error) -> &'static str {
+fn how_to_go_on(source: &crate::data::Error) -> &'static str {
     match source {
-        crate::image::Error::NoneReadable { .. } => {
+        crate::data::Error::NoneReadable { .. } => {
             "with nothing to validate on; repair the images of val/, and the same command with --resume continues"
         }
         _ => {
@@ -203,6 +203,15 @@ impl From<crate::image::Error> for Error {
             crate::image::Error::Preparation { setting, reason } => {
                 Self::Setting { setting, reason }
             }
+            error => Self::Data(error.into()),
+        }
+    }
+}
+
+impl From<crate::data::Error> for Error {
+    fn from(error: crate::data::Error) -> Self {
+        match error {
+            crate::data::Error::Image(error) => error.into(),
             error => Self::Data(error),
         }
     }

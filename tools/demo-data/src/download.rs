@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use super::packages::{Package, Registry};
-use super::progress;
+use super::progress::progress;
 
 /// The folder downloaded archives are kept in.
 pub(crate) struct Cache {

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::Task;
 use super::download::Cache;
 use super::iconify::IconSet;
 use super::openmoji::{Emoji, OpenMoji, Style};
 use super::packages::{FLUENT, NOTO, OPENMOJI, TWEMOJI};
+use super::task::Task;
 use super::tree::{Drawing, Picture, Split};
 
 pub(crate) const TASK: Task = Task {

@@ -3,11 +3,11 @@
 
 use anyhow::Result;
 
-use super::Task;
 use super::download::Cache;
 use super::iconify::IconSet;
 use super::openmoji::{OpenMoji, Style};
 use super::packages::{CIRCLE_FLAGS, FLAG, OPENMOJI, TWEMOJI};
+use super::task::Task;
 use super::tree::{Drawing, Picture, Split};
 
 pub(crate) const TASK: Task = Task {

@@ -15,9 +15,11 @@ mod flags;
 mod iconify;
 mod openmoji;
 mod packages;
+mod progress;
 mod silhouettes;
 mod sketch;
 mod svg;
+mod task;
 mod tree;
 mod weights;
 
@@ -30,15 +32,8 @@ use anyhow::{Context, Result};
 use piggyback_tools::demo::BACKBONE;
 
 use download::Cache;
-use packages::Package;
-use tree::{Counts, Picture};
-
-/// Something to learn: a folder of pictures per class, built from packages.
-struct Task {
-    name: &'static str,
-    packages: &'static [&'static Package],
-    pictures: fn(&Cache) -> Result<Vec<Picture>>,
-}
+use task::Task;
+use tree::Counts;
 
 const TASKS: [Task; 4] = [emoji::TASK, flags::TASK, sketch::TASK, silhouettes::TASK];
 
@@ -109,13 +104,4 @@ fn print_summary(weights: &Path, data: &Path, counts: &[(&str, Counts)]) -> io::
         writeln!(out, "{name:<12} {classes:>8} {train:>8} {test:>8}")?;
     }
     Ok(())
-}
-
-/// One line of progress on stderr.
-#[expect(
-    clippy::print_stderr,
-    reason = "unlike a handle's, eprintln's output is caught in tests"
-)]
-fn progress(line: &str) {
-    eprintln!("{line}");
 }

@@ -7,10 +7,11 @@ use anyhow::{Context, Result, bail};
 use flate2::read::GzDecoder;
 use image::GrayImage;
 
+use super::archive;
 use super::download::Cache;
 use super::packages::ANIMAL_MNIST;
+use super::task::Task;
 use super::tree::{Drawing, Picture, Split};
-use super::{Task, archive};
 
 pub(crate) const TASK: Task = Task {
     name: "silhouettes",

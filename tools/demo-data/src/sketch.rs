@@ -5,8 +5,9 @@ use anyhow::Result;
 use super::download::Cache;
 use super::openmoji::{Emoji, OpenMoji, Style};
 use super::packages::OPENMOJI;
+use super::svg;
+use super::task::Task;
 use super::tree::{Drawing, Picture, Split};
-use super::{Task, svg};
 
 pub(crate) const TASK: Task = Task {
     name: "sketch",

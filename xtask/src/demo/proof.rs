@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::results::{Outcome, parse};
-use super::{Demo, FOLDER, Method, data};
+use super::setup::{Demo, FOLDER, Method, data};
 use piggyback_tools::child::{failed, shown};
 use piggyback_tools::demo::{BACKBONE, TASKS};
 

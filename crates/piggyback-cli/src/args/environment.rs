@@ -14,15 +14,13 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, Error};
 use piggyback::text::visible;
 
-use super::command;
-
 /// What a switch's variable says that is off.
 const OFF: [&str; 6] = ["0", "false", "no", "off", "n", "f"];
 
-/// What the command line and the environment say.
-pub(super) fn matches(line: &[OsString]) -> Result<ArgMatches, Error> {
-    let given = Given::on(line);
-    let command = with_speaking_twins(command(), &given.ids);
+/// What the command line and the environment say to `command`.
+pub(super) fn matches(command: &Command, line: &[OsString]) -> Result<ArgMatches, Error> {
+    let given = Given::on(command, line);
+    let command = with_speaking_twins(command.clone(), &given.ids);
     // Errors write their message when they are shown: until then names can be replaced in it.
     let told = |error| {
         // Options are shown as errors show them once their command is built.
@@ -44,8 +42,8 @@ struct Given {
 
 impl Given {
     /// Understands as much of the line as can be, without the environment.
-    fn on(line: &[OsString]) -> Self {
-        let command = without_twins(command()).ignore_errors(true);
+    fn on(command: &Command, line: &[OsString]) -> Self {
+        let command = without_twins(command.clone()).ignore_errors(true);
         let mut given = Self::default();
         // Help and the version end parsing, whatever else is there.
         let Ok(matches) = command.try_get_matches_from(line) else {

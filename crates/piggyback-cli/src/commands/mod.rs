@@ -4,6 +4,7 @@ mod backbone;
 mod classes;
 mod compare;
 mod completions;
+mod dispatch;
 mod eval;
 mod export;
 mod inspect;
@@ -21,9 +22,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use piggyback::checkpoint::{LoadOptions, StateDict, WeightsChoice};
 use piggyback::{Architecture, Artefact, Backbone, Engine};
 
-use crate::args::{Args, BackboneArgs, Verb};
+use crate::args::BackboneArgs;
 use crate::printer::Printer;
 use crate::report;
+
+pub(crate) use dispatch::run;
 
 /// How a verb ended that did what it was asked to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,26 +44,6 @@ pub(crate) enum Outcome {
 impl Outcome {
     fn found(something: bool) -> Self {
         if something { Self::Found } else { Self::Done }
-    }
-}
-
-/// Does what the command line says.
-pub(crate) fn run(args: &Args, printer: &Printer) -> Result<Outcome> {
-    printer.start_log(args.global.verbose);
-    threads::start(args.global.threads)?;
-    tracing::info!("computing with {} threads", rayon::current_num_threads());
-    match &args.verb {
-        Verb::Train(args) => train::run(args, printer),
-        Verb::Pretrain(args) => pretrain::run(args, printer),
-        Verb::Compare(options) => compare::run(options, args.global.threads, printer),
-        Verb::CompareUnit(args) => compare::run_unit(args, printer),
-        Verb::Eval(args) => eval::run(args, printer),
-        Verb::Predict(args) => predict::run(args, printer),
-        Verb::Export(args) => export::run(args, printer),
-        Verb::Inspect(args) => inspect::run(args, printer),
-        Verb::Verify(args) => verify::run(args, printer),
-        Verb::Backbone(command) => backbone::run(command, printer),
-        Verb::Completions { shell } => completions::run(*shell, printer),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use crate::comparison::Comparison;
 use crate::plan::Order;
-use crate::record::{Kind, Record, TaskRecord};
+use crate::record::{Record, TaskRecord};
 use crate::results::Results;
+use crate::unit::Kind;
 use piggyback::text::csv;
 
 const COLUMNS: &str = "backbone,architecture,fingerprint,data,method,label,order,position,seed,\

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use crate::comparison::Comparison;
 use crate::paper::{self, PaperNumber, Variant};
 use crate::plan::{MethodPlan, Order};
-use crate::record::{Again, Kind, Record, TaskRecord};
+use crate::record::{Again, Record, TaskRecord};
 use crate::results::Results;
 use crate::scope::Scope;
+use crate::unit::Kind;
 use piggyback::files::MethodName;
 
 /// Mean and spread of numbers.

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::document::{Block, Cell, Column, Table};
 use super::tables::pretraining;
 use crate::comparison::Comparison;
-use crate::record::Kind;
 use crate::results::Results;
+use crate::unit::Kind;
 use piggyback::text;
 
 /// The units that are not done, with the reason of those that failed.

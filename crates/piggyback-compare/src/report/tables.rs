@@ -6,8 +6,9 @@ use super::document::{Cell, Column, NONE, Table};
 use super::rows::{Row, Spread, decathlon};
 use crate::comparison::Comparison;
 use crate::paper::{SIZES_VGG16, VISUAL_DECATHLON_SCORE, Variant};
-use crate::record::{Again, Kind, Record, TaskRecord};
+use crate::record::{Again, Record, TaskRecord};
 use crate::results::Results;
+use crate::unit::Kind;
 
 const MEGABYTE: f64 = 1e6;
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::record::{RESULTS_VERSION, Record};
+use crate::record::Record;
+use crate::unit::RESULTS_VERSION;
 use piggyback::text;
 
 /// What is no record: the number of its line, counted from 1, and the line.

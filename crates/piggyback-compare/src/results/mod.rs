@@ -14,10 +14,9 @@ use std::path::{Path, PathBuf};
 use piggyback_task::atomic::{self, AtomicFile};
 use piggyback_task::lock::FileLock;
 
-use super::comparison::chain;
-use super::record::{Kind, Record};
-use super::unit::{Job, Unit};
-use crate::error::{Error, Result, atomically};
+use super::record::Record;
+use super::unit::{Job, Kind, Unit};
+use crate::error::{Error, Result, atomically, chain};
 use kept::{FAILURE_FILE, RECORD_FILE, unit_folders};
 pub(super) use kept::{keep, kept};
 use lines::line;

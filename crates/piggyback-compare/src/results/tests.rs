@@ -1,7 +1,8 @@
 //! Results that were written, cut, put together.
 
 use super::*;
-use crate::record::{BackboneRecord, RESULTS_VERSION};
+use crate::record::BackboneRecord;
+use crate::unit::RESULTS_VERSION;
 
 fn record(identity: &str) -> Record {
     Record {

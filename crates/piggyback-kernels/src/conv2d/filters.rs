@@ -2,7 +2,8 @@
 
 use super::super::gemm::Packed;
 use super::super::simd::Isa;
-use super::{Conv2dShape, dense, depthwise, winograd};
+use super::shape::{Conv2dShape, Pass};
+use super::{dense, depthwise, winograd};
 
 /// Weights that are packed once and serve many passes.
 #[derive(Debug)]
@@ -11,15 +12,6 @@ pub struct Filters {
     isa: Isa,
     pass: Pass,
     kind: Kind,
-}
-
-/// What a convolution is part of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pass {
-    /// A step of training, or something that is to give its bits.
-    Training,
-    /// A prediction, whose weights may be packed once for many.
-    Inference,
 }
 
 #[derive(Debug)]
@@ -60,7 +52,7 @@ impl Filters {
     }
 
     pub(super) fn new(isa: Isa, weight: &[f32], shape: &Conv2dShape, pass: Pass) -> Self {
-        super::check(shape);
+        shape.check();
         assert_eq!(weight.len(), shape.weight_len(), "length of weight");
         let kind = Kind::of(shape, pass);
         let packed = if shape.is_depthwise() {

@@ -17,8 +17,8 @@ mod tests;
 mod weight;
 mod winograd;
 
-pub use filters::{Filters, Pass};
-pub use shape::{Conv2dShape, ShapeError};
+pub use filters::Filters;
+pub use shape::{Conv2dShape, Pass, ShapeError};
 
 use super::epilogue::Epilogue;
 use super::simd::Isa;
@@ -56,7 +56,7 @@ fn forward_on(
     epilogue: Option<&Epilogue<'_>>,
     shape: &Conv2dShape,
 ) -> Vec<f32> {
-    check(shape);
+    shape.check();
     assert_eq!(x.len(), shape.input_len(), "length of x");
     assert!(filters.fit(shape), "filters of a convolution");
     if let Some(epilogue) = epilogue {
@@ -82,7 +82,7 @@ pub fn input_gradient(grad_out: &[f32], weight: &[f32], shape: &Conv2dShape) -> 
 }
 
 fn input_gradient_on(isa: Isa, grad_out: &[f32], weight: &[f32], shape: &Conv2dShape) -> Vec<f32> {
-    check(shape);
+    shape.check();
     assert_eq!(grad_out.len(), shape.output_len(), "length of grad_out");
     assert_eq!(weight.len(), shape.weight_len(), "length of weight");
     if shape.input_len() == 0 {
@@ -105,7 +105,7 @@ pub fn weight_gradient(x: &[f32], grad_out: &[f32], shape: &Conv2dShape) -> Vec<
 }
 
 fn weight_gradient_on(isa: Isa, x: &[f32], grad_out: &[f32], shape: &Conv2dShape) -> Vec<f32> {
-    check(shape);
+    shape.check();
     assert_eq!(x.len(), shape.input_len(), "length of x");
     assert_eq!(grad_out.len(), shape.output_len(), "length of grad_out");
     if shape.batch == 0 {
@@ -116,11 +116,5 @@ fn weight_gradient_on(isa: Isa, x: &[f32], grad_out: &[f32], shape: &Conv2dShape
         winograd::weight_gradient(isa, x, grad_out, shape)
     } else {
         weight::weight_gradient(isa, x, grad_out, shape)
-    }
-}
-
-fn check(shape: &Conv2dShape) {
-    if let Err(error) = shape.validate() {
-        panic!("{error}");
     }
 }

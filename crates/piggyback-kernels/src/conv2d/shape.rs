@@ -70,6 +70,13 @@ pub enum ShapeError {
 }
 
 impl Conv2dShape {
+    /// Panics with what is wrong, where the shape is not valid.
+    pub(super) fn check(&self) {
+        if let Err(error) = self.validate() {
+            panic!("{error}");
+        }
+    }
+
     /// Checks that the shape can be computed and that no size overflows.
     ///
     /// # Errors
@@ -204,6 +211,15 @@ impl Conv2dShape {
     pub fn is_depthwise(&self) -> bool {
         self.groups == self.in_channels && self.groups == self.out_channels
     }
+}
+
+/// What a convolution is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// A step of training, or something that is to give its bits.
+    Training,
+    /// A prediction, whose weights may be packed once for many.
+    Inference,
 }
 
 #[cfg(test)]

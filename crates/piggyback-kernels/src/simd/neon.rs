@@ -4,7 +4,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{Kernel, Simd};
+use super::vector::{Kernel, Simd};
 
 /// NEON, which every 64-bit Arm CPU has.
 #[derive(Clone, Copy)]

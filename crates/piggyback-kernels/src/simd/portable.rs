@@ -1,6 +1,6 @@
 //! Eight lanes in plain Rust: what the compiler makes of it on any CPU.
 
-use super::{Kernel, Simd};
+use super::vector::{Kernel, Simd};
 
 /// Runs `kernel` with the instructions of the target.
 pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Simd};
+use super::vector::{Kernel, Simd};
 
 /// AVX2 with fused multiply-add.
 #[derive(Clone, Copy)]

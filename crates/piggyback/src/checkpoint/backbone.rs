@@ -12,7 +12,7 @@ use burn::tensor::{Device, Tensor};
 use piggyback_task::{Dtype, Preprocessing};
 
 use super::classes::{ClassSource, HeadClasses};
-use super::origin::Identity;
+use super::identity::Identity;
 use super::recognise::recognise;
 use super::state::{Precision, StateDict, StoredTensor};
 use crate::error::{Error, Result};

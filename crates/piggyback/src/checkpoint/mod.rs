@@ -6,6 +6,7 @@ mod classes;
 mod convert;
 mod digest;
 mod hints;
+mod identity;
 mod lookalikes;
 mod mmap;
 mod origin;

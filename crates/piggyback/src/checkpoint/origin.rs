@@ -1,63 +1,11 @@
 //! Which weights a task was learned on, and which are the same in another precision.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 
-use piggyback_task::{BackboneId, Dtype, Fingerprint, TaskFile, TrainingRecord};
+use piggyback_task::{BackboneId, Fingerprint, TaskFile, TrainingRecord};
 
 use super::backbone::Backbone;
-use super::state::StateDict;
-use crate::checkpoint::state::{Precision, StoredTensor};
-use crate::networks::Architecture;
-
-/// What fingerprints are made from, when one is asked for.
-#[derive(Debug)]
-pub(super) struct Identity {
-    pub(super) architecture: Architecture,
-    pub(super) state: StateDict,
-    pub(super) precision: Option<Precision>,
-    fingerprint: OnceLock<Fingerprint>,
-    in_precisions: OnceLock<BTreeMap<Precision, Fingerprint>>,
-    narrowed: OnceLock<BTreeMap<Precision, Fingerprint>>,
-}
-
-impl Identity {
-    pub(super) fn new(
-        architecture: Architecture,
-        state: StateDict,
-        precision: Option<Precision>,
-    ) -> Self {
-        Self {
-            architecture,
-            state,
-            precision,
-            fingerprint: OnceLock::new(),
-            in_precisions: OnceLock::new(),
-            narrowed: OnceLock::new(),
-        }
-    }
-
-    fn fingerprint_as(&self, dtype: impl Fn(&StoredTensor) -> Dtype) -> Fingerprint {
-        let names = self.architecture.tensors().iter();
-        self.state
-            .fingerprint(names.map(|tensor| tensor.name.as_str()), dtype)
-    }
-
-    fn fingerprint_in(&self, precision: Option<Precision>) -> Fingerprint {
-        self.fingerprint_as(|tensor| Precision::dtype_in(precision, tensor))
-    }
-
-    /// The fingerprints with every tensor in half precision, batch norms and biases too. Rounding twice is
-    /// rounding once, so a checkpoint has the same ones whichever of its tensors are half already: by them a
-    /// network is known again after `model.half()`, or a part of it.
-    fn narrowed(&self) -> &BTreeMap<Precision, Fingerprint> {
-        self.narrowed.get_or_init(|| {
-            [(Precision::F16, Dtype::F16), (Precision::Bf16, Dtype::Bf16)]
-                .map(|(precision, dtype)| (precision, self.fingerprint_as(|_| dtype)))
-                .into()
-        })
-    }
-}
+use super::state::Precision;
 
 impl Backbone {
     /// What task files are bound to: architecture and fingerprint.
@@ -133,25 +81,27 @@ impl Backbone {
                 || (self.identity.narrowed().values()).any(|narrowed| narrowed == fingerprint)
         };
         let recorded = recorded_fingerprints(&task.training);
-        match related(&id.fingerprint) || recorded.iter().any(related) {
-            true if self.other_precisions => Ok(()),
-            true => Err(format!(
-                "it was trained on the same {} weights in another precision (fingerprint {} and not \
-                 {}); {}, or --allow-precision to accept outputs that differ a little",
-                id.architecture,
-                id.fingerprint,
-                own.fingerprint,
-                match of_task {
-                    Some(precision) => format!("give --precision {precision}"),
-                    None => "give the file it was trained on".to_owned(),
-                }
-            )),
-            false => Err(format!(
+        if !(related(&id.fingerprint) || recorded.iter().any(related)) {
+            return Err(format!(
                 "it was trained on other {} weights (fingerprint {} and not {}); \
                  give the checkpoint it was trained on",
                 id.architecture, id.fingerprint, own.fingerprint
-            )),
+            ));
         }
+        if self.other_precisions {
+            return Ok(());
+        }
+        Err(format!(
+            "it was trained on the same {} weights in another precision (fingerprint {} and not \
+             {}); {}, or --allow-precision to accept outputs that differ a little",
+            id.architecture,
+            id.fingerprint,
+            own.fingerprint,
+            match of_task {
+                Some(precision) => format!("give --precision {precision}"),
+                None => "give the file it was trained on".to_owned(),
+            }
+        ))
     }
 }
 

@@ -1,7 +1,8 @@
 //! A batch, and how a loader forms it.
 
+use super::error::Error;
 use super::order::Order;
-use crate::image::{Augment, Error};
+use crate::image::{self, Augment};
 
 /// Decoding threads beyond which the network is the slower part.
 const MOST_WORKERS: usize = 8;
@@ -108,7 +109,7 @@ pub struct Skipped {
     /// Its sample index.
     pub index: usize,
     /// Why; names the file.
-    pub error: Error,
+    pub error: image::Error,
 }
 
 impl Batch {

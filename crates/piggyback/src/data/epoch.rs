@@ -6,8 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::batch::Batch;
-use super::loader::Source;
-use crate::image::Error;
+use super::error::Error;
+use super::source::Source;
 
 /// One epoch's work, shared by its threads and the iterator.
 #[derive(Debug)]

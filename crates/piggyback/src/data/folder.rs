@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use super::error::Error;
 use super::layout::{Arrangement, Layout, Splits, arrangement};
 use super::samples::Samples;
 use super::summary::FolderSummary;
 use super::walk::check_folder;
-use crate::image::Error;
 
 /// A folder of images laid out as for torchvision's `ImageFolder`.
 ///

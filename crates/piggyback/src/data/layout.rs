@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::error::Error;
 use super::summary::{FolderSummary, LeftOutReason};
 use super::walk::{Contents, Entries, composed, count_files, entries};
-use crate::image::Error;
 
 /// Folders within folders beyond which no data set is looked for.
 const MOST_WRAPPERS: usize = 8;

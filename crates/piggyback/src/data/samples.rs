@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::error::Error;
 use super::layout::{Arrangement, Layout, arrangement};
 use super::listing::Listing;
 use super::summary::{FolderSummary, LeftOutReason};
 use super::walk::{
     ClassFolder, Entries, check_folder, class_folders, composed, entries, images_below,
 };
-use crate::image::Error;
 use crate::random::{Purpose, Random};
 
 /// Image files and their classes; the images themselves stay on disk.

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use super::error::Error;
 use super::folder::ImageFolder;
-use crate::image::Error;
 
 /// A folder of images under the name of the task that it is.
 #[derive(Clone, Debug)]

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use piggyback_task::atomic::PREFIX;
 use unicode_normalization::UnicodeNormalization;
 
+use super::error::Error;
 use super::summary::{FolderSummary, LeftOutReason};
-use crate::image::{DETECT_BYTES, EXTENSIONS, Error, detect};
+use crate::image::{DETECT_BYTES, EXTENSIONS, detect};
 
 /// Folders that systems and storage devices leave among pictures, in lower case: thumbnails of Synology and
 /// QNAP, resource forks of macOS archives, recycle bins, snapshots, compiled Python.
@@ -292,9 +293,10 @@ pub(super) fn class_folders(
     let Entries { folders, images } = entries(folder, summary)?;
     if folders.is_empty() {
         let path = folder.into();
-        return Err(match images.is_empty() {
-            true => Error::Empty { path },
-            false => Error::NoClassFolders { path },
+        return Err(if images.is_empty() {
+            Error::Empty { path }
+        } else {
+            Error::NoClassFolders { path }
         });
     }
     if let Some(first) = images.first() {

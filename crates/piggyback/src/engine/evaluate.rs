@@ -207,7 +207,7 @@ pub fn evaluate(
     }
     if tally.images == 0 {
         return Err(match skipped.into_iter().next() {
-            Some(first) => crate::image::Error::NoneReadable { count: done, first }.into(),
+            Some(first) => crate::data::Error::NoneReadable { count: done, first }.into(),
             None => Error::internal("there are no images to evaluate on"),
         });
     }

@@ -5,9 +5,10 @@
 
 use std::path::Path;
 
-use piggyback_task::{Preprocessing, TaskFile, TrainingRecord};
+use piggyback_task::{TaskFile, TrainingRecord};
 use serde::{Deserialize, Serialize};
 
+use super::entry::TaskEntry;
 use super::method_name::MethodName;
 use super::network::WholeNetwork;
 use super::shared::{self, SharedNetwork, Sharing};
@@ -43,19 +44,6 @@ pub enum ArtefactKind {
 }
 
 named!(ArtefactKind);
-
-/// A task of an artefact.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TaskEntry<'a> {
-    /// Its name, where the artefact names its tasks.
-    pub name: Option<&'a str>,
-    /// Names of its classes; class `i` is logit `i`.
-    pub classes: &'a [String],
-    /// How an image becomes the network's input.
-    pub preprocessing: &'a Preprocessing,
-    /// How it was trained, where that is known.
-    pub training: Option<&'a TrainingRecord>,
-}
 
 impl Artefact {
     /// Reads an artefact; what it is, is told by its content. A checkpoint of any network with a head

@@ -2,6 +2,7 @@
 
 mod artefact;
 mod description;
+mod entry;
 mod method_name;
 mod metrics;
 mod network;

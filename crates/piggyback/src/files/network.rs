@@ -4,7 +4,7 @@ use std::path::Path;
 
 use piggyback_task::Preprocessing;
 
-use super::artefact::TaskEntry;
+use super::entry::TaskEntry;
 use crate::checkpoint::{ClassSource, HeadClasses, LoadOptions, StateDict, convert, recognise};
 use crate::error::{Error, Result};
 use crate::networks::Architecture;

@@ -16,7 +16,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde::{Deserialize, Serialize};
 
-use super::artefact::TaskEntry;
+use super::entry::TaskEntry;
 use crate::checkpoint::{
     ByteTensor, SafetensorsContent, StoredTensor, open_safetensors, read_safetensors,
 };

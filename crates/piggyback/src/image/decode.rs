@@ -1,23 +1,21 @@
 //! From the bytes of an image file to 8-bit RGB.
 
 use std::fs::File;
-use std::io::{BufRead, Cursor, Read, Seek};
+use std::io::{Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, ImageResult, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, RgbImage};
 
 use super::error::Error;
-use super::format::{FORMATS, Format};
-use super::header::{check_length, format_of};
-use super::jpeg::{self, Refusal};
-use super::pixels::{Image, MAX_PIXELS, check_size};
+use super::file::{Failure, check_length, decoder, format_of, undecodable};
+use super::format::Format;
+use super::jpeg;
+use super::limits::MAX_FILE_BYTES;
+use super::pixels::{Image, check_size};
 use super::tiff;
-use piggyback_task::foreign::{FIRST_BYTES, what_is};
-
-/// Largest image file that is read.
-pub const MAX_FILE_BYTES: u64 = 1 << 30;
+use piggyback_task::foreign::FIRST_BYTES;
 
 impl Image {
     /// Reads and decodes a file as [`decode`](Self::decode) does.
@@ -58,70 +56,6 @@ impl Image {
             .unwrap_or_else(|_| Err(Failure::gave_up()))
             .map_err(|failure| undecodable(path, format, failure))
     }
-}
-
-/// Why a file of a known format gives no image.
-pub(super) enum Failure {
-    /// What is an error by itself, as the size.
-    Other(Error),
-    /// What the decoder said.
-    Decoder(String),
-}
-
-impl Failure {
-    /// For a decoder that panicked.
-    pub(super) fn gave_up() -> Self {
-        Self::Decoder("the decoder gave up".into())
-    }
-
-    pub(super) fn jpeg(path: &Path, refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Io(source) => Self::Other(Error::io(path, source)),
-            Refusal::Reason(reason) => Self::Decoder(reason),
-        }
-    }
-}
-
-impl From<ImageError> for Failure {
-    fn from(error: ImageError) -> Self {
-        Self::Decoder(error.to_string())
-    }
-}
-
-/// The error of a file of a known format.
-pub(super) fn undecodable(path: &Path, format: Format, failure: Failure) -> Error {
-    match failure {
-        Failure::Other(error) => error,
-        Failure::Decoder(reason) => Error::Decode {
-            path: path.into(),
-            format: format.name(),
-            reason,
-        },
-    }
-}
-
-/// The error of a file of no known format.
-pub(super) fn unknown(path: &Path, first_bytes: &[u8]) -> Error {
-    let foreign = what_is(first_bytes);
-    Error::UnknownFormat {
-        path: path.into(),
-        supported: FORMATS,
-        found: foreign.map_or("unknown data", |foreign| foreign.name),
-        advice: foreign.map_or("replace or remove it", |foreign| foreign.advice),
-    }
-}
-
-/// Reads a header with the `image` crate.
-pub(super) fn decoder<'a>(
-    format: Format,
-    reader: impl BufRead + Seek + 'a,
-) -> ImageResult<impl ImageDecoder + 'a> {
-    let mut reader = ImageReader::with_format(reader, format.in_image_crate());
-    // Room for 16-bit RGBA and the decoder's own buffers.
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_PIXELS * 12);
-    reader.limits(limits);
-    reader.into_decoder()
 }
 
 fn decode_as(format: Format, bytes: &[u8], path: &Path) -> Result<Image, Failure> {
@@ -223,7 +157,7 @@ mod tests {
 
     use super::*;
     use crate::image::header::check_header;
-    use crate::image::pixels::MAX_SIDE;
+    use crate::image::limits::MAX_SIDE;
 
     fn encode(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());

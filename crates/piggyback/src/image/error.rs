@@ -1,12 +1,10 @@
-//! What can go wrong between a folder and a batch.
+//! What can go wrong with an image and how it is prepared.
 
 use std::path::PathBuf;
 
-use super::decode::MAX_FILE_BYTES;
-use super::format::EXTENSIONS;
-use super::pixels::{MAX_PIXELS, MAX_SIDE};
+use super::limits::{MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE};
 
-/// An error of the data module: names the path concerned and what to do about it.
+/// An error of an image, or of a setting for images: names the path concerned and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -20,157 +18,6 @@ pub enum Error {
     #[error("{}: no such file or folder; check the path", path.display())]
     Missing {
         /// The path that was asked for.
-        path: PathBuf,
-    },
-    /// A file stands where a folder of images was expected.
-    #[error(
-        "{}: this is a file; give the folder that holds one sub-folder of images per class",
-        path.display()
-    )]
-    NotAFolder {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A folder holds nothing that could be a class.
-    #[error("{}: no class folders here; put one sub-folder of images per class in it", path.display())]
-    Empty {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// Images lie directly in the folder, without class sub-folders.
-    #[error(
-        "{}: holds images but no class folders; move them into one sub-folder per class (if the folder itself is a \
-         class, give the folder above it with --layout classes)",
-        path.display()
-    )]
-    NoClassFolders {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// There is one class, which every image would be taken for.
-    #[error(
-        "{}: holds one class only (\"{class}\", {images} images); a folder to learn from has one sub-folder of \
-         images for each of two or more classes, or train/ with such sub-folders (and val/ and test/)",
-        path.display()
-    )]
-    OneClass {
-        /// The folder that holds the class's folder.
-        path: PathBuf,
-        /// The class.
-        class: String,
-        /// Its images.
-        images: usize,
-    },
-    /// Two folders are the same split, in two spellings.
-    #[error(
-        "{}: {first}/ and {second}/ are both the {split} split; put their images into one of them, or say with \
-         --layout classes that they are classes",
-        path.display()
-    )]
-    TwoSplits {
-        /// The folder.
-        path: PathBuf,
-        /// The split.
-        split: &'static str,
-        /// A folder's name.
-        first: String,
-        /// Another one's.
-        second: String,
-    },
-    /// Some folders look like splits, others like classes.
-    #[error(
-        "{}: {split}/ has a split's name, but {other}/ beside it holds images too; say with --layout classes that \
-         every folder here is a class, or with --layout splits that only train/, val/ and test/ count",
-        path.display()
-    )]
-    Ambiguous {
-        /// The folder.
-        path: PathBuf,
-        /// The first folder with a split's name.
-        split: String,
-        /// The first other folder with images.
-        other: String,
-    },
-    /// Folders without images that hold folders of the same names: classes in several parts, or parts of a data set.
-    #[error(
-        "{}: its folders ({folders}) hold folders of the same names ({names}): classes of splits, or splits of classes? \
-         Give the splits names such as train, val and test, with the class folders in them; if these are the classes, use \
-         --layout classes",
-        path.display()
-    )]
-    SameFolders {
-        /// The folder.
-        path: PathBuf,
-        /// The first of its folders.
-        folders: String,
-        /// The first of the folders in each of them.
-        names: String,
-    },
-    /// No folder has a split's name, where splits were asked for.
-    #[error(
-        "{}: has no train/, val/ or test/, as --layout splits says; rename the folders, or use --layout classes",
-        path.display()
-    )]
-    NoSplits {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The names of two class folders differ in their Unicode form alone.
-    #[error(
-        "{}: two folders are called \"{class}\" (their names differ in Unicode form alone, composed and \
-         decomposed); put their images into one",
-        path.display()
-    )]
-    SameClass {
-        /// The folder that holds them.
-        path: PathBuf,
-        /// Their name.
-        class: String,
-    },
-    /// `val/` or `test/` exist, but no `train/`.
-    #[error("{}: has {split}/ but no train/; add train/ with one sub-folder per class", path.display())]
-    NoTrain {
-        /// The folder.
-        path: PathBuf,
-        /// The split that was found.
-        split: &'static str,
-    },
-    /// `train/` is all there is to evaluate on.
-    #[error(
-        "{}: has train/ but neither test/ nor val/; add one, or give the folder to evaluate on",
-        path.display()
-    )]
-    NoEvaluationSplit {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// No image was found where at least one is needed.
-    #[error(
-        "{}: no images here; add some ({}) or remove the folder",
-        path.display(),
-        EXTENSIONS.join(", ")
-    )]
-    NoImages {
-        /// The folder (of a class or of a split), or a path given for prediction.
-        path: PathBuf,
-    },
-    /// A split has a class that the class list (that of `train/`, or of a task) lacks.
-    #[error(
-        "{}: class \"{class}\" is not among the {known} known classes; rename or remove this folder, or train with it",
-        path.display()
-    )]
-    UnknownClass {
-        /// The class's folder.
-        path: PathBuf,
-        /// Its name.
-        class: String,
-        /// Number of classes known.
-        known: usize,
-    },
-    /// The name of a class folder is not UTF-8.
-    #[error("{}: the name of a class folder must be UTF-8; rename it", path.display())]
-    ClassName {
-        /// The class's folder.
         path: PathBuf,
     },
     /// A file or folder could not be read.
@@ -212,14 +59,6 @@ pub enum Error {
         /// What the decoder said.
         reason: String,
     },
-    /// None of the images of a split can be decoded.
-    #[error("none of the {count} images can be read, beginning with {first}")]
-    NoneReadable {
-        /// How many there are.
-        count: usize,
-        /// What is wrong with the first.
-        first: String,
-    },
     /// The image claims more pixels than are accepted: nothing was allocated for it.
     #[error(
         "{}: {width}x{height} pixels are too many (at most {MAX_PIXELS} in all, {MAX_SIDE} a side); shrink or remove it",
@@ -232,18 +71,6 @@ pub enum Error {
         width: u32,
         /// Height that the header claims, pixels.
         height: u32,
-    },
-    /// Several images cannot be read.
-    #[error(
-        "{images} images cannot be read ({}{}); mend or remove them, or leave them out with --skip-bad",
-        first.join("; "),
-        if *images > first.len() { "; ..." } else { "" }
-    )]
-    Unreadable {
-        /// How many.
-        images: usize,
-        /// What is wrong with the first of them.
-        first: Vec<String>,
     },
     /// The image file is larger than is accepted: it was not read.
     #[error(
@@ -268,34 +95,6 @@ pub enum Error {
         /// Bytes that were given.
         actual: usize,
     },
-    /// The validation share is not strictly between 0 and 1.
-    #[error("validation share {share} must be greater than 0 and less than 1")]
-    ValidationShare {
-        /// The share asked for.
-        share: f64,
-    },
-    /// No class has two images, so none can give one for validation.
-    #[error(
-        "{}: no class has two images, so none can be held out for validation; add images or a val/ folder",
-        path.display()
-    )]
-    NothingToHoldOut {
-        /// The training folder.
-        path: PathBuf,
-    },
-    /// Fewer images than one batch must have.
-    #[error(
-        "{}: {images} image(s), but a batch needs at least {needed}; add images",
-        path.display()
-    )]
-    TooFewImages {
-        /// The folder.
-        path: PathBuf,
-        /// Images there are.
-        images: usize,
-        /// Images needed.
-        needed: usize,
-    },
     /// A setting is out of range.
     #[error("{name} = {value}: must be {expected}")]
     Setting {
@@ -317,12 +116,6 @@ pub enum Error {
     /// The preprocessing cannot be carried out.
     #[error(transparent)]
     Preprocessing(#[from] piggyback_task::Error),
-    /// A decoding thread could not be started or has died.
-    #[error("a decoding thread could not run; lower the number of workers")]
-    Worker {
-        /// What the system said.
-        source: std::io::Error,
-    },
 }
 
 impl Error {

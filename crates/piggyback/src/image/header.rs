@@ -5,9 +5,9 @@ use std::io::{BufRead, BufReader, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use super::decode::{Failure, MAX_FILE_BYTES, decoder, undecodable, unknown};
 use super::error::Error;
-use super::format::{Format, detect};
+use super::file::{Failure, check_length, decoder, format_of, undecodable};
+use super::format::Format;
 use super::pixels::check_size;
 use super::{jpeg, tiff};
 use piggyback_task::foreign::FIRST_BYTES;
@@ -39,25 +39,6 @@ pub(crate) fn check_header(path: &Path) -> Result<(), Error> {
     catch_unwind(AssertUnwindSafe(|| read_size(format, reader, path)))
         .unwrap_or_else(|_| Err(Failure::gave_up()))
         .map_err(|failure| undecodable(path, format, failure))
-}
-
-/// Refuses a file larger than is read.
-pub(super) fn check_length(path: &Path, bytes: u64) -> Result<(), Error> {
-    if bytes > MAX_FILE_BYTES {
-        return Err(Error::FileTooLarge {
-            path: path.into(),
-            bytes,
-        });
-    }
-    Ok(())
-}
-
-/// The format of a file with these first bytes; says what else it is.
-pub(super) fn format_of(path: &Path, first_bytes: &[u8]) -> Result<Format, Error> {
-    if first_bytes.is_empty() {
-        return Err(Error::EmptyFile { path: path.into() });
-    }
-    detect(first_bytes).ok_or_else(|| unknown(path, first_bytes))
 }
 
 fn read_size(format: Format, mut reader: impl BufRead + Seek, path: &Path) -> Result<(), Failure> {

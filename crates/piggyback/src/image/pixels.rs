@@ -3,12 +3,7 @@
 use std::path::Path;
 
 use super::error::Error;
-
-/// Most pixels an image may have: where Pillow, too, stops (`DecompressionBombError`).
-pub const MAX_PIXELS: u64 = 178_956_970;
-
-/// Most pixels a side may have; bounds the resize's coefficients for absurdly narrow images.
-pub const MAX_SIDE: u32 = 1 << 17;
+use super::limits::{MAX_PIXELS, MAX_SIDE};
 
 /// An 8-bit RGB image.
 #[derive(Clone, Debug, PartialEq, Eq)]

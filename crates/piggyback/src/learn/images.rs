@@ -4,20 +4,13 @@ use std::sync::atomic::Ordering;
 
 use super::event::Event;
 use super::run::Run;
-use super::split::Split;
+use super::split::{ImageDigests, Split};
 use crate::data;
 use crate::data::{Looked, Samples};
 use crate::error::{Error, Result};
 
 /// Unreadable images that an error names.
 const NAMED: usize = 3;
-
-/// What the images of a run are like, as far as their first bytes and lengths tell.
-#[derive(Debug, Default)]
-pub(super) struct ImageDigests {
-    pub(super) train: String,
-    pub(super) validation: String,
-}
 
 /// One list of images: its data set, its split, and where it lies.
 struct Part<'a> {
@@ -30,7 +23,7 @@ struct Part<'a> {
 ///
 /// # Errors
 ///
-/// [`crate::image::Error::Unreadable`] if some cannot be read and are not to be left out; [`Error::Stopped`].
+/// [`data::Error::Unreadable`] if some cannot be read and are not to be left out; [`Error::Stopped`].
 pub(super) fn look_at_images(
     splits: &[Split<'_>],
     skip_bad: bool,
@@ -99,7 +92,7 @@ fn refuse_unreadable(mut unreadable: Vec<crate::image::Error>, skip_bad: bool) -
     let images = unreadable.len();
     unreadable.truncate(NAMED);
     let first = unreadable.iter().map(ToString::to_string).collect();
-    Err(crate::image::Error::Unreadable { images, first }.into())
+    Err(data::Error::Unreadable { images, first }.into())
 }
 
 /// What a user should know of the images.

@@ -1,7 +1,6 @@
 //! The images of a run, and what of them and of its settings makes a checkpoint fit.
 
 use super::checkpoint::Identity;
-use super::images::ImageDigests;
 use super::objective::Objective;
 use super::settings::RunSettings;
 use crate::data::{DataSet, Samples};
@@ -32,6 +31,13 @@ impl<'a> Split<'a> {
             test: images.test(),
         })
     }
+}
+
+/// What the images of a run are like, as far as their first bytes and lengths tell.
+#[derive(Debug, Default)]
+pub(super) struct ImageDigests {
+    pub(super) train: String,
+    pub(super) validation: String,
 }
 
 impl<S> Identity<S> {

@@ -1,6 +1,7 @@
 //! One measurement each, in a process of its own: what it used of the machine's memory is its alone.
 
 mod measurement;
+mod meter;
 mod predict;
 mod roofline;
 mod scale;
@@ -9,7 +10,6 @@ mod switch;
 mod synthetic;
 mod whole;
 
-use std::hint::black_box;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -95,16 +95,4 @@ fn scores(architecture: Architecture, times: usize) -> Value {
         seconds.push(started.elapsed().as_secs_f64());
     }
     json!({ "seconds": seconds[3..], "weights": update.weights() })
-}
-
-fn timed<T>(work: impl FnOnce() -> piggyback::Result<T>) -> Result<f64> {
-    let started = Instant::now();
-    black_box(work()?);
-    Ok(started.elapsed().as_secs_f64())
-}
-
-/// What is being measured, on stderr.
-fn note(what: &str) {
-    // Nothing can be done about a closed stderr.
-    let _ = writeln!(io::stderr(), "measuring: {what}");
 }

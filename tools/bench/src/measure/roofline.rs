@@ -28,7 +28,7 @@ pub(crate) struct Roofline {
 
 /// Measures on one thread, then on all of the pool.
 pub(crate) fn measure() -> Result<Roofline> {
-    super::note("what this machine can do");
+    super::meter::note("what this machine can do");
     let threads = rayon::current_num_threads();
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build();
     let one = one.context("cannot start a thread")?;

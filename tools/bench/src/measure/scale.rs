@@ -15,7 +15,7 @@ use piggyback::{Architecture, Backbone, Error};
 use piggyback_compare::DataSummary;
 use serde_json::{Value, json};
 
-use super::note;
+use super::meter::note;
 use super::step::step_seconds;
 use super::synthetic::{CLASSES, random_weights, write_images};
 use piggyback_compare::Memory;

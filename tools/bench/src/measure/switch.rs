@@ -10,8 +10,8 @@ use piggyback::methods::MaskLayers;
 use piggyback::task::TaskFile;
 use serde_json::{Value, json};
 
+use super::meter::timed;
 use super::synthetic::{open, random_task};
-use super::timed;
 
 /// Switches that are not counted.
 const WARM_UP: usize = 4;

@@ -16,9 +16,9 @@ use piggyback::{Architecture, Backbone, Engine};
 use serde::{Deserialize, Serialize};
 
 use super::measurement::{Measurement, Unit, median};
+use super::meter::{note, timed};
 use super::step::step_seconds;
 use super::synthetic::{CLASSES, image, random_tasks, random_weights, write_images};
-use super::{note, timed};
 use piggyback_compare::Memory;
 
 /// Side of the images in pixels, and images of a training step: what the demo trains with.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::FOLDER;
+use super::bench::FOLDER;
 use crate::measure::median;
 use piggyback_tools::table::markdown;
 

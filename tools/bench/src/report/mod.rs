@@ -3,6 +3,7 @@
 //! `piggyback-bench` measures; this builds it, gives it what the demo left, and prints what it says.
 //! Beside other programs, the programs themselves are measured.
 
+mod bench;
 mod beside;
 mod first_prediction;
 mod pictures;
@@ -12,10 +13,11 @@ mod scale;
 mod whole;
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use bench::{Bench, FOLDER, told};
 use beside::Measured;
 use first_prediction::FirstPredictions;
 use piggyback_tools::child::Children;
@@ -23,13 +25,9 @@ use piggyback_tools::peers;
 use piggyback_tools::program::Program;
 use rows::ROWS;
 use scale::Scale;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::measure::{Roofline, Whole};
-
-/// Where checkpoints to measure with are kept, from the root.
-const FOLDER: &str = "target/bench";
 
 /// What `--only` calls the measurement from the start of a program to its first prediction.
 const FIRST_PREDICTION: &str = "first-prediction";
@@ -85,24 +83,6 @@ struct Peers {
     first_prediction: Option<FirstPredictions>,
 }
 
-/// This program, which measures one thing at a time in a process of its own.
-struct Bench {
-    path: PathBuf,
-}
-
-impl Bench {
-    fn this() -> Result<Self> {
-        let path = std::env::current_exe().context("cannot tell where this program is")?;
-        Ok(Self { path })
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.path);
-        command.args(arguments);
-        command
-    }
-}
-
 /// Measures in the workspace's root, and prints.
 ///
 /// # Errors
@@ -123,22 +103,23 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let children = Children::new()?;
     let bench = Bench::this()?;
     let root = Path::new(".");
-    let peers = match args.peers {
-        true => Some(Peers::measure(root, &bench, args, &children)?),
-        false => None,
+    let peers = if args.peers {
+        Some(Peers::measure(root, &bench, args, &children)?)
+    } else {
+        None
     };
-    let scale = match args.scale {
-        true => Some(Scale::measure(root, &bench, args.files, &children)?),
-        false => None,
+    let scale = if args.scale {
+        Some(Scale::measure(root, &bench, args.files, &children)?)
+    } else {
+        None
     };
-    let whole = match args.only.is_empty() && !args.scale {
-        true => {
-            let first = peers
-                .as_ref()
-                .and_then(|peers| peers.first_prediction.as_ref());
-            Some(Whole::of_demo(&bench, first, &children)?)
-        }
-        false => None,
+    let whole = if args.only.is_empty() && !args.scale {
+        let first = peers
+            .as_ref()
+            .and_then(|peers| peers.first_prediction.as_ref());
+        Some(Whole::of_demo(&bench, first, &children)?)
+    } else {
+        None
     };
     let report = Report {
         whole,
@@ -188,15 +169,14 @@ impl Peers {
             one.name = row.name.to_owned();
             measured.push(one);
         }
-        let first_prediction = match args.wants(FIRST_PREDICTION) {
-            true => {
-                let mut command = Command::new(&python);
-                command.args(["tools/bench/peers/first_prediction.py", "measure"]);
-                command.args([&bench.path, program.path()]);
-                command.args([FOLDER, &rounds, &threads]);
-                Some(told(command.current_dir(root), children)?)
-            }
-            false => None,
+        let first_prediction = if args.wants(FIRST_PREDICTION) {
+            let mut command = Command::new(&python);
+            command.args(["tools/bench/peers/first_prediction.py", "measure"]);
+            command.args([&bench.path, program.path()]);
+            command.args([FOLDER, &rounds, &threads]);
+            Some(told(command.current_dir(root), children)?)
+        } else {
+            None
         };
         Ok(Self {
             roofline: serde_json::from_slice(&roofline)
@@ -220,12 +200,6 @@ impl Peers {
         }
         text
     }
-}
-
-/// The JSON that a program prints.
-fn told<T: DeserializeOwned>(command: &mut Command, children: &Children) -> Result<T> {
-    let stdout = children.output(command)?;
-    serde_json::from_slice(&stdout).context("the script printed no measurements")
 }
 
 impl Report {

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::bench::{self, Bench, FOLDER};
 use super::pictures::{self, Pictures};
-use super::{Bench, FOLDER};
 use piggyback_tools::child::Children;
 use piggyback_tools::table::{markdown, thousands};
 
@@ -272,7 +272,7 @@ fn megabytes(bytes: u64) -> String {
 }
 
 fn told<T: DeserializeOwned>(bench: &Bench, arguments: &[&str], children: &Children) -> Result<T> {
-    super::told(&mut bench.command(arguments), children)
+    bench::told(&mut bench.command(arguments), children)
 }
 
 #[cfg(test)]

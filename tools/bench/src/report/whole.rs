@@ -7,7 +7,7 @@ use piggyback_tools::child::Children;
 use piggyback_tools::demo;
 use piggyback_tools::table::{markdown, thousands};
 
-use super::Bench;
+use super::bench::Bench;
 use super::first_prediction::FirstPredictions;
 use crate::measure::{Measurement, Unit, Whole};
 

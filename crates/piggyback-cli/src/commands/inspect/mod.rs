@@ -1,9 +1,10 @@
 mod network;
+mod parts;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use piggyback::task::{BackboneId, Mask, Preprocessing, TaskFile, TrainingRecord};
 use piggyback::{Artefact, plot};
 use serde::Serialize;
@@ -13,9 +14,7 @@ use crate::args::InspectArgs;
 use crate::printer::Printer;
 use crate::report::{count, images, pairs, percent, table, thousands, training_lines, zeros};
 use crate::write::{self, Claim};
-
-/// How many classes are listed unless all are asked for.
-const FIRST: usize = 10;
+use parts::{classes, file_bytes};
 
 #[derive(Serialize)]
 struct Contents<'a> {
@@ -120,27 +119,6 @@ fn show(
         return printer.json(&contents);
     }
     printer.result(&text(&contents, args))
-}
-
-/// How many classes there are, and the first of their names or all.
-fn classes(names: &[String], args: &InspectArgs) -> String {
-    let shown = match args.all_classes {
-        true => usize::MAX,
-        false => FIRST,
-    };
-    let first: Vec<&str> = names.iter().take(shown).map(String::as_str).collect();
-    let more = match names.len() - first.len() {
-        0 => String::new(),
-        rest => format!(" and {rest} more (--all-classes)"),
-    };
-    format!("{}: {}{more}", names.len(), first.join(", "))
-}
-
-/// Size of a file, bytes.
-fn file_bytes(path: &Path) -> Result<u64> {
-    let metadata = std::fs::metadata(path);
-    let metadata = metadata.with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(metadata.len())
 }
 
 fn contents<'a>(path: &'a Path, task: &'a TaskFile) -> Result<Contents<'a>> {

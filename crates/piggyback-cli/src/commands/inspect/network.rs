@@ -9,7 +9,7 @@ use piggyback::files::{ArtefactKind, FreeWeights};
 use piggyback::task::{Preprocessing, TrainingRecord};
 use serde::Serialize;
 
-use super::{classes, file_bytes};
+use super::parts::{classes, file_bytes};
 use crate::args::InspectArgs;
 use crate::printer::Printer;
 use crate::report::{images, pairs, percent, thousands, training_lines};

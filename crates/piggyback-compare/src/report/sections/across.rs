@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::error_panels;
-
+use super::parts::error_panels;
 use crate::comparison::Comparison;
 use crate::report::document::{Block, Figure};
 use crate::report::figures::{self, Name};

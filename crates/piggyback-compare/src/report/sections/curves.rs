@@ -1,6 +1,6 @@
 //! How validation errors came out, and how they came down.
 
-use super::{by_backbone, name};
+use super::parts::{by_backbone, name};
 use crate::comparison::Comparison;
 use crate::report::document::{Block, Figure};
 use crate::report::figures::{self, Line, Lines, Name};

@@ -1,6 +1,6 @@
 //! What masks and batch norms come to.
 
-use super::{by_backbone, error_panels, name};
+use super::parts::{by_backbone, error_panels, name};
 use crate::comparison::Comparison;
 use crate::report::document::{Block, Figure};
 use crate::report::figures::{self, Line, Lines, Name};

@@ -3,16 +3,18 @@
 mod across;
 mod curves;
 mod masks;
+mod parts;
 
 use std::collections::BTreeSet;
 
 use super::document::{Block, Document, Figure, Section};
-use super::figures::{self, Dot, Name, Panel};
+use super::figures::{self, Name};
 use super::frontier::{Point, frontier};
-use super::rows::{Row, Spread, rows};
+use super::rows::{Row, rows};
 use super::{setup, tables};
 use crate::comparison::Comparison;
 use crate::results::Results;
+use parts::{by_backbone, error_panels, name};
 
 pub(super) fn document(comparison: &Comparison, results: &Results, command: &str) -> Document {
     let plan = comparison.plan();
@@ -60,9 +62,10 @@ pub(super) fn document(comparison: &Comparison, results: &Results, command: &str
         Section::of("size", "Size", size(comparison, &all)),
         Section::of(
             "forgetting",
-            match by_backbone(&all).iter().any(|(_, rows)| has_orders(rows)) {
-                true => "Order and forgetting",
-                false => "Forgetting",
+            if by_backbone(&all).iter().any(|(_, rows)| has_orders(rows)) {
+                "Order and forgetting"
+            } else {
+                "Forgetting"
             },
             forgetting(comparison, &all),
         ),
@@ -101,9 +104,10 @@ pub(super) fn document(comparison: &Comparison, results: &Results, command: &str
         Section::of(
             "missing",
             "Missing or failed",
-            match missing.is_empty() {
-                true => Vec::new(),
-                false => vec![Block::List(missing)],
+            if missing.is_empty() {
+                Vec::new()
+            } else {
+                vec![Block::List(missing)]
             },
         ),
     ];
@@ -124,45 +128,6 @@ fn duration(seconds: f64) -> String {
         seconds if seconds < 5400.0 => format!("{:.0} min", seconds / 60.0),
         seconds => format!("{:.1} h", seconds / 3600.0),
     }
-}
-
-/// The rows of each backbone that have results, under a heading where there are several backbones.
-fn by_backbone<'a, 'b>(all: &'b [Row<'a>]) -> Vec<(Option<Block>, Vec<&'b Row<'a>>)> {
-    let mut names: Vec<&str> = all.iter().map(|row| row.backbone).collect();
-    names.dedup();
-    let several = names.len() > 1;
-    let groups = names.into_iter().map(|name| {
-        let rows = all
-            .iter()
-            .filter(|row| row.backbone == name && !row.records.is_empty());
-        let heading = several.then(|| Block::Heading(name.to_owned()));
-        (heading, rows.collect::<Vec<_>>())
-    });
-    groups.filter(|(_, rows)| !rows.is_empty()).collect()
-}
-
-fn dot(spread: Option<Spread>) -> Option<Dot> {
-    spread.map(|spread| Dot {
-        mean: spread.mean,
-        deviation: spread.deviation,
-    })
-}
-
-fn name(row: &Row<'_>) -> Name {
-    Name {
-        label: row.label.clone(),
-        series: row.series,
-    }
-}
-
-/// A panel of top-1 errors for each data set.
-fn error_panels(comparison: &Comparison, rows: &[&Row<'_>]) -> Vec<Panel> {
-    let sets = comparison.plan().data.iter().enumerate();
-    let panel = |(index, data): (usize, &crate::plan::DataPlan)| Panel {
-        title: data.name.clone(),
-        dots: rows.iter().map(|row| dot(row.top1(index))).collect(),
-    };
-    sets.map(panel).collect()
 }
 
 fn errors(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {

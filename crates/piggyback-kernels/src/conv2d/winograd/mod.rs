@@ -8,6 +8,7 @@
 // Rows are written column by column: an iterator over them would hide which index is which.
 #[allow(clippy::needless_range_loop)]
 mod points;
+mod sizes;
 #[allow(clippy::needless_range_loop)]
 mod tiles;
 
@@ -24,19 +25,8 @@ use super::super::gemm::{
 use super::super::simd::Isa;
 use super::{Conv2dShape, Pass};
 use points::{FilterGradient, TransformFilters};
+use sizes::{OUT, POINTS, TAPS};
 use tiles::{Gradients, Inputs, Maps, Output, TransformOutput, TransformTiles};
-
-/// Outputs of a tile along an axis.
-const OUT: usize = 4;
-
-/// Inputs of a tile along an axis, and points at which its polynomials are evaluated.
-const IN: usize = 6;
-
-/// Points of a tile.
-const POINTS: usize = IN * IN;
-
-/// Taps of a filter.
-const TAPS: usize = 9;
 
 /// Whether a convolution is computed this way: a question of its kind and of the size of one image, never of the batch.
 pub(super) fn suits(shape: &Conv2dShape, pass: Pass) -> bool {

@@ -7,7 +7,7 @@
 use std::mem::MaybeUninit;
 
 use super::super::super::simd::{Kernel, Simd};
-use super::{IN, POINTS, TAPS};
+use super::sizes::{IN, POINTS, TAPS};
 
 const A: f32 = 0.625;
 const B: f32 = 1.5;

@@ -7,7 +7,8 @@ use std::ops::Range;
 use super::super::super::epilogue::Epilogue;
 use super::super::super::gemm::LeftSide;
 use super::super::super::simd::{Isa, Kernel, Simd, load, store};
-use super::{IN, OUT, POINTS, points};
+use super::points;
+use super::sizes::{IN, OUT, POINTS};
 
 /// `[batch, height, width, channels]`.
 pub(super) struct Maps<'a> {

@@ -3,21 +3,13 @@
 //!
 //! Nothing in the tensors tells them apart, so what else is known of a file must: see [`Hint`].
 
+mod lookalike;
 mod table;
+
+pub use lookalike::Lookalike;
 
 use super::hints::Hint;
 use crate::networks::Architecture;
-
-/// A network of timm that has the tensors of one of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lookalike {
-    /// The one of ours.
-    pub architecture: Architecture,
-    /// Its name in timm.
-    pub name: &'static str,
-    /// What it does otherwise, to follow its name.
-    pub difference: &'static str,
-}
 
 /// What names of published weights of the ones that are called as ours are have behind the name.
 const TAG: &str = "ra";

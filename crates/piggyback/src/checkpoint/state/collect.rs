@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use piggyback_task::Dtype;
 
+use super::content::Content;
 use super::pickle::{Global, Id, Pickle, Value};
 use super::tensor::StoredTensor;
 use crate::checkpoint::hints::Hint;
-use crate::checkpoint::state::Content;
 
 /// How deep weights may be nested in dictionaries.
 const MAX_DEPTH: usize = 16;

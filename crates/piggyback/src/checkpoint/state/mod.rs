@@ -1,6 +1,8 @@
 //! Tensors by name, read from the checkpoints that people have.
 
+mod advice;
 mod collect;
+mod content;
 mod dialects;
 mod fit;
 mod heads;
@@ -13,13 +15,13 @@ mod sets;
 mod tensor;
 mod zip;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ::safetensors::tensor::TensorView;
-use bytes::Bytes;
 use piggyback_task::{Dtype, Fingerprint, FingerprintBuilder};
 
+pub(crate) use content::{ByteTensor, Content};
 pub use precision::Precision;
 pub(crate) use safetensors::{metadata as safetensors_metadata, read as read_safetensors};
 pub use sets::{WeightSets, WeightsChoice};
@@ -32,7 +34,6 @@ use super::mmap::MappedFile;
 use super::{digest, hints};
 use crate::error::{Error, Result};
 use crate::networks::Architecture;
-use piggyback_task::foreign;
 
 /// The floating-point tensors of a checkpoint by torchvision's names, and where they come from.
 #[derive(Clone, Debug)]
@@ -53,28 +54,6 @@ pub struct StateDict {
     pub(super) hints: Vec<Hint>,
     /// The files that tensors lie in.
     files: Vec<MappedFile>,
-}
-
-/// What one file holds, under its own names.
-#[derive(Debug, Default)]
-pub(crate) struct Content {
-    pub(crate) tensors: BTreeMap<String, StoredTensor>,
-    /// Tensors of bytes; of a PyTorch file they are among the others.
-    pub(crate) bytes: BTreeMap<String, ByteTensor>,
-    /// Types of tensors that are neither.
-    pub(crate) other: BTreeMap<String, String>,
-    pub(crate) metadata: BTreeMap<String, String>,
-    /// Names of the dictionaries that tensors are in.
-    dictionaries: BTreeSet<String>,
-    hints: Vec<Hint>,
-    files: Vec<MappedFile>,
-}
-
-/// A tensor of bytes.
-#[derive(Debug)]
-pub(crate) struct ByteTensor {
-    pub(crate) shape: Vec<usize>,
-    pub(crate) data: Bytes,
 }
 
 impl StateDict {
@@ -134,7 +113,7 @@ impl StateDict {
         if tensors.is_empty() {
             return Err(problem(format!(
                 "holds no floating-point tensors; {}",
-                numbers::advice(content.other.values()).unwrap_or("give a file of weights")
+                advice::of_types(content.other.values()).unwrap_or("give a file of weights")
             )));
         }
         let held = sets::Held {
@@ -267,7 +246,7 @@ impl StateDict {
 
     /// What to do about tensors that are of no type that can be read.
     pub(super) fn advice(&self) -> Option<&'static str> {
-        numbers::advice(self.other.values())
+        advice::of_types(self.other.values())
     }
 }
 
@@ -315,15 +294,4 @@ fn read(path: &Path, may_be_index: bool) -> Result<Content> {
     }
     let content = pytorch::read(&file).map_err(problem)?;
     Ok(Content { files, ..content })
-}
-
-/// What is wrong with a file that is nothing we read: what it is, if that can be told, else `unknown`.
-fn foreign_or(file: &[u8], unknown: &str) -> String {
-    match foreign::what_is(&file[..file.len().min(foreign::FIRST_BYTES)]) {
-        Some(found) => format!(
-            "is {}, where a checkpoint was expected; {}",
-            found.name, found.advice
-        ),
-        None => unknown.to_owned(),
-    }
 }

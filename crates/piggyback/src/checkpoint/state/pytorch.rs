@@ -7,11 +7,12 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
+use super::advice::foreign_or;
 use super::collect::{Collector, Storage};
+use super::content::Content;
 use super::pickle::{Pickle, Value};
 use super::zip;
 use super::zip::{Damaged, Records};
-use crate::checkpoint::state::{Content, foreign_or};
 
 /// The number that the older format begins with, 0x1950a86a20f9469cfc6c: a pickle of its own.
 const LEGACY_MAGIC: &[u8] = b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";

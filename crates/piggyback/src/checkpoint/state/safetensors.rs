@@ -10,8 +10,9 @@ use piggyback_task::Dtype;
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
+use super::advice::foreign_or;
+use super::content::{ByteTensor, Content};
 use super::tensor::StoredTensor;
-use crate::checkpoint::state::{ByteTensor, Content, foreign_or};
 use crate::error::{Error, Result};
 use crate::text;
 use piggyback_task::foreign;
@@ -79,9 +80,10 @@ pub(crate) fn read(file: &Bytes) -> Result<Content, String> {
     let problem = |error: &dyn std::fmt::Display| {
         let damaged = format!("is not a whole safetensors file ({error}); fetch it again");
         // It may have the name alone.
-        match starts_so(file) {
-            true => damaged,
-            false => foreign_or(file, &damaged),
+        if starts_so(file) {
+            damaged
+        } else {
+            foreign_or(file, &damaged)
         }
     };
     let (length, header) = SafeTensors::read_metadata(file).map_err(|error| problem(&error))?;

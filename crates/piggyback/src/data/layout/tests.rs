@@ -3,12 +3,12 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use crate::data::error::Error;
 use crate::data::folder::ImageFolder;
 use crate::data::layout::Layout;
 use crate::data::samples::Samples;
 use crate::data::summary::LeftOutReason;
 use crate::data::test_tree::tree;
-use crate::image::Error;
 
 /// A one-pixel image in a form that needs no compression.
 const PIXEL: &[u8] = b"P6 1 1 255\n\x01\x02\x03";

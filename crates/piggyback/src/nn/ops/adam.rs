@@ -3,36 +3,10 @@
 use burn::tensor::Tensor;
 
 use super::cpu;
-use crate::nn::ops::{computed, is_cpu};
+use super::gradient::{Gradient, Moments};
+use super::options::is_cpu;
 
 pub(crate) use piggyback_kernels::adam::AdamRates;
-
-/// The gradient of a parameter, flat and without autodiff.
-#[derive(Clone, Debug)]
-pub(crate) struct Gradient {
-    /// What the backward pass left.
-    pub(crate) values: Tensor<1>,
-    /// What that is to be multiplied by, where it is not the gradient itself yet
-    /// ([`ScoreGradient::OfMaskedWeight`](crate::nn::ops::ScoreGradient::OfMaskedWeight)); of any precision.
-    pub(crate) factor: Option<Tensor<1>>,
-}
-
-impl Gradient {
-    /// The gradient itself.
-    pub(crate) fn product(self) -> Tensor<1> {
-        match self.factor {
-            Some(factor) => self.values * computed(factor),
-            None => self.values,
-        }
-    }
-}
-
-/// First and second moment of a parameter's gradient.
-#[derive(Clone, Debug)]
-pub(crate) struct Moments {
-    pub first: Tensor<1>,
-    pub second: Tensor<1>,
-}
 
 /// One step of Adam (Kingma and Ba, ICLR 2015) as PyTorch computes it; `step` counts from 1.
 ///

@@ -8,11 +8,12 @@ use burn::backend::{Backend, backend_extension};
 use burn::tensor::{AllocationProperty, Bytes, DType, Shape, Tensor};
 use burn_flex::{Flex, FlexTensor, Layout};
 
-use super::adam::{AdamRates, Gradient, Moments};
-use crate::nn::ops::{
-    Activation, Bits, Conv2dOptions, GradientScaling, PoolOptions, Statistics, Thresholding,
-    computed,
+use super::gradient::{Gradient, Moments};
+use super::options::{
+    Bits, Conv2dOptions, GradientScaling, PoolOptions, Statistics, Thresholding, computed,
 };
+use piggyback_kernels::adam::AdamRates;
+use piggyback_kernels::batch_norm::Activation;
 use piggyback_kernels::buffer::{self, Recycled};
 use piggyback_kernels::conv2d::Conv2dShape;
 use piggyback_kernels::linear::{self, LinearShape};

@@ -11,100 +11,27 @@
 mod adam;
 mod autodiff;
 mod cpu;
+mod gradient;
+mod options;
 mod packed_conv;
 #[cfg(test)]
 mod tests;
 
 use burn::backend::Dispatch;
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
-use burn::tensor::{DType, Device, FloatDType, Tensor, activation, module};
-use std::sync::Arc;
+use burn::tensor::{FloatDType, Tensor, activation, module};
 
 use crate::nn::ops::cpu::CpuOps;
 
-pub(crate) use adam::{AdamRates, Gradient, Moments, adam_step};
+pub(crate) use adam::{AdamRates, adam_step};
+pub(crate) use gradient::{Gradient, Moments};
+pub use options::GradientScaling;
+use options::computed;
+pub(crate) use options::{
+    Bits, Conv2dOptions, PoolOptions, ScoreGradient, Statistics, Thresholding, is_cpu,
+};
 pub(crate) use packed_conv::{PackedConv, PackedConvs, is_cpu_inference, some_images_at_a_time};
 pub(crate) use piggyback_kernels::batch_norm::Activation;
-
-/// Geometry of a convolution: everything but the shapes of its operands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Conv2dOptions {
-    /// Step between outputs: height, width.
-    pub stride: [usize; 2],
-    /// Zeros added before and after: height, width.
-    pub padding: [[usize; 2]; 2],
-    /// Distance between kernel elements: height, width.
-    pub dilation: [usize; 2],
-    /// Number of independent groups of channels; as many as channels is a depthwise convolution.
-    pub groups: usize,
-}
-
-impl Conv2dOptions {
-    /// Height and width of the output of an input of `size`.
-    pub(crate) fn output_size(&self, size: [usize; 2], kernel: [usize; 2]) -> [usize; 2] {
-        std::array::from_fn(|axis| {
-            let [before, after] = self.padding[axis];
-            let span = self.dilation[axis] * (kernel[axis] - 1) + 1;
-            (size[axis] + before + after).saturating_sub(span) / self.stride[axis] + 1
-        })
-    }
-}
-
-/// How a score's gradient is scaled (Piggyback's released code; the paper uses none).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum GradientScaling {
-    /// The gradient as it is.
-    #[default]
-    None,
-    /// Divided by the mean absolute weight of the layer.
-    Average,
-    /// Divided by the absolute value of the score's own weight.
-    Individual,
-}
-
-/// What the backward pass leaves as the gradient of the scores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ScoreGradient {
-    /// Their gradient: that of the masked weight times the weight, scaled.
-    Own(GradientScaling),
-    /// The gradient of the masked weight. Whoever moves the scores multiplies it by the weight
-    /// first ([`Gradient::factor`]): the product then needs no memory and no pass of its own.
-    OfMaskedWeight,
-}
-
-/// How scores become a mask.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Thresholding {
-    /// A weight is kept where its score is strictly above this.
-    pub threshold: f32,
-    /// Whether a score below zero keeps the weight with its sign flipped.
-    pub ternary: bool,
-    /// What the gradient of the scores is.
-    pub gradient: ScoreGradient,
-}
-
-/// One bit per weight, packed as in a task file, ready to be applied.
-#[derive(Clone, Debug)]
-pub(crate) struct Bits {
-    /// Bit i of row-major order is bit `i % 8` of byte `i / 8`; 1 keeps the weight.
-    pub keep: Arc<[u8]>,
-    /// For ternary masks: 1 flips the sign of a kept weight.
-    pub sign: Option<Arc<[u8]>>,
-}
-
-/// Whether `device` is the CPU backend that [`cpu`] has kernels for.
-pub(crate) fn is_cpu(device: &Device) -> bool {
-    *device == Device::flex()
-}
-
-/// The weight in the precision that is computed in: half-precision ones are cast where they are used.
-fn computed<const D: usize>(weight: Tensor<D>) -> Tensor<D> {
-    match weight.dtype() {
-        DType::F32 => weight,
-        _ => weight.cast(FloatDType::F32),
-    }
-}
 
 /// Cross-correlation as PyTorch's `conv2d`, without bias.
 ///
@@ -132,12 +59,11 @@ fn conv2d_reference(input: Tensor<4>, weight: Tensor<4>, options: Conv2dOptions)
         groups,
     } = options;
     let [[top, bottom], [left, right]] = padding;
-    let (input, padding) = match top == bottom && left == right {
-        true => (input, [top, left]),
-        false => {
-            let sides = (left, right, top, bottom);
-            (input.pad(sides, PadMode::Constant(0.0)), [0; 2])
-        }
+    let (input, padding) = if top == bottom && left == right {
+        (input, [top, left])
+    } else {
+        let sides = (left, right, top, bottom);
+        (input.pad(sides, PadMode::Constant(0.0)), [0; 2])
     };
     let options = ConvOptions::new(stride, padding, dilation, groups);
     module::conv2d(input, weight, None, options)
@@ -240,15 +166,6 @@ fn batch_statistics_reference(input: Tensor<4>) -> (Tensor<1>, Tensor<1>) {
         .reshape([channels as i32, -1]);
     let (variance, mean) = rows.var_mean_bias(1);
     (mean.reshape([channels]), variance.reshape([channels]))
-}
-
-/// Whose statistics normalise an activation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Statistics {
-    /// The batch's own: the gradient passes through them.
-    Batch,
-    /// The running ones: constants.
-    Running,
 }
 
 /// The values that normalise an activation, one per channel.
@@ -381,24 +298,6 @@ pub(crate) fn global_average_pool(input: Tensor<4>) -> Tensor<2> {
     input.mean_dim(2).mean_dim(3).reshape([batch, channels])
 }
 
-/// Geometry of a pooling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PoolOptions {
-    pub kernel: [usize; 2],
-    pub stride: [usize; 2],
-    pub padding: [usize; 2],
-}
-
-impl PoolOptions {
-    /// Height and width of the output of an input of `size`.
-    pub(crate) fn output_size(&self, size: [usize; 2]) -> [usize; 2] {
-        std::array::from_fn(|axis| {
-            let padded = size[axis] + 2 * self.padding[axis];
-            padded.saturating_sub(self.kernel[axis]) / self.stride[axis] + 1
-        })
-    }
-}
-
 /// The largest value of each window; padding never wins.
 pub(crate) fn max_pool2d(input: Tensor<4>, options: PoolOptions) -> Tensor<4> {
     if is_cpu(&input.device()) {
@@ -461,9 +360,10 @@ fn threshold_mask_reference<const D: usize>(
         .detach()
         .greater_elem(thresholding.threshold)
         .float();
-    let hard = match thresholding.ternary {
-        true => above - scores.clone().detach().lower_elem(0.0).float(),
-        false => above,
+    let hard = if thresholding.ternary {
+        above - scores.clone().detach().lower_elem(0.0).float()
+    } else {
+        above
     };
     // What a gradient meets on its way from the masked weight to its score.
     let slope = match thresholding.gradient {

@@ -1,0 +1,30 @@
+//! Which verb does what the command line says.
+
+use anyhow::Result;
+
+use super::{
+    Outcome, backbone, compare, completions, eval, export, inspect, predict, pretrain, threads,
+    train, verify,
+};
+use crate::args::{Args, Verb};
+use crate::printer::Printer;
+
+/// Does what the command line says.
+pub(crate) fn run(args: &Args, printer: &Printer) -> Result<Outcome> {
+    printer.start_log(args.global.verbose);
+    threads::start(args.global.threads)?;
+    tracing::info!("computing with {} threads", rayon::current_num_threads());
+    match &args.verb {
+        Verb::Train(args) => train::run(args, printer),
+        Verb::Pretrain(args) => pretrain::run(args, printer),
+        Verb::Compare(options) => compare::run(options, args.global.threads, printer),
+        Verb::CompareUnit(args) => compare::run_unit(args, printer),
+        Verb::Eval(args) => eval::run(args, printer),
+        Verb::Predict(args) => predict::run(args, printer),
+        Verb::Export(args) => export::run(args, printer),
+        Verb::Inspect(args) => inspect::run(args, printer),
+        Verb::Verify(args) => verify::run(args, printer),
+        Verb::Backbone(command) => backbone::run(command, printer),
+        Verb::Completions { shell } => completions::run(*shell, printer),
+    }
+}

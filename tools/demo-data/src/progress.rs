@@ -1,0 +1,10 @@
+//! What is said while it is done.
+
+/// One line of progress on stderr.
+#[expect(
+    clippy::print_stderr,
+    reason = "unlike a handle's, eprintln's output is caught in tests"
+)]
+pub(super) fn progress(line: &str) {
+    eprintln!("{line}");
+}

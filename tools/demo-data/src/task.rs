@@ -1,0 +1,14 @@
+//! What there is to learn.
+
+use anyhow::Result;
+
+use super::download::Cache;
+use super::packages::Package;
+use super::tree::Picture;
+
+/// Something to learn: a folder of pictures per class, built from packages.
+pub(super) struct Task {
+    pub(super) name: &'static str,
+    pub(super) packages: &'static [&'static Package],
+    pub(super) pictures: fn(&Cache) -> Result<Vec<Picture>>,
+}
