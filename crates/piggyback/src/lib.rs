@@ -105,8 +105,8 @@ pub use device::{Device, InstructionSet, names as device_names, open as open_dev
 pub use engine::Engine;
 pub use error::{Error, Result};
 pub use files::Artefact;
-pub use networks::{Architecture, Network};
-pub use nn::{GradientScaling, NamedTensor, named_tensors};
+pub use networks::{Architecture, Network, Role};
+pub use nn::{GradientScaling, NamedTensor, TensorKind, named_tensors};
 pub use piggyback_task as task;
 
 /// The README's example is compiled with those of the documentation.

@@ -289,12 +289,11 @@ fn norm_field(field: &str) -> &str {
     }
 }
 
-/// The modules with running statistics of which a tensor learns.
+/// Burn's batch norms of which a tensor learns.
 fn learned_norms(tensors: &[TensorValues]) -> BTreeSet<String> {
-    let norms = (tensors.iter()).filter_map(|tensor| tensor.name.strip_suffix(".running_mean"));
-    norms
-        .filter(|norm| (tensors.iter()).any(|tensor| tensor.learns && owner(&tensor.name) == *norm))
-        .map(str::to_owned)
+    (tensors.iter())
+        .filter(|tensor| tensor.learns && tensor.kind.is_of_norm())
+        .map(|tensor| owner(&tensor.name).to_owned())
         .collect()
 }
 

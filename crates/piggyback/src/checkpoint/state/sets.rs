@@ -12,16 +12,12 @@ use std::str::FromStr;
 use super::dialects::Tensors;
 use super::fit::Fit;
 use super::{dialects, heads};
+use crate::networks::Architecture;
 
-/// Tensors that every network of a family has, under the names of every dialect.
-const MARKERS: [&str; 9] = [
-    "layer1.0.conv1.weight",
-    "features.0.weight",
-    "features.denseblock1.denselayer1.conv1.weight",
+/// Beside the families' own, tensors that every network of a family has in some dialect.
+const MARKERS: [&str; 4] = [
     "features.denseblock1.denselayer1.conv.1.weight",
-    "features.0.0.weight",
     "features.1.conv.0.0.weight",
-    "blocks.0.0.conv_dw.weight",
     "_blocks.0._depthwise_conv.weight",
     "pre_logits.fc1.weight",
 ];
@@ -177,6 +173,14 @@ pub(super) fn choose(
     Ok((set.tensors, sets))
 }
 
+/// Tensors that every network of a family has, under the names of every dialect.
+fn markers() -> BTreeSet<String> {
+    (Architecture::ALL.into_iter())
+        .flat_map(Architecture::markers)
+        .chain(MARKERS.map(str::to_owned))
+        .collect()
+}
+
 /// What stands before the names of the sets.
 fn prefixes(held: &Held<'_>) -> BTreeSet<String> {
     let names = held.tensors.keys().chain(held.other.keys());
@@ -184,13 +188,10 @@ fn prefixes(held: &Held<'_>) -> BTreeSet<String> {
         let prefix = name.strip_suffix(marker)?;
         (prefix.is_empty() || prefix.ends_with('.')).then(|| prefix.to_owned())
     };
+    let markers = markers();
     names
-        .flat_map(|name| {
-            MARKERS
-                .iter()
-                .filter_map(move |marker| prefix(name, marker))
-        })
-        .take(MAX_SETS * MARKERS.len())
+        .flat_map(|name| (markers.iter()).filter_map(move |marker| prefix(name, marker)))
+        .take(MAX_SETS * markers.len())
         .collect()
 }
 

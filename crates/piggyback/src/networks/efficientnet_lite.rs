@@ -13,8 +13,12 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
+use piggyback_task::{Interpolation, Preprocessing, Resize};
 
-use crate::nn::{Activation, BatchNorm2d, Conv2d, Graph};
+use super::Network;
+use super::family::{Family, Role, Roles, Spec};
+use super::init::Distribution;
+use crate::nn::{Activation, BatchNorm2d, Conv2d, Graph, is_depthwise};
 
 /// Kernel, first stride, expansion, output channels and repeats of each stage of the network that
 /// the others are scaled from.
@@ -32,25 +36,34 @@ const STAGES: [(usize, usize, usize, usize, usize); 7] = [
 const STEM: usize = 32;
 
 /// Width of the pooled features: not scaled either.
-pub(super) const FEATURES: usize = 1280;
+const FEATURES: usize = 1280;
 
 /// TensorFlow's default.
 const EPSILON: f64 = 1e-3;
 
 /// What tells one EfficientNet-Lite from another.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Plan {
+pub(super) struct Variant {
     /// Factor of the channels.
-    pub(super) width: f64,
+    width: f64,
     /// Factor of the repeats.
-    pub(super) depth: f64,
+    depth: f64,
     /// Side of the images that it was made for, pixels.
-    pub(super) image_size: u32,
+    image_size: u32,
     /// Share of the features dropped before the head in training.
-    pub(super) dropout: f64,
+    dropout: f64,
 }
 
-impl Plan {
+impl Variant {
+    pub(super) const fn new(width: f64, depth: f64, image_size: u32, dropout: f64) -> Self {
+        Self {
+            width,
+            depth,
+            image_size,
+            dropout,
+        }
+    }
+
     /// Channels scaled and rounded to a multiple of 8, by at most a tenth down.
     fn channels(self, channels: usize) -> usize {
         let scaled = channels as f64 * self.width;
@@ -68,6 +81,48 @@ impl Plan {
         match stage {
             0 | 6 => repeats,
             _ => (repeats as f64 * self.depth).ceil() as usize,
+        }
+    }
+}
+
+impl Family for Variant {
+    fn spec(&self) -> Spec {
+        Spec {
+            roles: Roles {
+                convolutions: Role::Mask,
+                fully_connected: Role::Mask,
+                norms: Role::Norm,
+                biases: Role::Frozen,
+            },
+            head: "classifier",
+            classifier: "classifier",
+            features: FEATURES,
+            head_dropout: self.dropout,
+            preprocessing: Preprocessing {
+                image_size: self.image_size,
+                resize: Resize::ShortSide(self.image_size + 32),
+                interpolation: Interpolation::Bicubic,
+                mean: [127.0 / 255.0; 3],
+                std: [128.0 / 255.0; 3],
+            },
+            pretraining_rate: 0.1,
+            marker: "blocks.0.0.conv_dw.weight",
+        }
+    }
+
+    fn build(&self, device: &Device) -> Network {
+        Network::EfficientNetLite(EfficientNetLite::new(*self, device))
+    }
+
+    /// timm's start, after Tan and Le (ICML 2019).
+    fn weight_start(&self, weight: &[usize]) -> Distribution {
+        match weight {
+            &[outputs, _] => Distribution::uniform(outputs),
+            // Every channel is a group of one.
+            [_, _, kernel @ ..] if is_depthwise(weight) => {
+                Distribution::he(kernel.iter().product())
+            }
+            _ => Distribution::he_fan_out(weight),
         }
     }
 }
@@ -116,15 +171,15 @@ fn norm(channels: usize, device: &Device) -> BatchNorm2d {
 }
 
 impl EfficientNetLite {
-    pub(super) fn new(plan: Plan, device: &Device) -> Self {
+    fn new(variant: Variant, device: &Device) -> Self {
         let mut inputs = STEM;
         let mut blocks = Vec::new();
         for (stage, (kernel, first_stride, expansion, outputs, repeats)) in
             STAGES.into_iter().enumerate()
         {
-            let outputs = plan.channels(outputs);
+            let outputs = variant.channels(outputs);
             let mut stage_blocks = Vec::new();
-            for repeat in 0..plan.repeats(stage, repeats) {
+            for repeat in 0..variant.repeats(stage, repeats) {
                 let stride = if repeat == 0 { first_stride } else { 1 };
                 stage_blocks.push(match expansion {
                     1 => {
