@@ -58,12 +58,24 @@ impl Architecture {
         values.map(|tensor| owner(&tensor.name)).collect()
     }
 
-    /// A weight that every network of its family has, under the names that checkpoints give it.
+    /// A weight that every network of its family has: its name here, then timm's where that is another.
     pub(crate) fn markers(self) -> impl Iterator<Item = String> {
-        let family = self.family();
-        let marker = family.spec().marker;
-        let of_timm = family.timm_name(marker);
-        [Some(marker.to_owned()), of_timm].into_iter().flatten()
+        let marker = self.family().spec().marker;
+        [Some(marker.to_owned()), self.timm_name(marker)]
+            .into_iter()
+            .flatten()
+    }
+
+    /// timm's name of the tensor that is called `name` here; `None` where it is the same, or where
+    /// `checkpoint/state/dialects.rs` knows it.
+    pub(crate) fn timm_name(self, name: &str) -> Option<String> {
+        self.family().timm_name(name)
+    }
+
+    /// The network of timm that a checkpoint with timm's names is of, if none of timm's computes what
+    /// this one does.
+    pub(crate) fn timm_lookalike(self) -> Option<&'static str> {
+        self.family().timm_lookalike()
     }
 
     /// Name of the layer that a task's head replaces.
@@ -186,5 +198,78 @@ impl FromStr for Architecture {
                     known.join(", ")
                 )
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::TensorKind;
+
+    fn role(architecture: Architecture, name: &str) -> Role {
+        let mut tensors = architecture.tensors().iter();
+        let tensor = tensors.find(|tensor| tensor.name == name);
+        architecture.role(tensor.unwrap())
+    }
+
+    #[test]
+    fn every_tensor_has_the_role_that_its_family_states() {
+        for architecture in Architecture::ALL {
+            let tensors = architecture.tensors();
+            let unknown = tensors
+                .iter()
+                .find(|tensor| tensor.kind == TensorKind::Other);
+            assert_eq!(unknown, None, "{architecture}: a layer of no known kind");
+            for tensor in tensors {
+                let (owner, field) = tensor.name.rsplit_once('.').unwrap();
+                let of_norm = tensors
+                    .iter()
+                    .any(|other| other.name == format!("{owner}.running_mean"));
+                let expected = match field {
+                    _ if of_norm => Role::Norm,
+                    "weight" => Role::Mask,
+                    _ => Role::Frozen,
+                };
+                assert_eq!(architecture.role(tensor), expected, "{}", tensor.name);
+            }
+            assert!(
+                tensors
+                    .iter()
+                    .all(|tensor| !architecture.is_of_head(&tensor.name))
+            );
+            assert!(architecture.is_of_head(&format!("{}.weight", architecture.head_name())));
+            let marker = architecture.markers().next().unwrap();
+            assert_eq!(role(architecture, &marker), Role::Mask, "{marker}");
+        }
+        let small = Architecture::MobileNetV3Small;
+        assert_eq!(role(small, "features.1.block.1.fc1.weight"), Role::Mask);
+        assert_eq!(role(small, "features.1.block.1.fc1.bias"), Role::Frozen);
+        assert_eq!(role(small, "classifier.0.weight"), Role::Mask);
+        assert_eq!(role(small, "features.0.1.running_var"), Role::Norm);
+    }
+
+    #[test]
+    fn groups_of_several_channels_are_not_depthwise() {
+        let depthwise = |architecture: Architecture| {
+            let masked = architecture.masked();
+            masked.filter(|tensor| tensor.is_depthwise()).count()
+        };
+        assert_eq!(depthwise(Architecture::RegNetY400Mf), 0);
+        assert_eq!(depthwise(Architecture::MobileNetV3Small), 11);
+        assert_eq!(depthwise(Architecture::EfficientNetB0), 16);
+    }
+
+    #[test]
+    fn parameters_are_torchvisions() {
+        for (architecture, expected) in [
+            (Architecture::EfficientNetB0, 5_288_548),
+            (Architecture::MobileNetV3Small, 2_542_856),
+            (Architecture::MobileNetV3Large, 5_483_032),
+            (Architecture::RegNetY400Mf, 4_344_144),
+            (Architecture::RegNetY1_6Gf, 11_202_430),
+        ] {
+            let head = 1000 * (architecture.features() + 1);
+            assert_eq!(architecture.parameters() + head, expected, "{architecture}");
+        }
     }
 }

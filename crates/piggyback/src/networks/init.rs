@@ -161,6 +161,16 @@ mod tests {
         let lite = drawn(Architecture::EfficientNetLite0);
         deviates(&lite, "blocks.4.1.conv_dw.weight", (2.0 / 25.0_f64).sqrt());
         deviates(&lite, "classifier.weight", 1.0 / (3.0 * 50.0_f64).sqrt());
+        let regnet = drawn(Architecture::RegNetY400Mf);
+        let bottleneck = "trunk_output.block4.block4-1.f";
+        let name = format!("{bottleneck}.b.0.weight");
+        deviates(&regnet, &name, (2.0 / (440.0 * 9.0_f64)).sqrt());
+        let name = format!("{bottleneck}.se.fc2.bias");
+        deviates(&regnet, &name, 1.0 / (3.0 * 110.0_f64).sqrt());
+        deviates(&regnet, "fc.weight", 0.01);
+        let small = drawn(Architecture::MobileNetV3Small);
+        deviates(&small, "classifier.0.weight", 0.01);
+        assert!(small["classifier.0.bias"].1.iter().all(|v| *v == 0.0));
     }
 
     #[test]

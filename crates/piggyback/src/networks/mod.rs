@@ -4,10 +4,14 @@
 
 mod architecture;
 mod densenet;
+mod efficientnet;
 mod efficientnet_lite;
 mod family;
 mod init;
+mod inverted_residual;
 mod mobilenet_v2;
+mod mobilenet_v3;
+mod regnet;
 mod resnet;
 mod vgg;
 
@@ -49,13 +53,25 @@ pub enum Architecture {
     EfficientNetLite2,
     EfficientNetLite3,
     EfficientNetLite4,
+    EfficientNetB0,
+    EfficientNetB1,
+    EfficientNetB2,
+    EfficientNetB3,
+    MobileNetV3Small,
+    MobileNetV3Large,
+    RegNetY400Mf,
+    RegNetY800Mf,
+    RegNetY1_6Gf,
 }
 
 /// Name and definition of every network, in the order of [`Architecture`].
-const NETWORKS: [(Architecture, &str, &dyn Family); 23] = {
+const NETWORKS: [(Architecture, &str, &dyn Family); 32] = {
     use Architecture as A;
     use densenet::Variant as DenseNet;
+    use efficientnet::Variant as EfficientNet;
     use efficientnet_lite::Variant as Lite;
+    use mobilenet_v3::Variant as MobileNetV3;
+    use regnet::Variant as RegNet;
     use resnet::Variant as ResNet;
     use vgg::Variant as Vgg;
     [
@@ -126,6 +142,51 @@ const NETWORKS: [(Architecture, &str, &dyn Family); 23] = {
             "efficientnet_lite4",
             &Lite::new(1.4, 1.8, 300, 0.3),
         ),
+        (
+            A::EfficientNetB0,
+            "efficientnet_b0",
+            &EfficientNet::new(1.0, 1.0, [224, 256], 0.2),
+        ),
+        (
+            A::EfficientNetB1,
+            "efficientnet_b1",
+            &EfficientNet::new(1.0, 1.1, [240, 256], 0.2),
+        ),
+        (
+            A::EfficientNetB2,
+            "efficientnet_b2",
+            &EfficientNet::new(1.1, 1.2, [288, 288], 0.3),
+        ),
+        (
+            A::EfficientNetB3,
+            "efficientnet_b3",
+            &EfficientNet::new(1.2, 1.4, [300, 320], 0.3),
+        ),
+        (
+            A::MobileNetV3Small,
+            "mobilenet_v3_small",
+            &MobileNetV3::SMALL,
+        ),
+        (
+            A::MobileNetV3Large,
+            "mobilenet_v3_large",
+            &MobileNetV3::LARGE,
+        ),
+        (
+            A::RegNetY400Mf,
+            "regnet_y_400mf",
+            &RegNet::new([1, 3, 6, 6], [48, 104, 208, 440], 8),
+        ),
+        (
+            A::RegNetY800Mf,
+            "regnet_y_800mf",
+            &RegNet::new([1, 3, 8, 2], [64, 144, 320, 784], 16),
+        ),
+        (
+            A::RegNetY1_6Gf,
+            "regnet_y_1_6gf",
+            &RegNet::new([2, 6, 17, 2], [48, 120, 336, 888], 24),
+        ),
     ]
 };
 
@@ -139,6 +200,9 @@ pub enum Network {
     Vgg(vgg::Vgg),
     DenseNet(densenet::DenseNet),
     EfficientNetLite(efficientnet_lite::EfficientNetLite),
+    EfficientNet(efficientnet::EfficientNet),
+    MobileNetV3(mobilenet_v3::MobileNetV3),
+    RegNet(regnet::RegNet),
 }
 
 impl Network {
@@ -150,6 +214,9 @@ impl Network {
             Self::Vgg(network) => network.run(graph, images),
             Self::DenseNet(network) => network.run(graph, images),
             Self::EfficientNetLite(network) => network.run(graph, images),
+            Self::EfficientNet(network) => network.run(graph, images),
+            Self::MobileNetV3(network) => network.run(graph, images),
+            Self::RegNet(network) => network.run(graph, images),
         }
     }
 }

@@ -4,6 +4,7 @@ mod graph;
 mod layers;
 mod names;
 pub(crate) mod ops;
+mod squeeze_excitation;
 mod values;
 
 pub(crate) use graph::{Cost, Eager, Graph, conv_norm};
@@ -15,4 +16,5 @@ pub use names::{NamedTensor, TensorKind, named_tensors};
 pub use ops::GradientScaling;
 pub(crate) use ops::{Activation, Bits, PoolOptions, ScoreGradient, Thresholding, is_cpu};
 pub(crate) use ops::{AdamRates, Gradient, Moments, PackedConvs};
+pub(crate) use squeeze_excitation::SqueezeExcitation;
 pub(crate) use values::values;

@@ -74,6 +74,8 @@ pub struct WeightSets {
     pub others: Vec<String>,
     /// Tensors beside the set that were left out.
     pub left_out: Vec<String>,
+    /// The network that the set is of, if it had timm's names.
+    pub(super) timm: Option<Architecture>,
 }
 
 /// What a file holds, as far as it matters here.
@@ -90,6 +92,8 @@ struct Set {
     /// What stands before the names, with its dot.
     prefix: String,
     tensors: Tensors,
+    /// The network that it is of, if it had timm's names.
+    timm: Option<Architecture>,
     fit: Option<Fit>,
     /// A convolution beside it: then it is a part of a larger network.
     part_because_of: Option<String>,
@@ -148,9 +152,13 @@ pub(super) fn choose(
 ) -> Result<(Tensors, WeightSets), String> {
     let prefixes = prefixes(&held);
     if prefixes.is_empty() {
-        let tensors = dialects::translate(unwrapped(held.tensors));
+        let (tensors, timm) = dialects::translate(unwrapped(held.tensors));
+        let sets = WeightSets {
+            timm,
+            ..WeightSets::default()
+        };
         return match choice {
-            WeightsChoice::Usual | WeightsChoice::Raw => Ok((tensors, WeightSets::default())),
+            WeightsChoice::Usual | WeightsChoice::Raw => Ok((tensors, sets)),
             choice => Err(format!(
                 "holds no set of weights '{choice}', nor any of a known network; leave --weights out"
             )),
@@ -169,6 +177,7 @@ pub(super) fn choose(
         taken: set.name().to_owned(),
         others,
         left_out: set.left_out,
+        timm: set.timm,
     };
     Ok((set.tensors, sets))
 }
@@ -204,7 +213,7 @@ fn set(held: &Held<'_>, prefixes: &BTreeSet<String>, prefix: &str) -> Set {
     };
     let own = below(&held.tensors, prefix).filter(|(name, _)| !of_inner(name, prefix));
     let own = own.map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor.clone()));
-    let tensors = dialects::translate(own.collect());
+    let (tensors, timm) = dialects::translate(own.collect());
     let fit = Fit::best(&tensors);
     let tensors = match fit {
         Some(fit) => heads::settle(tensors, fit.architecture),
@@ -223,6 +232,7 @@ fn set(held: &Held<'_>, prefixes: &BTreeSet<String>, prefix: &str) -> Set {
     Set {
         prefix: prefix.to_owned(),
         tensors,
+        timm,
         fit,
         part_because_of: convolution.map(|(name, _)| name.to_string()),
         left_out: beside.into_iter().map(|(name, _)| name.clone()).collect(),

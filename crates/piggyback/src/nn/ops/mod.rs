@@ -8,6 +8,7 @@
 //! Activations are `[batch, channels, height, width]`. The CPU kernels return them with
 //! channels-last strides, and take any strides at the price of a copy.
 
+mod activation;
 mod adam;
 mod autodiff;
 mod cpu;
@@ -17,14 +18,14 @@ mod tests;
 
 use burn::backend::Dispatch;
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
-use burn::tensor::{DType, Device, FloatDType, Tensor, activation, module};
+use burn::tensor::{DType, Device, FloatDType, Tensor, module};
 use std::sync::Arc;
 
 use crate::nn::ops::cpu::CpuOps;
 
+pub(crate) use activation::{Activation, activate, gate};
 pub(crate) use adam::{AdamRates, Gradient, Moments, adam_step};
 pub(crate) use packed_conv::{PackedConv, PackedConvs, is_cpu_inference, some_images_at_a_time};
-pub(crate) use piggyback_kernels::batch_norm::Activation;
 
 /// Geometry of a convolution: everything but the shapes of its operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,15 +215,6 @@ fn linear_reference(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Ten
     input.matmul(weight.transpose()) + bias.unsqueeze()
 }
 
-/// An activation by itself.
-pub(crate) fn activate<const D: usize>(input: Tensor<D>, activation: Activation) -> Tensor<D> {
-    match activation {
-        Activation::None => input,
-        Activation::Relu => activation::relu(input),
-        Activation::Relu6 => input.clamp(0.0, 6.0),
-    }
-}
-
 /// Mean and biased variance of every channel over batch and space; carries no gradient.
 pub(crate) fn batch_statistics(input: Tensor<4>) -> (Tensor<1>, Tensor<1>) {
     if is_cpu(&input.device()) {
@@ -284,7 +276,8 @@ pub(crate) fn batch_norm(
     activation: Activation,
 ) -> Tensor<4> {
     if is_cpu(&input.device()) {
-        return Tensor::from_dispatch(<Dispatch as CpuOps>::norm(
+        let (fused, function) = activation.split();
+        let output = Tensor::from_dispatch(<Dispatch as CpuOps>::norm(
             input.into_dispatch(),
             values.weight.into_dispatch(),
             values.bias.into_dispatch(),
@@ -292,8 +285,9 @@ pub(crate) fn batch_norm(
             values.variance.detach().into_dispatch(),
             values.epsilon,
             statistics,
-            activation,
+            fused,
         ));
+        return activation::apply(output, function);
     }
     batch_norm_reference(input, values, statistics, activation)
 }
@@ -311,7 +305,8 @@ pub(crate) fn batch_norm_add(
     activation: Activation,
 ) -> Tensor<4> {
     if is_cpu(&input.device()) {
-        return Tensor::from_dispatch(<Dispatch as CpuOps>::norm_add(
+        let (fused, function) = activation.split();
+        let output = Tensor::from_dispatch(<Dispatch as CpuOps>::norm_add(
             input.into_dispatch(),
             shortcut.into_dispatch(),
             values.weight.into_dispatch(),
@@ -320,8 +315,9 @@ pub(crate) fn batch_norm_add(
             values.variance.detach().into_dispatch(),
             values.epsilon,
             statistics,
-            activation,
+            fused,
         ));
+        return activation::apply(output, function);
     }
     batch_norm_add_reference(input, shortcut, values, statistics, activation)
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::tensor::Tensor;
 use burn_flex::Flex;
 
+use super::activation;
 use super::cpu::{Affine, ChannelsLast, conv2d_shape, dims, from_channels_last, primitive, slice};
 use crate::nn::ops::{Activation, Conv2dOptions, NormValues, computed, is_cpu};
 use piggyback_kernels::concat;
@@ -104,6 +105,7 @@ impl PackedConv {
         shortcut: Option<Tensor<4>>,
         activation: Activation,
     ) -> Tensor<4> {
+        let (fused, function) = activation.split();
         let input = primitive(input);
         let shape = conv2d_shape(dims(&input), self.weight, options);
         let x = ChannelsLast::of(&input);
@@ -112,7 +114,7 @@ impl PackedConv {
             scale: &affine.scale,
             shift: &affine.shift,
             shortcut: shortcut.as_ref().map(ChannelsLast::values),
-            activation,
+            activation: fused,
         });
         let output = conv2d::forward_packed(x.values(), &self.filters, epilogue.as_ref(), &shape);
         let sizes = [
@@ -121,7 +123,8 @@ impl PackedConv {
             shape.out_width(),
             shape.out_channels,
         ];
-        Tensor::from_primitive::<Flex>(from_channels_last(output, sizes))
+        let output = Tensor::from_primitive::<Flex>(from_channels_last(output, sizes));
+        activation::apply(output, function)
     }
 
     fn bytes(&self) -> usize {
