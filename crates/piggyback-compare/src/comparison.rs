@@ -132,7 +132,8 @@ impl Comparison {
                     "data": data.manifest,
                 }),
             )?;
-            let side = settings.images.apply(&pretrain.arch.preprocessing())?;
+            let preprocessing = settings.images.apply(&pretrain.arch.preprocessing());
+            let side = preprocessing.map_err(piggyback::Error::from)?;
             let images = settings.run.epochs * data.train_images;
             let backbone = JobBackbone {
                 name: plan.name.clone(),

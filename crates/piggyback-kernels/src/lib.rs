@@ -5,12 +5,14 @@
 //! its bits depend on its inputs alone, not on the instruction set, the number of threads or (where rows are
 //! independent) on what else is in the batch.
 
+pub mod activation;
 pub mod adam;
 pub mod batch_norm;
 pub mod buffer;
 pub mod concat;
 pub mod conv2d;
 pub mod epilogue;
+pub mod gate;
 mod gemm;
 mod instruction_set;
 pub mod linear;

@@ -106,8 +106,8 @@ pub use engine::Engine;
 pub use error::{Error, Result};
 pub use files::Artefact;
 pub use name::Named;
-pub use networks::{Architecture, Network};
-pub use nn::{GradientScaling, NamedTensor, named_tensors};
+pub use networks::{Architecture, Network, Role};
+pub use nn::{GradientScaling, NamedTensor, TensorKind, named_tensors};
 pub use piggyback_task as task;
 
 /// The guide's example is compiled with those of the documentation.

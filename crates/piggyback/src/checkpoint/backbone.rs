@@ -16,7 +16,7 @@ use super::identity::Identity;
 use super::recognise::recognise;
 use super::state::{Precision, StateDict, StoredTensor};
 use crate::error::{Error, Result};
-use crate::networks::{Architecture, Network};
+use crate::networks::{Architecture, Network, Role};
 use crate::nn::{Linear, NamedTensor, Replace, map_tensors, named_tensors};
 
 /// How a checkpoint is loaded.
@@ -234,12 +234,12 @@ impl Backbone {
         Ok(tensors.into_iter().flatten().collect())
     }
 
-    /// The weights that masks may cover: those of convolutions, and of fully connected layers before
-    /// the head (VGG's fc6 and fc7).
+    /// The weights that masks may cover, those of [`Role::Mask`]: of convolutions, and of fully connected
+    /// layers before the head.
     pub fn maskable(&self) -> Vec<NamedTensor> {
         named_tensors(&self.network)
             .into_iter()
-            .filter(NamedTensor::is_maskable)
+            .filter(|tensor| self.architecture.role(tensor) == Role::Mask)
             .collect()
     }
 }

@@ -111,8 +111,8 @@ mod tests {
         for image in 0..images {
             let class = dir.path().join(["a", "b"][usize::from(image % 2)]);
             fs::create_dir_all(&class).unwrap();
-            let picture = image::RgbImage::from_fn(8, 7, |x, y| {
-                image::Rgb([image, x as u8 * 30, (y * x) as u8])
+            let picture = ::image::RgbImage::from_fn(8, 7, |x, y| {
+                ::image::Rgb([image, x as u8 * 30, (y * x) as u8])
             });
             picture.save(class.join(format!("{image:03}.png"))).unwrap();
         }

@@ -288,12 +288,11 @@ fn norm_field(field: &str) -> &str {
     }
 }
 
-/// The modules with running statistics of which a tensor learns.
+/// Burn's batch norms of which a tensor learns.
 fn learned_norms(tensors: &[TensorValues]) -> BTreeSet<String> {
-    let norms = (tensors.iter()).filter_map(|tensor| tensor.name.strip_suffix(".running_mean"));
-    norms
-        .filter(|norm| (tensors.iter()).any(|tensor| tensor.learns && owner(&tensor.name) == *norm))
-        .map(str::to_owned)
+    (tensors.iter())
+        .filter(|tensor| tensor.learns && tensor.kind.is_of_norm())
+        .map(|tensor| owner(&tensor.name).to_owned())
         .collect()
 }
 
@@ -473,7 +472,6 @@ mod tests {
         let device = Device::flex().autodiff();
         let network = Network::new(1, 3, &device);
         let own = OwnBackbone::new("small", &network, "head").unwrap();
-        let config = MaskConfig::default();
         // Nothing is frozen: the convolution itself would learn.
         let refused = own.task(&network, &classes(3), &preprocessing());
         assert!(refused.unwrap_err().to_string().contains("conv."));

@@ -6,7 +6,9 @@ use burn::module::ParamId;
 use burn::tensor::{Tensor, TensorData};
 
 use crate::export::NamedValues;
-use crate::nn::{Activation, BatchNorm2d, Conv2d, Graph, Linear, PoolOptions, owner};
+use crate::nn::{
+    Activation, BatchNorm2d, Conv2d, Graph, Linear, PoolOptions, TensorKind, named_tensors,
+};
 use crate::protobuf::Message;
 
 /// Nodes in the order in which they run, and the constants that they use.
@@ -124,6 +126,20 @@ impl Recorder {
                 let six = self.constant("six", &[], vec![6.0]);
                 self.node("Clip", &[&name, &zero, &six], &[])
             }
+            Activation::Sigmoid => self.node("Sigmoid", &[&name], &[]),
+            // ONNX has no operator for it in this version.
+            Activation::Silu => {
+                let sigmoid = self.node("Sigmoid", &[&name], &[]);
+                self.node("Mul", &[&name, &sigmoid], &[])
+            }
+            Activation::HardSigmoid => {
+                let slope = [
+                    ("alpha", Attribute::Float(1.0 / 6.0)),
+                    ("beta", Attribute::Float(0.5)),
+                ];
+                self.node("HardSigmoid", &[&name], &slope)
+            }
+            Activation::HardSwish => self.node("HardSwish", &[&name], &[]),
         }
     }
 
@@ -176,11 +192,17 @@ impl Graph for Recorder {
     }
 
     fn norm(&mut self, layer: &BatchNorm2d, input: Maps, activation: Activation) -> Maps {
-        let weight = self.name_of(layer.weight.id);
-        let bias = self.name_of(layer.bias.id);
-        let owner = owner(&weight);
-        let [mean, variance] =
-            ["running_mean", "running_var"].map(|field| format!("{owner}.{field}"));
+        let tensors = named_tensors(layer);
+        let [weight, bias, mean, variance] = [
+            TensorKind::NormScale,
+            TensorKind::NormShift,
+            TensorKind::RunningMean,
+            TensorKind::RunningVariance,
+        ]
+        .map(|kind| {
+            let found = tensors.iter().find(|tensor| tensor.kind == kind);
+            found.map_or_else(String::new, |tensor| self.name_of(tensor.id))
+        });
         let inputs = [&*input.name, &weight, &bias, &mean, &variance];
         let epsilon = Attribute::Float(layer.epsilon() as f32);
         let name = self.node("BatchNormalization", &inputs, &[("epsilon", epsilon)]);
@@ -223,8 +245,23 @@ impl Graph for Recorder {
     }
 
     fn global_average_pool(&mut self, input: Maps) -> String {
-        let pooled = self.node("GlobalAveragePool", &[&input.name], &[]);
-        self.flatten(&pooled)
+        let pooled = self.squeeze(input);
+        self.flatten(&pooled.name)
+    }
+
+    fn squeeze(&mut self, input: Maps) -> Maps {
+        Maps {
+            name: self.node("GlobalAveragePool", &[&input.name], &[]),
+            size: [1; 2],
+            ..input
+        }
+    }
+
+    fn gate(&mut self, input: Maps, gates: Maps) -> Maps {
+        Maps {
+            name: self.node("Mul", &[&input.name, &gates.name], &[]),
+            ..input
+        }
     }
 
     /// ONNX has no such pooling: the means of rows, then of columns, are products with matrices.
@@ -271,7 +308,56 @@ fn means(size: usize, side: usize) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use super::means;
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::networks::{Architecture, Network};
+
+    /// How many nodes of an operator a network becomes.
+    fn count(architecture: Architecture, operator: &str) -> usize {
+        let network = Network::new(architecture, &Device::flex());
+        let names = named_tensors(&network).into_iter();
+        let mut recorder = Recorder::new(names.map(|tensor| (tensor.id, tensor.name)).collect());
+        let images = Maps {
+            name: "images".into(),
+            channels: 3,
+            size: [64; 2],
+        };
+        network.run(&mut recorder, images);
+        let field = Message::default().bytes(4, operator);
+        let field = field.as_bytes();
+        let is = |node: &&Message| {
+            node.as_bytes()
+                .windows(field.len())
+                .any(|part| part == field)
+        };
+        recorder.nodes.iter().filter(is).count()
+    }
+
+    #[test]
+    fn squeeze_and_excitation_and_its_activations_have_operators() {
+        let counts = |architecture: Architecture, operators: [&str; 5]| {
+            operators.map(|operator| count(architecture, operator))
+        };
+        // 16 blocks, each with three SiLU, of which the first lacks one, a gate and its pooling.
+        let operators = ["Conv", "Sigmoid", "Mul", "GlobalAveragePool", "Add"];
+        let silu = 1 + 16 * 3 - 1 + 1;
+        assert_eq!(
+            counts(Architecture::EfficientNetB0, operators),
+            [2 + 16 * 5 - 1, silu + 16, silu + 16, 16 + 1, 9]
+        );
+        // Nine of the eleven blocks have squeeze-and-excitation.
+        let operators = ["HardSwish", "HardSigmoid", "Mul", "Gemm", "Add"];
+        assert_eq!(
+            counts(Architecture::MobileNetV3Small, operators),
+            [2 + 8 * 2 + 1, 9, 9, 1, 6]
+        );
+        let operators = ["Sigmoid", "HardSwish", "Mul", "GlobalAveragePool", "Add"];
+        assert_eq!(
+            counts(Architecture::RegNetY400Mf, operators),
+            [16, 0, 16, 17, 16]
+        );
+    }
 
     #[test]
     fn means_are_over_pytorchs_windows() {

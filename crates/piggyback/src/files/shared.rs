@@ -333,8 +333,7 @@ impl SharedNetwork {
         }
         let mut owners = BTreeMap::new();
         if content.sharing == Sharing::PackNet {
-            let owned = architecture.tensors().iter().filter(|t| t.is_maskable());
-            for weight in owned {
+            for weight in architecture.masked() {
                 let name = format!("owner.{}", weight.name);
                 let tensor = file.bytes.remove(&name);
                 let tensor = tensor.filter(|tensor| {

@@ -344,9 +344,8 @@ fn difference<S: Serialize + PartialEq>(saved: &Identity<S>, ours: &Identity<S>)
 }
 
 /// Whether training changes a tensor: it has a gradient, or is a running statistic.
-fn is_trained<const D: usize>(name: &str, param: &Param<Tensor<D>>) -> bool {
-    let statistic = name.ends_with(".running_mean") || name.ends_with(".running_var");
-    param.is_require_grad() || statistic
+fn is_trained<const D: usize>(path: &FieldPath, param: &Param<Tensor<D>>) -> bool {
+    param.is_require_grad() || path.kind().is_statistic()
 }
 
 /// Everything in `network` that training changes, by name, flat.
@@ -391,7 +390,7 @@ impl ModuleVisitor for TrainedReader {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let name = self.path.name();
-        if is_trained(&name, param) {
+        if is_trained(&self.path, param) {
             let tensor = param.base().without_autodiff();
             self.tensors.insert(name, tensor.flatten(0, D - 1));
         }
@@ -415,7 +414,7 @@ impl ModuleMapper for TrainedWriter<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let name = self.path.name();
-        if !is_trained(&name, &param) {
+        if !is_trained(&self.path, &param) {
             return param;
         }
         let shape = param.lazy_shape();

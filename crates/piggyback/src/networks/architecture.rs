@@ -1,252 +1,120 @@
-//! The networks that are known by name.
+//! What can be asked of every network that is known.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
-use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use piggyback_task::{Interpolation, Preprocessing, Resize};
-use serde::{Deserialize, Serialize};
+use piggyback_task::Preprocessing;
 
-use super::densenet::DenseNet;
-use super::efficientnet::EfficientNetLite;
-use super::mobilenet::MobileNetV2;
-use super::resnet::ResNet;
-use super::vgg::Vgg;
-use super::{densenet, efficientnet, mobilenet, resnet, vgg};
+use super::family::{Family, Role};
+use super::{Architecture, NETWORKS, Network};
 use crate::name::Named;
-use crate::nn::{Cost, Eager, Graph, NamedTensor, named_tensors};
-
-/// A network that checkpoints are recognised as, under torchvision's name (EfficientNet-Lite, which
-/// torchvision lacks, under timm's).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-#[allow(missing_docs)]
-pub enum Architecture {
-    MobileNetV2,
-    ResNet18,
-    ResNet34,
-    ResNet50,
-    ResNet101,
-    ResNet152,
-    Vgg11,
-    Vgg11Bn,
-    Vgg13,
-    Vgg13Bn,
-    Vgg16,
-    Vgg16Bn,
-    Vgg19,
-    Vgg19Bn,
-    DenseNet121,
-    DenseNet161,
-    DenseNet169,
-    DenseNet201,
-    EfficientNetLite0,
-    EfficientNetLite1,
-    EfficientNetLite2,
-    EfficientNetLite3,
-    EfficientNetLite4,
-}
-
-/// What tells an architecture from the others of its family.
-#[derive(Clone, Copy, Debug)]
-enum Plan {
-    MobileNetV2,
-    ResNet(resnet::Plan),
-    Vgg(vgg::Plan),
-    DenseNet(densenet::Plan),
-    EfficientNetLite(efficientnet::Plan),
-}
-
-/// Architectures that differ in size alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Family {
-    MobileNetV2,
-    ResNet,
-    Vgg,
-    DenseNet,
-    EfficientNetLite,
-}
+use crate::nn::{Cost, Eager, NamedTensor, named_tensors, owner};
 
 impl Architecture {
     /// Every architecture.
-    pub const ALL: [Self; 23] = [
-        Self::MobileNetV2,
-        Self::ResNet18,
-        Self::ResNet34,
-        Self::ResNet50,
-        Self::ResNet101,
-        Self::ResNet152,
-        Self::Vgg11,
-        Self::Vgg11Bn,
-        Self::Vgg13,
-        Self::Vgg13Bn,
-        Self::Vgg16,
-        Self::Vgg16Bn,
-        Self::Vgg19,
-        Self::Vgg19Bn,
-        Self::DenseNet121,
-        Self::DenseNet161,
-        Self::DenseNet169,
-        Self::DenseNet201,
-        Self::EfficientNetLite0,
-        Self::EfficientNetLite1,
-        Self::EfficientNetLite2,
-        Self::EfficientNetLite3,
-        Self::EfficientNetLite4,
-    ];
+    pub const ALL: [Self; NETWORKS.len()] = {
+        let mut all = [Self::MobileNetV2; NETWORKS.len()];
+        let mut index = 0;
+        while index < all.len() {
+            all[index] = NETWORKS[index].0;
+            assert!(all[index] as usize == index, "the list's order");
+            index += 1;
+        }
+        all
+    };
 
     /// Its name, such as `mobilenet_v2`.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::MobileNetV2 => "mobilenet_v2",
-            Self::ResNet18 => "resnet18",
-            Self::ResNet34 => "resnet34",
-            Self::ResNet50 => "resnet50",
-            Self::ResNet101 => "resnet101",
-            Self::ResNet152 => "resnet152",
-            Self::Vgg11 => "vgg11",
-            Self::Vgg11Bn => "vgg11_bn",
-            Self::Vgg13 => "vgg13",
-            Self::Vgg13Bn => "vgg13_bn",
-            Self::Vgg16 => "vgg16",
-            Self::Vgg16Bn => "vgg16_bn",
-            Self::Vgg19 => "vgg19",
-            Self::Vgg19Bn => "vgg19_bn",
-            Self::DenseNet121 => "densenet121",
-            Self::DenseNet161 => "densenet161",
-            Self::DenseNet169 => "densenet169",
-            Self::DenseNet201 => "densenet201",
-            Self::EfficientNetLite0 => "efficientnet_lite0",
-            Self::EfficientNetLite1 => "efficientnet_lite1",
-            Self::EfficientNetLite2 => "efficientnet_lite2",
-            Self::EfficientNetLite3 => "efficientnet_lite3",
-            Self::EfficientNetLite4 => "efficientnet_lite4",
-        }
+        NETWORKS[self as usize].1
     }
 
-    pub(crate) fn family(self) -> Family {
-        match self.plan() {
-            Plan::MobileNetV2 => Family::MobileNetV2,
-            Plan::ResNet(_) => Family::ResNet,
-            Plan::Vgg(_) => Family::Vgg,
-            Plan::DenseNet(_) => Family::DenseNet,
-            Plan::EfficientNetLite(_) => Family::EfficientNetLite,
-        }
+    /// What its family's file says of it.
+    pub(crate) fn family(self) -> &'static dyn Family {
+        NETWORKS[self as usize].2
     }
 
-    fn plan(self) -> Plan {
-        let resnet = |blocks, bottleneck| Plan::ResNet(resnet::Plan { blocks, bottleneck });
-        let vgg = |convolutions, norm| Plan::Vgg(vgg::Plan { convolutions, norm });
-        let densenet = |stem, growth, layers| {
-            Plan::DenseNet(densenet::Plan {
-                stem,
-                growth,
-                layers,
-            })
-        };
-        let lite = |width, depth, image_size, dropout| {
-            Plan::EfficientNetLite(efficientnet::Plan {
-                width,
-                depth,
-                image_size,
-                dropout,
-            })
-        };
-        match self {
-            Self::MobileNetV2 => Plan::MobileNetV2,
-            Self::ResNet18 => resnet([2, 2, 2, 2], false),
-            Self::ResNet34 => resnet([3, 4, 6, 3], false),
-            Self::ResNet50 => resnet([3, 4, 6, 3], true),
-            Self::ResNet101 => resnet([3, 4, 23, 3], true),
-            Self::ResNet152 => resnet([3, 8, 36, 3], true),
-            Self::Vgg11 => vgg([1, 1, 2, 2, 2], false),
-            Self::Vgg11Bn => vgg([1, 1, 2, 2, 2], true),
-            Self::Vgg13 => vgg([2, 2, 2, 2, 2], false),
-            Self::Vgg13Bn => vgg([2, 2, 2, 2, 2], true),
-            Self::Vgg16 => vgg([2, 2, 3, 3, 3], false),
-            Self::Vgg16Bn => vgg([2, 2, 3, 3, 3], true),
-            Self::Vgg19 => vgg([2, 2, 4, 4, 4], false),
-            Self::Vgg19Bn => vgg([2, 2, 4, 4, 4], true),
-            Self::DenseNet121 => densenet(64, 32, [6, 12, 24, 16]),
-            Self::DenseNet161 => densenet(96, 48, [6, 12, 36, 24]),
-            Self::DenseNet169 => densenet(64, 32, [6, 12, 32, 32]),
-            Self::DenseNet201 => densenet(64, 32, [6, 12, 48, 32]),
-            Self::EfficientNetLite0 => lite(1.0, 1.0, 224, 0.2),
-            Self::EfficientNetLite1 => lite(1.0, 1.1, 240, 0.2),
-            Self::EfficientNetLite2 => lite(1.1, 1.2, 260, 0.3),
-            Self::EfficientNetLite3 => lite(1.2, 1.4, 280, 0.3),
-            Self::EfficientNetLite4 => lite(1.4, 1.8, 300, 0.3),
-        }
+    /// What a task does with `tensor`, one of the network without its head.
+    pub fn role(self, tensor: &NamedTensor) -> Role {
+        self.family().spec().roles.of(tensor.kind)
+    }
+
+    /// The tensors that have a role.
+    fn with_role(self, role: Role) -> impl Iterator<Item = &'static NamedTensor> {
+        let roles = self.family().spec().roles;
+        let tensors = self.tensors().iter();
+        tensors.filter(move |tensor| roles.of(tensor.kind) == role)
+    }
+
+    /// The weights that masks may cover, in the network's order.
+    pub(crate) fn masked(self) -> impl Iterator<Item = &'static NamedTensor> {
+        self.with_role(Role::Mask)
+    }
+
+    /// The batch norms: the modules of the tensors that a task has values of its own of.
+    pub(crate) fn norms(self) -> BTreeSet<&'static str> {
+        let values = self.with_role(Role::Norm);
+        values.map(|tensor| owner(&tensor.name)).collect()
+    }
+
+    /// A weight that every network of its family has: its name here, then timm's where that is another.
+    pub(crate) fn markers(self) -> impl Iterator<Item = String> {
+        let marker = self.family().spec().marker;
+        [Some(marker.to_owned()), self.timm_name(marker)]
+            .into_iter()
+            .flatten()
+    }
+
+    /// timm's name of the tensor that is called `name` here; `None` where it is the same, or where
+    /// `checkpoint/state/dialects.rs` knows it.
+    pub(crate) fn timm_name(self, name: &str) -> Option<String> {
+        self.family().timm_name(name)
+    }
+
+    /// The network of timm that a checkpoint with timm's names is of, if none of timm's computes what
+    /// this one does.
+    pub(crate) fn timm_lookalike(self) -> Option<&'static str> {
+        self.family().timm_lookalike()
     }
 
     /// Name of the layer that a task's head replaces.
     pub fn head_name(self) -> &'static str {
-        match self.plan() {
-            Plan::MobileNetV2 => "classifier.1",
-            Plan::ResNet(_) => "fc",
-            Plan::Vgg(_) => "classifier.6",
-            Plan::DenseNet(_) | Plan::EfficientNetLite(_) => "classifier",
-        }
+        self.family().spec().head
     }
 
     /// Whether the tensor `name` is of the head, whatever stands in its place.
     pub(crate) fn is_of_head(self, name: &str) -> bool {
-        let region = match self.plan() {
-            Plan::ResNet(_) => "fc",
-            Plan::Vgg(_) => "classifier.6",
-            Plan::MobileNetV2 | Plan::DenseNet(_) | Plan::EfficientNetLite(_) => "classifier",
-        };
-        let rest = name.strip_prefix(region);
+        let rest = name.strip_prefix(self.family().spec().classifier);
         rest.is_some_and(|rest| rest.starts_with('.'))
     }
 
     /// Number of features that a head sees.
     pub fn features(self) -> usize {
-        match self.plan() {
-            Plan::MobileNetV2 => mobilenet::FEATURES,
-            Plan::ResNet(plan) => plan.features(),
-            Plan::Vgg(_) => vgg::FEATURES,
-            Plan::DenseNet(plan) => plan.features(),
-            Plan::EfficientNetLite(_) => efficientnet::FEATURES,
-        }
+        self.family().spec().features
     }
 
     /// Share of the features that training drops before the head, as in the original network.
     pub fn head_dropout(self) -> f64 {
-        match self.plan() {
-            Plan::MobileNetV2 => 0.2,
-            Plan::Vgg(_) => vgg::DROPOUT,
-            Plan::EfficientNetLite(plan) => plan.dropout,
-            Plan::ResNet(_) | Plan::DenseNet(_) => 0.0,
-        }
+        self.family().spec().head_dropout
+    }
+
+    /// Highest learning rate for batches of 256 when it is pretrained.
+    pub(crate) fn pretraining_rate(self) -> f64 {
+        self.family().spec().pretraining_rate
     }
 
     /// Whether the network has batch norms.
     pub fn has_norms(self) -> bool {
-        !matches!(self.plan(), Plan::Vgg(vgg::Plan { norm: false, .. }))
+        self.with_role(Role::Norm).next().is_some()
     }
 
     /// How ImageNet weights of this architecture expect their images, unless their file says
-    /// otherwise: torchvision's transforms, and for EfficientNet-Lite those of Google's evaluation.
+    /// otherwise: the transforms of torchvision's first weights (`IMAGENET1K_V1`), and for
+    /// EfficientNet-Lite those of Google's evaluation.
     pub fn preprocessing(self) -> Preprocessing {
-        match self.plan() {
-            Plan::EfficientNetLite(plan) => Preprocessing {
-                image_size: plan.image_size,
-                resize: Resize::ShortSide(plan.image_size + 32),
-                interpolation: Interpolation::Bicubic,
-                mean: [127.0 / 255.0; 3],
-                std: [128.0 / 255.0; 3],
-            },
-            _ => Preprocessing {
-                image_size: 224,
-                resize: Resize::ShortSide(256),
-                interpolation: Interpolation::Bilinear,
-                mean: [0.485, 0.456, 0.406],
-                std: [0.229, 0.224, 0.225],
-            },
-        }
+        self.family().spec().preprocessing
     }
 
     /// The tensors of the network without its head: names and shapes of torchvision.
@@ -260,20 +128,13 @@ impl Architecture {
     /// Values that are trained, without the head: weights, biases, and the scales and shifts of
     /// batch norms, but not their running statistics.
     pub fn parameters(self) -> usize {
-        self.tensors()
-            .iter()
-            .filter(|tensor| !tensor.is_statistic())
-            .map(|tensor| tensor.shape.iter().product::<usize>())
-            .sum()
+        let tensors = self.tensors().iter();
+        count(tensors.filter(|tensor| !tensor.kind.is_statistic()))
     }
 
     /// Number of weights that masks may cover, as in [`Backbone::maskable`](crate::checkpoint::Backbone::maskable).
     pub fn maskable_weights(self) -> usize {
-        self.tensors()
-            .iter()
-            .filter(|tensor| tensor.is_maskable())
-            .map(|tensor| tensor.shape.iter().product::<usize>())
-            .sum()
+        count(self.masked())
     }
 
     /// Products that are added up in convolutions and fully connected layers for one image with
@@ -282,6 +143,25 @@ impl Architecture {
         let mut cost = Cost::default();
         Network::new(self, &Device::flex()).run(&mut cost, [3, side, side]);
         cost.multiply_adds
+    }
+}
+
+/// How many values tensors have.
+fn count<'a>(tensors: impl Iterator<Item = &'a NamedTensor>) -> usize {
+    tensors
+        .map(|tensor| tensor.shape.iter().product::<usize>())
+        .sum()
+}
+
+impl Network {
+    /// The network of `architecture` with zero weights and identity batch norms.
+    pub(crate) fn new(architecture: Architecture, device: &Device) -> Self {
+        architecture.family().build(device)
+    }
+
+    /// Images `[batch, 3, height, width]` to pooled features `[batch, features]`.
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        self.run(&mut Eager::default(), images)
     }
 }
 
@@ -328,50 +208,75 @@ impl FromStr for Architecture {
     }
 }
 
-/// A backbone's layers, from images to pooled features.
-// One or a few per process: a box would only add a step.
-#[allow(clippy::large_enum_variant)]
-#[derive(Module, Debug)]
-pub enum Network {
-    /// MobileNetV2.
-    MobileNetV2(MobileNetV2),
-    /// ResNet-18 to -152.
-    ResNet(ResNet),
-    /// VGG-11 to -19.
-    Vgg(Vgg),
-    /// DenseNet-121 to -201.
-    DenseNet(DenseNet),
-    /// EfficientNet-Lite 0 to 4.
-    EfficientNetLite(EfficientNetLite),
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::TensorKind;
 
-impl Network {
-    /// The network of `architecture` with zero weights and identity batch norms.
-    pub(crate) fn new(architecture: Architecture, device: &Device) -> Self {
-        match architecture.plan() {
-            Plan::MobileNetV2 => Self::MobileNetV2(MobileNetV2::new(device)),
-            Plan::ResNet(plan) => Self::ResNet(ResNet::new(plan, device)),
-            Plan::Vgg(plan) => Self::Vgg(Vgg::new(plan, device)),
-            Plan::DenseNet(plan) => Self::DenseNet(DenseNet::new(plan, device)),
-            Plan::EfficientNetLite(plan) => {
-                Self::EfficientNetLite(EfficientNetLite::new(plan, device))
+    fn role(architecture: Architecture, name: &str) -> Role {
+        let mut tensors = architecture.tensors().iter();
+        let tensor = tensors.find(|tensor| tensor.name == name);
+        architecture.role(tensor.unwrap())
+    }
+
+    #[test]
+    fn every_tensor_has_the_role_that_its_family_states() {
+        for architecture in Architecture::ALL {
+            let tensors = architecture.tensors();
+            let unknown = tensors
+                .iter()
+                .find(|tensor| tensor.kind == TensorKind::Other);
+            assert_eq!(unknown, None, "{architecture}: a layer of no known kind");
+            for tensor in tensors {
+                let (owner, field) = tensor.name.rsplit_once('.').unwrap();
+                let of_norm = tensors
+                    .iter()
+                    .any(|other| other.name == format!("{owner}.running_mean"));
+                let expected = match field {
+                    _ if of_norm => Role::Norm,
+                    "weight" => Role::Mask,
+                    _ => Role::Frozen,
+                };
+                assert_eq!(architecture.role(tensor), expected, "{}", tensor.name);
             }
+            assert!(
+                tensors
+                    .iter()
+                    .all(|tensor| !architecture.is_of_head(&tensor.name))
+            );
+            assert!(architecture.is_of_head(&format!("{}.weight", architecture.head_name())));
+            let marker = architecture.markers().next().unwrap();
+            assert_eq!(role(architecture, &marker), Role::Mask, "{marker}");
         }
+        let small = Architecture::MobileNetV3Small;
+        assert_eq!(role(small, "features.1.block.1.fc1.weight"), Role::Mask);
+        assert_eq!(role(small, "features.1.block.1.fc1.bias"), Role::Frozen);
+        assert_eq!(role(small, "classifier.0.weight"), Role::Mask);
+        assert_eq!(role(small, "features.0.1.running_var"), Role::Norm);
     }
 
-    /// Images `[batch, 3, height, width]` to pooled features `[batch, features]`.
-    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.run(&mut Eager::default(), images)
+    #[test]
+    fn groups_of_several_channels_are_not_depthwise() {
+        let depthwise = |architecture: Architecture| {
+            let masked = architecture.masked();
+            masked.filter(|tensor| tensor.is_depthwise()).count()
+        };
+        assert_eq!(depthwise(Architecture::RegNetY400Mf), 0);
+        assert_eq!(depthwise(Architecture::MobileNetV3Small), 11);
+        assert_eq!(depthwise(Architecture::EfficientNetB0), 16);
     }
 
-    /// Takes `graph` through the network, from images to features.
-    pub(crate) fn run<G: Graph>(&self, graph: &mut G, images: G::Maps) -> G::Features {
-        match self {
-            Self::MobileNetV2(network) => network.run(graph, images),
-            Self::ResNet(network) => network.run(graph, images),
-            Self::Vgg(network) => network.run(graph, images),
-            Self::DenseNet(network) => network.run(graph, images),
-            Self::EfficientNetLite(network) => network.run(graph, images),
+    #[test]
+    fn parameters_are_torchvisions() {
+        for (architecture, expected) in [
+            (Architecture::EfficientNetB0, 5_288_548),
+            (Architecture::MobileNetV3Small, 2_542_856),
+            (Architecture::MobileNetV3Large, 5_483_032),
+            (Architecture::RegNetY400Mf, 4_344_144),
+            (Architecture::RegNetY1_6Gf, 11_202_430),
+        ] {
+            let head = 1000 * (architecture.features() + 1);
+            assert_eq!(architecture.parameters() + head, expected, "{architecture}");
         }
     }
 }

@@ -10,21 +10,33 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
+use piggyback_task::Interpolation;
 
+use super::Network;
+use super::family::{Family, Role, Roles, Spec, torchvision_preprocessing};
+use super::init::Distribution;
 use crate::nn::{Activation, BatchNorm2d, Conv2d, Graph, PoolOptions};
 
 /// What tells one DenseNet from another.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Plan {
+pub(super) struct Variant {
     /// Channels after the first convolution.
-    pub(super) stem: usize,
+    stem: usize,
     /// Channels that each layer adds.
-    pub(super) growth: usize,
+    growth: usize,
     /// Layers in each of the four blocks (table 1 of the paper).
-    pub(super) layers: [usize; 4],
+    layers: [usize; 4],
 }
 
-impl Plan {
+impl Variant {
+    pub(super) const fn new(stem: usize, growth: usize, layers: [usize; 4]) -> Self {
+        Self {
+            stem,
+            growth,
+            layers,
+        }
+    }
+
     /// Channels after block `index`, before its transition.
     fn channels(self, index: usize) -> usize {
         let before = match index {
@@ -33,10 +45,36 @@ impl Plan {
         };
         before + self.layers[index] * self.growth
     }
+}
 
-    /// Width of the pooled features.
-    pub(super) fn features(self) -> usize {
-        self.channels(3)
+impl Family for Variant {
+    fn spec(&self) -> Spec {
+        Spec {
+            roles: Roles {
+                convolutions: Role::Mask,
+                fully_connected: Role::Mask,
+                norms: Role::Norm,
+                biases: Role::Frozen,
+            },
+            head: "classifier",
+            classifier: "classifier",
+            features: self.channels(3),
+            head_dropout: 0.0,
+            preprocessing: torchvision_preprocessing(224, 256, Interpolation::Bilinear),
+            pretraining_rate: 0.1,
+            marker: "features.denseblock1.denselayer1.conv1.weight",
+        }
+    }
+
+    fn build(&self, device: &Device) -> Network {
+        Network::DenseNet(DenseNet::new(*self, device))
+    }
+
+    fn weight_start(&self, weight: &[usize]) -> Distribution {
+        match weight {
+            &[_, inputs] => Distribution::uniform(inputs),
+            _ => Distribution::he(weight[1..].iter().product()),
+        }
     }
 }
 
@@ -81,17 +119,17 @@ struct Transition {
 }
 
 impl DenseNet {
-    pub(super) fn new(plan: Plan, device: &Device) -> Self {
+    fn new(variant: Variant, device: &Device) -> Self {
         let block = |index: usize| {
-            let outputs = plan.channels(index);
-            let inputs = outputs - plan.layers[index] * plan.growth;
-            let layer = |layer| Layer::new(inputs + layer * plan.growth, plan.growth, device);
+            let outputs = variant.channels(index);
+            let inputs = outputs - variant.layers[index] * variant.growth;
+            let layer = |layer| Layer::new(inputs + layer * variant.growth, variant.growth, device);
             Block {
-                denselayer_from_1: (0..plan.layers[index]).map(layer).collect(),
+                denselayer_from_1: (0..variant.layers[index]).map(layer).collect(),
             }
         };
         let transition = |index: usize| {
-            let inputs = plan.channels(index);
+            let inputs = variant.channels(index);
             Transition {
                 norm: BatchNorm2d::new(inputs, device),
                 conv: Conv2d::new([inputs, inputs / 2], 1, 1, 1, device),
@@ -99,8 +137,8 @@ impl DenseNet {
         };
         Self {
             features: Features {
-                conv0: Conv2d::new([3, plan.stem], 7, 2, 1, device),
-                norm0: BatchNorm2d::new(plan.stem, device),
+                conv0: Conv2d::new([3, variant.stem], 7, 2, 1, device),
+                norm0: BatchNorm2d::new(variant.stem, device),
                 denseblock1: block(0),
                 transition1: transition(0),
                 denseblock2: block(1),
@@ -108,7 +146,7 @@ impl DenseNet {
                 denseblock3: block(2),
                 transition3: transition(2),
                 denseblock4: block(3),
-                norm5: BatchNorm2d::new(plan.features(), device),
+                norm5: BatchNorm2d::new(variant.channels(3), device),
             },
         }
     }

@@ -1,60 +1,68 @@
-//! EfficientNet-Lite 0 to 4 (Google, 2020): EfficientNet (Tan and Le, ICML 2019) for small devices,
-//! without squeeze-and-excitation and with ReLU6, under timm's names.
+//! EfficientNet (Tan and Le, ICML 2019), as torchvision's `efficientnet_b0` to `efficientnet_b3`.
 //!
-//! | part | names | shapes of Lite0 for images of 224x224 |
-//! | --- | --- | --- |
-//! | 3x3 convolution | `conv_stem`, `bn1` | `[32, 112, 112]` |
-//! | seven stages of inverted residuals | `blocks.STAGE.BLOCK` | `[16, 112, 112]` to `[320, 7, 7]` |
-//! | 1x1 convolution, mean over space | `conv_head`, `bn2` | `[1280]` |
-//! | head | `classifier` | `[classes]` |
+//! | part | names | shapes of B0 for images of 224x224 | role |
+//! | --- | --- | --- | --- |
+//! | 3x3 convolution | `features.0` | `[32, 112, 112]` | masked |
+//! | seven stages of inverted residuals with squeeze-and-excitation | `features.STAGE.BLOCK.block` | `[16, 112, 112]` to `[320, 7, 7]` | masked |
+//! | 1x1 convolution, mean over space | `features.8` | `[1280]` | masked |
+//! | head | `classifier.1` | `[classes]` | head |
 //!
-//! Padding is TensorFlow's "same": where a stride leaves an odd number of zeros to add, the last one
-//! comes after. Batch norm's epsilon is 1e-3.
+//! Every convolution is followed by a batch norm; those of squeeze-and-excitation have biases instead, which
+//! are frozen. The activation is SiLU. torchvision drops whole blocks at random in training (stochastic depth);
+//! that is left out here.
 
 use burn::module::Module;
 use burn::tensor::Device;
+use piggyback_task::Interpolation;
 
-use crate::nn::{Activation, BatchNorm2d, Conv2d, Graph};
+use super::Network;
+use super::family::{Family, Role, Roles, Spec, torchvision_preprocessing};
+use super::init::Distribution;
+use super::inverted_residual::{Activations, BlockShape, InvertedResidual, timm_layer};
+use crate::nn::{Activation, BatchNorm2d, Conv2d, ConvNorm, Graph, conv_norm};
 
-/// Kernel, first stride, expansion, output channels and repeats of each stage of the network that
-/// the others are scaled from.
+/// Expansion, kernel, first stride, output channels and repeats of each stage of B0, from which the others are
+/// scaled (table 1 of the paper).
 const STAGES: [(usize, usize, usize, usize, usize); 7] = [
-    (3, 1, 1, 16, 1),
-    (3, 2, 6, 24, 2),
-    (5, 2, 6, 40, 2),
-    (3, 2, 6, 80, 3),
-    (5, 1, 6, 112, 3),
-    (5, 2, 6, 192, 4),
-    (3, 1, 6, 320, 1),
+    (1, 3, 1, 16, 1),
+    (6, 3, 2, 24, 2),
+    (6, 5, 2, 40, 2),
+    (6, 3, 2, 80, 3),
+    (6, 5, 1, 112, 3),
+    (6, 5, 2, 192, 4),
+    (6, 3, 1, 320, 1),
 ];
 
-/// Channels after the first convolution: not scaled in the Lite networks.
+/// Channels of B0 after the first convolution.
 const STEM: usize = 32;
 
-/// Width of the pooled features: not scaled either.
-pub(super) const FEATURES: usize = 1280;
-
-/// TensorFlow's default.
-const EPSILON: f64 = 1e-3;
-
-/// What tells one EfficientNet-Lite from another.
+/// What tells one EfficientNet from another.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Plan {
+pub(super) struct Variant {
     /// Factor of the channels.
-    pub(super) width: f64,
+    width: f64,
     /// Factor of the repeats.
-    pub(super) depth: f64,
-    /// Side of the images that it was made for, pixels.
-    pub(super) image_size: u32,
+    depth: f64,
+    /// Side of the images, and their shorter side before the middle is cut out: torchvision's first weights.
+    sides: [u32; 2],
     /// Share of the features dropped before the head in training.
-    pub(super) dropout: f64,
+    dropout: f64,
 }
 
-impl Plan {
+impl Variant {
+    pub(super) const fn new(width: f64, depth: f64, sides: [u32; 2], dropout: f64) -> Self {
+        Self {
+            width,
+            depth,
+            sides,
+            dropout,
+        }
+    }
+
     /// Channels scaled and rounded to a multiple of 8, by at most a tenth down.
     fn channels(self, channels: usize) -> usize {
         let scaled = channels as f64 * self.width;
-        let rounded = ((scaled / 8.0 + 0.5).floor() as usize * 8).max(8);
+        let rounded = ((scaled + 4.0) as usize / 8 * 8).max(8);
         rounded
             + if (rounded as f64) < 0.9 * scaled {
                 8
@@ -63,154 +71,140 @@ impl Plan {
             }
     }
 
-    /// Repeats scaled; the first and the last stage stay as they are.
-    fn repeats(self, stage: usize, repeats: usize) -> usize {
-        match stage {
-            0 | 6 => repeats,
-            _ => (repeats as f64 * self.depth).ceil() as usize,
+    /// Width of the pooled features.
+    fn features(self) -> usize {
+        4 * self.channels(320)
+    }
+
+    /// The blocks of each stage.
+    fn blocks(self) -> Vec<Vec<BlockShape>> {
+        let mut inputs = self.channels(STEM);
+        let stage = |(expansion, kernel, first_stride, outputs, repeats): (_, _, _, _, usize)| {
+            let outputs = self.channels(outputs);
+            (0..(repeats as f64 * self.depth).ceil() as usize)
+                .map(|repeat| {
+                    let shape = BlockShape {
+                        inputs,
+                        hidden: inputs * expansion,
+                        outputs,
+                        kernel,
+                        stride: if repeat == 0 { first_stride } else { 1 },
+                        squeezed: Some((inputs / 4).max(1)),
+                    };
+                    inputs = outputs;
+                    shape
+                })
+                .collect()
+        };
+        STAGES.into_iter().map(stage).collect()
+    }
+}
+
+impl Family for Variant {
+    fn spec(&self) -> Spec {
+        Spec {
+            roles: Roles {
+                convolutions: Role::Mask,
+                fully_connected: Role::Mask,
+                norms: Role::Norm,
+                biases: Role::Frozen,
+            },
+            head: "classifier.1",
+            classifier: "classifier",
+            features: self.features(),
+            head_dropout: self.dropout,
+            preprocessing: torchvision_preprocessing(
+                self.sides[0],
+                self.sides[1],
+                Interpolation::Bicubic,
+            ),
+            pretraining_rate: 0.1,
+            marker: "features.1.0.block.0.0.weight",
         }
+    }
+
+    fn build(&self, device: &Device) -> Network {
+        Network::EfficientNet(EfficientNet::new(*self, device))
+    }
+
+    fn weight_start(&self, weight: &[usize]) -> Distribution {
+        match weight {
+            &[outputs, _] => Distribution::uniform(outputs),
+            _ => Distribution::he_fan_out(weight),
+        }
+    }
+
+    fn timm_name(&self, name: &str) -> Option<String> {
+        let (layer, field) = name.rsplit_once('.')?;
+        let layer = match layer {
+            "features.0.0" => "conv_stem".to_owned(),
+            "features.0.1" => "bn1".to_owned(),
+            "features.8.0" => "conv_head".to_owned(),
+            "features.8.1" => "bn2".to_owned(),
+            "classifier.1" => "classifier".to_owned(),
+            _ => {
+                let mut parts = layer.strip_prefix("features.")?.splitn(3, '.');
+                let stage = parts.next()?.parse::<usize>().ok()?.checked_sub(1)?;
+                let block: usize = parts.next()?.parse().ok()?;
+                let shape = *self.blocks().get(stage)?.get(block)?;
+                let layer = timm_layer(shape, parts.next()?)?;
+                format!("blocks.{stage}.{block}.{layer}")
+            }
+        };
+        Some(format!("{layer}.{field}"))
     }
 }
 
 /// The network up to its pooled features.
 #[derive(Module, Debug)]
-pub struct EfficientNetLite {
-    conv_stem: Conv2d,
-    bn1: BatchNorm2d,
-    blocks: Vec<Vec<Block>>,
-    conv_head: Conv2d,
-    bn2: BatchNorm2d,
+pub struct EfficientNet {
+    features: Vec<Layer>,
 }
 
-// A network has some twenty of these.
+// A network has nine of these.
 #[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
-enum Block {
-    Separable(Separable),
-    Inverted(Inverted),
+enum Layer {
+    Conv(ConvNorm),
+    Stage(Vec<InvertedResidual>),
 }
 
-/// Filter each channel, project.
-#[derive(Module, Debug)]
-struct Separable {
-    conv_dw: Conv2d,
-    bn1: BatchNorm2d,
-    conv_pw: Conv2d,
-    bn2: BatchNorm2d,
-}
-
-/// Expand, filter each channel, project; added to its input where shapes allow.
-#[derive(Module, Debug)]
-struct Inverted {
-    conv_pw: Conv2d,
-    bn1: BatchNorm2d,
-    conv_dw: Conv2d,
-    bn2: BatchNorm2d,
-    conv_pwl: Conv2d,
-    bn3: BatchNorm2d,
-    adds_input: bool,
-}
-
-fn norm(channels: usize, device: &Device) -> BatchNorm2d {
-    BatchNorm2d::new(channels, device).with_epsilon(EPSILON)
-}
-
-impl EfficientNetLite {
-    pub(super) fn new(plan: Plan, device: &Device) -> Self {
-        let mut inputs = STEM;
-        let mut blocks = Vec::new();
-        for (stage, (kernel, first_stride, expansion, outputs, repeats)) in
-            STAGES.into_iter().enumerate()
-        {
-            let outputs = plan.channels(outputs);
-            let mut stage_blocks = Vec::new();
-            for repeat in 0..plan.repeats(stage, repeats) {
-                let stride = if repeat == 0 { first_stride } else { 1 };
-                stage_blocks.push(match expansion {
-                    1 => {
-                        Block::Separable(Separable::new([inputs, outputs], kernel, stride, device))
-                    }
-                    _ => Block::Inverted(Inverted::new(
-                        [inputs, inputs * expansion, outputs],
-                        kernel,
-                        stride,
-                        device,
-                    )),
-                });
-                inputs = outputs;
-            }
-            blocks.push(stage_blocks);
-        }
+impl EfficientNet {
+    fn new(variant: Variant, device: &Device) -> Self {
+        let norm = |channels| BatchNorm2d::new(channels, device);
+        let conv = |channels: [usize; 2], kernel, stride| {
+            let conv = Conv2d::new(channels, kernel, stride, 1, device);
+            Layer::Conv((conv, norm(channels[1])))
+        };
+        let activations = Activations {
+            outer: Activation::Silu,
+            squeeze: [Activation::Silu, Activation::Sigmoid],
+        };
+        let stage = |blocks: Vec<BlockShape>| {
+            let blocks = blocks.into_iter();
+            let blocks =
+                blocks.map(|shape| InvertedResidual::new(shape, activations, norm, device));
+            Layer::Stage(blocks.collect())
+        };
+        let stem = conv([3, variant.channels(STEM)], 3, 2);
+        let last = conv([variant.channels(320), variant.features()], 1, 1);
+        let stages = variant.blocks().into_iter().map(stage);
         Self {
-            conv_stem: Conv2d::new([3, STEM], 3, 2, 1, device).with_same_padding(),
-            bn1: norm(STEM, device),
-            blocks,
-            conv_head: Conv2d::new([inputs, FEATURES], 1, 1, 1, device),
-            bn2: norm(FEATURES, device),
+            features: [stem].into_iter().chain(stages).chain([last]).collect(),
         }
     }
 
-    /// Images `[batch, 3, height, width]` to features `[batch, 1280]`.
+    /// Images `[batch, 3, height, width]` to features `[batch, 1280 to 1536]`.
     pub(super) fn run<G: Graph>(&self, graph: &mut G, images: G::Maps) -> G::Features {
-        let mut maps = graph.conv_norm(&self.conv_stem, &self.bn1, images, Activation::Relu6);
-        for block in self.blocks.iter().flatten() {
-            maps = match block {
-                Block::Separable(block) => block.run(graph, maps),
-                Block::Inverted(block) => block.run(graph, maps),
-            };
-        }
-        let maps = graph.conv_norm(&self.conv_head, &self.bn2, maps, Activation::Relu6);
+        let maps = self
+            .features
+            .iter()
+            .fold(images, |maps, layer| match layer {
+                Layer::Conv(pair) => conv_norm(graph, pair, maps, Activation::Silu),
+                Layer::Stage(blocks) => blocks
+                    .iter()
+                    .fold(maps, |maps, block| block.run(graph, maps)),
+            });
         graph.global_average_pool(maps)
-    }
-}
-
-impl Separable {
-    fn new([inputs, outputs]: [usize; 2], kernel: usize, stride: usize, device: &Device) -> Self {
-        Self {
-            conv_dw: Conv2d::new([inputs; 2], kernel, stride, inputs, device).with_same_padding(),
-            bn1: norm(inputs, device),
-            conv_pw: Conv2d::new([inputs, outputs], 1, 1, 1, device),
-            bn2: norm(outputs, device),
-        }
-    }
-
-    fn run<G: Graph>(&self, graph: &mut G, input: G::Maps) -> G::Maps {
-        let maps = graph.conv_norm(&self.conv_dw, &self.bn1, input, Activation::Relu6);
-        graph.conv_norm(&self.conv_pw, &self.bn2, maps, Activation::None)
-    }
-}
-
-impl Inverted {
-    fn new(
-        [inputs, hidden, outputs]: [usize; 3],
-        kernel: usize,
-        stride: usize,
-        device: &Device,
-    ) -> Self {
-        Self {
-            conv_pw: Conv2d::new([inputs, hidden], 1, 1, 1, device),
-            bn1: norm(hidden, device),
-            conv_dw: Conv2d::new([hidden; 2], kernel, stride, hidden, device).with_same_padding(),
-            bn2: norm(hidden, device),
-            conv_pwl: Conv2d::new([hidden, outputs], 1, 1, 1, device),
-            bn3: norm(outputs, device),
-            adds_input: stride == 1 && inputs == outputs,
-        }
-    }
-
-    fn run<G: Graph>(&self, graph: &mut G, input: G::Maps) -> G::Maps {
-        if !self.adds_input {
-            let maps = self.filter(graph, input);
-            return graph.conv_norm(&self.conv_pwl, &self.bn3, maps, Activation::None);
-        }
-        let [input, shortcut] = graph.fork(input);
-        let maps = self.filter(graph, input);
-        graph.conv_norm_add(&self.conv_pwl, &self.bn3, maps, shortcut, Activation::None)
-    }
-
-    /// Up to the last convolution.
-    fn filter<G: Graph>(&self, graph: &mut G, input: G::Maps) -> G::Maps {
-        let maps = graph.conv_norm(&self.conv_pw, &self.bn1, input, Activation::Relu6);
-        graph.conv_norm(&self.conv_dw, &self.bn2, maps, Activation::Relu6)
     }
 }

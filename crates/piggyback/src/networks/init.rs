@@ -1,23 +1,13 @@
-//! How weights are drawn before training.
-//!
-//! | family | convolutions | fully connected layers |
-//! | --- | --- | --- |
-//! | ResNet | normal, variance 2 / fan-out | as PyTorch's `Linear`: uniform within 1 / sqrt(inputs), bias too |
-//! | VGG | the same | normal, deviation 0.01 |
-//! | MobileNetV2 | the same | normal, deviation 0.01 |
-//! | DenseNet | normal, variance 2 / fan-in | weight as PyTorch's `Linear` |
-//! | EfficientNet-Lite | normal, variance 2 / fan-out, of each group by itself | uniform within 1 / sqrt(outputs) |
-//!
-//! Biases without a rule are zero, batch norms the identity. The rules are those of torchvision's
-//! models, after He et al. (ICCV 2015), and for EfficientNet-Lite those of timm, after Tan and Le
-//! (ICML 2019).
+//! How weights are drawn before training, by the rules that each family's file states: those of torchvision's
+//! models, and for EfficientNet-Lite of timm's. Batch norms begin as the identity.
 
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::architecture::{Architecture, Family};
-use crate::nn::is_depthwise;
+use super::Architecture;
+use super::family::Family;
+use crate::nn::TensorKind;
 use crate::random::{Purpose, Random};
 
 /// What distinguishes these streams of random numbers from those of a task's head.
@@ -25,12 +15,30 @@ const STREAM: u64 = 2;
 
 /// How a tensor's numbers are drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Rule {
+pub(crate) enum Distribution {
     Constant(f32),
     /// Mean zero, with this deviation.
     Normal(f64),
     /// Evenly, from minus this to this.
     Uniform(f64),
+}
+
+impl Distribution {
+    /// He et al. (ICCV 2015): normal with variance 2 / `fan`.
+    pub(super) fn he(fan: usize) -> Self {
+        Self::Normal((2.0 / fan as f64).sqrt())
+    }
+
+    /// [`he`](Self::he) of a convolution's outputs. torchvision counts those of all groups.
+    pub(super) fn he_fan_out(weight: &[usize]) -> Self {
+        Self::he(weight[0] * weight[2..].iter().product::<usize>())
+    }
+
+    /// Uniform within 1 / sqrt(`fan`): with the number of inputs, PyTorch's start of a `Linear` (Kaiming's
+    /// uniform with a slope of sqrt(5)).
+    pub(super) fn uniform(fan: usize) -> Self {
+        Self::Uniform(1.0 / (fan as f64).sqrt())
+    }
 }
 
 /// Tensors by name: shape and values in row-major order.
@@ -44,65 +52,56 @@ pub(crate) fn initial_tensors(
 ) -> InitialTensors {
     let head = architecture.head_name();
     let features = architecture.features();
-    let shapes: Vec<(String, Vec<usize>)> = (architecture.tensors().iter())
-        .map(|tensor| (tensor.name.clone(), tensor.shape.clone()))
+    let tensors: Vec<(String, TensorKind, Vec<usize>)> = (architecture.tensors().iter())
+        .map(|tensor| (tensor.name.clone(), tensor.kind, tensor.shape.clone()))
         .chain([
-            (format!("{head}.weight"), vec![classes, features]),
-            (format!("{head}.bias"), vec![classes]),
+            (
+                format!("{head}.weight"),
+                TensorKind::LinearWeight,
+                vec![classes, features],
+            ),
+            (format!("{head}.bias"), TensorKind::Bias, vec![classes]),
         ])
         .collect();
-    shapes
-        .into_par_iter()
+    let shapes: BTreeMap<&str, &[usize]> = (tensors.iter())
+        .map(|(name, _, shape)| (name.as_str(), shape.as_slice()))
+        .collect();
+    let family = architecture.family();
+    tensors
+        .par_iter()
         .enumerate()
-        .map(|(index, (name, shape))| {
-            let rule = rule(architecture, &name, &shape);
+        .map(|(index, (name, kind, shape))| {
+            let weight = match name.strip_suffix("bias") {
+                Some(layer) => shapes.get(format!("{layer}weight").as_str()).copied(),
+                None => Some(shape.as_slice()),
+            };
+            let distribution = distribution(family, *kind, weight.unwrap_or_default());
             let mut random = Random::new(Purpose::Init, seed, STREAM, index as u64);
-            let values = draw(rule, shape.iter().product(), &mut random);
-            (name, (shape, values))
+            let values = draw(distribution, shape.iter().product(), &mut random);
+            (name.clone(), (shape.clone(), values))
         })
         .collect()
 }
 
-fn rule(architecture: Architecture, name: &str, shape: &[usize]) -> Rule {
-    let family = architecture.family();
-    let field = name.rsplit('.').next().unwrap_or_default();
-    let of_head = name
-        .strip_suffix(field)
-        .and_then(|name| name.strip_suffix('.'))
-        == Some(architecture.head_name());
-    // PyTorch's `Linear`, whose weight is Kaiming's uniform with a slope of sqrt(5).
-    let linear = |inputs: usize| Rule::Uniform(1.0 / (inputs as f64).sqrt());
-    match (shape, field) {
-        (&[outputs, inputs], _) => match family {
-            Family::ResNet | Family::DenseNet => linear(inputs),
-            Family::Vgg | Family::MobileNetV2 => Rule::Normal(0.01),
-            Family::EfficientNetLite => Rule::Uniform(1.0 / (outputs as f64).sqrt()),
-        },
-        (&[outputs, inputs, height, width], _) => {
-            let field = height * width;
-            let fan = match family {
-                Family::DenseNet => inputs * field,
-                // Every channel is a group of one.
-                Family::EfficientNetLite if is_depthwise(shape) => field,
-                // torchvision counts the outputs of all groups.
-                _ => outputs * field,
-            };
-            Rule::Normal((2.0 / fan as f64).sqrt())
+/// How a tensor of a layer with this weight is drawn.
+fn distribution(family: &dyn Family, kind: TensorKind, weight: &[usize]) -> Distribution {
+    match kind {
+        TensorKind::ConvolutionWeight | TensorKind::LinearWeight => family.weight_start(weight),
+        TensorKind::Bias => family.bias_start(weight),
+        TensorKind::NormScale | TensorKind::RunningVariance => Distribution::Constant(1.0),
+        TensorKind::NormShift | TensorKind::RunningMean | TensorKind::Other => {
+            Distribution::Constant(0.0)
         }
-        (_, "running_var") => Rule::Constant(1.0),
-        (_, "weight") => Rule::Constant(1.0),
-        (_, "bias") if of_head && family == Family::ResNet => linear(architecture.features()),
-        _ => Rule::Constant(0.0),
     }
 }
 
-fn draw(rule: Rule, count: usize, random: &mut Random) -> Vec<f32> {
-    match rule {
-        Rule::Constant(value) => vec![value; count],
-        Rule::Uniform(bound) => (0..count)
+fn draw(distribution: Distribution, count: usize, random: &mut Random) -> Vec<f32> {
+    match distribution {
+        Distribution::Constant(value) => vec![value; count],
+        Distribution::Uniform(bound) => (0..count)
             .map(|_| random.uniform(-bound, bound) as f32)
             .collect(),
-        Rule::Normal(deviation) => (0..count.div_ceil(2))
+        Distribution::Normal(deviation) => (0..count.div_ceil(2))
             .flat_map(|_| random.normals())
             .take(count)
             .map(|value| (deviation * value) as f32)
@@ -162,17 +161,24 @@ mod tests {
         let lite = drawn(Architecture::EfficientNetLite0);
         deviates(&lite, "blocks.4.1.conv_dw.weight", (2.0 / 25.0_f64).sqrt());
         deviates(&lite, "classifier.weight", 1.0 / (3.0 * 50.0_f64).sqrt());
+        let regnet = drawn(Architecture::RegNetY400Mf);
+        let bottleneck = "trunk_output.block4.block4-1.f";
+        let name = format!("{bottleneck}.b.0.weight");
+        deviates(&regnet, &name, (2.0 / (440.0 * 9.0_f64)).sqrt());
+        let name = format!("{bottleneck}.se.fc2.bias");
+        deviates(&regnet, &name, 1.0 / (3.0 * 110.0_f64).sqrt());
+        deviates(&regnet, "fc.weight", 0.01);
+        let small = drawn(Architecture::MobileNetV3Small);
+        deviates(&small, "classifier.0.weight", 0.01);
+        assert!(small["classifier.0.bias"].1.iter().all(|v| *v == 0.0));
     }
 
     #[test]
     fn vggs_layers_are_drawn_narrow() {
-        let rule = |name, shape: &[usize]| rule(Architecture::Vgg11, name, shape);
-        assert_eq!(
-            rule("classifier.0.weight", &[4096, 25088]),
-            Rule::Normal(0.01)
-        );
-        assert_eq!(rule("classifier.0.bias", &[4096]), Rule::Constant(0.0));
-        assert_eq!(rule("features.0.bias", &[64]), Rule::Constant(0.0));
+        let vgg = Architecture::Vgg11.family();
+        assert_eq!(vgg.weight_start(&[4096, 25088]), Distribution::Normal(0.01));
+        assert_eq!(vgg.bias_start(&[4096, 25088]), Distribution::Constant(0.0));
+        assert_eq!(vgg.bias_start(&[64, 3, 3, 3]), Distribution::Constant(0.0));
     }
 
     #[test]

@@ -9,27 +9,77 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
+use piggyback_task::Interpolation;
 
+use super::Network;
+use super::family::{Family, Role, Roles, Spec, torchvision_preprocessing};
+use super::init::Distribution;
 use crate::nn::{Activation, BatchNorm2d, Conv2d, ConvNorm, Graph, PoolOptions, conv_norm};
 
 /// What tells one ResNet from another.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Plan {
+pub(super) struct Variant {
     /// Blocks in each of the four stages.
-    pub(super) blocks: [usize; 4],
+    blocks: [usize; 4],
     /// Three convolutions a block (1x1, 3x3, 1x1) instead of two of 3x3.
-    pub(super) bottleneck: bool,
+    bottleneck: bool,
 }
 
-impl Plan {
+impl Variant {
+    /// Blocks of two convolutions.
+    pub(super) const fn basic(blocks: [usize; 4]) -> Self {
+        Self {
+            blocks,
+            bottleneck: false,
+        }
+    }
+
+    /// Blocks of three convolutions.
+    pub(super) const fn bottleneck(blocks: [usize; 4]) -> Self {
+        Self {
+            blocks,
+            bottleneck: true,
+        }
+    }
+
     /// A bottleneck widens its output this many times.
     fn expansion(self) -> usize {
         if self.bottleneck { 4 } else { 1 }
     }
+}
 
-    /// Width of the pooled features.
-    pub(super) fn features(self) -> usize {
-        512 * self.expansion()
+impl Family for Variant {
+    fn spec(&self) -> Spec {
+        Spec {
+            roles: Roles {
+                convolutions: Role::Mask,
+                fully_connected: Role::Mask,
+                norms: Role::Norm,
+                biases: Role::Frozen,
+            },
+            head: "fc",
+            classifier: "fc",
+            features: 512 * self.expansion(),
+            head_dropout: 0.0,
+            preprocessing: torchvision_preprocessing(224, 256, Interpolation::Bilinear),
+            pretraining_rate: 0.1,
+            marker: "layer1.0.conv1.weight",
+        }
+    }
+
+    fn build(&self, device: &Device) -> Network {
+        Network::ResNet(ResNet::new(*self, device))
+    }
+
+    fn weight_start(&self, weight: &[usize]) -> Distribution {
+        match weight {
+            &[_, inputs] => Distribution::uniform(inputs),
+            _ => Distribution::he_fan_out(weight),
+        }
+    }
+
+    fn bias_start(&self, weight: &[usize]) -> Distribution {
+        Distribution::uniform(weight[1])
     }
 }
 
@@ -57,19 +107,19 @@ struct Block {
 }
 
 impl ResNet {
-    pub(super) fn new(plan: Plan, device: &Device) -> Self {
+    fn new(variant: Variant, device: &Device) -> Self {
         let stage = |index: usize| {
             let width = 64 << index;
             let inputs = if index == 0 {
                 64
             } else {
-                (width / 2) * plan.expansion()
+                (width / 2) * variant.expansion()
             };
             let first_stride = if index == 0 { 1 } else { 2 };
-            (0..plan.blocks[index])
+            (0..variant.blocks[index])
                 .map(|block| match block {
-                    0 => Block::new(plan, inputs, width, first_stride, device),
-                    _ => Block::new(plan, width * plan.expansion(), width, 1, device),
+                    0 => Block::new(variant, inputs, width, first_stride, device),
+                    _ => Block::new(variant, width * variant.expansion(), width, 1, device),
                 })
                 .collect()
         };
@@ -106,9 +156,9 @@ fn run_blocks<G: Graph>(graph: &mut G, stages: [&Vec<Block>; 2], maps: G::Maps) 
 }
 
 impl Block {
-    fn new(plan: Plan, inputs: usize, width: usize, stride: usize, device: &Device) -> Self {
-        let outputs = width * plan.expansion();
-        let (first, second) = match plan.bottleneck {
+    fn new(variant: Variant, inputs: usize, width: usize, stride: usize, device: &Device) -> Self {
+        let outputs = width * variant.expansion();
+        let (first, second) = match variant.bottleneck {
             true => (
                 Conv2d::new([inputs, width], 1, 1, 1, device),
                 Conv2d::new([width, width], 3, stride, 1, device),
@@ -124,10 +174,10 @@ impl Block {
             bn1: norm(width),
             conv2: second,
             bn2: norm(width),
-            conv3: plan
+            conv3: variant
                 .bottleneck
                 .then(|| Conv2d::new([width, outputs], 1, 1, 1, device)),
-            bn3: plan.bottleneck.then(|| norm(outputs)),
+            bn3: variant.bottleneck.then(|| norm(outputs)),
             downsample: (stride != 1 || inputs != outputs).then(|| {
                 (
                     Conv2d::new([inputs, outputs], 1, stride, 1, device),

@@ -11,26 +11,79 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
+use piggyback_task::Interpolation;
 
+use super::Network;
+use super::family::{Family, Role, Roles, Spec, torchvision_preprocessing};
+use super::init::Distribution;
 use crate::nn::{Activation, BatchNorm2d, Conv2d, Graph, Linear, PoolOptions};
 
 /// What tells one VGG from another.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Plan {
+pub(super) struct Variant {
     /// Convolutions in each of the five stages (table 1 of the paper).
-    pub(super) convolutions: [usize; 5],
+    convolutions: [usize; 5],
     /// Whether a batch norm follows each convolution.
-    pub(super) norm: bool,
+    norm: bool,
 }
 
 /// Width of fc7's output.
-pub(super) const FEATURES: usize = 4096;
+const FEATURES: usize = 4096;
 
 /// Share of the features dropped after fc6 and, by the head's owner, after fc7.
-pub(super) const DROPOUT: f64 = 0.5;
+const DROPOUT: f64 = 0.5;
 
 /// Side of the maps that fc6 sees.
 const POOLED: usize = 7;
+
+impl Variant {
+    /// Convolutions with biases.
+    pub(super) const fn plain(convolutions: [usize; 5]) -> Self {
+        Self {
+            convolutions,
+            norm: false,
+        }
+    }
+
+    /// Convolutions with biases and batch norms.
+    pub(super) const fn with_norms(convolutions: [usize; 5]) -> Self {
+        Self {
+            convolutions,
+            norm: true,
+        }
+    }
+}
+
+impl Family for Variant {
+    fn spec(&self) -> Spec {
+        Spec {
+            roles: Roles {
+                convolutions: Role::Mask,
+                fully_connected: Role::Mask,
+                norms: Role::Norm,
+                biases: Role::Frozen,
+            },
+            head: "classifier.6",
+            classifier: "classifier.6",
+            features: FEATURES,
+            head_dropout: DROPOUT,
+            preprocessing: torchvision_preprocessing(224, 256, Interpolation::Bilinear),
+            pretraining_rate: 0.01,
+            marker: "features.0.weight",
+        }
+    }
+
+    fn build(&self, device: &Device) -> Network {
+        Network::Vgg(Vgg::new(*self, device))
+    }
+
+    fn weight_start(&self, weight: &[usize]) -> Distribution {
+        match weight {
+            [_, _] => Distribution::Normal(0.01),
+            _ => Distribution::he_fan_out(weight),
+        }
+    }
+}
 
 /// The network up to fc7.
 #[derive(Module, Debug)]
@@ -62,15 +115,15 @@ enum FullyConnected {
 struct Done;
 
 impl Vgg {
-    pub(super) fn new(plan: Plan, device: &Device) -> Self {
+    fn new(variant: Variant, device: &Device) -> Self {
         let mut features = Vec::new();
         let mut inputs = 3;
-        for (stage, count) in plan.convolutions.into_iter().enumerate() {
+        for (stage, count) in variant.convolutions.into_iter().enumerate() {
             let outputs = (64 << stage).min(512);
             for _ in 0..count {
                 let conv = Conv2d::new([inputs, outputs], 3, 1, 1, device).with_bias(device);
                 features.push(Layer::Conv(conv));
-                if plan.norm {
+                if variant.norm {
                     features.push(Layer::Norm(BatchNorm2d::new(outputs, device)));
                 }
                 features.push(Layer::Relu(Done));

@@ -82,6 +82,10 @@ pub(crate) trait Graph {
     fn average_pool(&mut self, input: Self::Maps, options: PoolOptions) -> Self::Maps;
     /// The mean over space: `[batch, channels]`.
     fn global_average_pool(&mut self, input: Self::Maps) -> Self::Features;
+    /// The mean over space, as maps of one pixel.
+    fn squeeze(&mut self, input: Self::Maps) -> Self::Maps;
+    /// Each channel times its gate; `gates` are maps of one pixel.
+    fn gate(&mut self, input: Self::Maps, gates: Self::Maps) -> Self::Maps;
     /// The means of `side` times `side` windows that cover the maps, as
     /// `[batch, channels * side * side]`.
     fn adaptive_average_pool(&mut self, input: Self::Maps, side: usize) -> Self::Features;
@@ -253,6 +257,15 @@ impl Graph for Eager<'_> {
         ops::global_average_pool(input)
     }
 
+    fn squeeze(&mut self, input: Tensor<4>) -> Tensor<4> {
+        let [batch, channels, _, _] = input.dims();
+        ops::global_average_pool(input).reshape([batch, channels, 1, 1])
+    }
+
+    fn gate(&mut self, input: Tensor<4>, gates: Tensor<4>) -> Tensor<4> {
+        ops::gate(input, gates)
+    }
+
     fn adaptive_average_pool(&mut self, input: Tensor<4>, side: usize) -> Tensor<2> {
         let pooled = ops::adaptive_average_pool2d(input, side);
         let [batch, channels, _, _] = pooled.dims();
@@ -339,6 +352,14 @@ impl Graph for Cost {
 
     fn global_average_pool(&mut self, [channels, _, _]: Size) -> usize {
         channels
+    }
+
+    fn squeeze(&mut self, [channels, _, _]: Size) -> Size {
+        [channels, 1, 1]
+    }
+
+    fn gate(&mut self, input: Size, _: Size) -> Size {
+        input
     }
 
     fn adaptive_average_pool(&mut self, [channels, _, _]: Size, side: usize) -> usize {

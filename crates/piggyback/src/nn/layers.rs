@@ -121,7 +121,7 @@ impl Conv2d {
 /// Batch normalisation over `[batch, channels, height, width]`, as PyTorch's `BatchNorm2d`.
 ///
 /// While its flag is on and the input is tracked for gradients it normalises by the batch's own
-/// statistics and moves the running ones towards them (momentum 0.1; the variance unbiased, as
+/// statistics and moves the running ones towards them (by its momentum; the variance unbiased, as
 /// PyTorch, not biased, as Burn's own layer). Otherwise it uses the running statistics and leaves
 /// them alone.
 #[derive(Module, Debug)]
@@ -137,13 +137,12 @@ pub(crate) struct BatchNorm2d {
     /// Whether the layer learns.
     pub training: Param<Flag>,
     epsilon: f64,
+    /// Share of a batch's statistics in the new running ones.
+    momentum: f64,
 }
 
 impl BatchNorm2d {
-    /// Share of a batch's statistics in the new running ones: PyTorch's default.
-    const MOMENTUM: f64 = 0.1;
-
-    /// The identity, with PyTorch's epsilon of 1e-5.
+    /// The identity, with PyTorch's epsilon of 1e-5 and momentum of 0.1.
     pub(crate) fn new(channels: usize, device: &Device) -> Self {
         Self {
             weight: lazy([channels], 1.0, device),
@@ -152,6 +151,7 @@ impl BatchNorm2d {
             running_var: RunningState::new(Tensor::ones([channels], device)),
             training: Param::from_bool(true),
             epsilon: 1e-5,
+            momentum: 0.1,
         }
     }
 
@@ -159,6 +159,13 @@ impl BatchNorm2d {
     #[must_use]
     pub(crate) fn with_epsilon(mut self, epsilon: f64) -> Self {
         self.epsilon = epsilon;
+        self
+    }
+
+    /// Sets the share of a batch's statistics in the new running ones.
+    #[must_use]
+    pub(crate) fn with_momentum(mut self, momentum: f64) -> Self {
+        self.momentum = momentum;
         self
     }
 
@@ -214,7 +221,7 @@ impl BatchNorm2d {
         let count = (batch * height * width) as f64;
         let unbiased = variance * (count / (count - 1.0));
         let towards = |state: &RunningState<Tensor<1>>, value: Tensor<1>| {
-            let moved = state.value() * (1.0 - Self::MOMENTUM) + value * Self::MOMENTUM;
+            let moved = state.value() * (1.0 - self.momentum) + value * self.momentum;
             state.update(moved.detach());
             // Without this the state would hold the update back until the next one, and a
             // checkpoint written in between would miss it.

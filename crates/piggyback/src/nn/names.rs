@@ -1,7 +1,5 @@
 //! torchvision's names for the tensors of a module.
 
-use std::collections::BTreeSet;
-
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
 
@@ -14,18 +12,86 @@ pub struct NamedTensor {
     pub id: ParamId,
     /// Shape in PyTorch's layout.
     pub shape: Vec<usize>,
+    /// What it is to its layer.
+    pub kind: TensorKind,
 }
 
 impl NamedTensor {
-    /// Whether it is the weight of a convolution or a fully connected layer: vectors are biases and
-    /// batch norms, which stay as they are.
-    pub(crate) fn is_maskable(&self) -> bool {
-        self.shape.len() >= 2
+    /// Whether it is the weight of a convolution that filters every channel by itself.
+    pub(crate) fn is_depthwise(&self) -> bool {
+        self.kind == TensorKind::ConvolutionWeight && is_depthwise(&self.shape)
+    }
+}
+
+/// What a tensor is to the layer that it is a part of. The type of the layer tells, and the field:
+/// neither rank nor name of the tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TensorKind {
+    /// The weight of a convolution: `weight` of Burn's `Conv1d` to `Conv3d` and their transposes.
+    ConvolutionWeight,
+    /// The weight of a fully connected layer: `weight` of Burn's `Linear`.
+    LinearWeight,
+    /// The bias of one of these.
+    Bias,
+    /// What a batch norm multiplies by: `gamma` of Burn's `BatchNorm`.
+    NormScale,
+    /// What a batch norm adds: `beta` of Burn's `BatchNorm`.
+    NormShift,
+    /// The running mean of a batch norm, which no gradient trains.
+    RunningMean,
+    /// The running variance of a batch norm, which no gradient trains.
+    RunningVariance,
+    /// A parameter of any other layer, such as one of your own.
+    Other,
+}
+
+impl TensorKind {
+    /// Whether it is a value of a batch norm.
+    pub fn is_of_norm(self) -> bool {
+        matches!(self, Self::NormScale | Self::NormShift) || self.is_statistic()
     }
 
-    /// Whether it is a running statistic of a batch norm, which no gradient trains.
-    pub(crate) fn is_statistic(&self) -> bool {
-        self.name.ends_with(".running_mean") || self.name.ends_with(".running_var")
+    /// Whether it is a running statistic, which no gradient trains.
+    pub fn is_statistic(self) -> bool {
+        matches!(self, Self::RunningMean | Self::RunningVariance)
+    }
+}
+
+/// A type of layer whose tensors are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layer {
+    Convolution,
+    Linear,
+    BatchNorm,
+    Other,
+}
+
+impl Layer {
+    /// The layer of which Burn calls the type `container`.
+    fn of(container: &str) -> Self {
+        match container.strip_prefix("Struct:") {
+            Some(
+                "Conv1d" | "Conv2d" | "Conv3d" | "ConvTranspose1d" | "ConvTranspose2d"
+                | "ConvTranspose3d" | "DeformConv2d",
+            ) => Self::Convolution,
+            Some("Linear") => Self::Linear,
+            Some("BatchNorm" | "BatchNorm2d") => Self::BatchNorm,
+            _ => Self::Other,
+        }
+    }
+
+    /// What its field `field` is.
+    fn kind(self, field: &str) -> TensorKind {
+        match (self, field) {
+            (Self::Convolution, "weight") => TensorKind::ConvolutionWeight,
+            (Self::Linear, "weight") => TensorKind::LinearWeight,
+            (Self::Convolution | Self::Linear, "bias") => TensorKind::Bias,
+            (Self::BatchNorm, "weight" | "gamma") => TensorKind::NormScale,
+            (Self::BatchNorm, "bias" | "beta") => TensorKind::NormShift,
+            (Self::BatchNorm, "running_mean") => TensorKind::RunningMean,
+            (Self::BatchNorm, "running_var") => TensorKind::RunningVariance,
+            _ => TensorKind::Other,
+        }
     }
 }
 
@@ -33,7 +99,8 @@ impl NamedTensor {
 ///
 /// Names are the paths of the fields. Variants of an enum do not count: a network of
 /// heterogeneous layers keeps torchvision's names. The elements of a list `layer_from_1` are
-/// `layer1`, `layer2` and so on. Scores of masks are left out.
+/// `layer1`, `layer2` and so on, and if they are lists themselves, theirs are `layer1.layer1-0` and
+/// so on. Scores of masks are left out.
 pub fn named_tensors<M: Module>(module: &M) -> Vec<NamedTensor> {
     let mut visitor = Names {
         path: FieldPath::default(),
@@ -49,8 +116,8 @@ const FROM_1: &str = "_from_1";
 /// The field path of a traversal, without enum variants.
 #[derive(Default)]
 pub(crate) struct FieldPath {
-    /// `None` stands for a component that is not part of the name.
-    components: Vec<Option<String>>,
+    /// Each with the layer that it is a field of; `None` stands for a component that is not part of the name.
+    components: Vec<(Layer, Option<String>)>,
     /// Depth of mask scores and the like, which are not tensors of the network.
     reparameterizations: usize,
 }
@@ -58,8 +125,8 @@ pub(crate) struct FieldPath {
 impl FieldPath {
     pub(crate) fn enter(&mut self, name: &str, container: &str) {
         self.reparameterizations += usize::from(container == "Reparameterization");
-        self.components
-            .push((!container.starts_with("Enum:")).then(|| name.to_owned()));
+        let name = (!container.starts_with("Enum:")).then(|| name.to_owned());
+        self.components.push((Layer::of(container), name));
     }
 
     pub(crate) fn exit(&mut self, container: &str) {
@@ -71,10 +138,22 @@ impl FieldPath {
         let mut name = String::new();
         // The stem of a list's field whose elements are named by their numbers from 1.
         let mut numbered: Option<&str> = None;
-        for component in self.components.iter().flatten() {
-            if let (Some(stem), Ok(index)) = (numbered.take(), component.parse::<usize>()) {
-                name.push_str(&format!("{stem}{}", index + 1));
-                continue;
+        // The name of the element of such a list that was last.
+        let mut element: Option<String> = None;
+        for component in self.components.iter().filter_map(|(_, name)| name.as_ref()) {
+            let index = component.parse::<usize>().ok();
+            match (numbered.take(), element.take(), index) {
+                (Some(stem), _, Some(index)) => {
+                    let named = format!("{stem}{}", index + 1);
+                    name.push_str(&named);
+                    element = Some(named);
+                    continue;
+                }
+                (_, Some(outer), Some(index)) => {
+                    name.push_str(&format!(".{outer}-{index}"));
+                    continue;
+                }
+                _ => {}
             }
             if !name.is_empty() {
                 name.push('.');
@@ -85,6 +164,14 @@ impl FieldPath {
             }
         }
         name
+    }
+
+    /// What the tensor is that the traversal has come to.
+    pub(crate) fn kind(&self) -> TensorKind {
+        match self.components.last() {
+            Some((layer, Some(field))) => layer.kind(field),
+            _ => TensorKind::Other,
+        }
     }
 
     /// Whether the traversal is inside the state of a reparameterization.
@@ -114,6 +201,7 @@ impl ModuleVisitor for Names {
                 name: self.path.name(),
                 id: param.id,
                 shape,
+                kind: self.path.kind(),
             });
         }
     }
@@ -123,6 +211,7 @@ impl ModuleVisitor for Names {
 pub(crate) struct TensorValues {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
+    pub(crate) kind: TensorKind,
     /// Whether it has a gradient.
     pub(crate) learns: bool,
     /// Flat; shared with the module.
@@ -158,6 +247,7 @@ impl ModuleVisitor for Values {
         let shape = param.lazy_shape();
         self.tensors.push(TensorValues {
             name: self.path.name(),
+            kind: self.path.kind(),
             learns: param.is_require_grad(),
             values: param.base().reshape([shape.num_elements() as i32]),
             shape: shape.to_vec(),
@@ -211,13 +301,6 @@ impl ModuleMapper for Replacing<'_> {
             None => param,
         }
     }
-}
-
-/// The modules that have running statistics: batch norms, by name.
-pub(crate) fn norm_modules<M: Module>(module: &M) -> BTreeSet<String> {
-    (named_tensors(module).into_iter())
-        .filter_map(|tensor| tensor.name.strip_suffix(".running_mean").map(str::to_owned))
-        .collect()
 }
 
 /// The module that the field `name` belongs to.

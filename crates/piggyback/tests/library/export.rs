@@ -230,7 +230,7 @@ fn check_with_peers(architecture: Architecture, side: u32, ternary: bool) {
     std::fs::write(folder.path().join("architecture"), architecture).unwrap();
     let answer = ask("peers/run_exports.py", &[folder.path()]);
     close(&expected, &answer["onnx"], "ONNX Runtime");
-    if !architecture.starts_with("efficientnet") {
+    if !architecture.starts_with("efficientnet_lite") {
         close(
             &expected,
             &answer["safetensors"],
@@ -281,6 +281,24 @@ fn peer_runtimes_run_densenet121() {
 #[ignore = "needs packages of Python: cargo xtask test --peers"]
 fn peer_runtimes_run_efficientnet_lite0() {
     check_with_peers(Architecture::EfficientNetLite0, 75, false);
+}
+
+#[test]
+#[ignore = "needs packages of Python: cargo xtask test --peers"]
+fn peer_runtimes_run_efficientnet_b0() {
+    check_with_peers(Architecture::EfficientNetB0, 64, false);
+}
+
+#[test]
+#[ignore = "needs packages of Python: cargo xtask test --peers"]
+fn peer_runtimes_run_mobilenet_v3_small() {
+    check_with_peers(Architecture::MobileNetV3Small, 64, false);
+}
+
+#[test]
+#[ignore = "needs packages of Python: cargo xtask test --peers"]
+fn peer_runtimes_run_regnet_y_400mf() {
+    check_with_peers(Architecture::RegNetY400Mf, 64, false);
 }
 
 /// A task with a mask of fc6, 4096 x 25088, which is most of VGG; an image, and what we make of it.

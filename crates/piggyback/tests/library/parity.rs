@@ -1,12 +1,13 @@
-//! The networks compute what torchvision computes, and EfficientNet-Lite what a PyTorch definition of
+//! The networks compute what torchvision and timm compute, and EfficientNet-Lite what a PyTorch definition of
 //! its own computes.
 
 use std::collections::BTreeMap;
 
 use crate::support::{filled, golden, uniform};
 use burn::tensor::{Device, Tensor};
-use piggyback::checkpoint::LoadOptions;
+use piggyback::checkpoint::{LoadOptions, StateDict};
 use piggyback::{Architecture, Backbone};
+use safetensors::tensor::TensorView;
 
 fn check(folder: &str, architecture: Architecture) {
     let golden = golden(folder, architecture.name());
@@ -35,6 +36,12 @@ fn check(folder: &str, architecture: Architecture) {
     let backbone =
         Backbone::from_state_dict(state.clone(), LoadOptions::default(), &device).unwrap();
     assert_eq!(backbone.architecture(), architecture);
+    compare(&backbone, &golden);
+}
+
+/// Holds the logits of two images against the golden ones.
+fn compare(backbone: &Backbone, golden: &serde_json::Value) {
+    let device = Device::flex();
     let pixels = uniform("images", 2 * 3 * 64 * 64);
     let images = Tensor::<1>::from_data(pixels.as_slice(), &device).reshape([2, 3, 64, 64]);
     let logits = backbone
@@ -148,6 +155,106 @@ fn densenet201() {
 }
 
 #[test]
+fn efficientnet_b0() {
+    check("torchvision", Architecture::EfficientNetB0);
+}
+
+#[test]
+fn efficientnet_b1() {
+    check("torchvision", Architecture::EfficientNetB1);
+}
+
+#[test]
+fn efficientnet_b2() {
+    check("torchvision", Architecture::EfficientNetB2);
+}
+
+#[test]
+fn efficientnet_b3() {
+    check("torchvision", Architecture::EfficientNetB3);
+}
+
+#[test]
+fn mobilenet_v3_small() {
+    check("torchvision", Architecture::MobileNetV3Small);
+}
+
+#[test]
+fn mobilenet_v3_large() {
+    check("torchvision", Architecture::MobileNetV3Large);
+}
+
+#[test]
+fn regnet_y_400mf() {
+    check("torchvision", Architecture::RegNetY400Mf);
+}
+
+#[test]
+fn regnet_y_800mf() {
+    check("torchvision", Architecture::RegNetY800Mf);
+}
+
+#[test]
+fn regnet_y_1_6gf() {
+    check("torchvision", Architecture::RegNetY1_6Gf);
+}
+
+/// Files with timm's names hold the same networks.
+#[test]
+fn timms_names_are_translated() {
+    for architecture in [
+        Architecture::EfficientNetB0,
+        Architecture::EfficientNetB1,
+        Architecture::EfficientNetB2,
+        Architecture::EfficientNetB3,
+        Architecture::MobileNetV3Small,
+        Architecture::MobileNetV3Large,
+        Architecture::RegNetY400Mf,
+        Architecture::RegNetY800Mf,
+        Architecture::RegNetY1_6Gf,
+    ] {
+        let golden = golden("timm", architecture.name());
+        let shapes: BTreeMap<String, Vec<usize>> =
+            serde_json::from_value(golden["state_dict"].clone()).unwrap();
+        let shapes = shapes.into_iter();
+        let shapes = shapes.filter(|(name, _)| !name.ends_with("num_batches_tracked"));
+        let tensors = piggyback_testing::filled(shapes);
+        let bytes: BTreeMap<&str, (&[usize], Vec<u8>)> = (tensors.iter())
+            .map(|(name, (shape, values))| {
+                let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+                (name.as_str(), (shape.as_slice(), bytes.collect()))
+            })
+            .collect();
+        let views = bytes.iter().map(|(name, (shape, bytes))| {
+            let view = TensorView::new(safetensors::Dtype::F32, shape.to_vec(), bytes);
+            (*name, view.unwrap())
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+
+        let device = Device::flex();
+        let state = StateDict::open(&path).unwrap();
+        // timm's MobileNetV3 is never torchvision's, but for the golden file, which says so by its options.
+        let is_ours = !architecture.name().starts_with("mobilenet_v3");
+        let own = Backbone::from_state_dict(state.clone(), LoadOptions::default(), &device);
+        match own {
+            Ok(own) => assert!(is_ours && own.architecture() == architecture),
+            Err(error) => {
+                let text = error.to_string();
+                assert!(!is_ours && text.contains("has another epsilon"), "{text}");
+            }
+        }
+        let options = LoadOptions {
+            architecture: Some(architecture),
+            ..LoadOptions::default()
+        };
+        let backbone = Backbone::from_state_dict(state, options, &device).unwrap();
+        compare(&backbone, &golden);
+    }
+}
+
+#[test]
 fn efficientnet_lite0() {
     check("efficientnet", Architecture::EfficientNetLite0);
 }
@@ -181,6 +288,9 @@ fn images_of_32_pixels_are_enough() {
         Architecture::Vgg11,
         Architecture::DenseNet121,
         Architecture::EfficientNetLite0,
+        Architecture::EfficientNetB0,
+        Architecture::MobileNetV3Small,
+        Architecture::RegNetY400Mf,
     ] {
         let device = Device::flex();
         let state = filled(architecture, 3);

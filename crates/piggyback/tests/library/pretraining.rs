@@ -9,7 +9,7 @@ use piggyback::checkpoint::{LoadOptions, StateDict, convert};
 use piggyback::data::ImageFolder;
 use piggyback::image::{AugmentPreset, Image, ImageSettings, ResizeMode};
 use piggyback::learn::{Event, Learned, Run, RunSettings};
-use piggyback::methods::{PretrainConfig, TrainConfig};
+use piggyback::methods::{MaskLayers, PretrainConfig, TrainConfig};
 use piggyback::{Architecture, Backbone, Error};
 
 use crate::tasks::{SIDE, folder, image};
@@ -104,6 +104,55 @@ fn a_network_is_learned_and_is_a_backbone_like_others() {
         .product;
     assert_eq!(task.backbone, backbone.id());
     assert_eq!(task.preprocessing.image_size, SIDE);
+}
+
+/// A step of pretraining, and one of masks on what came of it.
+#[test]
+fn every_family_learns_all_over_and_by_masks() {
+    let data = folder(&[("train", 8), ("test", 4)]);
+    for architecture in [
+        Architecture::EfficientNetB0,
+        Architecture::MobileNetV3Small,
+        Architecture::RegNetY400Mf,
+    ] {
+        let config = PretrainConfig {
+            run: RunSettings {
+                epochs: 1,
+                ..config().run
+            },
+            warmup_epochs: Some(0),
+            ..config()
+        };
+        let images = ImageFolder::open(data.path()).unwrap();
+        let device = Device::flex();
+        let learned = Run::new().learn(&config, (architecture, &device), &images);
+        let learned = learned.unwrap();
+        assert!(learned.epochs[0].train_loss.is_finite(), "{architecture}");
+        let own = tempfile::tempdir().unwrap();
+        let backbone = written(&learned.product, own.path());
+        assert_eq!(backbone.architecture(), architecture);
+        let default = TrainConfig::default();
+        let config = TrainConfig {
+            run: RunSettings {
+                epochs: 1,
+                batch_size: 4,
+                ..default.run
+            },
+            mask_layers: MaskLayers::All,
+            ..default
+        };
+        let task = Run::new().learn(&config, &backbone, &images).unwrap();
+        let masked: Vec<&String> = task.product.masks.keys().collect();
+        let expected: Vec<String> = (backbone.maskable().into_iter())
+            .map(|weight| weight.name)
+            .collect();
+        assert_eq!(masked.len(), expected.len(), "{architecture}");
+        assert!(
+            expected
+                .iter()
+                .all(|name| task.product.masks.contains_key(name))
+        );
+    }
 }
 
 #[test]

@@ -18,13 +18,25 @@ OURS = {
     **{f"vgg{depth}_bn": f"Vgg{depth}Bn" for depth in (11, 13, 16, 19)},
     **{f"densenet{depth}": f"DenseNet{depth}" for depth in (121, 161, 169, 201)},
     **{f"tf_efficientnet_lite{size}": f"EfficientNetLite{size}" for size in range(5)},
+    **{f"efficientnet_b{size}": f"EfficientNetB{size}" for size in range(4)},
+    "mobilenetv3_small_100": "MobileNetV3Small",
+    "mobilenetv3_large_100": "MobileNetV3Large",
+    "regnety_004": "RegNetY400Mf",
+    "regnety_008": "RegNetY800Mf",
+    "regnety_016": "RegNetY1_6Gf",
+}
+# Options with which timm's computes what ours does. Where there are any, the network without them is none of ours.
+OPTIONS = {
+    "mobilenetv3_small_100": {"bn_eps": 1e-3},
+    "mobilenetv3_large_100": {"bn_eps": 1e-3},
 }
 # What the layers that only one of the two has do, in words that follow the network's name.
 DIFFERENCES = {
     "BlurPool2d": "blurs features where it halves them",
     "AvgPool2d": "averages features where it halves them",
-    "Conv2dSame": "pads images in another way and has another epsilon",
+    "Conv2dSame": "pads images in another way",
 }
+EPSILON = "has another epsilon"
 
 
 def tensors(model):
@@ -43,22 +55,29 @@ def without_memory(name):
 
 def difference(name, ours):
     torch.manual_seed(0)
-    models = [timm.create_model(each, pretrained=False).eval() for each in (ours, name)]
+    options = [OPTIONS.get(ours, {}), {}]
+    models = [timm.create_model(each, pretrained=False, **more).eval() for each, more in zip((ours, name), options)]
     models[1].load_state_dict(models[0].state_dict())
-    images = torch.randn(1, 3, 97, 97)
+    # An even side: where stride 2 meets an odd one, TensorFlow's padding is the same on both sides.
+    images = torch.randn(1, 3, 96, 96)
     with torch.no_grad():
         features = [model.forward_features(images) for model in models]
     if features[0].shape == features[1].shape and torch.equal(*features):
         return None
     kinds = [{type(module).__name__ for module in model.modules()} for model in models]
-    return next(DIFFERENCES[kind] for kind in sorted(kinds[0] ^ kinds[1]) if kind in DIFFERENCES)
+    found = [DIFFERENCES[kind] for kind in sorted(kinds[0] ^ kinds[1]) if kind in DIFFERENCES][:1]
+    epsilons = [{module.eps for module in model.modules() if hasattr(module, "eps")} for model in models]
+    if epsilons[0] != epsilons[1]:
+        found.append(EPSILON)
+    assert found, name
+    return " and ".join(found)
 
 
 def main():
     known = {tensors(without_memory(name)): name for name in OURS}
     found = []
     for name in timm.list_models():
-        if name in OURS:
+        if name in OURS and name not in OPTIONS:
             continue
         try:
             ours = known.get(tensors(without_memory(name)))

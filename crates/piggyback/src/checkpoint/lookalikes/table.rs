@@ -45,4 +45,49 @@ pub(super) const LOOKALIKES: &[Lookalike] = &[
         name: "efficientnet_lite4",
         difference: "pads images in another way and has another epsilon",
     },
+    Lookalike {
+        architecture: Architecture::EfficientNetB0,
+        name: "efficientnet_blur_b0",
+        difference: "blurs features where it halves them",
+    },
+    Lookalike {
+        architecture: Architecture::EfficientNetB0,
+        name: "tf_efficientnet_b0",
+        difference: "pads images in another way and has another epsilon",
+    },
+    Lookalike {
+        architecture: Architecture::EfficientNetB1,
+        name: "tf_efficientnet_b1",
+        difference: "pads images in another way and has another epsilon",
+    },
+    Lookalike {
+        architecture: Architecture::EfficientNetB2,
+        name: "tf_efficientnet_b2",
+        difference: "pads images in another way and has another epsilon",
+    },
+    Lookalike {
+        architecture: Architecture::EfficientNetB3,
+        name: "tf_efficientnet_b3",
+        difference: "pads images in another way and has another epsilon",
+    },
+    Lookalike {
+        architecture: Architecture::MobileNetV3Small,
+        name: "mobilenetv3_small_100",
+        difference: "has another epsilon",
+    },
+    Lookalike {
+        architecture: Architecture::MobileNetV3Small,
+        name: "tf_mobilenetv3_small_100",
+        difference: "pads images in another way",
+    },
+    Lookalike {
+        architecture: Architecture::MobileNetV3Large,
+        name: "mobilenetv3_large_100",
+        difference: "has another epsilon",
+    },
+    Lookalike {
+        architecture: Architecture::MobileNetV3Large,
+        name: "tf_mobilenetv3_large_100",
+        difference: "pads images in another way",
+    },
 ];

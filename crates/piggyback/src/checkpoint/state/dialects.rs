@@ -3,18 +3,66 @@
 //! | from | where it differs from ours |
 //! | --- | --- |
 //! | torchvision before 0.3 | DenseNet's `norm.1`, `conv.2` for `norm1`, `conv2` |
-//! | timm | VGG's fc6 and fc7 are convolutions `pre_logits.fc1`, `.fc2`, its head `head.fc`; MobileNetV2 is named as EfficientNet |
+//! | timm | what a family's file says (`Family::timm_name`); VGG's fc6 and fc7 are convolutions `pre_logits.fc1`, `.fc2`, its head `head.fc`; MobileNetV2 is named as EfficientNet |
 //! | the PyPI packages efficientnet-lite0 to -lite2 | blocks numbered through, `_expand_conv`, `_bn0` |
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::fit::Fit;
 use super::tensor::StoredTensor;
 use crate::networks::Architecture;
 
 pub(super) type Tensors = BTreeMap<String, StoredTensor>;
 
-/// The same tensors, which have no prefix in common, under the names of this library.
-pub(super) fn translate(tensors: Tensors) -> Tensors {
+/// The same tensors, which have no prefix in common, under the names of this library; and the network
+/// whose family says what timm calls them, if they had timm's names.
+pub(super) fn translate(tensors: Tensors) -> (Tensors, Option<Architecture>) {
+    match timm_network(&tensors) {
+        Some(architecture) => (of_timm(tensors, architecture), Some(architecture)),
+        None => (of_others(tensors), None),
+    }
+}
+
+/// The network that `tensors` fit under timm's names, if they fit none as well as they are.
+fn timm_network(tensors: &Tensors) -> Option<Architecture> {
+    let common = |architecture: Architecture| {
+        let fits = architecture.tensors().iter().filter(|tensor| {
+            let name = architecture.timm_name(&tensor.name);
+            let found = name.and_then(|name| tensors.get(&name));
+            // A convolution over all of its input is a fully connected layer here.
+            found.is_some_and(|found| {
+                let shape = found.shape();
+                shape == tensor.shape || shape.strip_suffix(&[1, 1]) == Some(&tensor.shape)
+            })
+        });
+        fits.count()
+    };
+    let (common, architecture) = (Architecture::ALL.into_iter())
+        .filter(|architecture| {
+            let mut markers = architecture.markers().skip(1);
+            markers.any(|marker| tensors.contains_key(&marker))
+        })
+        .map(|architecture| (common(architecture), architecture))
+        .max_by_key(|(common, _)| *common)?;
+    let as_they_are = Fit::best(tensors).map_or(0, |fit| fit.common);
+    (common > as_they_are).then_some(architecture)
+}
+
+fn of_timm(tensors: Tensors, architecture: Architecture) -> Tensors {
+    let head = architecture.head_name();
+    let head = ["weight", "bias"].map(|field| format!("{head}.{field}"));
+    let names: BTreeMap<String, String> = (architecture.tensors().iter())
+        .map(|tensor| tensor.name.clone())
+        .chain(head)
+        .filter_map(|name| Some((architecture.timm_name(&name)?, name)))
+        .collect();
+    rename(tensors, |name| names.get(name).cloned())
+        .into_iter()
+        .map(flattened)
+        .collect()
+}
+
+fn of_others(tensors: Tensors) -> Tensors {
     if tensors.contains_key("features.denseblock1.denselayer1.norm.1.weight") {
         rename(tensors, |name| Some(old_densenet(name)))
     } else if tensors.contains_key("pre_logits.fc1.weight") {

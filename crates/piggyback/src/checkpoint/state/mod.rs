@@ -125,6 +125,8 @@ impl StateDict {
         let mut hints = content.hints;
         hints.extend(hints::of_metadata(&content.metadata));
         hints.extend(hints::beside(path));
+        let of_timm = sets.timm.and_then(Architecture::timm_lookalike);
+        hints.extend(of_timm.map(|name| Hint::declared(name, "the names of its tensors say")));
         Ok(Self {
             path: path.to_owned(),
             tensors,

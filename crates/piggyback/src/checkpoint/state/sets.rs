@@ -12,16 +12,12 @@ use std::str::FromStr;
 use super::dialects::Tensors;
 use super::fit::Fit;
 use super::{dialects, heads};
+use crate::networks::Architecture;
 
-/// Tensors that every network of a family has, under the names of every dialect.
-const MARKERS: [&str; 9] = [
-    "layer1.0.conv1.weight",
-    "features.0.weight",
-    "features.denseblock1.denselayer1.conv1.weight",
+/// Beside the families' own, tensors that every network of a family has in some dialect.
+const MARKERS: [&str; 4] = [
     "features.denseblock1.denselayer1.conv.1.weight",
-    "features.0.0.weight",
     "features.1.conv.0.0.weight",
-    "blocks.0.0.conv_dw.weight",
     "_blocks.0._depthwise_conv.weight",
     "pre_logits.fc1.weight",
 ];
@@ -78,6 +74,8 @@ pub struct WeightSets {
     pub others: Vec<String>,
     /// Tensors beside the set that were left out.
     pub left_out: Vec<String>,
+    /// The network that the set is of, if it had timm's names.
+    pub(super) timm: Option<Architecture>,
 }
 
 /// What a file holds, as far as it matters here.
@@ -94,6 +92,8 @@ struct Set {
     /// What stands before the names, with its dot.
     prefix: String,
     tensors: Tensors,
+    /// The network that it is of, if it had timm's names.
+    timm: Option<Architecture>,
     fit: Option<Fit>,
     /// A convolution beside it: then it is a part of a larger network.
     part_because_of: Option<String>,
@@ -152,9 +152,13 @@ pub(super) fn choose(
 ) -> Result<(Tensors, WeightSets), String> {
     let prefixes = prefixes(&held);
     if prefixes.is_empty() {
-        let tensors = dialects::translate(unwrapped(held.tensors));
+        let (tensors, timm) = dialects::translate(unwrapped(held.tensors));
+        let sets = WeightSets {
+            timm,
+            ..WeightSets::default()
+        };
         return match choice {
-            WeightsChoice::Usual | WeightsChoice::Raw => Ok((tensors, WeightSets::default())),
+            WeightsChoice::Usual | WeightsChoice::Raw => Ok((tensors, sets)),
             choice => Err(format!(
                 "holds no set of weights '{choice}', nor any of a known network; leave --weights out"
             )),
@@ -173,8 +177,17 @@ pub(super) fn choose(
         taken: set.name().to_owned(),
         others,
         left_out: set.left_out,
+        timm: set.timm,
     };
     Ok((set.tensors, sets))
+}
+
+/// Tensors that every network of a family has, under the names of every dialect.
+fn markers() -> BTreeSet<String> {
+    (Architecture::ALL.into_iter())
+        .flat_map(Architecture::markers)
+        .chain(MARKERS.map(str::to_owned))
+        .collect()
 }
 
 /// What stands before the names of the sets.
@@ -184,13 +197,10 @@ fn prefixes(held: &Held<'_>) -> BTreeSet<String> {
         let prefix = name.strip_suffix(marker)?;
         (prefix.is_empty() || prefix.ends_with('.')).then(|| prefix.to_owned())
     };
+    let markers = markers();
     names
-        .flat_map(|name| {
-            MARKERS
-                .iter()
-                .filter_map(move |marker| prefix(name, marker))
-        })
-        .take(MAX_SETS * MARKERS.len())
+        .flat_map(|name| (markers.iter()).filter_map(move |marker| prefix(name, marker)))
+        .take(MAX_SETS * markers.len())
         .collect()
 }
 
@@ -203,7 +213,7 @@ fn set(held: &Held<'_>, prefixes: &BTreeSet<String>, prefix: &str) -> Set {
     };
     let own = below(&held.tensors, prefix).filter(|(name, _)| !of_inner(name, prefix));
     let own = own.map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor.clone()));
-    let tensors = dialects::translate(own.collect());
+    let (tensors, timm) = dialects::translate(own.collect());
     let fit = Fit::best(&tensors);
     let tensors = match fit {
         Some(fit) => heads::settle(tensors, fit.architecture),
@@ -222,6 +232,7 @@ fn set(held: &Held<'_>, prefixes: &BTreeSet<String>, prefix: &str) -> Set {
     Set {
         prefix: prefix.to_owned(),
         tensors,
+        timm,
         fit,
         part_because_of: convolution.map(|(name, _)| name.to_string()),
         left_out: beside.into_iter().map(|(name, _)| name.clone()).collect(),

@@ -26,7 +26,7 @@ use crate::error::Result;
 use crate::files::{MethodName, TaskDescription};
 use crate::learn::{Adam, Objective, RunSettings, Trainee, cross_entropy};
 use crate::methods::masks::{TaskNetwork, task_engine};
-use crate::nn::{ScoreGradient, norm_modules, owner};
+use crate::nn::{ScoreGradient, owner};
 
 /// The network while it learns.
 #[derive(Module, Debug)]
@@ -60,7 +60,7 @@ pub(super) struct BitDelta<'a> {
     /// Names of the weights that learn.
     weights: BTreeSet<String>,
     /// Names of the batch norms.
-    norms: BTreeSet<String>,
+    norms: BTreeSet<&'static str>,
 }
 
 impl<'a> BitDelta<'a> {
@@ -82,7 +82,7 @@ impl<'a> BitDelta<'a> {
                 preprocessing: config.images.apply(backbone.preprocessing())?,
             },
             weights: weights.map(|weight| weight.name).collect(),
-            norms: norm_modules(backbone.network()),
+            norms: backbone.architecture().norms(),
             backbone,
             config,
         })

@@ -7,7 +7,7 @@ use crate::image::{AugmentPreset, ImageSettings};
 use crate::learn::{RunSettings, check_epochs, check_part, check_rate};
 use crate::methods::layers::Settings;
 use crate::methods::masks::Schedule;
-use crate::networks::{Architecture, Family};
+use crate::networks::Architecture;
 
 /// The settings of training a network from scratch.
 ///
@@ -100,12 +100,9 @@ impl Settings for PretrainConfig {
 impl PretrainConfig {
     /// The highest learning rate for this architecture: [`lr`](Self::lr), or what torchvision's
     /// reference training has for batches of 256, in proportion to the batch (Goyal et al. 2017): 0.01
-    /// for VGG, 0.1 for the others.
+    /// for VGG and 0.1 for most others, as each network's family says.
     pub fn rate_for(&self, architecture: Architecture) -> f64 {
-        let for_256 = match architecture.family() {
-            Family::Vgg => 0.01,
-            _ => 0.1,
-        };
+        let for_256 = architecture.pretraining_rate();
         self.lr
             .unwrap_or(for_256 * self.run.batch_size as f64 / 256.0)
     }

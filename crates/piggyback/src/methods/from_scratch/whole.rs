@@ -65,8 +65,7 @@ impl Whole {
         let backbone = self.backbone(state)?;
         let head = backbone.own_head()?.clone();
         let network = backbone.independent_network().train();
-        let dropout = self.architecture.head_dropout();
-        Ok(TaskNetwork::whole(network, head.train(), dropout))
+        Ok(TaskNetwork::whole(network, head.train(), self.architecture))
     }
 
     /// The highest learning rate.

@@ -1,5 +1,5 @@
 //! A training step and an evaluation give the same bits whatever computes them, in whole networks:
-//! one of convolutions, one of depthwise ones.
+//! of convolutions, of depthwise ones, of groups, and with every activation.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,13 @@ use crate::test_support::{filled, uniform};
 /// Side of the images: maps are no multiple of a tile.
 const SIDE: usize = 40;
 const CLASSES: usize = 3;
-const NETWORKS: [Architecture; 2] = [Architecture::ResNet18, Architecture::MobileNetV2];
+const NETWORKS: [Architecture; 5] = [
+    Architecture::ResNet18,
+    Architecture::MobileNetV2,
+    Architecture::EfficientNetB0,
+    Architecture::MobileNetV3Small,
+    Architecture::RegNetY400Mf,
+];
 
 fn network(architecture: Architecture, norm: NormMode) -> TaskNetwork {
     let state = filled(architecture, 1000);

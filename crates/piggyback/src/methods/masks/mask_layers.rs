@@ -6,16 +6,17 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::nn::{NamedTensor, is_depthwise};
+use crate::nn::NamedTensor;
 
 /// Which weights are masked; written `all`, `dense`, `none`, or names and prefixes of names with
 /// commas between.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum MaskLayers {
-    /// Every convolution, and VGG's two hidden fully connected layers: the paper's.
+    /// Every convolution, those of squeeze-and-excitation among them, and fully connected layers before
+    /// the head (VGG's two, the one of MobileNetV3): the paper's.
     All,
-    /// All but depthwise convolutions.
+    /// All but depthwise convolutions, whose groups have one channel. Convolutions of other groups are masked.
     Dense,
     /// None.
     None,
@@ -28,7 +29,7 @@ impl MaskLayers {
     pub fn includes(&self, tensor: &NamedTensor) -> bool {
         match self {
             Self::All => true,
-            Self::Dense => !is_depthwise(&tensor.shape),
+            Self::Dense => !tensor.is_depthwise(),
             Self::None => false,
             Self::Prefixes(prefixes) => prefixes.iter().any(|prefix| starts(&tensor.name, prefix)),
         }
@@ -111,6 +112,7 @@ impl From<MaskLayers> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::TensorKind;
 
     #[test]
     fn layers_are_picked_by_name() {
@@ -118,6 +120,7 @@ mod tests {
             name: name.into(),
             id: burn::module::ParamId::new(),
             shape: shape.to_vec(),
+            kind: TensorKind::ConvolutionWeight,
         };
         let dense = tensor("layer1.0.conv1.weight", &[8, 4, 3, 3]);
         let depthwise = tensor("layer10.conv.weight", &[8, 1, 3, 3]);

@@ -12,10 +12,10 @@ use crate::checkpoint::{About, Backbone, StateDict, StoredTensor};
 use crate::error::{Error, Result};
 use crate::files::{TaskDescription, head_values};
 use crate::learn::Trainee;
-use crate::networks::{Architecture, Network};
+use crate::networks::{Architecture, Network, Role};
 use crate::nn::{
     Eager, FieldPath, GradientScaling, Graph, Linear, NamedTensor, Replace, ScoreGradient,
-    TensorValues, map_tensors, norm_modules, owner, tensor_values, values,
+    TensorValues, map_tensors, owner, tensor_values, values,
 };
 use crate::random::{Purpose, Random};
 
@@ -27,7 +27,8 @@ const NO_SCORES: ScoreGradient = ScoreGradient::Own(GradientScaling::None);
 pub(crate) struct TaskNetwork {
     pub(crate) backbone: Network,
     pub(crate) head: Linear,
-    dropout: f64,
+    #[module(skip)]
+    architecture: Architecture,
     #[module(skip)]
     score_gradient: ScoreGradient,
 }
@@ -58,9 +59,10 @@ impl TaskNetwork {
     ) -> Result<Self> {
         config.mask_layers.check(&backbone.maskable())?;
         let network = backbone.independent_network().train().freeze();
+        let architecture = backbone.architecture();
         let network = match config.norm {
             NormMode::Task => {
-                let norms = norm_modules(&network);
+                let norms = architecture.norms();
                 network.map(&mut Unfreeze {
                     path: FieldPath::default(),
                     learns: &|name| norms.contains(owner(name)),
@@ -69,17 +71,17 @@ impl TaskNetwork {
             NormMode::Frozen => network,
         };
         let masks = config.mask_config();
-        let is_masked =
-            |tensor: &NamedTensor| tensor.is_maskable() && config.mask_layers.includes(tensor);
+        let is_masked = |tensor: &NamedTensor| {
+            architecture.role(tensor) == Role::Mask && config.mask_layers.includes(tensor)
+        };
         let network =
             mask::attach_with(network, &masks, config.run.seed, score_gradient, is_masked);
-        let architecture = backbone.architecture();
         let device = backbone.device().clone().autodiff();
         let head = initial_head(architecture.features(), classes, config.run.seed, &device);
         Ok(Self {
             backbone: network,
             head,
-            dropout: architecture.head_dropout(),
+            architecture,
             score_gradient,
         })
     }
@@ -116,7 +118,7 @@ impl TaskNetwork {
         Self {
             backbone: network,
             head: initial_head(architecture.features(), classes, seed, &device),
-            dropout: architecture.head_dropout(),
+            architecture,
             score_gradient: NO_SCORES,
         }
     }
@@ -133,11 +135,11 @@ impl TaskNetwork {
     }
 
     /// A network of which every tensor learns.
-    pub(crate) fn whole(network: Network, head: Linear, dropout: f64) -> Self {
+    pub(crate) fn whole(network: Network, head: Linear, architecture: Architecture) -> Self {
         let network = Self {
             backbone: network,
             head,
-            dropout,
+            architecture,
             score_gradient: NO_SCORES,
         };
         network.map(&mut Unfreeze {
@@ -150,7 +152,7 @@ impl TaskNetwork {
     pub(crate) fn forward_training(&self, images: Tensor<4>, seed: u64, step: usize) -> Tensor<2> {
         let mut graph = Eager::training(seed, step);
         let features = self.backbone.run(&mut graph, images);
-        let features = graph.dropout(features, self.dropout);
+        let features = graph.dropout(features, self.architecture.head_dropout());
         self.head.forward(features)
     }
 
@@ -180,7 +182,7 @@ impl TaskNetwork {
     pub(crate) fn norms(&self) -> Result<BTreeMap<String, Values>> {
         let mut reader = NormReader {
             path: FieldPath::default(),
-            norms: norm_modules(&self.backbone),
+            norms: self.architecture.norms(),
             tensors: Vec::new(),
         };
         self.backbone.visit(&mut reader);
@@ -287,7 +289,7 @@ impl ModuleMapper for Unfreeze<'_> {
 /// Reads the values of batch norms.
 struct NormReader {
     path: FieldPath,
-    norms: BTreeSet<String>,
+    norms: BTreeSet<&'static str>,
     tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
 }
 

@@ -183,8 +183,7 @@ impl<'a> PackNet<'a> {
 /// A file without tasks: the backbone, `share` of its weights freed.
 fn pruned(backbone: &Backbone, share: f64) -> Result<SharedNetwork> {
     let architecture = backbone.architecture();
-    let owned = architecture.tensors().iter().filter(|t| t.is_maskable());
-    let owners = owned.map(|weight| {
+    let owners = architecture.masked().map(|weight| {
         let count = weight.shape.iter().product();
         (weight.name.clone(), vec![OF_BACKBONE; count])
     });

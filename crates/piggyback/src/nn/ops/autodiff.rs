@@ -16,9 +16,10 @@ use burn_flex::{Flex, FlexTensor};
 use super::cpu;
 use super::cpu::CpuOps;
 use crate::nn::ops::{
-    Activation, Conv2dOptions, GradientScaling, PoolOptions, ScoreGradient, Statistics,
-    Thresholding,
+    Conv2dOptions, GradientScaling, PoolOptions, ScoreGradient, Statistics, Thresholding,
 };
+use piggyback_kernels::activation::Function;
+use piggyback_kernels::batch_norm::Activation;
 
 type Tracked<C> = FloatTensor<Autodiff<Flex, C>>;
 
@@ -134,6 +135,32 @@ impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
                 };
                 prep.finish(saved, output)
             }
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+
+    fn activate(input: Tracked<C>, function: Function) -> Tracked<C> {
+        let (input, node) = input.into_parts();
+        let output = cpu::activate_forward(&input, function);
+        match ActivateBackward
+            .prepare::<C>([node])
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prep) => prep.finish((input, function), output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+
+    fn gate(input: Tracked<C>, gates: Tracked<C>) -> Tracked<C> {
+        let ((input, input_node), (gates, gates_node)) = (input.into_parts(), gates.into_parts());
+        let output = cpu::gate_forward(&input, &gates);
+        match GateBackward
+            .prepare::<C>([input_node, gates_node])
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prep) => prep.finish((input, gates), output),
             OpsKind::UnTracked(prep) => prep.finish(output),
         }
     }
@@ -313,6 +340,40 @@ impl Backward<Flex, 4> for NormAddBackward {
         let gradients = cpu::norm_backward(&ops.state, &grad, affine, shortcut);
         for (node, gradient) in ops.parents.into_iter().zip(gradients) {
             if let (Some(node), Some(gradient)) = (node, gradient) {
+                grads.register::<Flex>(node.id, gradient);
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct ActivateBackward;
+
+impl Backward<Flex, 1> for ActivateBackward {
+    type State = (FlexTensor, Function);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<Flex>(&ops.node);
+        let (input, function) = ops.state;
+        if let [Some(node)] = ops.parents {
+            let gradient = cpu::activate_gradient(&input, &grad, function);
+            grads.register::<Flex>(node.id, gradient);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct GateBackward;
+
+impl Backward<Flex, 2> for GateBackward {
+    type State = (FlexTensor, FlexTensor);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<Flex>(&ops.node);
+        let (input, gates) = ops.state;
+        let gradients = cpu::gate_gradients(&input, &gates, &grad);
+        for (node, gradient) in ops.parents.into_iter().zip(gradients) {
+            if let Some(node) = node {
                 grads.register::<Flex>(node.id, gradient);
             }
         }

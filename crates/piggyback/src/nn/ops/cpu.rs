@@ -12,13 +12,14 @@ use super::gradient::{Gradient, Moments};
 use super::options::{
     Bits, Conv2dOptions, GradientScaling, PoolOptions, Statistics, Thresholding, computed,
 };
+use piggyback_kernels::activation::{self, Function};
 use piggyback_kernels::adam::AdamRates;
 use piggyback_kernels::batch_norm::Activation;
 use piggyback_kernels::buffer::{self, Recycled};
 use piggyback_kernels::conv2d::Conv2dShape;
 use piggyback_kernels::linear::{self, LinearShape};
 use piggyback_kernels::pool::PoolShape;
-use piggyback_kernels::{adam, batch_norm, concat, conv2d, mask, pool};
+use piggyback_kernels::{adam, batch_norm, concat, conv2d, gate, mask, pool};
 
 /// Forward and backward passes that run on kernels of our own.
 #[backend_extension(Flex, Autodiff)]
@@ -57,6 +58,8 @@ pub(crate) trait CpuOps: Backend {
         statistics: Statistics,
         activation: Activation,
     ) -> FloatTensor<Self>;
+    fn activate(input: FloatTensor<Self>, function: Function) -> FloatTensor<Self>;
+    fn gate(input: FloatTensor<Self>, gates: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fork(input: FloatTensor<Self>) -> (FloatTensor<Self>, FloatTensor<Self>);
     fn concat(first: FloatTensor<Self>, second: FloatTensor<Self>) -> FloatTensor<Self>;
     fn average_pool(input: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -111,6 +114,14 @@ impl CpuOps for Flex {
     ) -> FlexTensor {
         let values = [weight, bias, mean, variance];
         norm_forward(&input, Some(&shortcut), &values, epsilon, activation)
+    }
+
+    fn activate(input: FlexTensor, function: Function) -> FlexTensor {
+        activate_forward(&input, function)
+    }
+
+    fn gate(input: FlexTensor, gates: FlexTensor) -> FlexTensor {
+        gate_forward(&input, &gates)
     }
 
     fn fork(input: FlexTensor) -> (FlexTensor, FlexTensor) {
@@ -400,6 +411,62 @@ pub(super) fn norm_backward(
             .map(|values| from_channels_last(values, x.shape))
             .or(unchanged),
     ]
+}
+
+/// The function of each element.
+pub(super) fn activate_forward(input: &FlexTensor, function: Function) -> FlexTensor {
+    let input = dense(input);
+    with_values(&input, activation::forward(slice(&input), function))
+}
+
+/// Gradient of a function's input.
+pub(super) fn activate_gradient(
+    input: &FlexTensor,
+    grad: &FlexTensor,
+    function: Function,
+) -> FlexTensor {
+    let (input, grad) = (dense(input), dense(grad));
+    let gradient = activation::backward(slice(&input), slice(&grad), function);
+    with_values(&input, gradient)
+}
+
+/// Maps times the gates of their channels, `[batch, channels, 1, 1]`.
+pub(super) fn gate_forward(input: &FlexTensor, gates: &FlexTensor) -> FlexTensor {
+    let (x, gates) = (ChannelsLast::of(input), ChannelsLast::of(gates));
+    let output = gate::forward(x.values(), gates.values(), x.channels());
+    from_channels_last(output, x.shape)
+}
+
+/// Gradients of maps and of the gates of their channels.
+pub(super) fn gate_gradients(
+    input: &FlexTensor,
+    gates: &FlexTensor,
+    grad: &FlexTensor,
+) -> [FlexTensor; 2] {
+    let (x, gates) = (ChannelsLast::of(input), ChannelsLast::of(gates));
+    let grad = ChannelsLast::of(grad);
+    let [of_x, of_gates] = gate::backward(x.values(), gates.values(), grad.values(), x.channels());
+    [
+        from_channels_last(of_x, x.shape),
+        from_channels_last(of_gates, gates.shape),
+    ]
+}
+
+/// The tensor as the kernels lay it out, contiguous: maps are `[batch, height, width, channels]`.
+fn dense(tensor: &FlexTensor) -> FlexTensor {
+    match tensor.layout().shape().num_dims() {
+        4 => ChannelsLast::of(tensor).tensor,
+        _ => tensor.to_contiguous(),
+    }
+}
+
+/// Values in place of those of a [`dense`] tensor, in the order of tensors outside the kernels.
+fn with_values(like: &FlexTensor, values: Vec<f32>) -> FlexTensor {
+    let shape = like.layout().shape();
+    match shape.num_dims() {
+        4 => from_channels_last(values, shape.dims::<4>()),
+        _ => tensor(values, shape),
+    }
 }
 
 /// The sum of two gradients of one tensor.

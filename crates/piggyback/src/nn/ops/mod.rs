@@ -8,6 +8,7 @@
 //! Activations are `[batch, channels, height, width]`. The CPU kernels return them with
 //! channels-last strides, and take any strides at the price of a copy.
 
+mod activation;
 mod adam;
 mod autodiff;
 mod cpu;
@@ -19,10 +20,11 @@ mod tests;
 
 use burn::backend::Dispatch;
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
-use burn::tensor::{FloatDType, Tensor, activation, module};
+use burn::tensor::{FloatDType, Tensor, module};
 
 use crate::nn::ops::cpu::CpuOps;
 
+pub(crate) use activation::{Activation, activate, gate};
 pub(crate) use adam::{AdamRates, adam_step};
 pub(crate) use gradient::{Gradient, Moments};
 pub use options::GradientScaling;
@@ -31,7 +33,6 @@ pub(crate) use options::{
     Bits, Conv2dOptions, PoolOptions, ScoreGradient, Statistics, Thresholding, is_cpu,
 };
 pub(crate) use packed_conv::{PackedConv, PackedConvs, is_cpu_inference, some_images_at_a_time};
-pub(crate) use piggyback_kernels::batch_norm::Activation;
 
 /// Cross-correlation as PyTorch's `conv2d`, without bias.
 ///
@@ -140,15 +141,6 @@ fn linear_reference(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Ten
     input.matmul(weight.transpose()) + bias.unsqueeze()
 }
 
-/// An activation by itself.
-pub(crate) fn activate<const D: usize>(input: Tensor<D>, activation: Activation) -> Tensor<D> {
-    match activation {
-        Activation::None => input,
-        Activation::Relu => activation::relu(input),
-        Activation::Relu6 => input.clamp(0.0, 6.0),
-    }
-}
-
 /// Mean and biased variance of every channel over batch and space; carries no gradient.
 pub(crate) fn batch_statistics(input: Tensor<4>) -> (Tensor<1>, Tensor<1>) {
     if is_cpu(&input.device()) {
@@ -201,7 +193,8 @@ pub(crate) fn batch_norm(
     activation: Activation,
 ) -> Tensor<4> {
     if is_cpu(&input.device()) {
-        return Tensor::from_dispatch(<Dispatch as CpuOps>::norm(
+        let (fused, function) = activation.split();
+        let output = Tensor::from_dispatch(<Dispatch as CpuOps>::norm(
             input.into_dispatch(),
             values.weight.into_dispatch(),
             values.bias.into_dispatch(),
@@ -209,8 +202,9 @@ pub(crate) fn batch_norm(
             values.variance.detach().into_dispatch(),
             values.epsilon,
             statistics,
-            activation,
+            fused,
         ));
+        return activation::apply(output, function);
     }
     batch_norm_reference(input, values, statistics, activation)
 }
@@ -228,7 +222,8 @@ pub(crate) fn batch_norm_add(
     activation: Activation,
 ) -> Tensor<4> {
     if is_cpu(&input.device()) {
-        return Tensor::from_dispatch(<Dispatch as CpuOps>::norm_add(
+        let (fused, function) = activation.split();
+        let output = Tensor::from_dispatch(<Dispatch as CpuOps>::norm_add(
             input.into_dispatch(),
             shortcut.into_dispatch(),
             values.weight.into_dispatch(),
@@ -237,8 +232,9 @@ pub(crate) fn batch_norm_add(
             values.variance.detach().into_dispatch(),
             values.epsilon,
             statistics,
-            activation,
+            fused,
         ));
+        return activation::apply(output, function);
     }
     batch_norm_add_reference(input, shortcut, values, statistics, activation)
 }

@@ -7,6 +7,7 @@ use burn::module::{Module, ParamId};
 use burn::tensor::Tensor;
 use burn_flex::Flex;
 
+use super::activation;
 use super::cpu::{Affine, ChannelsLast, conv2d_shape, dims, from_channels_last, primitive, slice};
 use crate::nn::named_tensors;
 use crate::nn::ops::{Activation, Conv2dOptions, NormValues, computed, is_cpu};
@@ -107,6 +108,7 @@ impl PackedConv {
         shortcut: Option<Tensor<4>>,
         activation: Activation,
     ) -> Tensor<4> {
+        let (fused, function) = activation.split();
         let input = primitive(input);
         let shape = conv2d_shape(dims(&input), self.weight, options);
         let x = ChannelsLast::of(&input);
@@ -115,7 +117,7 @@ impl PackedConv {
             scale: &affine.scale,
             shift: &affine.shift,
             shortcut: shortcut.as_ref().map(ChannelsLast::values),
-            activation,
+            activation: fused,
         });
         let output = conv2d::forward_packed(x.values(), &self.filters, epilogue.as_ref(), &shape);
         let sizes = [
@@ -124,7 +126,8 @@ impl PackedConv {
             shape.out_width(),
             shape.out_channels,
         ];
-        Tensor::from_primitive::<Flex>(from_channels_last(output, sizes))
+        let output = Tensor::from_primitive::<Flex>(from_channels_last(output, sizes));
+        activation::apply(output, function)
     }
 
     fn bytes(&self) -> usize {

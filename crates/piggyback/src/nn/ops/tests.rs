@@ -496,3 +496,46 @@ fn results_do_not_depend_on_strides() {
     let b = values(conv2d(channels_last, weight, PLAIN));
     assert_eq!(a, b);
 }
+
+#[test]
+fn smooth_activations_are_burns() {
+    for activation in [
+        Activation::Sigmoid,
+        Activation::Silu,
+        Activation::HardSigmoid,
+        Activation::HardSwish,
+    ] {
+        let (_, function) = activation.split();
+        let function = function.unwrap();
+        // Maps as they come, maps as kernels leave them, and features.
+        let maps = random([2, 5, 3, 4], 1) * 6.0;
+        compare(
+            [random([2, 5, 3, 4], 1)],
+            |[x]| activate(x * 6.0, activation),
+            |[x]| activation::apply_reference(x * 6.0, function),
+        );
+        compare(
+            [random([3, 7], 2)],
+            |[x]| activate(x * 6.0, activation),
+            |[x]| activation::apply_reference(x * 6.0, function),
+        );
+        // After a norm and a sum it is what it is by itself.
+        let norm_values = NormValues::of_bias(random([5], 3));
+        let norm = |activation| {
+            let (maps, values) = (maps.clone(), norm_values.clone());
+            batch_norm_add(maps.clone(), maps, values, Statistics::Running, activation)
+        };
+        let expected = activate(norm(Activation::None), activation);
+        assert_eq!(values(norm(activation)), values(expected));
+    }
+}
+
+#[test]
+fn gates_are_burns_product() {
+    let gates = |x: &Tensor<4>| x.clone().slice([0..2, 0..5, 0..1, 0..1]);
+    compare(
+        [random([2, 5, 3, 4], 1), random([2, 5, 3, 4], 2)],
+        |[x, y]| gate(x, gates(&y)),
+        |[x, y]| x * gates(&y),
+    );
+}

@@ -6,6 +6,7 @@ this folder's small JSON files. README.md beside this script states the recipe.
 """
 import json
 import pathlib
+import sys
 
 import numpy as np
 import torch
@@ -146,13 +147,17 @@ def trajectory(norm: str, lr: float, steps: int) -> dict:
 
 ARCHS = ["mobilenet_v2", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
          "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn",
-         "densenet121", "densenet161", "densenet169", "densenet201"]
+         "densenet121", "densenet161", "densenet169", "densenet201",
+         "efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3",
+         "mobilenet_v3_small", "mobilenet_v3_large",
+         "regnet_y_400mf", "regnet_y_800mf", "regnet_y_1_6gf"]
 
 if __name__ == "__main__":
     torch.manual_seed(0)
-    for arch in ARCHS:
+    # Some of them alone: python make_golden.py regnet_y_400mf ...
+    for arch in sys.argv[1:] or ARCHS:
         (HERE / f"{arch}.json").write_text(json.dumps(logits(arch, 64)) + "\n")
         print(arch)
-    for norm in ("frozen", "task"):
+    for norm in () if sys.argv[1:] else ("frozen", "task"):
         (HERE / f"trajectory_{norm}.json").write_text(json.dumps(trajectory(norm, 2e-4, 12)) + "\n")
         print("trajectory", norm)

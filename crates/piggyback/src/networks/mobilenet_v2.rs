@@ -9,7 +9,11 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
+use piggyback_task::Interpolation;
 
+use super::Network;
+use super::family::{Family, Role, Roles, Spec, torchvision_preprocessing};
+use super::init::Distribution;
 use crate::nn::{Activation, BatchNorm2d, Conv2d, ConvNorm, Graph, conv_norm};
 
 /// Expansion, output channels, repeats and first stride of each stage (table 2 of the paper).
@@ -24,7 +28,42 @@ const STAGES: [(usize, usize, usize, usize); 7] = [
 ];
 
 /// Width of the pooled features.
-pub(super) const FEATURES: usize = 1280;
+const FEATURES: usize = 1280;
+
+/// MobileNetV2 has one size here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Variant;
+
+impl Family for Variant {
+    fn spec(&self) -> Spec {
+        Spec {
+            roles: Roles {
+                convolutions: Role::Mask,
+                fully_connected: Role::Mask,
+                norms: Role::Norm,
+                biases: Role::Frozen,
+            },
+            head: "classifier.1",
+            classifier: "classifier",
+            features: FEATURES,
+            head_dropout: 0.2,
+            preprocessing: torchvision_preprocessing(224, 256, Interpolation::Bilinear),
+            pretraining_rate: 0.1,
+            marker: "features.0.0.weight",
+        }
+    }
+
+    fn build(&self, device: &Device) -> Network {
+        Network::MobileNetV2(MobileNetV2::new(device))
+    }
+
+    fn weight_start(&self, weight: &[usize]) -> Distribution {
+        match weight {
+            [_, _] => Distribution::Normal(0.01),
+            _ => Distribution::he_fan_out(weight),
+        }
+    }
+}
 
 /// The network up to its pooled features.
 #[derive(Module, Debug)]
@@ -57,7 +96,7 @@ enum Part {
 }
 
 impl MobileNetV2 {
-    pub(super) fn new(device: &Device) -> Self {
+    fn new(device: &Device) -> Self {
         let activated = |channels, kernel, stride, groups| {
             let conv = Conv2d::new(channels, kernel, stride, groups, device);
             (conv, BatchNorm2d::new(channels[1], device))
