@@ -84,7 +84,7 @@ pub struct Answerer {
 #[derive(Debug)]
 enum Answering {
     Tasks(Engine),
-    OwnHead(Box<Backbone>),
+    OwnHead(Backbone),
 }
 
 /// A task that an [`Answerer`] answers for.
@@ -191,7 +191,7 @@ impl Answerer {
             network: 0,
         };
         Ok(Self {
-            networks: vec![Answering::OwnHead(Box::new(backbone))],
+            networks: vec![Answering::OwnHead(backbone)],
             tasks: vec![task],
         })
     }
