@@ -235,8 +235,9 @@ mod tests {
             for (x, y) in x.iter().zip(forward(&x, function)) {
                 let expected = definition(function, f64::from(*x));
                 let far = (f64::from(y) - expected).abs();
+                // Beyond 87 `exp` stays where it is.
                 assert!(
-                    far <= 4e-7 * expected.abs() + 1e-36,
+                    far <= 4e-7 * expected.abs() + 1e-35,
                     "{function:?}({x}) = {y}, not {expected}"
                 );
             }

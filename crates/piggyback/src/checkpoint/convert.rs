@@ -43,6 +43,7 @@ pub fn convert(state: &StateDict, options: LoadOptions, path: &Path) -> Result<C
     for (name, stored) in &state.tensors {
         let dtype = Precision::dtype_in(options.precision, stored);
         let of_backbone = !architecture.is_of_head(name);
+        let is_variance = architecture.is_variance(name);
         all.begin(name, dtype, stored.shape())?;
         if of_backbone {
             fingerprint.begin(name, dtype, stored.shape())?;
@@ -50,7 +51,7 @@ pub fn convert(state: &StateDict, options: LoadOptions, path: &Path) -> Result<C
         let (mut wrong, mut beyond) = (0, 0);
         for piece in stored.pieces() {
             let narrowed = piece.to_dtype(dtype);
-            wrong += piece.count_wrong(name);
+            wrong += piece.count_wrong(is_variance);
             beyond += piece.count_beyond(&narrowed);
             all.write(&narrowed.bytes())?;
             if of_backbone {
@@ -58,7 +59,7 @@ pub fn convert(state: &StateDict, options: LoadOptions, path: &Path) -> Result<C
             }
             state.release();
         }
-        state.refuse_wrong(name, wrong)?;
+        state.refuse_wrong(name, is_variance, wrong)?;
         state.refuse_beyond(name, beyond)?;
         tensors.push(WeightInfo {
             name: name.clone(),

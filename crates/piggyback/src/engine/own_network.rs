@@ -3,7 +3,8 @@
 //! An [`OwnBackbone`] is made before anything is trained: it remembers which weights a task will be
 //! bound to. After training, [`OwnBackbone::task`] reads masks, batch norms and head out of the
 //! module, under the paths of its fields; [`OwnBackbone::apply`] puts them into a fresh copy of the
-//! network.
+//! network. What is masked is your choice; batch norms are Burn's `BatchNorm`, and no other layer is taken
+//! for one.
 //!
 //! ```
 //! use burn::module::{Module, ParamGroup};

@@ -11,7 +11,7 @@ use piggyback_task::Preprocessing;
 use super::family::{Family, Role};
 use super::{Architecture, NETWORKS, Network};
 use crate::name::Named;
-use crate::nn::{Cost, Eager, NamedTensor, named_tensors, owner};
+use crate::nn::{Cost, Eager, NamedTensor, TensorKind, named_tensors, owner};
 
 impl Architecture {
     /// Every architecture.
@@ -88,6 +88,13 @@ impl Architecture {
     pub(crate) fn is_of_head(self, name: &str) -> bool {
         let rest = name.strip_prefix(self.family().spec().classifier);
         rest.is_some_and(|rest| rest.starts_with('.'))
+    }
+
+    /// Whether the tensor `name` holds the running variances of a batch norm.
+    pub(crate) fn is_variance(self, name: &str) -> bool {
+        let mut tensors = self.tensors().iter();
+        let tensor = tensors.find(|tensor| tensor.name == name);
+        tensor.is_some_and(|tensor| tensor.kind == TensorKind::RunningVariance)
     }
 
     /// Number of features that a head sees.
@@ -211,7 +218,6 @@ impl FromStr for Architecture {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::TensorKind;
 
     fn role(architecture: Architecture, name: &str) -> Role {
         let mut tensors = architecture.tensors().iter();

@@ -210,7 +210,6 @@ fn timms_names_are_translated() {
         Architecture::MobileNetV3Small,
         Architecture::MobileNetV3Large,
         Architecture::RegNetY400Mf,
-        Architecture::RegNetY800Mf,
         Architecture::RegNetY1_6Gf,
     ] {
         let golden = golden("timm", architecture.name());

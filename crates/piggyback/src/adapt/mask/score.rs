@@ -112,7 +112,8 @@ pub(super) fn combined<const D: usize>(
     base * factor(0) + factor(1) + masked * factor(2) + bits * factor(3)
 }
 
-/// Attaches scores to the parameters of `module` that `select` picks by name and shape.
+/// Attaches scores to the parameters of `module` that `select` picks by name, shape, and what they are to
+/// their layer.
 ///
 /// Freeze the module first: a mask learns to choose among weights that stay. Random starts are
 /// drawn from seed 0; see [`attach_seeded`].

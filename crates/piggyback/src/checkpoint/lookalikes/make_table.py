@@ -22,7 +22,6 @@ OURS = {
     "mobilenetv3_small_100": "MobileNetV3Small",
     "mobilenetv3_large_100": "MobileNetV3Large",
     "regnety_004": "RegNetY400Mf",
-    "regnety_008": "RegNetY800Mf",
     "regnety_016": "RegNetY1_6Gf",
 }
 # Options with which timm's computes what ours does. Where there are any, the network without them is none of ours.

@@ -1,9 +1,9 @@
 //! Numbers that are not what a network's weights are.
 
 use super::StateDict;
+use super::heads;
 use super::precision::Precision;
 use super::tensor::StoredTensor;
-use super::{heads, tensor};
 use crate::error::{Error, Result};
 use crate::networks::Architecture;
 
@@ -13,7 +13,7 @@ impl StateDict {
     pub(in crate::checkpoint) fn check_numbers(&self, architecture: Architecture) -> Result<()> {
         (self.tensors.keys())
             .filter(|name| !architecture.is_of_head(name))
-            .try_for_each(|name| self.check_tensor(name))
+            .try_for_each(|name| self.check_tensor(name, architecture.is_variance(name)))
     }
 
     /// Why the head cannot be used as far as it is there: it is more than one fully connected layer, or its
@@ -21,7 +21,7 @@ impl StateDict {
     pub(crate) fn head_problem(&self, architecture: Architecture) -> Option<String> {
         let of_head = || (self.tensors.iter()).filter(|(name, _)| architecture.is_of_head(name));
         let damaged = || {
-            let damaged = of_head().find(|(name, tensor)| tensor.count_wrong(name) > 0);
+            let damaged = of_head().find(|(_, tensor)| tensor.count_wrong(false) > 0);
             damaged.map(|(name, _)| {
                 format!(
                     "its classifier cannot be used: some numbers of tensor '{name}' are NaN or infinite"
@@ -32,17 +32,22 @@ impl StateDict {
     }
 
     /// [`check_numbers`](Self::check_numbers) for one tensor.
-    fn check_tensor(&self, name: &str) -> Result<()> {
-        let wrong = (self.tensors.get(name)).map_or(0, |tensor| tensor.count_wrong(name));
-        self.refuse_wrong(name, wrong)
+    fn check_tensor(&self, name: &str, is_variance: bool) -> Result<()> {
+        let wrong = (self.tensors.get(name)).map_or(0, |tensor| tensor.count_wrong(is_variance));
+        self.refuse_wrong(name, is_variance, wrong)
     }
 
     /// Fails if a tensor has `wrong` numbers that no trained network holds.
-    pub(in crate::checkpoint) fn refuse_wrong(&self, name: &str, wrong: usize) -> Result<()> {
+    pub(in crate::checkpoint) fn refuse_wrong(
+        &self,
+        name: &str,
+        is_variance: bool,
+        wrong: usize,
+    ) -> Result<()> {
         if wrong == 0 {
             return Ok(());
         }
-        let what = if tensor::is_variance(name) {
+        let what = if is_variance {
             "NaN, infinite or negative"
         } else {
             "NaN or infinite"

@@ -263,10 +263,10 @@ impl StoredTensor {
         })
     }
 
-    /// How many of the numbers are none that a trained network has in a tensor called `name`: not
-    /// finite, or a variance below zero.
-    pub(crate) fn count_wrong(&self, name: &str) -> usize {
-        self.count_odd(is_variance(name))
+    /// How many of the numbers are none that a trained network has: not finite, or below zero where the
+    /// tensor holds variances.
+    pub(crate) fn count_wrong(&self, are_variances: bool) -> usize {
+        self.count_odd(are_variances)
     }
 
     /// How many of the numbers were finite and are not any more in `narrowed`, the same in another
@@ -326,11 +326,6 @@ impl StoredTensor {
             _ => TensorData::from_bytes_vec(self.bytes().into_owned(), shape, dtype),
         }
     }
-}
-
-/// Whether a tensor of this name holds variances, by torchvision's names.
-pub(super) fn is_variance(name: &str) -> bool {
-    name.ends_with(".running_var")
 }
 
 fn shared(data: Bytes) -> burn::tensor::Bytes {
