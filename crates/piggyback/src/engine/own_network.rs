@@ -473,7 +473,6 @@ mod tests {
         let device = Device::flex().autodiff();
         let network = Network::new(1, 3, &device);
         let own = OwnBackbone::new("small", &network, "head").unwrap();
-        let config = MaskConfig::default();
         // Nothing is frozen: the convolution itself would learn.
         let refused = own.task(&network, &classes(3), &preprocessing());
         assert!(refused.unwrap_err().to_string().contains("conv."));
