@@ -35,9 +35,10 @@ pub(crate) fn apply<M: Module>(
         .filter(|(name, delta)| shapes.get(*name).map(Vec::as_slice) != Some(delta.shape()))
         .map(|(name, _)| name.clone())
         .collect();
-    match unfit.is_empty() {
-        true => Ok(map_tensors(module, &mut Applying { deltas })),
-        false => Err(unfit),
+    if unfit.is_empty() {
+        Ok(map_tensors(module, &mut Applying { deltas }))
+    } else {
+        Err(unfit)
     }
 }
 
@@ -51,9 +52,12 @@ impl Replace for Applying<'_> {
         let current = current();
         let device = current.device();
         let moved: Vec<f32> = (values(current).into_iter().zip(delta.up().iter()))
-            .map(|(weight, up)| match up {
-                true => weight + delta.scale(),
-                false => weight - delta.scale(),
+            .map(|(weight, up)| {
+                if up {
+                    weight + delta.scale()
+                } else {
+                    weight - delta.scale()
+                }
             })
             .collect();
         let count = moved.len();

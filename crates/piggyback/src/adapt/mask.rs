@@ -148,9 +148,10 @@ fn units(unit: f32) -> [f32; 4] {
 /// The mean magnitude of a tensor's weights, or 1 if all are zero.
 fn mean_magnitude(weights: &[f32]) -> f32 {
     let sum: f64 = (weights.iter()).map(|weight| f64::from(weight.abs())).sum();
-    match sum > 0.0 {
-        true => (sum / weights.len() as f64) as f32,
-        false => 1.0,
+    if sum > 0.0 {
+        (sum / weights.len() as f64) as f32
+    } else {
+        1.0
     }
 }
 
@@ -244,9 +245,10 @@ impl Reparameterizer for Masker {
         let device = param.lazy_device();
         let scores = Tensor::from_data(TensorData::new(start_scores, [count]), &device);
         let affine = || Param::from_tensor(Tensor::from_data(PLAIN, &device));
-        let unit = match self.config.affine {
-            true => mean_magnitude(&values(param.base())),
-            false => 1.0,
+        let unit = if self.config.affine {
+            mean_magnitude(&values(param.base()))
+        } else {
+            1.0
         };
         let thresholding = Thresholding {
             threshold: self.config.threshold,

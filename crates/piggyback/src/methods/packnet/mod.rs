@@ -227,9 +227,10 @@ impl Objective for PackNet<'_> {
     /// The file that the task is added to: its digest, or the backbone's fingerprint if it is new.
     fn origin(&self) -> String {
         let digest = || self.base.digest().unwrap_or_default();
-        match self.base.tasks.is_empty() {
-            true => self.base.backbone.fingerprint.to_string(),
-            false => digest(),
+        if self.base.tasks.is_empty() {
+            self.base.backbone.fingerprint.to_string()
+        } else {
+            digest()
         }
     }
 
