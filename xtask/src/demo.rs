@@ -82,9 +82,10 @@ pub(crate) fn run(root: &Path, epochs: Option<usize>) -> Result<ExitCode> {
     io::stdout()
         .write_all(text.as_bytes())
         .context("cannot write to stdout")?;
-    Ok(match results.outcome.holds() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    Ok(if results.outcome.holds() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     })
 }
 
