@@ -84,9 +84,10 @@ impl Claim {
     }
 
     fn put_in_place(&self, file: AtomicFile) -> io::Result<()> {
-        match self.force {
-            true => file.replace(),
-            false => file.create_new(),
+        if self.force {
+            file.replace()
+        } else {
+            file.create_new()
         }
     }
 }
@@ -106,10 +107,7 @@ pub(crate) fn check_no_input(path: &Path, inputs: &[&Path]) -> Result<()> {
     let is_target = |input: &Path| Identity::of(input).is_ok_and(|input| input == target);
     let found = (inputs.iter())
         .any(|input| is_target(input) || parts(input).iter().any(|part| is_target(part)));
-    match found {
-        true => Err(is_input(path)),
-        false => Ok(()),
-    }
+    if found { Err(is_input(path)) } else { Ok(()) }
 }
 
 fn is_input(path: &Path) -> anyhow::Error {

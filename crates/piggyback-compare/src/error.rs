@@ -63,6 +63,12 @@ impl Error {
     }
 }
 
+impl From<piggyback::image::Error> for Error {
+    fn from(error: piggyback::image::Error) -> Self {
+        Self::Piggyback(error.into())
+    }
+}
+
 impl From<piggyback::data::Error> for Error {
     fn from(error: piggyback::data::Error) -> Self {
         Self::Piggyback(error.into())

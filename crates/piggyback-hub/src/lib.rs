@@ -173,9 +173,10 @@ impl Hub {
         let listing = fetch.listing(revision)?;
         let name = listing.choose(model, file)?;
         let first = fetch.file(&listing, &name)?;
-        let parts = match name.ends_with(".index.json") {
-            true => shards(model, &name, &first.path)?,
-            false => Vec::new(),
+        let parts = if name.ends_with(".index.json") {
+            shards(model, &name, &first.path)?
+        } else {
+            Vec::new()
         };
         let mut files = vec![first];
         for part in parts {
@@ -268,11 +269,12 @@ impl Fetch<'_> {
     /// The files of the model at a revision, from the hub or as they were last time.
     fn listing(&mut self, revision: &str) -> Result<Listing> {
         let reference = self.folder.join("refs").join(percent_encoded(revision));
-        let recorded = match is_commit(revision) {
-            true => self.recorded(revision),
-            false => fs::read_to_string(&reference)
+        let recorded = if is_commit(revision) {
+            self.recorded(revision)
+        } else {
+            fs::read_to_string(&reference)
                 .ok()
-                .and_then(|commit| self.recorded(&commit)),
+                .and_then(|commit| self.recorded(&commit))
         };
         match recorded {
             // A commit never changes; a branch does.

@@ -54,12 +54,11 @@ impl Listing {
         let listing: Self = serde_json::from_slice(json).map_err(|error| {
             Error::model(model, format!("is not listed as the hub does it ({error})"))
         })?;
-        match is_commit(&listing.commit) {
-            true => Ok(listing),
-            false => {
-                let reason = format!("is at a commit called '{}': no name", listing.commit);
-                Err(Error::model(model, reason))
-            }
+        if is_commit(&listing.commit) {
+            Ok(listing)
+        } else {
+            let reason = format!("is at a commit called '{}': no name", listing.commit);
+            Err(Error::model(model, reason))
         }
     }
 

@@ -175,7 +175,7 @@ fn hard_step(x: f32) -> f32 {
 fn exp(x: f32) -> f32 {
     /// A number this large has no digits after the point: adding it rounds, and leaves n in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
-    const LN_2_HIGH: f32 = 0.693_359_375;
+    const LN_2_HIGH: f32 = 355.0 / 512.0;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     let x = if x > 87.0 { 87.0 } else { x };
     let x = if x < -87.0 { -87.0 } else { x };

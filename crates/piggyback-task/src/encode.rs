@@ -71,9 +71,10 @@ impl From<&Delta> for DeltaInfo {
 /// The oldest version that can say what a task holds.
 fn version(task: &TaskFile) -> u64 {
     let is_affine = task.masks.values().any(|mask| mask.affine().is_some());
-    match is_affine || !task.deltas.is_empty() {
-        true => 2,
-        false => 1,
+    if is_affine || !task.deltas.is_empty() {
+        2
+    } else {
+        1
     }
 }
 

@@ -59,9 +59,10 @@ impl Children {
     /// # Errors
     /// [`Interrupted`].
     pub fn check(&self) -> Result<()> {
-        match self.interrupted.load(Ordering::SeqCst) {
-            true => bail!(Interrupted),
-            false => Ok(()),
+        if self.interrupted.load(Ordering::SeqCst) {
+            bail!(Interrupted)
+        } else {
+            Ok(())
         }
     }
 

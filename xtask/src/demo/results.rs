@@ -116,16 +116,17 @@ impl Outcome {
         } = self;
         let probabilities = thousands(*probabilities as u64);
         let others = tasks - 1;
-        let mut text = match self.identical && *images > 0 {
-            true => format!(
+        let mut text = if self.identical && *images > 0 {
+            format!(
                 "Proof: all {probabilities} probabilities of {task}'s {images} test images are the \
                  same, bit for bit, before and after {others} other tasks were added"
-            ),
-            false => format!(
+            )
+        } else {
+            format!(
                 "THE PROOF FAILED: of {task}'s {images} test images, not all probabilities are the \
                  same before and after {others} other tasks were added; compare before.jsonl and \
                  after.jsonl"
-            ),
+            )
         };
         match self.unsound.as_slice() {
             [] => {

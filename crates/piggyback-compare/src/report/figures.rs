@@ -70,9 +70,10 @@ pub(super) fn dots(title: &str, rows: &[Name], panels: &[Panel], unit: &str) -> 
             for number in 0..=count {
                 let value = step * number as f64;
                 svg.line([x(value), top], [x(value), top + body], Paint::Faint, 1.0);
-                let text = match number == count {
-                    true => format!("{}{unit}", tick(value, step)),
-                    false => tick(value, step),
+                let text = if number == count {
+                    format!("{}{unit}", tick(value, step))
+                } else {
+                    tick(value, step)
                 };
                 svg.label(
                     [x(value), top + body + 17.0],

@@ -132,9 +132,10 @@ fn table(table: &Table) -> String {
 
 fn cell(cell: &Cell) -> String {
     let text = escape(&cell.text);
-    let text = match cell.is_best {
-        true => format!("<strong>{text}</strong>"),
-        false => text,
+    let text = if cell.is_best {
+        format!("<strong>{text}</strong>")
+    } else {
+        text
     };
     match &cell.beside {
         Some(beside) => format!("{text}<small>{}</small>", escape(beside)),

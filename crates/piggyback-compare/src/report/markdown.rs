@@ -62,9 +62,12 @@ fn table(table: &Table) -> String {
             .map(|column| cell(&column.name))
             .collect(),
     ));
-    let rule = |column: &super::document::Column| match column.is_number {
-        true => "---:".to_owned(),
-        false => "---".to_owned(),
+    let rule = |column: &super::document::Column| {
+        if column.is_number {
+            "---:".to_owned()
+        } else {
+            "---".to_owned()
+        }
     };
     lines.push(line(table.columns.iter().map(rule).collect()));
     for row in &table.rows {
@@ -77,9 +80,10 @@ fn table(table: &Table) -> String {
 }
 
 fn full_cell(full: &Cell) -> String {
-    let shown = match full.is_best {
-        true => format!("**{}**", cell(&full.text)),
-        false => cell(&full.text),
+    let shown = if full.is_best {
+        format!("**{}**", cell(&full.text))
+    } else {
+        cell(&full.text)
     };
     match &full.beside {
         Some(beside) => format!("{shown} ({})", cell(beside)),

@@ -161,9 +161,10 @@ fn settings(table: &toml::Table) -> String {
         .iter()
         .map(|(key, value)| format!("{key} = {}", plain(value)))
         .collect();
-    match pairs.is_empty() {
-        true => "the defaults".into(),
-        false => pairs.join(", "),
+    if pairs.is_empty() {
+        "the defaults".into()
+    } else {
+        pairs.join(", ")
     }
 }
 

@@ -40,9 +40,12 @@ impl Replace for Applying<'_> {
         let current = current();
         let device = current.device();
         let moved: Vec<f32> = (values(current).into_iter().zip(delta.up().iter()))
-            .map(|(weight, up)| match up {
-                true => weight + delta.scale(),
-                false => weight - delta.scale(),
+            .map(|(weight, up)| {
+                if up {
+                    weight + delta.scale()
+                } else {
+                    weight - delta.scale()
+                }
             })
             .collect();
         let count = moved.len();

@@ -11,7 +11,6 @@ use super::error::Error;
 use super::order::Batches;
 use super::samples::Samples;
 use super::source::Source;
-use crate::image;
 
 /// Streams the batches of a list of images.
 ///
@@ -23,14 +22,16 @@ impl Loader {
     /// Checks the settings; no image is read yet.
     ///
     /// # Errors
-    /// [`Error::Setting`] or [`image::Error::Preprocessing`] for a setting out of range, [`Error::TooFewImages`] if
+    /// [`Error::Setting`] or [`image::Error::Preprocessing`](crate::image::Error::Preprocessing) for a setting out of range, [`Error::TooFewImages`] if
     /// there are fewer images than `min_batch`.
     pub fn new(
         samples: Samples,
         preprocessing: Preprocessing,
         config: LoaderConfig,
     ) -> Result<Self, Error> {
-        preprocessing.validate().map_err(image::Error::from)?;
+        preprocessing
+            .validate()
+            .map_err(crate::image::Error::from)?;
         config.check()?;
         let images = samples.len();
         if images < config.min_batch {

@@ -86,9 +86,10 @@ fn record(export: &Export, options: ExportOptions) -> Result<(Recorder, &'static
     };
     let features = export.network.network().run(&mut recorder, images);
     let logits = recorder.linear(export.network.head(), features, crate::nn::Activation::None);
-    let (output, operator) = match options.softmax {
-        true => ("probabilities", "Softmax"),
-        false => ("logits", "Identity"),
+    let (output, operator) = if options.softmax {
+        ("probabilities", "Softmax")
+    } else {
+        ("logits", "Identity")
     };
     recorder.output(output, operator, &logits);
     match recorder.met_unknown {

@@ -359,9 +359,10 @@ impl SharedNetwork {
             tasks,
         };
         shared.check().map_err(damaged)?;
-        match digest(&envelope.content, &shared.parts()) == envelope.digest {
-            true => Ok(shared),
-            false => Err(damaged("its digest does not match its content".into())),
+        if digest(&envelope.content, &shared.parts()) == envelope.digest {
+            Ok(shared)
+        } else {
+            Err(damaged("its digest does not match its content".into()))
         }
     }
 

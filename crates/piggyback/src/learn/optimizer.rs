@@ -158,9 +158,10 @@ impl Sgd {
                 None => gradient.product(),
             };
             let decays = rates.weight_decay > 0.0 && rank > 1;
-            let gradient = match decays {
-                true => gradient + value.clone() * rates.weight_decay,
-                false => gradient,
+            let gradient = if decays {
+                gradient + value.clone() * rates.weight_decay
+            } else {
+                gradient
             };
             let velocity = match self.velocities.remove(name) {
                 Some(velocity) => velocity * rates.momentum + gradient,

@@ -453,9 +453,10 @@ impl<M: Objective> Session<'_, '_, M> {
         } = state;
         let product = best.ok_or_else(|| Error::setting("epochs", "no epoch was trained"))?;
         let mut tests = Vec::new();
-        let engine = match data.iter().any(|set| set.images.test().is_some()) {
-            true => Some(self.engine(&product)?),
-            false => None,
+        let engine = if data.iter().any(|set| set.images.test().is_some()) {
+            Some(self.engine(&product)?)
+        } else {
+            None
         };
         for set in data {
             let test = match set.images.test().zip(engine.as_ref()) {

@@ -147,12 +147,11 @@ impl Svg {
         let (title, fill) = (escape(title), self.paint("fill", Paint::Series(series)));
         // Beyond the last colour the marks are hollow.
         let hollow = series >= SERIES_COLOURS;
-        let fill = match hollow {
-            true => {
-                let stroke = self.paint("stroke", Paint::Series(series));
-                format!(r#"fill="none" stroke-width="2" {stroke}"#)
-            }
-            false => fill,
+        let fill = if hollow {
+            let stroke = self.paint("stroke", Paint::Series(series));
+            format!(r#"fill="none" stroke-width="2" {stroke}"#)
+        } else {
+            fill
         };
         if corners.is_empty() {
             self.element(format_args!(

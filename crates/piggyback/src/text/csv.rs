@@ -21,9 +21,10 @@ fn harmless(cell: &str) -> Cow<'_, str> {
         // Some programs look past what stands in front and cannot be seen.
         || (cell.trim_start_matches(|c: char| c.is_whitespace() || crate::text::visible::is_hidden(c)))
             .starts_with(FORMULA);
-    match is_formula && !is_number(cell) {
-        true => Cow::Owned(format!("'{cell}")),
-        false => Cow::Borrowed(cell),
+    if is_formula && !is_number(cell) {
+        Cow::Owned(format!("'{cell}"))
+    } else {
+        Cow::Borrowed(cell)
     }
 }
 
@@ -36,9 +37,10 @@ fn is_number(cell: &str) -> bool {
 fn quoted(cell: &str) -> String {
     // Semicolons and tabs part cells in some countries' spreadsheets.
     let plain = !cell.contains(['"', ',', ';', '\t', '\n', '\r']) && cell.trim() == cell;
-    match plain {
-        true => cell.to_owned(),
-        false => format!("\"{}\"", cell.replace('"', "\"\"")),
+    if plain {
+        cell.to_owned()
+    } else {
+        format!("\"{}\"", cell.replace('"', "\"\""))
     }
 }
 

@@ -74,9 +74,10 @@ impl Serializer for Numbers {
     }
 
     fn serialize_f64(self, value: f64) -> Checked {
-        match value.is_finite() {
-            true => Ok(()),
-            false => Err(NotANumber(format!("{value} is no number that JSON knows"))),
+        if value.is_finite() {
+            Ok(())
+        } else {
+            Err(NotANumber(format!("{value} is no number that JSON knows")))
         }
     }
 

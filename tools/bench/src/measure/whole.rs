@@ -67,9 +67,10 @@ pub(crate) fn measure(args: &WholeArgs, scratch: &Path) -> Result<Whole> {
         ..LoadOptions::default()
     };
     let backbone = Backbone::from_state_dict(state.clone(), options, &device)?;
-    let files = match args.tasks.is_empty() {
-        true => random_tasks(&backbone, &state, SIDE, scratch)?,
-        false => args.tasks.clone(),
+    let files = if args.tasks.is_empty() {
+        random_tasks(&backbone, &state, SIDE, scratch)?
+    } else {
+        args.tasks.clone()
     };
     drop(state);
 

@@ -148,9 +148,10 @@ impl Measured {
                         .unwrap_or(f64::NAN),
                 )
             };
-            let memory = match samples.memory_bytes.is_empty() {
-                true => String::new(),
-                false => megabytes(samples.memory_bytes()),
+            let memory = if samples.memory_bytes.is_empty() {
+                String::new()
+            } else {
+                megabytes(samples.memory_bytes())
             };
             let spread = format!("{} to {}", edge(f64::min), edge(f64::max));
             let count = samples.seconds.len().to_string();
@@ -230,12 +231,13 @@ fn quiet(measured: &[Measured]) -> String {
         })
     };
     let share = largest(&mut all().flat_map(|quiet| quiet.others_share.iter().flatten().copied()));
-    let share = match share.is_nan() {
-        true => "this system does not tell what other processes took".to_owned(),
-        false => format!(
+    let share = if share.is_nan() {
+        "this system does not tell what other processes took".to_owned()
+    } else {
+        format!(
             "other processes took at most {:.1} % of the CPU's time in a round",
             100.0 * share
-        ),
+        )
     };
     let mut text = format!(
         "Quiet: load at most {:.2} before a row; a loop that always does the same took {} to {};\n\

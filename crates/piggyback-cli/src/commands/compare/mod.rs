@@ -299,9 +299,10 @@ fn said(record: &Record, left_seconds: Option<f64>) -> String {
         .iter()
         .map(|task| format!("{:.2} %", task.top1_error))
         .collect();
-    let mut text = match errors.is_empty() {
-        true => "done".to_owned(),
-        false => format!("test error {}", errors.join(", ")),
+    let mut text = if errors.is_empty() {
+        "done".to_owned()
+    } else {
+        format!("test error {}", errors.join(", "))
     };
     text.push_str(&format!(", {:.0} s", record.seconds));
     if let Some(seconds) = left_seconds.filter(|seconds| *seconds >= 1.0) {

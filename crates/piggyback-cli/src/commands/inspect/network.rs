@@ -70,9 +70,10 @@ pub(super) fn show(
             })
             .collect(),
     };
-    match args.json {
-        true => printer.json(&contents),
-        false => printer.result(&text(&contents, args)),
+    if args.json {
+        printer.json(&contents)
+    } else {
+        printer.result(&text(&contents, args))
     }
 }
 

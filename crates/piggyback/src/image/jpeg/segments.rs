@@ -216,9 +216,10 @@ impl File<'_> {
                     .and_then(Option::as_ref),
             });
         }
-        let (needs_dc, needs_ac) = match self.progressive {
-            true => (band.0 == 0 && high == 0, band.0 > 0),
-            false => (true, true),
+        let (needs_dc, needs_ac) = if self.progressive {
+            (band.0 == 0 && high == 0, band.0 > 0)
+        } else {
+            (true, true)
         };
         let lacks = |member: &Member<'_>| {
             needs_dc && member.dc.is_none() || needs_ac && member.ac.is_none()

@@ -239,9 +239,10 @@ impl Objective for BitDelta<'_> {
 
     fn rates_at(&self, step: usize, steps: usize) -> Vec<(&'static str, f64)> {
         let rates = self.config.rates(step, steps);
-        let weights = match self.config.is_of_scales(step, steps) {
-            true => ("lr-scale", rates.scale),
-            false => ("lr", rates.weight),
+        let weights = if self.config.is_of_scales(step, steps) {
+            ("lr-scale", rates.scale)
+        } else {
+            ("lr", rates.weight)
         };
         vec![weights, ("lr-norm", rates.norm), ("lr-head", rates.head)]
     }

@@ -77,11 +77,12 @@ impl Objective for Masks<'_> {
         let share = self.config.rate_share(step, steps);
         let rate = |name: &str| share * rate(&self.config, steps, name);
         let (decay, start) = (self.config.score_decay, self.config.score_start);
-        adam.step(network, gradients, &rate, &|name, value| match decay > 0.0
-            && name.ends_with(SCORES_SUFFIX)
-        {
-            true => pulled(value, start, rate(name) * decay),
-            false => value,
+        adam.step(network, gradients, &rate, &|name, value| {
+            if decay > 0.0 && name.ends_with(SCORES_SUFFIX) {
+                pulled(value, start, rate(name) * decay)
+            } else {
+                value
+            }
         })
     }
 

@@ -120,9 +120,10 @@ impl StoredTensor {
                 "its shape {shape:?} repeats its storage into more than {MAX_REPEATED} numbers"
             ));
         }
-        let (end, strides) = match count == 0 || row_major {
-            true => (start + count * size, None),
-            false => (start + (last + 1) * size, Some(strides)),
+        let (end, strides) = if count == 0 || row_major {
+            (start + count * size, None)
+        } else {
+            (start + (last + 1) * size, Some(strides))
         };
         Ok(Self {
             dtype,
