@@ -169,10 +169,12 @@ mod tests {
         ];
         for (setting, config) in bad {
             let error = config.check().unwrap_err();
-            assert!(
-                matches!(error, Error::Setting { name, .. } if name == setting),
-                "{error}"
-            );
+            let (Error::Setting { name, .. }
+            | Error::Image(crate::image::Error::Setting { name, .. })) = error
+            else {
+                panic!("{error}");
+            };
+            assert_eq!(name, setting);
         }
     }
 }
