@@ -1,6 +1,5 @@
 //! `cargo xtask check`: what must hold besides formatting, lints, documentation and tests.
 
-use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -9,7 +8,7 @@ use piggyback_tools::peers;
 use serde::Deserialize;
 
 use crate::licences;
-use crate::tool::cargo_program;
+use crate::tool::{cargo_program, say};
 
 /// What `cargo metadata` says of the workspace's crates.
 #[derive(Deserialize)]
@@ -159,10 +158,4 @@ fn succeeds(command: &mut Command) -> Result<bool> {
         .status()
         .with_context(|| format!("cannot run {program}"))?;
     Ok(status.success())
-}
-
-/// A line on stderr.
-pub(crate) fn say(what: &str) {
-    // Nothing can be done about a closed stderr.
-    let _ = writeln!(io::stderr(), "{what}");
 }

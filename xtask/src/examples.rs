@@ -6,8 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::check::say;
-use crate::tool::cargo_program;
+use crate::tool::{cargo_program, say};
 
 /// Side of the pictures, and how many there are of each class.
 const SIDE: usize = 32;

@@ -9,8 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use spdx::{Expression, LicenseReq, ParseMode};
 
-use crate::check::say;
-use crate::tool::cargo_program;
+use crate::tool::{cargo_program, say};
 
 /// The part of `deny.toml` that is read here.
 #[derive(Deserialize)]

@@ -1,13 +1,12 @@
 //! `cargo xtask test` and `cargo xtask bless`.
 
-use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use piggyback_tools::peers;
 
-use crate::tool::cargo_program;
+use crate::tool::{cargo_program, say};
 use crate::{devices, examples};
 
 /// What the names of tests begin with that check us against other programs. They are ignored otherwise.
@@ -29,7 +28,7 @@ pub(crate) fn run(root: &Path, peers: bool) -> Result<ExitCode> {
         passed &= with_peers(root)?;
     } else {
         say(
-            "SKIPPED: task files in numpy, jpeg files in Pillow, checkpoints in PyTorch, exports in ONNX Runtime and \
+            "\nSKIPPED: task files in numpy, jpeg files in Pillow, checkpoints in PyTorch, exports in ONNX Runtime and \
              torchvision, real weights of EfficientNet-Lite0, metrics in TensorBoard, reports in Chromium, a Vulkan \
              device, NEON, building for CUDA; `cargo xtask test --peers` installs these and runs them (Chromium if it \
              is there)",
@@ -57,7 +56,7 @@ fn with_peers(root: &Path) -> Result<bool> {
         None => {
             tests.args(["--skip", "peer_browser"]);
             say(
-                "SKIPPED: reports in a real browser: no Chromium was found; install one, as with `apt-get install \
+                "\nSKIPPED: reports in a real browser: no Chromium was found; install one, as with `apt-get install \
                  chromium`, and run this again",
             );
         }
@@ -91,9 +90,4 @@ fn cargo(root: &Path, arguments: &[&str]) -> Command {
 fn succeeds(mut tests: Command) -> Result<bool> {
     let status = tests.status().context("cannot run cargo test")?;
     Ok(status.success())
-}
-
-fn say(what: &str) {
-    // Nothing can be done about a closed stderr.
-    let _ = writeln!(io::stderr(), "\n{what}");
 }

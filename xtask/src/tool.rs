@@ -1,6 +1,7 @@
-//! The project's tools, each a program of its own below `tools/`: built in release, and run from the root.
+//! cargo, the project's tools below `tools/`, and messages.
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
 
@@ -41,4 +42,10 @@ fn run(command: &mut Command) -> Result<u8> {
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     // Without a code it was ended by a signal.
     Ok(code.unwrap_or(2))
+}
+
+/// A line on stderr.
+pub(crate) fn say(what: &str) {
+    // Nothing can be done about a closed stderr.
+    let _ = writeln!(io::stderr(), "{what}");
 }
