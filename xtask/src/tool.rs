@@ -12,7 +12,9 @@ use anyhow::{Context, Result};
 /// # Errors
 /// cargo cannot be started.
 pub(crate) fn bench(root: &Path, arguments: &[OsString]) -> Result<u8> {
-    run(cargo(root, "piggyback-bench").arg("report").args(arguments))
+    run(cargo(root, "piggyback-bench", &["--release"])
+        .arg("report")
+        .args(arguments))
 }
 
 /// Runs `cargo xtask fetch`.
@@ -20,7 +22,7 @@ pub(crate) fn bench(root: &Path, arguments: &[OsString]) -> Result<u8> {
 /// # Errors
 /// cargo cannot be started.
 pub(crate) fn fetch(root: &Path) -> Result<u8> {
-    run(&mut cargo(root, "piggyback-demo-data"))
+    run(&mut cargo(root, "piggyback-demo-data", &[]))
 }
 
 /// The cargo that runs us.
@@ -28,10 +30,12 @@ pub(crate) fn cargo_program() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"))
 }
 
-fn cargo(root: &Path, package: &str) -> Command {
+fn cargo(root: &Path, package: &str, profile: &[&str]) -> Command {
     let mut command = Command::new(cargo_program());
     command
-        .args(["run", "--release", "--quiet", "--package", package, "--"])
+        .args(["run", "--quiet", "--package", package])
+        .args(profile)
+        .arg("--")
         .current_dir(root);
     command
 }
