@@ -1,5 +1,5 @@
-//! Where the settings of a run come from: preset or defaults, then config file, then environment and
-//! flags, each over the one before.
+//! Where the settings of a run come from: preset or defaults, then config file, then environment
+//! and flags, each over the one before.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -72,8 +72,8 @@ impl<P: clap::Args + Default + DeserializeOwned> ConfigFile<P> {
         Self::parse(path, &text)
     }
 
-    /// Understands the content of a config file, whose mistakes are told with its name. Settings are looked at when they
-    /// are laid over each other.
+    /// Understands the content of a config file, whose mistakes are told with its name. Settings
+    /// are looked at when they are laid over each other.
     fn parse(path: &Path, text: &str) -> Result<Self> {
         let shown = path.display().to_string();
         let table: Table =
@@ -112,7 +112,8 @@ pub(crate) fn train_plan(args: &TrainArgs) -> Result<TrainPlan> {
     decide_train(args, ConfigFile::read(args.switches.config.as_ref())?)
 }
 
-/// Decides everything about training from scratch from the command line and the config file it names.
+/// Decides everything about training from scratch from the command line and the config file it
+/// names.
 ///
 /// # Errors
 ///

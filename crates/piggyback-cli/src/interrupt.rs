@@ -1,9 +1,10 @@
 //! Ctrl-C, SIGTERM and SIGHUP.
 //!
-//! A verb that writes a file ends at once, and takes what it has written so far along. A verb that trains is asked to stop by
-//! the first signal, and leaves a checkpoint; a second one ends it at once. Signals come in pairs (timeout(1) sends one to its
-//! child and one to the group), so the second counts only when the first is a second old. A signal that was ignored when the
-//! program started, as nohup(1) has it, stays ignored.
+//! A verb that writes a file ends at once, and takes what it has written so far along. A verb that
+//! trains is asked to stop by the first signal, and leaves a checkpoint; a second one ends it at
+//! once. Signals come in pairs (timeout(1) sends one to its child and one to the group), so the
+//! second counts only when the first is a second old. A signal that was ignored when the program
+//! started, as nohup(1) has it, stays ignored.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -155,7 +156,8 @@ mod system {
         std::process::exit(super::NOT_DONE)
     }
 
-    /// Whether the program was started with `signal` ignored. Linux tells; elsewhere a shell is asked, which inherits it.
+    /// Whether the program was started with `signal` ignored. Linux tells; elsewhere a shell is
+    /// asked, which inherits it.
     fn is_ignored(signal: i32) -> bool {
         let status = fs::read_to_string("/proc/self/status");
         let ignored = status.ok().and_then(|status| ignored_in(&status, signal));
@@ -255,7 +257,8 @@ mod tests {
         let milliseconds = |count| first + Duration::from_millis(count);
         assert_eq!(handling.take(milliseconds(0)), Action::Nothing);
         assert_eq!(handling.take(milliseconds(999)), Action::Nothing);
-        // The checkpoint is on the disk, and the run over: its second signal must not end what follows.
+        // The checkpoint is on the disk, and the run over: its second signal must not end what
+        // follows.
         handling.stop = None;
         assert_eq!(handling.take(milliseconds(999)), Action::Nothing);
         handling.stop = Some(stop);

@@ -1,7 +1,7 @@
 //! The only place that prints: results on stdout, everything else on stderr.
 //!
-//! Names of files, classes and tasks come from other people. What is printed for people is a list of
-//! lines, each of them escaped here, so no name can add a line or turn one around.
+//! Names of files, classes and tasks come from other people. What is printed for people is a list
+//! of lines, each of them escaped here, so no name can add a line or turn one around.
 
 use std::io::{self, Write};
 
@@ -151,7 +151,8 @@ pub(crate) fn is_closed(error: &Error) -> bool {
     io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// An error and its causes in one line. A cause that the message before it contains is not repeated.
+/// An error and its causes in one line. A cause that the message before it contains is not
+/// repeated.
 pub(crate) fn chain(error: &Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {

@@ -1,7 +1,7 @@
 //! Where the program may write, and the files that it writes itself.
 //!
-//! Every verb asks [`claim`] before it works for a file: nobody should wait an hour to learn that the result cannot
-//! be kept, or that it took the place of something else.
+//! Every verb asks [`claim`] before it works for a file: nobody should wait an hour to learn that
+//! the result cannot be kept, or that it took the place of something else.
 
 use std::fs;
 use std::io::{self, Write};
@@ -23,8 +23,8 @@ pub(crate) struct Claim {
     _lock: FileLock,
 }
 
-/// Fails where the file `path`, which `option` gives, cannot be written, would replace a file without `force`, or one of
-/// `inputs` with it, or where another process is going to write it.
+/// Fails where the file `path`, which `option` gives, cannot be written, would replace a file
+/// without `force`, or one of `inputs` with it, or where another process is going to write it.
 pub(crate) fn claim(path: &Path, option: &str, force: bool, inputs: &[&Path]) -> Result<Claim> {
     let shown = path.display();
     let failed = || format!("cannot write {shown}");

@@ -219,8 +219,8 @@ impl Batch {
         self.images.len() >= BATCH || self.pixels >= BATCH_PIXELS
     }
 
-    /// Predicts and prints what is there, and empties the batch; returns how many images were answered
-    /// for, and how many were not, by one task at least.
+    /// Predicts and prints what is there, and empties the batch; returns how many images were
+    /// answered for, and how many were not, by one task at least.
     fn predict(
         &mut self,
         args: &PredictArgs,

@@ -16,8 +16,8 @@ use crate::printer::{Printer, chain};
 use crate::write::{self, Claim};
 
 /// Fails where a run's result could not be kept or would replace what is there: nobody should train
-/// for an hour to learn that. `inputs` are the files that the run reads; `replaces` says that the file of the
-/// result is one of them that it goes on with.
+/// for an hour to learn that. `inputs` are the files that the run reads; `replaces` says that the
+/// file of the result is one of them that it goes on with.
 pub(super) fn check_places(
     plan: &RunPlan,
     switches: &RunSwitches,
@@ -95,8 +95,8 @@ pub(super) fn check_no_image(claim: &Claim, data: &[DataSet]) -> Result<()> {
     claim.check_no_image(splits.flat_map(|samples| samples.iter().map(|(path, _)| path)))
 }
 
-/// Writes what a run learned to `out` by `write`. If that cannot be, it is left in the run folder, and the error says how to save
-/// it from there.
+/// Writes what a run learned to `out` by `write`. If that cannot be, it is left in the run folder,
+/// and the error says how to save it from there.
 pub(super) fn save(
     out: &Path,
     run_dir: Option<&Path>,
@@ -157,8 +157,8 @@ pub(super) fn unless_interrupted<T>(
     }
 }
 
-/// Says how a folder of images was understood, and what of it is not used; each line begins with the folder's
-/// name, if it has one.
+/// Says how a folder of images was understood, and what of it is not used; each line begins with
+/// the folder's name, if it has one.
 pub(super) fn note_folder(name: Option<&str>, summary: &FolderSummary, printer: &Printer) {
     let name = name.map(|name| format!("{name}: ")).unwrap_or_default();
     for text in summary.notes.iter().cloned().chain(summary.left_out_text()) {
@@ -166,8 +166,8 @@ pub(super) fn note_folder(name: Option<&str>, summary: &FolderSummary, printer: 
     }
 }
 
-/// What a finished run's exit code says: whether everything could be looked at. `product` names what
-/// is saved.
+/// What a finished run's exit code says: whether everything could be looked at. `product` names
+/// what is saved.
 pub(super) fn ended(product: &str, test: Test, skipped: &[String], printer: &Printer) -> Outcome {
     let untested = match test {
         Test::Failed(error) => {

@@ -106,9 +106,9 @@ const REPORT_FILES: [&str; 3] = ["report.html", "report.md", "results.csv"];
 /// What tells that a folder is a comparison's.
 const OWN_FILES: [&str; 2] = ["results.jsonl", "units"];
 
-/// Fails where the report could not be written once everything is computed, or would take the place of a file that no
-/// comparison has written, or of one that this one reads. That files can be created at all is checked when the results are
-/// opened.
+/// Fails where the report could not be written once everything is computed, or would take the place
+/// of a file that no comparison has written, or of one that this one reads. That files can be
+/// created at all is checked when the results are opened.
 fn check_report_files(comparison: &Comparison, plan: &Path) -> Result<()> {
     let folder = comparison.output();
     let is_own = OWN_FILES.iter().any(|name| folder.join(name).exists());

@@ -40,9 +40,9 @@ pub(super) enum Told {
     Failed(String),
 }
 
-/// Computes the unit whose job is the first line of stdin, and stops, with a checkpoint, at the next line or when
-/// stdin ends: so it does not outlive the process that started it. If stdin ends after it was told to stop,
-/// that process did not wait: it ends at once.
+/// Computes the unit whose job is the first line of stdin, and stops, with a checkpoint, at the
+/// next line or when stdin ends: so it does not outlive the process that started it. If stdin ends
+/// after it was told to stop, that process did not wait: it ends at once.
 pub(in crate::commands) fn run(args: &CompareUnitArgs, printer: &Printer) -> Result<Outcome> {
     let mut line = String::new();
     io::stdin()
