@@ -15,10 +15,10 @@ use piggyback::task::atomic;
 
 use crate::printer::Printer;
 
-/// Exit code of a program that was interrupted and has left a checkpoint.
+/// Exit code of a program that was interrupted and wrote a checkpoint.
 pub(crate) const EXIT_CODE: u8 = 130;
 
-/// Exit code of a program that has not done what it was asked to.
+/// Exit code of a program that failed.
 const NOT_DONE: i32 = 2;
 
 /// Signals that come so soon after the first are the same one.
@@ -62,7 +62,7 @@ pub(crate) fn run_is_over() {
     handling().stop = None;
 }
 
-/// Ends the program, whose work nobody is waiting for any more.
+/// Ends the program: nobody is waiting for its work any more.
 pub(crate) fn end() -> ! {
     atomic::abandon();
     std::process::exit(NOT_DONE)
@@ -71,7 +71,7 @@ pub(crate) fn end() -> ! {
 /// What a signal does.
 #[derive(Debug, PartialEq)]
 enum Action {
-    /// It is the twin of the one before.
+    /// It repeats the signal before it.
     Nothing,
     /// The run under way was asked to stop.
     Stop,
@@ -101,8 +101,8 @@ fn on_signal(signal: i32, printer: &Printer) {
         Action::Stop => {
             drop(handling);
             printer.note(
-                "stopping at the next step, with a checkpoint; Ctrl-C after more than a second stops at once, \
-                 without one",
+                "stopping after this step, with a checkpoint; to stop at once without one, press Ctrl-C again after \
+                 more than a second",
             );
             return;
         }
@@ -110,7 +110,7 @@ fn on_signal(signal: i32, printer: &Printer) {
     }
     if handling.trains {
         printer.error(&anyhow::anyhow!(
-            "stopped by {} at once, without a new checkpoint",
+            "stopped at once by {}, without a new checkpoint",
             system::name(signal)
         ));
         std::process::exit(NOT_DONE);

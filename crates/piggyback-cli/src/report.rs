@@ -1,4 +1,4 @@
-//! Numbers and tables as people read them.
+//! Numbers and tables for people.
 
 use piggyback::task::{Interpolation, Preprocessing, Resize, TrainingRecord};
 use piggyback::text::visible;

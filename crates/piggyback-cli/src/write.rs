@@ -31,12 +31,12 @@ pub(crate) fn claim(path: &Path, option: &str, force: bool, inputs: &[&Path]) ->
     check_no_input(path, inputs)?;
     atomic::target(path).with_context(failed)?;
     if path.exists() && !force {
-        bail!("{shown} already exists; choose another {option}, or replace it with --force");
+        bail!("{shown} already exists; choose another {option}, or overwrite it with --force");
     }
     atomic::check(path).with_context(failed)?;
     let Some(lock) = FileLock::for_file(path).with_context(failed)? else {
         bail!(
-            "another piggyback is going to write {shown}; wait until it has ended, or choose another {option}"
+            "another piggyback process is writing {shown}; wait until it has finished, or choose another {option}"
         );
     };
     Ok(Claim {

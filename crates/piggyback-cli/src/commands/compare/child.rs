@@ -1,4 +1,4 @@
-//! The process of a unit, as its parent sees it.
+//! The process of a unit, seen from its parent.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{ChildStdin, Command, Stdio};
@@ -15,10 +15,10 @@ use crate::interrupt;
 use crate::printer::Printer;
 use crate::progress::not_saved;
 
-/// How often it is looked whether a unit is to be stopped.
+/// How often the stop flag is polled.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// A unit under way.
+/// A running unit.
 pub(super) struct Child {
     process: std::process::Child,
 }
