@@ -27,7 +27,8 @@ use proof::Proof;
 use results::{Evaluated, Inspected, Results, Row, Summary, parse};
 use setup::{Demo, FOLDER, Method, data};
 
-/// Runs the demo; exit code 1 when the proof fails, or the README shows something else than the program.
+/// Runs the demo; exit code 1 when the proof fails, or the README shows something else than the
+/// program.
 ///
 /// # Errors
 /// Something cannot be fetched, built, trained or written; or it was interrupted.

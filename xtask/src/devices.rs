@@ -34,9 +34,9 @@ const ARM_PACKAGES: [&str; 3] = [
     "qemu-user",
 ];
 
-/// Checks that `cuda` compiles, learns and predicts with `wgpu` on a software Vulkan device, and runs
-/// the kernels' tests on an emulated Arm CPU. Whether all that could be run passed; what could not is
-/// told on stderr.
+/// Checks that `cuda` compiles, learns and predicts with `wgpu` on a software Vulkan device, and
+/// runs the kernels' tests on an emulated Arm CPU. Whether all that could be run passed; what could
+/// not is told on stderr.
 ///
 /// The builds are large and have a target folder of their own, so that they do not make the others
 /// start anew.

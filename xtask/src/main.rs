@@ -29,8 +29,8 @@ struct Args {
 enum Verb {
     /// Fetch, build, learn four tasks on one backbone, prove that they do not disturb each other.
     ///
-    /// Prints a table of errors and sizes; everything it makes is in runs/demo/. A second run reuses
-    /// what was fetched and built, and trains anew.
+    /// Prints a table of errors and sizes; everything it makes is in runs/demo/. A second run
+    /// reuses what was fetched and built, and trains anew.
     Demo {
         /// Override the epochs of demo/*.toml, for trying things.
         #[arg(long, value_name = "N")]
@@ -59,8 +59,8 @@ enum Verb {
     Test {
         /// Also read task files with Python's numpy and safetensors, which are installed with pip
         /// into a virtual environment under target/peers; learn and predict on a software Vulkan
-        /// device and run the kernels on an emulated Arm CPU, which are installed with apt-get where
-        /// that can be; and check that CUDA compiles.
+        /// device and run the kernels on an emulated Arm CPU, which are installed with apt-get
+        /// where that can be; and check that CUDA compiles.
         #[arg(long)]
         peers: bool,
     },

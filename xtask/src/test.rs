@@ -10,14 +10,16 @@ use piggyback_tools::peers;
 use crate::tool::cargo_program;
 use crate::{devices, examples};
 
-/// What the names of tests begin with that check us against other programs. They are ignored otherwise.
+/// What the names of tests begin with that check us against other programs. They are ignored
+/// otherwise.
 const PEER: &str = "peer_";
 
 /// What the names of tests begin with that rewrite golden files and seeds of fuzzers.
 const BLESS: &str = "bless_";
 
 /// Runs the tests, examples of the documentation included, with cargo's own output; `peers` adds
-/// those against PyTorch, ONNX Runtime and other packages for Python. Exit code 1 when a test fails.
+/// those against PyTorch, ONNX Runtime and other packages for Python. Exit code 1 when a test
+/// fails.
 ///
 /// # Errors
 /// cargo cannot be started, or Python or its packages cannot be installed.

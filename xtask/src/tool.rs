@@ -1,4 +1,5 @@
-//! The project's tools, each a program of its own below `tools/`: built in release, and run from the root.
+//! The project's tools, each a program of its own below `tools/`: built in release, and run from
+//! the root.
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -130,7 +130,9 @@ fn epoch_line(metrics: &EpochMetrics, epochs: usize) -> String {
 
 /// The warning that a checkpoint within an epoch could not be written.
 pub(crate) fn not_saved(reason: &str) -> String {
-    format!("cannot write a checkpoint; training continues and the previous checkpoint is kept: {reason}")
+    format!(
+        "cannot write a checkpoint; training continues and the previous checkpoint is kept: {reason}"
+    )
 }
 
 /// A bar of processed images.

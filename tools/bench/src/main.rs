@@ -1,7 +1,8 @@
 //! What Piggyback costs in time and memory, beside other programs and alone: `cargo xtask bench`.
 //!
-//! `report` is what people run: it measures everything, each piece of work in a process of its own (this program again,
-//! with the verb of that work, or a script of `peers/` in turn with it), and prints tables.
+//! `report` is what people run: it measures everything, each piece of work in a process of its own
+//! (this program again, with the verb of that work, or a script of `peers/` in turn with it), and
+//! prints tables.
 
 mod measure;
 mod report;

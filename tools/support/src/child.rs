@@ -90,7 +90,8 @@ impl Children {
                 break status;
             }
             if self.interrupted.load(Ordering::SeqCst) {
-                // Ctrl-C reaches every program of the terminal; a signal sent to this one alone does not.
+                // Ctrl-C reaches every program of the terminal; a signal sent to this one alone
+                // does not.
                 if asked.get_or_insert_with(Instant::now).elapsed() > GRACE {
                     child.kill().with_context(context)?;
                 }

@@ -43,8 +43,8 @@ pub fn typos(root: &Path) -> Result<PathBuf> {
     Ok(python.with_file_name(format!("typos{}", std::env::consts::EXE_SUFFIX)))
 }
 
-/// The interpreter of a virtual environment in `folder` that has what `wanted` stands for and `install` asks
-/// of pip.
+/// The interpreter of a virtual environment in `folder` that has what `wanted` stands for and
+/// `install` asks of pip.
 fn environment(folder: &Path, wanted: &str, install: impl FnOnce(&mut Command)) -> Result<PathBuf> {
     let python = folder.join(if cfg!(windows) {
         "Scripts/python.exe"

@@ -16,7 +16,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Builds the program `binary` of `package` as it is installed, cargo's progress showing through.
+    /// Builds the program `binary` of `package` as it is installed, cargo's progress showing
+    /// through.
     ///
     /// # Errors
     /// cargo cannot be run or fails.

@@ -86,7 +86,8 @@ impl Demo {
     fn predict(&self, tasks: &[&str], of: &str) -> Result<String> {
         let images = format!("{}/test", data(of));
         let files = task_files(tasks);
-        // A number is printed with as many digits as tell it from its neighbours: equal text is equal bits.
+        // A number is printed with as many digits as tell it from its neighbours: equal text is
+        // equal bits.
         let mut arguments = vec![
             "predict",
             "--json",

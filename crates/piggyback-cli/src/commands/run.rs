@@ -171,7 +171,8 @@ pub(super) fn note_folder(name: Option<&str>, summary: &FolderSummary, printer: 
 pub(super) fn ended(product: &str, test: Test, skipped: &[String], printer: &Printer) -> Outcome {
     let untested = match test {
         Test::Failed(error) => {
-            let context = format!("the {product} is saved, but its test error could not be measured");
+            let context =
+                format!("the {product} is saved, but its test error could not be measured");
             printer.error(&anyhow::Error::from(error).context(context));
             true
         }

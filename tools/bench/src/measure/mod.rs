@@ -1,4 +1,5 @@
-//! One measurement each, in a process of its own: what it used of the machine's memory is its alone.
+//! One measurement each, in a process of its own: what it used of the machine's memory is its
+//! alone.
 
 mod measurement;
 mod meter;
@@ -44,8 +45,8 @@ pub(crate) enum Measure {
     Predict(predict::PredictArgs),
     /// From packed bits to effective network, and copies of as many bytes in between.
     Switch(switch::SwitchArgs),
-    /// From gradients of weights to new scores, for all weights of an architecture and a head of 1000
-    /// classes.
+    /// From gradients of weights to new scores, for all weights of an architecture and a head of
+    /// 1000 classes.
     Scores {
         architecture: Architecture,
         #[arg(long)]

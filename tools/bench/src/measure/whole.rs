@@ -220,7 +220,8 @@ fn switching(backbone: &Backbone, files: &[PathBuf]) -> Result<Vec<Measurement>>
     let (mut switched, mut repeated) = (Vec::new(), Vec::new());
     for round in 0..45 {
         for name in ["a", "b"] {
-            // The cache has room for one task: the first prediction makes the weights, the second finds them.
+            // The cache has room for one task: the first prediction makes the weights, the second
+            // finds them.
             let first = timed(|| engine.predict(name, &images))?;
             let second = timed(|| engine.predict(name, &images))?;
             if round >= 5 {

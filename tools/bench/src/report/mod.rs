@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: what the library costs in time and memory.
 //!
-//! `piggyback-bench` measures; this builds it, gives it what the demo left, and prints what it says.
-//! Beside other programs, the programs themselves are measured.
+//! `piggyback-bench` measures; this builds it, gives it what the demo left, and prints what it
+//! says. Beside other programs, the programs themselves are measured.
 
 mod bench;
 mod beside;
@@ -35,13 +35,14 @@ const FIRST_PREDICTION: &str = "first-prediction";
 /// What is asked for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchArgs {
-    /// Also measure PyTorch and ONNX Runtime in turn with us: training steps, inference, updates of scores,
-    /// the first prediction. They are installed with pip into a virtual environment under target/peers
+    /// Also measure PyTorch and ONNX Runtime in turn with us: training steps, inference, updates of
+    /// scores, the first prediction. They are installed with pip into a virtual environment under
+    /// target/peers
     #[arg(long)]
     peers: bool,
     /// Measure only those beside peers whose name holds this, and nothing by itself: step-resnet50,
-    /// step-resnet18, step-mobilenet_v2, step-vgg16, step-densenet121, inference-1, inference-8, score-update,
-    /// task-switch, first-prediction; may be given several times
+    /// step-resnet18, step-mobilenet_v2, step-vgg16, step-densenet121, inference-1, inference-8,
+    /// score-update, task-switch, first-prediction; may be given several times
     #[arg(long, value_name = "NAME", requires = "peers")]
     only: Vec<String>,
     /// How often each program is measured beside the others

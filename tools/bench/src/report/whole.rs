@@ -12,7 +12,8 @@ use super::first_prediction::FirstPredictions;
 use crate::measure::{Measurement, Unit, Whole};
 
 impl Whole {
-    /// Measures what the demo left, or what is random, and the checkpoints that were measured beside peers.
+    /// Measures what the demo left, or what is random, and the checkpoints that were measured
+    /// beside peers.
     ///
     /// # Errors
     /// The program fails.
