@@ -42,6 +42,7 @@ const ARM_PACKAGES: [&str; 3] = [
 /// start anew.
 ///
 /// # Errors
+///
 /// cargo cannot be started.
 pub(crate) fn run(root: &Path) -> Result<bool> {
     let passed = [cuda(root)?, vulkan(root)?, arm(root)?];

@@ -22,6 +22,7 @@ const BLESS: &str = "bless_";
 /// fails.
 ///
 /// # Errors
+///
 /// cargo cannot be started, or Python or its packages cannot be installed.
 pub(crate) fn run(root: &Path, peers: bool) -> Result<ExitCode> {
     // Without --no-fail-fast the first failing crate would hide the others.
@@ -68,9 +69,10 @@ fn with_peers(root: &Path) -> Result<bool> {
     Ok(devices::run(root)? && passed)
 }
 
-/// Rewrites golden files and the seeds of fuzzers, after a deliberate change.
+/// Rewrites golden files and fuzzer seeds, after a deliberate change.
 ///
 /// # Errors
+///
 /// cargo cannot be started.
 pub(crate) fn bless(root: &Path) -> Result<ExitCode> {
     let passed = succeeds(cargo(root, &["--tests", "--", "--ignored", BLESS]))?;

@@ -45,6 +45,7 @@ impl Children {
     /// Takes Ctrl-C and SIGTERM over: from now on they end a child first.
     ///
     /// # Errors
+    ///
     /// The system refuses.
     pub fn new() -> Result<Self> {
         let interrupted = Arc::new(AtomicBool::new(false));
@@ -57,6 +58,7 @@ impl Children {
     /// Fails once it was asked to stop.
     ///
     /// # Errors
+    ///
     /// [`Interrupted`].
     pub fn check(&self) -> Result<()> {
         if self.interrupted.load(Ordering::SeqCst) {
@@ -69,6 +71,7 @@ impl Children {
     /// Runs `command` to its end with its stdout caught and its stderr shown.
     ///
     /// # Errors
+    ///
     /// It cannot be started, or [`Interrupted`].
     pub fn run(&self, command: &mut Command) -> Result<Finished> {
         let shown = shown(command);
@@ -109,6 +112,7 @@ impl Children {
     /// [`Children::run`] for a program that must succeed; returns its stdout.
     ///
     /// # Errors
+    ///
     /// Besides those of [`Children::run`]: an exit code other than 0.
     pub fn output(&self, command: &mut Command) -> Result<Vec<u8>> {
         let finished = self.run(command)?;
@@ -122,7 +126,7 @@ impl Children {
 /// The error of a program that ended with an exit code that it should not have.
 pub fn failed(command: &Command, status: ExitStatus) -> anyhow::Error {
     anyhow::anyhow!(
-        "`{}` failed ({status}); its own message stands above",
+        "`{}` failed ({status}); see its message above",
         shown(command)
     )
 }

@@ -21,6 +21,7 @@ const TYPOS: &str = "typos==1.52.0";
 /// Installed with pip, what it says showing through, where it is not there yet.
 ///
 /// # Errors
+///
 /// Python is missing, or packages cannot be installed.
 pub fn python(root: &Path) -> Result<PathBuf> {
     let requirements = root.join(REQUIREMENTS);
@@ -35,6 +36,7 @@ pub fn python(root: &Path) -> Result<PathBuf> {
 /// The program `typos`, which pip installs where it is not there yet.
 ///
 /// # Errors
+///
 /// Python is missing, or the package cannot be installed.
 pub fn typos(root: &Path) -> Result<PathBuf> {
     let python = environment(&root.join("target").join("typos"), TYPOS, |pip| {

@@ -34,6 +34,7 @@ enum Difference {
 /// what differs.
 ///
 /// # Errors
+///
 /// The README cannot be read or shows no commands, or one fails.
 pub(super) fn check(
     root: &Path,

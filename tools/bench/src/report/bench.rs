@@ -1,4 +1,4 @@
-//! This program as one that measures, and what programs that measure print.
+//! This program as a measuring process, and the output of measuring programs.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -17,7 +17,7 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn this() -> Result<Self> {
-        let path = std::env::current_exe().context("cannot tell where this program is")?;
+        let path = std::env::current_exe().context("cannot find the path of this program")?;
         Ok(Self { path })
     }
 

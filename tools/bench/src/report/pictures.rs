@@ -37,6 +37,7 @@ pub(super) struct Pictures {
 /// them, spread over the classes.
 ///
 /// # Errors
+///
 /// The disk refuses, or has no hard links; or it was interrupted.
 pub(super) fn write(
     folder: &Path,

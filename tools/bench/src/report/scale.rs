@@ -121,6 +121,7 @@ impl Scale {
     /// Generates `files` images, measures, and removes them.
     ///
     /// # Errors
+    ///
     /// The disk refuses, a program fails, or it was interrupted.
     pub(super) fn measure(
         root: &Path,

@@ -16,6 +16,7 @@ impl Whole {
     /// beside peers.
     ///
     /// # Errors
+    ///
     /// The program fails.
     pub(super) fn of_demo(
         bench: &Bench,
