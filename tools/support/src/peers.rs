@@ -90,7 +90,7 @@ fn finish(command: &mut Command) -> Result<()> {
         status => status.with_context(|| format!("cannot run {program}"))?,
     };
     if !status.success() {
-        bail!("{command:?} failed ({status}); its own message stands above");
+        bail!("{command:?} failed ({status}); see its message above");
     }
     Ok(())
 }

@@ -309,7 +309,7 @@ mod tests {
         let error = parse::<Evaluated>(b"top-1 error 3 %").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "\"top-1 error 3 %\" is not the JSON that was expected"
+            "\"top-1 error 3 %\" is not the expected JSON"
         );
     }
 }
