@@ -1,4 +1,4 @@
-//! The library on other devices than this CPU, as far as a machine without them can tell.
+//! Tests of the library on other devices, on a machine without these devices.
 
 use std::ffi::OsString;
 use std::fs;

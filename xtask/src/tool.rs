@@ -1,4 +1,4 @@
-//! The project's tools, each a program of its own below `tools/`: built in release, and run from
+//! The project's tools, each a separate program in `tools/`: built in release, and run from
 //! the root.
 
 use std::ffi::OsString;

@@ -44,7 +44,7 @@ fn handling() -> std::sync::MutexGuard<'static, Handling> {
     HANDLING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Listens for signals from now on; `trains` says whether the verb is one that leaves checkpoints.
+/// Listens for signals from now on; `trains` says whether the verb writes checkpoints.
 pub(crate) fn start(trains: bool, printer: &Printer) -> Result<()> {
     handling().trains = trains;
     system::listen(printer.clone())

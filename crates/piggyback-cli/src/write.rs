@@ -92,7 +92,7 @@ impl Claim {
     }
 }
 
-/// Writes a file of the program's own in place of one that is there.
+/// Writes one of the program's own files; overwrites an existing one.
 pub(crate) fn file(path: &Path, content: &str) -> Result<()> {
     atomic::write(path, content.as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))

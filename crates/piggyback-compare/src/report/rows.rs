@@ -290,7 +290,7 @@ fn total(records: &[&Record], own: fn(&Record) -> u64, backbone: fn(&Record) -> 
 
 impl Record {
     /// Whether the unit's files answer for all tasks of the plan without a backbone. A network for
-    /// each of several tasks does not: the paper counts the backbone as a task of its own.
+    /// each of several tasks does not: the paper counts the backbone as one more task.
     fn standalone_for_all(&self) -> bool {
         self.standalone && self.tasks.len() > 1
     }

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 /// Where checkpoints to measure with are kept, from the root.
 pub(super) const FOLDER: &str = "target/bench";
 
-/// This program, which measures one thing at a time in a process of its own.
+/// This program, which measures one thing per process.
 pub(super) struct Bench {
     pub(super) path: PathBuf,
 }
