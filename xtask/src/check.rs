@@ -1,4 +1,4 @@
-//! `cargo xtask check`: what must hold besides formatting, lints, documentation and tests.
+//! `cargo xtask check`: checks besides formatting, lints, documentation and tests.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -31,6 +31,7 @@ const GPU_FEATURES: [&str; 4] = ["cuda", "metal", "rocm", "wgpu"];
 /// oldest supported compiler, and spelling. Exit code 1 when something does not hold.
 ///
 /// # Errors
+///
 /// cargo or Python cannot be run.
 pub(crate) fn run(root: &Path, gpu: bool) -> Result<ExitCode> {
     let workspace = metadata(root)?;
@@ -143,9 +144,9 @@ fn oldest_compiler(workspace: &Metadata) -> Result<()> {
         .and_then(|rest| rest.strip_prefix(stated))
         .is_some_and(|rest| rest.starts_with('.'));
     say(&match is_stated {
-        true => format!("Rust {stated}, the oldest that is supported, compiled all of this"),
+        true => format!("Rust {stated}, the oldest supported version, compiled all of this"),
         false => format!(
-            "SKIPPED: Rust {stated}, the oldest that is supported: this was {}",
+            "SKIPPED: Rust {stated}, the oldest supported version: this was {}",
             version.trim()
         ),
     });

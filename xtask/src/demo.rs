@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: one backbone learns four tasks, and the first does not notice the others.
+//! `cargo xtask demo`: one backbone learns four tasks, and the others do not change the first.
 //!
 //! ```text
 //! build ─► fetch ─► per task: train (classifier only, Piggyback), evaluate ─► prove ─► README's commands ─► table
@@ -27,9 +27,11 @@ use proof::Proof;
 use results::{Evaluated, Inspected, Results, Row, Summary, parse};
 use setup::{Demo, FOLDER, Method, data};
 
-/// Runs the demo; exit code 1 when the proof fails, or the README shows something else than the program.
+/// Runs the demo; exit code 1 when the proof fails, or the README shows something else than the
+/// program.
 ///
 /// # Errors
+///
 /// Something cannot be fetched, built, trained or written; or it was interrupted.
 pub(crate) fn run(root: &Path, epochs: Option<usize>) -> Result<ExitCode> {
     let children = Children::new()?;
@@ -111,7 +113,7 @@ impl Demo {
         })
     }
 
-    /// Trains a task, and evaluates the file that came out of it on the test images.
+    /// Trains a task, and evaluates its file on the test images.
     fn train(&self, task: &str, method: Method) -> Result<(Summary, Evaluated)> {
         let (config, file) = (method.config(task), method.task_file(task));
         let data = data(task);
@@ -151,7 +153,7 @@ impl Demo {
     fn json<T: serde::de::DeserializeOwned>(&self, arguments: &[&str]) -> Result<T> {
         let mut command = self.program.command(arguments);
         let stdout = self.children.output(&mut command)?;
-        parse(&stdout).with_context(|| format!("`{}` printed something else", shown(&command)))
+        parse(&stdout).with_context(|| format!("`{}` printed unexpected output", shown(&command)))
     }
 
     /// What to type next, from the workspace's root.
@@ -164,9 +166,9 @@ impl Demo {
         train.args(["train", "--backbone", BACKBONE, "--data", "YOUR_FOLDER"]);
         train.args(["--out", "yours.task.safetensors"]);
         format!(
-            "Task files, training curves, this table and the predictions compared are in {FOLDER}.\n\n\
-             Try next, in this folder: use a task on a picture; learn one of your own from a folder \
-             with a sub-folder per class.\n\n    {}\n    {}\n",
+            "Task files, training curves, this table and the compared predictions are in {FOLDER}.\n\n\
+             Try next, in this folder: use a task on a picture; train your own task on a folder \
+             with one sub-folder per class.\n\n    {}\n    {}\n",
             shown(&predict),
             shown(&train)
         )

@@ -1,4 +1,4 @@
-//! The library on other devices than this CPU, as far as a machine without them can tell.
+//! Tests of the library on other devices, on a machine without these devices.
 
 use std::ffi::OsString;
 use std::fs;
@@ -34,14 +34,15 @@ const ARM_PACKAGES: [&str; 3] = [
     "qemu-user",
 ];
 
-/// Checks that `cuda` compiles, learns and predicts with `wgpu` on a software Vulkan device, and runs
-/// the kernels' tests on an emulated Arm CPU. Whether all that could be run passed; what could not is
-/// told on stderr.
+/// Checks that `cuda` compiles, learns and predicts with `wgpu` on a software Vulkan device, and
+/// runs the kernels' tests on an emulated Arm CPU. Whether all that could be run passed; what could
+/// not is told on stderr.
 ///
 /// The builds are large and have a target folder of their own, so that they do not make the others
 /// start anew.
 ///
 /// # Errors
+///
 /// cargo cannot be started.
 pub(crate) fn run(root: &Path) -> Result<bool> {
     let passed = [cuda(root)?, vulkan(root)?, arm(root)?];

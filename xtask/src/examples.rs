@@ -15,6 +15,7 @@ const IMAGES: usize = 8;
 /// Runs the examples that need no GPU; whether all succeed.
 ///
 /// # Errors
+///
 /// cargo cannot be started, or the pictures cannot be written.
 pub(crate) fn run(root: &Path) -> Result<bool> {
     let folder = root.join("target").join("examples-data");

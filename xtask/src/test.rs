@@ -9,16 +9,19 @@ use piggyback_tools::peers;
 use crate::tool::{cargo_program, say};
 use crate::{devices, examples};
 
-/// What the names of tests begin with that check us against other programs. They are ignored otherwise.
+/// What the names of tests begin with that check us against other programs. They are ignored
+/// otherwise.
 const PEER: &str = "peer_";
 
 /// What the names of tests begin with that rewrite golden files and seeds of fuzzers.
 const BLESS: &str = "bless_";
 
 /// Runs the tests, examples of the documentation included, with cargo's own output; `peers` adds
-/// those against PyTorch, ONNX Runtime and other packages for Python. Exit code 1 when a test fails.
+/// those against PyTorch, ONNX Runtime and other packages for Python. Exit code 1 when a test
+/// fails.
 ///
 /// # Errors
+///
 /// cargo cannot be started, or Python or its packages cannot be installed.
 pub(crate) fn run(root: &Path, peers: bool) -> Result<ExitCode> {
     // Without --no-fail-fast the first failing crate would hide the others.
@@ -65,9 +68,10 @@ fn with_peers(root: &Path) -> Result<bool> {
     Ok(devices::run(root)? && passed)
 }
 
-/// Rewrites golden files and the seeds of fuzzers, after a deliberate change.
+/// Rewrites golden files and fuzzer seeds, after a deliberate change.
 ///
 /// # Errors
+///
 /// cargo cannot be started.
 pub(crate) fn bless(root: &Path) -> Result<ExitCode> {
     let passed = succeeds(cargo(root, &["--tests", "--", "--ignored", BLESS]))?;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 /// Runs `cargo xtask bench` with these arguments.
 ///
 /// # Errors
+///
 /// cargo cannot be started.
 pub(crate) fn bench(root: &Path, arguments: &[OsString]) -> Result<u8> {
     run(cargo(root, "piggyback-bench", &["--release"])
@@ -20,6 +21,7 @@ pub(crate) fn bench(root: &Path, arguments: &[OsString]) -> Result<u8> {
 /// Runs `cargo xtask fetch`.
 ///
 /// # Errors
+///
 /// cargo cannot be started.
 pub(crate) fn fetch(root: &Path) -> Result<u8> {
     run(&mut cargo(root, "piggyback-demo-data", &[]))

@@ -1,4 +1,4 @@
-//! Progress bars, whose texts are escaped as all that is printed.
+//! Progress bars; their texts are escaped like all output.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use piggyback::text::visible;
@@ -7,12 +7,12 @@ use piggyback::text::visible;
 pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
-    /// A bar that nobody sees.
+    /// An invisible bar.
     pub(crate) fn hidden() -> Self {
         Self(ProgressBar::hidden())
     }
 
-    /// A bar over `total` things, not yet drawn anywhere.
+    /// A bar over `total` items, not yet drawn.
     pub(crate) fn new(total: u64, template: &str) -> Self {
         let bar = ProgressBar::new(total);
         if let Ok(style) = ProgressStyle::with_template(template) {
@@ -21,7 +21,7 @@ impl Bar {
         Self(bar)
     }
 
-    /// This bar among others.
+    /// Adds this bar to others.
     pub(crate) fn among(self, bars: &indicatif::MultiProgress) -> Self {
         Self(bars.add(self.0))
     }
@@ -46,7 +46,7 @@ impl Bar {
         self.0.inc(more);
     }
 
-    /// Forgets the speed so far.
+    /// Resets the estimated speed.
     pub(crate) fn reset_eta(&self) {
         self.0.reset_eta();
     }

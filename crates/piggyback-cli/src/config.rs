@@ -1,5 +1,5 @@
-//! Where the settings of a run come from: preset or defaults, then config file, then environment and
-//! flags, each over the one before.
+//! Where the settings of a run come from: preset or defaults, then config file, then environment
+//! and flags, each over the one before.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::args::{
     long_names,
 };
 
-/// A run of any method on a backbone, everything decided.
+/// The resolved settings of a run of any method on a backbone.
 #[derive(Debug)]
 pub(crate) struct TrainPlan {
     pub(crate) backbone: PathBuf,
@@ -32,7 +32,7 @@ pub(crate) struct TrainPlan {
     pub(crate) settings: MethodSettings,
 }
 
-/// A run of training from scratch, everything decided.
+/// The resolved settings of a run of training from scratch.
 #[derive(Debug)]
 pub(crate) struct PretrainPlan {
     pub(crate) architecture: Architecture,
@@ -42,7 +42,7 @@ pub(crate) struct PretrainPlan {
     pub(crate) settings: PretrainConfig,
 }
 
-/// What a run writes and computes on.
+/// Outputs and device of a run.
 #[derive(Debug)]
 pub(crate) struct RunPlan {
     pub(crate) out: PathBuf,
@@ -72,8 +72,8 @@ impl<P: clap::Args + Default + DeserializeOwned> ConfigFile<P> {
         Self::parse(path, &text)
     }
 
-    /// Understands the content of a config file, whose mistakes are told with its name. Settings are looked at when they
-    /// are laid over each other.
+    /// Understands the content of a config file, whose mistakes are told with its name. Settings
+    /// are looked at when they are laid over each other.
     fn parse(path: &Path, text: &str) -> Result<Self> {
         let shown = path.display().to_string();
         let table: Table =
@@ -81,7 +81,7 @@ impl<P: clap::Args + Default + DeserializeOwned> ConfigFile<P> {
         let keys = long_names::<P>();
         let (of_places, settings): (Table, Table) =
             (table.into_iter()).partition(|(key, _)| keys.contains(key));
-        // One key at a time, so that a wrong value is told with its key.
+        // One key at a time, so that an error names the key of a wrong value.
         for (key, value) in &of_places {
             let alone = Table::from_iter([(key.clone(), value.clone())]);
             (alone.try_into::<P>())
@@ -103,20 +103,21 @@ impl<P: clap::Args + Default + DeserializeOwned> ConfigFile<P> {
     }
 }
 
-/// Decides everything about mask learning from the command line and the config file it names.
+/// Resolves the settings of `piggyback train` from the command line and its config file.
 ///
 /// # Errors
 ///
-/// A config file that cannot be read or understood, a setting out of range, a place not given.
+/// A config file that cannot be read or parsed, a setting out of range, a missing path.
 pub(crate) fn train_plan(args: &TrainArgs) -> Result<TrainPlan> {
     decide_train(args, ConfigFile::read(args.switches.config.as_ref())?)
 }
 
-/// Decides everything about training from scratch from the command line and the config file it names.
+/// Decides everything about training from scratch from the command line and the config file it
+/// names.
 ///
 /// # Errors
 ///
-/// As [`train_plan`].
+/// The same as [`train_plan`].
 pub(crate) fn pretrain_plan(args: &PretrainArgs) -> Result<PretrainPlan> {
     decide_pretrain(args, ConfigFile::read(args.switches.config.as_ref())?)
 }
@@ -137,7 +138,7 @@ fn decide_train(args: &TrainArgs, file: ConfigFile<Places>) -> Result<TrainPlan>
     if data.is_empty() {
         return Err(missing("data"));
     }
-    // A PackNet file takes many tasks: each has a run folder of its own.
+    // A PackNet file holds many tasks: each has its own run folder.
     let of_task = match (settings.method(), &data[..]) {
         (MethodName::Packnet, [set]) => Some(set.name_or(DataSet::name_of)),
         _ => None,
@@ -172,7 +173,7 @@ fn decide_pretrain(args: &PretrainArgs, file: ConfigFile<PretrainPlaces>) -> Res
     })
 }
 
-/// `of_task` names the task whose run it is, where the file may have several.
+/// `of_task` names the task of the run, if the file may hold several.
 fn decide_run(
     out: PathBuf,
     given: &RunPlaces,
@@ -200,7 +201,7 @@ fn required<T: Clone>(flag: Option<&T>, in_file: Option<T>, name: &str) -> Resul
 }
 
 fn missing(name: &str) -> anyhow::Error {
-    anyhow!("--{name} is missing; give it here, or as '{name}' in a --config file")
+    anyhow!("--{name} is missing; give it on the command line, or as '{name}' in a --config file")
 }
 
 /// The run folder beside a file that a run writes: `flags.run` for `flags.task.safetensors`, and

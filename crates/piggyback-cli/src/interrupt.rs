@@ -1,9 +1,10 @@
 //! Ctrl-C, SIGTERM and SIGHUP.
 //!
-//! A verb that writes a file ends at once, and takes what it has written so far along. A verb that trains is asked to stop by
-//! the first signal, and leaves a checkpoint; a second one ends it at once. Signals come in pairs (timeout(1) sends one to its
-//! child and one to the group), so the second counts only when the first is a second old. A signal that was ignored when the
-//! program started, as nohup(1) has it, stays ignored.
+//! A verb that writes a file ends at once, and takes what it has written so far along. A verb that
+//! trains is asked to stop by the first signal, and leaves a checkpoint; a second one ends it at
+//! once. Signals come in pairs (timeout(1) sends one to its child and one to the group), so the
+//! second counts only when the first is a second old. A signal that was ignored when the program
+//! started, as nohup(1) has it, stays ignored.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,10 +15,10 @@ use piggyback::task::atomic;
 
 use crate::printer::Printer;
 
-/// Exit code of a program that was interrupted and has left a checkpoint.
+/// Exit code of a program that was interrupted and wrote a checkpoint.
 pub(crate) const EXIT_CODE: u8 = 130;
 
-/// Exit code of a program that has not done what it was asked to.
+/// Exit code of a program that failed.
 const NOT_DONE: i32 = 2;
 
 /// Signals that come so soon after the first are the same one.
@@ -43,7 +44,7 @@ fn handling() -> std::sync::MutexGuard<'static, Handling> {
     HANDLING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Listens for signals from now on; `trains` says whether the verb is one that leaves checkpoints.
+/// Listens for signals from now on; `trains` says whether the verb writes checkpoints.
 pub(crate) fn start(trains: bool, printer: &Printer) -> Result<()> {
     handling().trains = trains;
     system::listen(printer.clone())
@@ -61,7 +62,7 @@ pub(crate) fn run_is_over() {
     handling().stop = None;
 }
 
-/// Ends the program, whose work nobody is waiting for any more.
+/// Ends the program: nobody is waiting for its work any more.
 pub(crate) fn end() -> ! {
     atomic::abandon();
     std::process::exit(NOT_DONE)
@@ -70,7 +71,7 @@ pub(crate) fn end() -> ! {
 /// What a signal does.
 #[derive(Debug, PartialEq)]
 enum Action {
-    /// It is the twin of the one before.
+    /// It repeats the signal before it.
     Nothing,
     /// The run under way was asked to stop.
     Stop,
@@ -100,8 +101,8 @@ fn on_signal(signal: i32, printer: &Printer) {
         Action::Stop => {
             drop(handling);
             printer.note(
-                "stopping at the next step, with a checkpoint; Ctrl-C after more than a second stops at once, \
-                 without one",
+                "stopping after this step, with a checkpoint; to stop at once without one, press Ctrl-C again after \
+                 more than a second",
             );
             return;
         }
@@ -109,7 +110,7 @@ fn on_signal(signal: i32, printer: &Printer) {
     }
     if handling.trains {
         printer.error(&anyhow::anyhow!(
-            "stopped by {} at once, without a new checkpoint",
+            "stopped at once by {}, without a new checkpoint",
             system::name(signal)
         ));
         std::process::exit(NOT_DONE);
@@ -155,7 +156,8 @@ mod system {
         std::process::exit(super::NOT_DONE)
     }
 
-    /// Whether the program was started with `signal` ignored. Linux tells; elsewhere a shell is asked, which inherits it.
+    /// Whether the program was started with `signal` ignored. Linux tells; elsewhere a shell is
+    /// asked, which inherits it.
     fn is_ignored(signal: i32) -> bool {
         let status = fs::read_to_string("/proc/self/status");
         let ignored = status.ok().and_then(|status| ignored_in(&status, signal));
@@ -255,7 +257,8 @@ mod tests {
         let milliseconds = |count| first + Duration::from_millis(count);
         assert_eq!(handling.take(milliseconds(0)), Action::Nothing);
         assert_eq!(handling.take(milliseconds(999)), Action::Nothing);
-        // The checkpoint is on the disk, and the run over: its second signal must not end what follows.
+        // The checkpoint is on the disk, and the run over: its second signal must not end what
+        // follows.
         handling.stop = None;
         assert_eq!(handling.take(milliseconds(999)), Action::Nothing);
         handling.stop = Some(stop);

@@ -1,8 +1,8 @@
 //! The `piggyback` program: trains, evaluates, uses and inspects tasks of a frozen vision network.
 //!
-//! This file knows exit codes and nothing else: 0 done, 1 done but something was found (a check
-//! failed, images were unreadable), 2 not done, 130 interrupted with a checkpoint. A signal that ends a
-//! program that leaves no checkpoints ends it as signals do.
+//! This file only knows exit codes: 0 success, 1 finished but something was found (a check
+//! failed, images were unreadable), 2 not done, 130 interrupted with a checkpoint. A signal that
+//! ends a program that leaves no checkpoints ends it as signals do.
 
 mod args;
 mod bar;

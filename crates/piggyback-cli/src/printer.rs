@@ -1,7 +1,7 @@
 //! The only place that prints: results on stdout, everything else on stderr.
 //!
-//! Names of files, classes and tasks come from other people. What is printed for people is a list of
-//! lines, each of them escaped here, so no name can add a line or turn one around.
+//! Names of files, classes and tasks come from other people. What is printed for people is a list
+//! of lines, each of them escaped here, so no name can add a line or turn one around.
 
 use std::io::{self, Write};
 
@@ -30,24 +30,24 @@ impl Printer {
         }
     }
 
-    /// Lines of a result, for people.
+    /// Prints the lines of a result, for people.
     pub(crate) fn result(&self, lines: &[String]) -> Result<()> {
         self.stdout(&escaped(lines))
     }
 
     /// A result as one line of JSON, with all names as they are.
     pub(crate) fn json(&self, value: &impl Serialize) -> Result<()> {
-        let line = text::json(value).context("the result holds no number where one should be")?;
+        let line = text::json(value).context("the result holds a number that is not finite")?;
         self.stdout(&line)
     }
 
-    /// A path that another program is to take as it is.
+    /// Prints a path for another program, unescaped.
     #[cfg(feature = "hub")]
     pub(crate) fn path(&self, path: &str) -> Result<()> {
         self.stdout(path)
     }
 
-    /// A result to be taken byte by byte, such as a script.
+    /// Prints raw bytes, such as a script.
     pub(crate) fn raw(&self, bytes: &[u8]) -> Result<()> {
         let mut stdout = io::stdout().lock();
         stdout.write_all(bytes)?;
@@ -59,19 +59,19 @@ impl Printer {
             .suspend(|| self.raw(format!("{text}\n").as_bytes()))
     }
 
-    /// What is going on, in a line; not printed with --quiet.
+    /// Prints a note, in one line; not with --quiet.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet {
             self.stderr(text);
         }
     }
 
-    /// What went wrong without ending the program.
+    /// Prints a warning.
     pub(crate) fn warn(&self, text: &str) {
         self.stderr(&format!("warning: {text}"));
     }
 
-    /// Why the program, or the work on one of its files, ended: the whole chain of causes.
+    /// Prints an error with its whole chain of causes.
     pub(crate) fn error(&self, error: &Error) {
         self.stderr(&format!("error: {}", chain(error)));
     }
@@ -151,7 +151,8 @@ pub(crate) fn is_closed(error: &Error) -> bool {
     io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// An error and its causes in one line. A cause that the message before it contains is not repeated.
+/// An error and its causes in one line. A cause that the message before it contains is not
+/// repeated.
 pub(crate) fn chain(error: &Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {

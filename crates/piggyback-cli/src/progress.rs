@@ -1,4 +1,4 @@
-//! What a user sees while waiting: a bar where stderr is a terminal, and a line per epoch.
+//! Progress of a run: a bar if stderr is a terminal, and a line per epoch.
 
 use piggyback::files::EpochMetrics;
 use piggyback::learn::Event;
@@ -11,10 +11,10 @@ use crate::report::count;
 pub(crate) struct TrainingProgress<'a> {
     printer: &'a Printer,
     steps: Bar,
-    /// The evaluation under way; finished between two of them.
+    /// The current evaluation; finished between two of them.
     images: Bar,
     epochs: usize,
-    /// What was noticed of the images, a sentence each.
+    /// Notes on the images, a sentence each.
     pub(crate) notes: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ impl<'a> TrainingProgress<'a> {
                 self.steps.reset_eta();
                 let resumed = match first_step {
                     0 => String::new(),
-                    done => format!(", {done} steps done before"),
+                    done => format!(", resumed after {done} steps"),
                 };
                 self.printer.note(&format!(
                     "{train_images} training and {validation_images} validation images of {}; \
@@ -87,7 +87,7 @@ impl<'a> TrainingProgress<'a> {
             }
             Event::LookingAtImages { images, total } => {
                 if self.images.is_finished() {
-                    self.images = images_bar(self.printer, "looking at images", *total);
+                    self.images = images_bar(self.printer, "checking images", *total);
                 }
                 self.images.set_position(*images as u64);
                 if images >= total {
@@ -128,12 +128,14 @@ fn epoch_line(metrics: &EpochMetrics, epochs: usize) -> String {
     )
 }
 
-/// Says that a checkpoint within an epoch could not be written.
+/// The warning that a checkpoint within an epoch could not be written.
 pub(crate) fn not_saved(reason: &str) -> String {
-    format!("no checkpoint this time, the one before stays and training goes on: {reason}")
+    format!(
+        "cannot write a checkpoint; training continues and the previous checkpoint is kept: {reason}"
+    )
 }
 
-/// Shows how many images are done.
+/// A bar of processed images.
 pub(crate) fn images_bar(printer: &Printer, what: &str, total: usize) -> Bar {
     let bar = printer.bar(total);
     bar.set_prefix(what);

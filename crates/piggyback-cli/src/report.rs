@@ -1,4 +1,4 @@
-//! Numbers and tables as people read them.
+//! Numbers and tables for people.
 
 use piggyback::task::{Interpolation, Preprocessing, Resize, TrainingRecord};
 use piggyback::text::visible;
@@ -109,8 +109,8 @@ pub(crate) fn images(preprocessing: &Preprocessing) -> String {
     format!("{image_size} x {image_size} pixels, {resize}, mean {mean}, std {std}")
 }
 
-/// The training record, settings and all, a value per line: a setting that the record has a value of
-/// its own for, such as a rate that was `auto`, is shown as that.
+/// The training record, settings and all, a value per line: a setting that the record has a value
+/// of its own for, such as a rate that was `auto`, is shown as that.
 pub(crate) fn training_lines(record: &TrainingRecord) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     for (key, value) in record.as_map() {

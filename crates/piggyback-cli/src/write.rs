@@ -1,7 +1,7 @@
 //! Where the program may write, and the files that it writes itself.
 //!
-//! Every verb asks [`claim`] before it works for a file: nobody should wait an hour to learn that the result cannot
-//! be kept, or that it took the place of something else.
+//! Every verb asks [`claim`] before it works for a file: nobody should wait an hour to learn that
+//! the result cannot be kept, or that it took the place of something else.
 
 use std::fs;
 use std::io::{self, Write};
@@ -23,20 +23,20 @@ pub(crate) struct Claim {
     _lock: FileLock,
 }
 
-/// Fails where the file `path`, which `option` gives, cannot be written, would replace a file without `force`, or one of
-/// `inputs` with it, or where another process is going to write it.
+/// Fails where the file `path`, which `option` gives, cannot be written, would replace a file
+/// without `force`, or one of `inputs` with it, or where another process is going to write it.
 pub(crate) fn claim(path: &Path, option: &str, force: bool, inputs: &[&Path]) -> Result<Claim> {
     let shown = path.display();
     let failed = || format!("cannot write {shown}");
     check_no_input(path, inputs)?;
     atomic::target(path).with_context(failed)?;
     if path.exists() && !force {
-        bail!("{shown} already exists; choose another {option}, or replace it with --force");
+        bail!("{shown} already exists; choose another {option}, or overwrite it with --force");
     }
     atomic::check(path).with_context(failed)?;
     let Some(lock) = FileLock::for_file(path).with_context(failed)? else {
         bail!(
-            "another piggyback is going to write {shown}; wait until it has ended, or choose another {option}"
+            "another piggyback process is writing {shown}; wait until it has finished, or choose another {option}"
         );
     };
     Ok(Claim {
@@ -92,7 +92,7 @@ impl Claim {
     }
 }
 
-/// Writes a file of the program's own in place of one that is there.
+/// Writes one of the program's own files; overwrites an existing one.
 pub(crate) fn file(path: &Path, content: &str) -> Result<()> {
     atomic::write(path, content.as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))

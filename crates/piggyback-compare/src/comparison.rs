@@ -1,4 +1,4 @@
-//! A plan whose networks and images were looked at: everything there is to compute, with identities.
+//! A checked plan: all units that are to be computed, with their identities.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use piggyback::checkpoint::{LoadOptions, StateDict};
 use piggyback::files::MethodName;
 use piggyback::{Architecture, Backbone};
 
-/// A plan whose networks and images are there.
+/// A plan whose networks and images were found and checked.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     plan: Plan,
@@ -42,13 +42,13 @@ struct Planned {
 const PASSES: f64 = 3.0;
 
 impl Comparison {
-    /// Looks at everything that `plan`, read from `path`, names. Results go to `output`, or where the
-    /// plan says.
+    /// Checks the networks and images of `plan`, read from `path`. Results go to `output`, by
+    /// default the plan's.
     ///
     /// # Errors
     ///
-    /// Networks and images that cannot be used, and methods that do not fit a network: named as the
-    /// plan names them.
+    /// Networks and images that cannot be used, and methods that do not fit a network; errors use
+    /// the names of the plan.
     pub fn new(path: &Path, plan: Plan, output: Option<&Path>) -> Result<Self> {
         let refuse = |reason: String| Error::Plan {
             path: path.to_owned(),
@@ -94,8 +94,8 @@ impl Comparison {
         &self.output
     }
 
-    /// What there is to compute, in an order in which every unit comes after those it needs. Entries
-    /// of the plan that come to the same thing have units of one identity.
+    /// All units, each after those it needs. Equivalent entries of the plan have units of the same
+    /// identity.
     pub fn units(&self) -> &[Unit] {
         &self.units
     }
@@ -115,7 +115,7 @@ impl Comparison {
         self.output.join("units")
     }
 
-    /// Recognises a backbone, or adds the unit that makes it.
+    /// Detects a backbone, or adds the unit that pretrains it.
     fn planned(&mut self, plan: &BackbonePlan) -> Result<Planned> {
         if let Some(pretrain) = &plan.pretrain {
             let settings = settings::resolve_pretraining(&pretrain.settings)
@@ -239,7 +239,7 @@ impl Comparison {
             learned.push(unit.job.identity.clone());
             self.units.push(unit);
         }
-        // Nothing is forgotten: that is shown by measurement.
+        // That nothing is forgotten is measured.
         if method.method == MethodName::Piggyback && learned.len() > 1 {
             let unit = self.together(backbone, method, seed, learned)?;
             self.units.push(unit);
@@ -289,7 +289,7 @@ impl Comparison {
         })
     }
 
-    /// The unit that answers for all that was learned with one engine.
+    /// The unit that measures all learned tasks again in one engine.
     fn together(
         &self,
         backbone: &Planned,
@@ -350,8 +350,8 @@ impl Comparison {
         })
     }
 
-    /// The units of shard `index` (from 1) of `count`, each identity once, with the pretraining that
-    /// they need; all of them without a shard.
+    /// The units of shard `index` (from 1) of `count`, each identity once, with the pretraining
+    /// that they need; all of them without a shard.
     pub fn shard(&self, shard: Option<(u64, u64)>) -> Vec<&Unit> {
         let chosen =
             |unit: &&Unit| shard.is_none_or(|(index, count)| unit.is_in_shard(index, count));

@@ -1,4 +1,4 @@
-//! What can go wrong in a comparison.
+//! Errors of a comparison.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// What the library says of a file, a setting or a training.
+    /// An error of the library about a file, a setting or a training.
     #[error(transparent)]
     Piggyback(#[from] piggyback::Error),
-    /// A plan of a comparison that cannot be carried out.
+    /// A plan that cannot be run.
     #[error("{}: {reason}", path.display())]
     Plan {
         /// The plan.
@@ -35,7 +35,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the work was asked to stop, and nothing is wrong.
+    /// Whether the work was only asked to stop.
     pub fn is_interruption(&self) -> bool {
         use piggyback::Error::{Interrupted, Stopped};
         matches!(self, Self::Piggyback(Interrupted { .. } | Stopped { .. }))
@@ -81,7 +81,7 @@ impl From<piggyback::task::Error> for Error {
     }
 }
 
-/// Writes `bytes` to the file `path`, wholly or not at all.
+/// Writes `bytes` to the file `path` atomically.
 pub(crate) fn atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     atomic::write(path, bytes).map_err(|source| Error::write(path, source))
 }

@@ -1,4 +1,4 @@
-//! How long what is left will take.
+//! Estimated time of the remaining units.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What a data set consists of, in one hash.
+//! The hash of a data set.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use piggyback::data::{FolderSummary, ImageFolder, Layout, Samples};
 
-/// Files whose sizes are asked for before they are hashed: so memory does not grow with their number.
+/// Files whose sizes are read before they are hashed: bounds the memory.
 const FILES_AT_ONCE: usize = 1 << 14;
 
-/// What to think of where a path leads nowhere.
+/// The hint for a path that does not exist.
 pub(super) const RELATIVE: &str = "Paths are relative to the folder that the program runs in";
 
 /// The images of a data set as a comparison sees them.
@@ -24,22 +24,22 @@ pub struct DataSummary {
     pub validation_images: Option<usize>,
     /// Test images.
     pub test_images: usize,
-    /// How the folder was understood, and what of it is left out.
+    /// The layout of the folder, and which files are left out.
     pub folder: FolderSummary,
     /// BLAKE3 of the names, sizes and classes of all files, hexadecimal.
     pub manifest: String,
 }
 
 impl DataSummary {
-    /// Lists the images of a folder, none of which is opened.
+    /// Lists the images of a folder without opening them.
     ///
     /// # Errors
     ///
-    /// Those of [`ImageFolder::open_as`], and a folder without `test/`.
+    /// Errors of [`ImageFolder::open_as`], and a folder without `test/`.
     pub fn of(folder: &Path, layout: Layout) -> Result<Self> {
         if !folder.is_dir() {
             let reason = format!(
-                "there is no folder {}; give one with train/ and test/, and in each a sub-folder of \
+                "there is no folder {}; give one with train/ and test/, each with one sub-folder of \
                  images per class. {RELATIVE}",
                 folder.display()
             );
@@ -48,8 +48,8 @@ impl DataSummary {
         let images = ImageFolder::open_as(folder, layout)?;
         let Some(test) = images.test() else {
             let reason = format!(
-                "{} has no test/ to measure errors on; put a part of its images there, which is \
-                 used for nothing else",
+                "{} has no test/ to measure errors on; put a part of its images there, which is not \
+                 used for training",
                 folder.display()
             );
             return Err(Error::setting("path", reason));
@@ -76,7 +76,8 @@ impl DataSummary {
     }
 }
 
-/// Adds the files of a split; lengths go first, so that no two lists run together to the same bytes.
+/// Adds the files of a split; lengths go first, so that no two lists run together to the same
+/// bytes.
 fn add<'a>(hash: &'a mut blake3::Hasher, samples: &Samples) -> Result<&'a mut blake3::Hasher> {
     hash.update(&(samples.len() as u64).to_le_bytes());
     for first in (0..samples.len()).step_by(FILES_AT_ONCE) {

@@ -1,4 +1,4 @@
-//! How much memory this program has taken.
+//! Memory use of this program.
 
 /// Memory of this process, bytes, as Linux counts it.
 #[derive(Clone, Copy, Debug)]

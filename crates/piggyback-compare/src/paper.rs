@@ -1,7 +1,7 @@
-//! What the paper reports, as far as there is a source at hand for the number.
+//! The paper's numbers, each with its source.
 //!
-//! Sources: the authors' released READMEs, and later papers that quote the tables. A number of the
-//! paper that is known from memory alone is not here.
+//! Sources: the authors' released READMEs, and later papers that quote the tables. Numbers without
+//! such a source are not included.
 
 use std::fmt;
 
@@ -41,7 +41,7 @@ impl fmt::Display for PaperData {
     }
 }
 
-/// What of a method's settings decides which number of the paper is its counterpart.
+/// The paper's variant that a method's settings correspond to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Variant {
     /// Binary masks, batch norm of the backbone.

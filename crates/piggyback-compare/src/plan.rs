@@ -1,4 +1,4 @@
-//! What is to be compared, as a TOML file says it.
+//! The plan of a comparison: a TOML file.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -24,23 +24,23 @@ use piggyback::{Architecture, text};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Plan {
-    /// What the report is called.
+    /// Title of the report.
     pub title: String,
-    /// What the comparison is for, a paragraph at the head of the report.
+    /// Purpose of the comparison: a paragraph at the top of the report.
     #[serde(default)]
     pub about: Option<String>,
     /// The folder that results and report are written to.
     pub output: PathBuf,
-    /// What every random choice comes from; everything is done once for each.
+    /// Random seeds; everything is run once per seed.
     #[serde(default)]
     pub seeds: Vec<u64>,
-    /// The orders in which methods whose tasks depend on each other learn them.
+    /// Orders of the tasks, for methods whose result depends on the order.
     #[serde(default = "forward")]
     pub orders: Vec<Order>,
-    /// Settings of all methods: how images are prepared, epochs, batches.
+    /// Settings of all methods: image preprocessing, epochs, batch size.
     #[serde(default)]
     pub settings: Table,
-    /// The networks that tasks are learned on.
+    /// The backbones.
     #[serde(default, rename = "backbone")]
     pub backbones: Vec<BackbonePlan>,
     /// The data sets, in order.
@@ -78,18 +78,18 @@ impl fmt::Display for Order {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct BackbonePlan {
-    /// What the report calls it.
+    /// Its name in the report.
     pub name: String,
     /// The checkpoint, or `hf:OWNER/NAME` for one of the Hugging Face hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// The architecture of the checkpoint, if it should not be recognised.
+    /// The architecture of the checkpoint; detected by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arch: Option<Architecture>,
-    /// Which weights of the checkpoint, where it holds several sets: `ema`, `raw`, or a set's name.
+    /// Which weights to load if the checkpoint holds several sets: `ema`, `raw`, or a set's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
-    /// How the network is trained from scratch before anything is learned on it.
+    /// How to train the network from scratch first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pretrain: Option<PretrainPlan>,
 }
@@ -102,10 +102,10 @@ pub struct PretrainPlan {
     pub arch: Architecture,
     /// The image folder.
     pub data: PathBuf,
-    /// What its sub-folders are.
+    /// Folder layout.
     #[serde(default)]
     pub layout: Layout,
-    /// Settings as `piggyback pretrain` has them; with `epochs = 0` the network stays random.
+    /// Settings of `piggyback pretrain`; with `epochs = 0` the network stays random.
     #[serde(default)]
     pub settings: Table,
 }
@@ -114,17 +114,17 @@ pub struct PretrainPlan {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct DataPlan {
-    /// What the report calls it.
+    /// Its name in the report.
     pub name: String,
     /// The image folder, with `train/` and `test/`.
     pub path: PathBuf,
-    /// What its sub-folders are.
+    /// Folder layout.
     #[serde(default)]
     pub layout: Layout,
     /// Settings of all methods on this data set.
     #[serde(default)]
     pub settings: Table,
-    /// The data set of the paper that it is.
+    /// The paper's data set that it corresponds to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paper: Option<PaperData>,
 }
@@ -133,11 +133,11 @@ pub struct DataPlan {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct MethodPlan {
-    /// What the report calls it.
+    /// Its name in the report.
     pub label: String,
     /// The method.
     pub method: MethodName,
-    /// Settings of this method; they win over those of data sets and plan.
+    /// Settings of this method; they override those of data sets and plan.
     #[serde(default)]
     pub settings: Table,
     /// Seeds, if not those of the plan.
@@ -154,7 +154,7 @@ impl MethodPlan {
         self.seeds.as_deref().unwrap_or(&plan.seeds)
     }
 
-    /// The orders in which the method learns the tasks; `None` alone where it does not matter.
+    /// The orders in which the method learns the tasks; only `None` if the order does not matter.
     pub fn orders(&self, plan: &Plan) -> Vec<Option<Order>> {
         if Scope::of(self.method) != Scope::Sequence {
             return vec![None];
@@ -165,21 +165,21 @@ impl MethodPlan {
 }
 
 impl Plan {
-    /// Reads a plan and checks what can be checked without its networks and images.
+    /// Reads a plan and checks everything but its networks and images.
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`], or a file that cannot be read: what is wrong in which file, under which key, and what to do.
+    /// [`Error::Plan`] with file, key, mistake and remedy; or a file that cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
         let text = text::read(path)?;
         Self::parse(path, &text)
     }
 
-    /// Understands the text of a plan, whose mistakes are told with the name of its file.
+    /// Parses the text of a plan; errors name the file `path`.
     ///
     /// # Errors
     ///
-    /// As [`Plan::open`].
+    /// The same as [`Plan::open`].
     pub fn parse(path: &Path, text: &str) -> Result<Self> {
         let refuse = |reason: String| Error::Plan {
             path: path.to_owned(),
@@ -191,8 +191,9 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The settings of a method on a data set: those of its preset, then of the plan, of the data set and of the method,
-    /// each over the one before. Where a method learns all data sets at once, those of data sets do not count.
+    /// The settings of a method on a data set. Later layers override earlier ones: preset, plan,
+    /// data set, method. A method that learns all data sets at once ignores the settings of data
+    /// sets.
     pub(super) fn settings_of(
         &self,
         method: &MethodPlan,
@@ -217,7 +218,7 @@ impl Plan {
             (
                 "orders",
                 self.orders.is_empty(),
-                "orders = [\"forward\", \"reverse\"], or leave the key out",
+                "orders = [\"forward\", \"reverse\"], or remove the key",
             ),
             (
                 "backbones",
@@ -256,14 +257,14 @@ impl Plan {
             let depends = Scope::of(method.method) == Scope::Sequence;
             if method.orders.is_some() && !depends {
                 return Err(format!(
-                    "method '{}': orders: {} does not depend on the order of tasks; leave the key out",
+                    "method '{}': orders: {} does not depend on the order of tasks; remove the key",
                     method.label, method.method
                 ));
             }
             if Scope::of(method.method) == Scope::Joint && self.data.len() < 2 {
                 return Err(format!(
-                    "method '{}': joint learns several data sets at once, and there is one; take it out, \
-                     or give more [[data]]",
+                    "method '{}': joint learns several data sets at once, but there is only one; remove it, \
+                     or add more [[data]]",
                     method.label
                 ));
             }
@@ -283,10 +284,10 @@ impl BackbonePlan {
             (None, None) => refuse("path is missing: give the checkpoint, or pretrain = {...}"),
             (Some(_), Some(_)) => refuse("give path or pretrain, not both"),
             (None, Some(_)) if self.arch.is_some() => {
-                refuse("arch: a network that is pretrained has it in pretrain = { arch = ... }")
+                refuse("arch: for a pretrained network, set it in pretrain = { arch = ... }")
             }
             (None, Some(_)) if self.weights.is_some() => {
-                refuse("weights: a network that is pretrained has one set; leave it out")
+                refuse("weights: a pretrained network has only one set; remove the key")
             }
             (None, Some(pretrain)) => match settings::resolve_pretraining(&pretrain.settings) {
                 Ok(_) => Ok(()),
@@ -299,14 +300,14 @@ impl BackbonePlan {
         }
     }
 
-    /// Which weights of the checkpoint are meant.
+    /// Which weights of the checkpoint to load.
     pub(super) fn weights_choice(&self) -> Result<WeightsChoice, String> {
         (self.weights.as_deref()).map_or(Ok(WeightsChoice::Usual), str::parse)
     }
 }
 
 impl MethodPlan {
-    /// Whether a method can be used on an architecture at all.
+    /// Fails if the method does not work on an architecture.
     pub(super) fn check_fit(&self, architecture: Architecture) -> Result<(), String> {
         if architecture.has_norms() {
             return Ok(());
@@ -318,7 +319,7 @@ impl MethodPlan {
             _ => return Ok(()),
         };
         Err(format!(
-            "method '{}' ({}) {reason}: {architecture} has no batch norms; take it out, or give a \
+            "method '{}' ({}) {reason}: {architecture} has no batch norms; remove it, or use a \
              backbone that has them",
             self.label, self.method
         ))
@@ -359,7 +360,7 @@ fn distinct<T: Ord + ToString>(
         }
         if !seen.insert(value) {
             return Err(format!(
-                "{section}: the {key} '{text}' is there twice; give each its own"
+                "{section}: the {key} '{text}' is used twice; give each its own"
             ));
         }
     }
@@ -419,7 +420,7 @@ mod tests {
             (
                 "seeds = [0, 1]",
                 "seeds = [0, 0]",
-                "the seed '0' is there twice",
+                "the seed '0' is used twice",
             ),
             (
                 "seeds = [0, 1]",
@@ -447,11 +448,7 @@ mod tests {
                 "lr-neck = 0.5",
                 "settings: unknown key 'lr-neck'; method piggyback has ",
             ),
-            (
-                "lr-head = 0.5",
-                "seed = 5",
-                "the seeds of a method stand beside",
-            ),
+            ("lr-head = 0.5", "seed = 5", "give the seeds of a method"),
             (
                 "\"piggyback\"",
                 "\"piggy\"",
@@ -490,7 +487,7 @@ mod tests {
             let end = rest[2..].find("[[").map_or(rest.len(), |end| end + 2);
             let error = message(&format!("{PLAN}\n{}", &rest[..end]));
             assert!(
-                error.contains("is there twice; give each its own"),
+                error.contains("is used twice; give each its own"),
                 "{error}"
             );
         }

@@ -1,4 +1,4 @@
-//! What is kept of a unit that is done: a line of `results.jsonl`.
+//! The record of a finished unit: a line of `results.jsonl`.
 
 use piggyback_task::{TaskFile, TrainingRecord};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use piggyback::files::{EpochMetrics, MethodName};
 use piggyback::learn::Test;
 use piggyback::plot;
 
-/// What a unit came to.
+/// The result of a unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// [`RESULTS_VERSION`](super::RESULTS_VERSION).
@@ -31,19 +31,19 @@ pub struct Record {
     /// The method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<MethodName>,
-    /// What every random choice came from.
+    /// Random seed.
     pub seed: u64,
     /// The order of the tasks, where it matters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<Order>,
     /// The data sets, in the order they were learned in.
     pub tasks: Vec<TaskRecord>,
-    /// Earlier tasks measured again after others came.
+    /// Earlier tasks, measured again after later ones were learned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub again: Vec<Again>,
     /// Size of the files written, bytes.
     pub file_bytes: u64,
-    /// Whether the files hold a whole network that needs no backbone beside it.
+    /// Whether the files hold a whole network, which needs no backbone.
     pub standalone: bool,
     /// Size as the paper counts it, bytes: 32 bits a weight, one or two a mask's, no heads; without
     /// the backbone unless [`standalone`](Self::standalone).
@@ -91,7 +91,8 @@ pub struct TaskRecord {
     /// classes or fewer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top5_error: Option<f64>,
-    /// Error on the validation images after the epoch that was kept, %; none if nothing was trained.
+    /// Error on the validation images after the epoch that was kept, %; none if nothing was
+    /// trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_error: Option<f64>,
     /// The epoch that was kept, counted from 1.
@@ -106,7 +107,7 @@ pub struct TaskRecord {
     pub epochs: Vec<EpochMetrics>,
     /// BLAKE3 of the outputs for all test images, hexadecimal.
     pub outputs: String,
-    /// Images left out because they could not be read.
+    /// Images left out as unreadable.
     pub skipped: usize,
 }
 
@@ -133,7 +134,7 @@ pub struct Again {
     pub first_top1_error: f64,
     /// Its test error now, %.
     pub top1_error: f64,
-    /// Whether all outputs are the same, bit for bit, as right after the task was learned.
+    /// Whether all outputs are bit-identical to those right after the task was learned.
     pub identical: bool,
 }
 

@@ -21,11 +21,11 @@ use piggyback::files::paper_bits_of_network;
 use piggyback::learn::{Event, Test};
 use piggyback::{Backbone, Engine};
 
-/// Computes a unit in its folder, from its checkpoint if there is one.
+/// Computes a unit in its folder; resumes from its checkpoint if there is one.
 ///
 /// # Errors
 ///
-/// Those of training, and an interruption ([`Error::is_interruption`]) once `stop` is true.
+/// Errors of training, and an interruption ([`Error::is_interruption`]) once `stop` is true.
 pub fn run(
     job: &Job,
     device: &Device,
@@ -120,7 +120,7 @@ fn about(job: &Job, fingerprint: String, path: &Path) -> Result<BackboneRecord> 
 
 fn pretrain(job: &Job, folder: &Path, device: &Device, controls: Controls<'_>) -> Result<Record> {
     let ([data], Some(config)) = (&job.data[..], &job.pretrain) else {
-        return Err(Error::setting("unit", "it says not what to pretrain"));
+        return Err(Error::setting("unit", "it names no pretraining"));
     };
     let images = ImageFolder::open_as(&data.path, data.layout)?;
     let start = (job.backbone.architecture, device);
@@ -163,7 +163,10 @@ fn together(job: &Job, device: &Device, controls: Controls<'_>) -> Result<Record
     for (identity, data) in job.earlier.iter().zip(&job.data) {
         let folder = folder(&job.units, identity);
         let [task] = &results::kept(&folder)?.tasks[..] else {
-            return Err(Error::setting("unit", "an earlier one has not one task"));
+            return Err(Error::setting(
+                "unit",
+                "an earlier unit does not have exactly one task",
+            ));
         };
         engine.add_task(&data.name, TaskFile::open(folder.join(TASK_FILE))?)?;
         // The name in the plan may have changed since the earlier unit was computed.

@@ -1,4 +1,4 @@
-//! What one unit of a method learns.
+//! The scope of a unit of a method.
 
 use piggyback::files::MethodName;
 

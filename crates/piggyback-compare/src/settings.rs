@@ -1,4 +1,4 @@
-//! The settings that a plan gives: its tables laid over each other, as `piggyback train` lays a file and flags.
+//! The settings of a plan: its tables, merged as `piggyback train` merges a config file and flags.
 
 use serde_json::{Map, Value};
 use toml::Table;
@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 use piggyback::files::MethodName;
 use piggyback::methods::{Layer, MethodSettings, PretrainConfig, Settings as _};
 
-/// The settings that `layers` give a method, each over those before, as results record them.
+/// The settings of a method: `layers` merged, later ones override earlier ones, as results record
+/// them.
 pub(super) fn resolve(
     method: MethodName,
     layers: &[Layer<'_>],
@@ -23,7 +24,7 @@ pub(super) fn resolve(
         .map_err(|error| error.to_string())?;
     match serde_json::to_value(&table) {
         Ok(Value::Object(object)) => Ok(object),
-        _ => Err("the settings are no table".into()),
+        _ => Err("the settings are not a table".into()),
     }
 }
 
@@ -40,22 +41,22 @@ pub(super) fn check_shared(layer: &Layer<'_>) -> Result<(), String> {
     shared.retain(|name| name != "seed");
     if let Some(key) = layer.table.keys().find(|key| !shared.contains(key)) {
         return Err(format!(
-            "{place}: unknown key '{key}'; all methods have {}; others belong to the settings of a \
+            "{place}: unknown key '{key}'; all methods have {}; put other settings in a \
              [[method]]",
             shared.join(", ")
         ));
     }
-    // All methods take these alike.
+    // These are the same for all methods.
     let alone = MethodSettings::from_layers(Some(MethodName::Piggyback), &[*layer]);
     alone.map(drop).map_err(|error| error.to_string())
 }
 
-/// Checks that a table of a method's settings has none that the plan decides otherwise.
+/// Fails if a method's settings hold a key that the plan sets elsewhere.
 pub(super) fn check_own(method: MethodName, layer: &Layer<'_>) -> Result<(), String> {
     let reason = if layer.table.contains_key("seed") {
-        "seed: the seeds of a method stand beside its settings: seeds = [0]"
+        "seed: give the seeds of a method outside its settings: seeds = [0]"
     } else if method == MethodName::Packnet && layer.table.contains_key("last") {
-        "last: the order of the data sets says which task is the last; leave the key out"
+        "last: the order of the data sets determines the last task; remove the key"
     } else {
         return Ok(());
     };

@@ -1,4 +1,4 @@
-//! What units that learn share, whatever they learn: who is told, the files, what is recorded.
+//! Shared by all units that learn: stopping, progress, files and records.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(super) struct LearnedUnit {
     pub(super) seconds: f64,
 }
 
-/// Who may stop a unit, and who is told how it goes.
+/// The stop flag of a unit, and the observer of its progress.
 pub(super) struct Controls<'a> {
     pub(super) stop: Arc<AtomicBool>,
     pub(super) observe: &'a mut dyn FnMut(&Event),

@@ -1,4 +1,4 @@
-//! The units that a plan falls into, each with an identity.
+//! The units of a plan, each with an identity.
 
 use std::path::{Path, PathBuf};
 
@@ -26,11 +26,11 @@ pub enum Kind {
     Pretrain,
     /// Learns one data set, or all of them, with one method.
     Learn,
-    /// Answers for all tasks of a method with one engine that has them all.
+    /// Measures all tasks of a method again, with all of them in one engine.
     Together,
 }
 
-/// A piece of a comparison that is computed by itself.
+/// A part of a comparison that is computed on its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unit {
     /// What it needs to be computed.
@@ -44,9 +44,9 @@ pub struct Unit {
 /// Everything that a process needs to compute a unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
-    /// BLAKE3 of everything that decides the outcome, hexadecimal.
+    /// BLAKE3 of everything that determines the result, hexadecimal.
     pub identity: String,
-    /// What is done.
+    /// The kind of work.
     pub kind: Kind,
     /// The network it is done with, or that comes out.
     pub backbone: JobBackbone,
@@ -56,7 +56,7 @@ pub struct Job {
     pub method: Option<MethodName>,
     /// The data sets, in the order they are learned in.
     pub data: Vec<JobData>,
-    /// What every random choice comes from.
+    /// Random seed.
     pub seed: u64,
     /// The order of the tasks, where it matters.
     pub order: Option<Order>,
@@ -77,7 +77,7 @@ pub struct JobBackbone {
     pub path: PathBuf,
     /// Its architecture.
     pub architecture: Architecture,
-    /// The name of its weights in the checkpoint, where that holds several sets.
+    /// The name of its weights, if the checkpoint holds several sets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
 }
@@ -89,7 +89,7 @@ pub struct JobData {
     pub name: String,
     /// The image folder.
     pub path: PathBuf,
-    /// What its sub-folders are.
+    /// Folder layout.
     pub layout: Layout,
     /// Settings of the method on it.
     pub settings: Map<String, Value>,
@@ -126,8 +126,8 @@ impl Job {
 }
 
 impl Unit {
-    /// Whether this unit is one of shard `index` (from 1) of `count`: so it is for every machine that
-    /// has the same plan and data.
+    /// Whether this unit belongs to shard `index` (from 1) of `count`: the same on every machine
+    /// with the same plan and data.
     pub fn is_in_shard(&self, index: u64, count: u64) -> bool {
         let number = u64::from_str_radix(short(&self.job.identity), 16).unwrap_or_default();
         number % count.max(1) == index.wrapping_sub(1)
@@ -143,7 +143,8 @@ pub(super) fn short(identity: &str) -> &str {
     identity.get(..SHORT).unwrap_or(identity)
 }
 
-/// The identity of a unit: BLAKE3 of the format's version and of everything that decides the outcome.
+/// The identity of a unit: BLAKE3 of the format version and of everything that determines the
+/// result.
 pub(super) fn identity(kind: Kind, parts: Value) -> Result<String> {
     let mut whole = json!({ "format": RESULTS_VERSION, "kind": kind, "of": parts });
     whole.sort_all_objects();

@@ -22,7 +22,8 @@ use piggyback_bench::kernels::{
 /// Images of a batch.
 const BATCH: usize = 8;
 
-/// Side of the input, channels of input and output, kernel, stride: ResNet-50's at 224 pixels, each once.
+/// Side of the input, channels of input and output, kernel, stride: ResNet-50's at 224 pixels, each
+/// once.
 const RESNET50: [(usize, [usize; 2], usize, usize); 20] = [
     (224, [3, 64], 7, 2),
     (56, [64, 64], 1, 1),
@@ -46,7 +47,8 @@ const RESNET50: [(usize, [usize; 2], usize, usize); 20] = [
     (7, [512, 512], 3, 1),
 ];
 
-/// Side of the input, channels, stride: MobileNetV2's depthwise convolutions at 96 pixels, batch 32.
+/// Side of the input, channels, stride: MobileNetV2's depthwise convolutions at 96 pixels, batch
+/// 32.
 const MOBILENET_V2: [(usize, usize, usize); 8] = [
     (48, 32, 1),
     (48, 96, 2),

@@ -1,7 +1,8 @@
 //! What Piggyback costs in time and memory, beside other programs and alone: `cargo xtask bench`.
 //!
-//! `report` is what people run: it measures everything, each piece of work in a process of its own (this program again,
-//! with the verb of that work, or a script of `peers/` in turn with it), and prints tables.
+//! `report` is what people run: it measures everything, each piece of work in a process of its own
+//! (this program again, with the verb of that work, or a script of `peers/` in turn with it), and
+//! prints tables.
 
 mod measure;
 mod report;
@@ -16,7 +17,7 @@ use piggyback_tools::child::Interrupted;
 #[derive(Parser)]
 #[command(name = "piggyback-bench", version, about = "Measures Piggyback's time and memory", long_about = None)]
 struct Args {
-    /// Threads to compute with; all where it is not given.
+    /// Number of threads [default: all].
     #[arg(long)]
     threads: Option<usize>,
     #[command(subcommand)]
@@ -25,17 +26,18 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Measure time per training step and image, time to switch tasks, and memory of 1000 tasks.
+    /// Measure time per training step and per image, time to switch tasks, and memory of 1000
+    /// tasks.
     ///
-    /// Measures the demo's backbone and tasks where they are; random ones else. Needs no network
-    /// without --peers.
+    /// Uses the demo's backbone and tasks if they exist, else random ones. Needs internet access
+    /// only with --peers.
     #[command(bin_name = "cargo xtask bench")]
     Report(report::BenchArgs),
     #[command(flatten)]
     Measure(measure::Measure),
 }
 
-/// Exit codes: 0 done, 2 not done, 130 interrupted.
+/// Exit codes: 0 success, 2 error, 130 interrupted.
 fn main() -> ExitCode {
     if let Err(error) = run(&Args::parse()) {
         // Nothing can be done about a closed stderr.

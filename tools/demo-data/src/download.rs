@@ -57,6 +57,7 @@ impl Programs {
 /// Returns the archive of `package` in `folder`, downloading it if it is not there.
 ///
 /// # Errors
+///
 /// The client is missing or fails, or the archive has another SHA-256 than the recorded one.
 pub(crate) fn require(package: &Package, folder: &Path, programs: &Programs) -> Result<PathBuf> {
     let path = folder.join(package.archive);

@@ -1,5 +1,5 @@
-//! The task `flags`: which country's flag is this? Learnt from rectangles and emoji, tested on round
-//! flags.
+//! The task `flags`: which country's flag is this? Learnt from rectangles and emoji, tested on
+//! round flags.
 
 use anyhow::Result;
 

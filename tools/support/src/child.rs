@@ -45,6 +45,7 @@ impl Children {
     /// Takes Ctrl-C and SIGTERM over: from now on they end a child first.
     ///
     /// # Errors
+    ///
     /// The system refuses.
     pub fn new() -> Result<Self> {
         let interrupted = Arc::new(AtomicBool::new(false));
@@ -57,6 +58,7 @@ impl Children {
     /// Fails once it was asked to stop.
     ///
     /// # Errors
+    ///
     /// [`Interrupted`].
     pub fn check(&self) -> Result<()> {
         if self.interrupted.load(Ordering::SeqCst) {
@@ -69,6 +71,7 @@ impl Children {
     /// Runs `command` to its end with its stdout caught and its stderr shown.
     ///
     /// # Errors
+    ///
     /// It cannot be started, or [`Interrupted`].
     pub fn run(&self, command: &mut Command) -> Result<Finished> {
         let shown = shown(command);
@@ -90,7 +93,8 @@ impl Children {
                 break status;
             }
             if self.interrupted.load(Ordering::SeqCst) {
-                // Ctrl-C reaches every program of the terminal; a signal sent to this one alone does not.
+                // Ctrl-C reaches every program of the terminal; a signal sent to this one alone
+                // does not.
                 if asked.get_or_insert_with(Instant::now).elapsed() > GRACE {
                     child.kill().with_context(context)?;
                 }
@@ -108,6 +112,7 @@ impl Children {
     /// [`Children::run`] for a program that must succeed; returns its stdout.
     ///
     /// # Errors
+    ///
     /// Besides those of [`Children::run`]: an exit code other than 0.
     pub fn output(&self, command: &mut Command) -> Result<Vec<u8>> {
         let finished = self.run(command)?;
@@ -121,7 +126,7 @@ impl Children {
 /// The error of a program that ended with an exit code that it should not have.
 pub fn failed(command: &Command, status: ExitStatus) -> anyhow::Error {
     anyhow::anyhow!(
-        "`{}` failed ({status}); its own message stands above",
+        "`{}` failed ({status}); see its message above",
         shown(command)
     )
 }

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Installs packages where that can be; whoever may not is told by apt-get, and finds nothing afterwards.
+/// Installs packages where that can be; whoever may not is told by apt-get, and finds nothing
+/// afterwards.
 pub fn install(packages: &[&str]) {
     let install = ["install", "--yes", "--no-install-recommends"];
     for arguments in [&["update"][..], &[&install, packages].concat()] {

@@ -1,5 +1,5 @@
-//! What the project's own tools share: building and running programs, tables for people, and what is installed to be
-//! checked against.
+//! What the project's own tools share: building and running programs, tables for people, and what
+//! is installed to be checked against.
 
 pub mod child;
 pub mod debian;

@@ -21,6 +21,7 @@ const TYPOS: &str = "typos==1.52.0";
 /// Installed with pip, what it says showing through, where it is not there yet.
 ///
 /// # Errors
+///
 /// Python is missing, or packages cannot be installed.
 pub fn python(root: &Path) -> Result<PathBuf> {
     let requirements = root.join(REQUIREMENTS);
@@ -35,6 +36,7 @@ pub fn python(root: &Path) -> Result<PathBuf> {
 /// The program `typos`, which pip installs where it is not there yet.
 ///
 /// # Errors
+///
 /// Python is missing, or the package cannot be installed.
 pub fn typos(root: &Path) -> Result<PathBuf> {
     let python = environment(&root.join("target").join("typos"), TYPOS, |pip| {
@@ -43,8 +45,8 @@ pub fn typos(root: &Path) -> Result<PathBuf> {
     Ok(python.with_file_name(format!("typos{}", std::env::consts::EXE_SUFFIX)))
 }
 
-/// The interpreter of a virtual environment in `folder` that has what `wanted` stands for and `install` asks
-/// of pip.
+/// The interpreter of a virtual environment in `folder` that has what `wanted` stands for and
+/// `install` asks of pip.
 fn environment(folder: &Path, wanted: &str, install: impl FnOnce(&mut Command)) -> Result<PathBuf> {
     let python = folder.join(if cfg!(windows) {
         "Scripts/python.exe"
@@ -88,7 +90,7 @@ fn finish(command: &mut Command) -> Result<()> {
         status => status.with_context(|| format!("cannot run {program}"))?,
     };
     if !status.success() {
-        bail!("{command:?} failed ({status}); its own message stands above");
+        bail!("{command:?} failed ({status}); see its message above");
     }
     Ok(())
 }

@@ -16,9 +16,11 @@ pub struct Program {
 }
 
 impl Program {
-    /// Builds the program `binary` of `package` as it is installed, cargo's progress showing through.
+    /// Builds the program `binary` of `package` as it is installed, cargo's progress showing
+    /// through.
     ///
     /// # Errors
+    ///
     /// cargo cannot be run or fails.
     pub fn release(root: &Path, package: &str, binary: &str, children: &Children) -> Result<Self> {
         let [program] = build(
@@ -33,6 +35,7 @@ impl Program {
     /// Builds programs as tests are built: what was compiled for the one serves the other.
     ///
     /// # Errors
+    ///
     /// cargo cannot be run or fails.
     pub fn as_tested<const N: usize>(
         root: &Path,

@@ -1,4 +1,4 @@
-//! Tables as people read them, on a terminal and in Markdown alike.
+//! Tables for terminals and Markdown.
 
 /// A Markdown table with its columns lined up: the first to the left, the others to the right.
 pub fn markdown<const COLUMNS: usize>(

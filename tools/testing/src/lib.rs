@@ -1,5 +1,5 @@
-//! What the tests and benchmarks of several crates share. It depends on none of them, so that each can use it in its unit
-//! tests too.
+//! What the tests and benchmarks of several crates share. It depends on none of them, so that each
+//! can use it in its unit tests too.
 
 pub mod hub;
 mod numbers;

@@ -31,7 +31,8 @@ pub fn noise(count: usize, seed: u64) -> Vec<f32> {
     (0..count).map(|_| numbers.number()).collect()
 }
 
-/// `count` numbers in `[-1, 1)` that depend on `name` alone: [`noise`] with the name's 64-bit FNV-1a hash.
+/// `count` numbers in `[-1, 1)` that depend on `name` alone: [`noise`] with the name's 64-bit
+/// FNV-1a hash.
 pub fn uniform(name: &str, count: usize) -> Vec<f32> {
     let seed = name.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)

@@ -6,6 +6,7 @@ use std::process::Command;
 /// A Python that has the packages of `crates/piggyback/tests/peers/requirements.txt`.
 ///
 /// # Panics
+///
 /// Without the variable `PIGGYBACK_PEER_PYTHON`.
 pub fn peer_python() -> Command {
     Command::new(program("PIGGYBACK_PEER_PYTHON"))
@@ -14,6 +15,7 @@ pub fn peer_python() -> Command {
 /// A Chromium or Chrome.
 ///
 /// # Panics
+///
 /// Without the variable `PIGGYBACK_PEER_CHROMIUM`.
 pub fn peer_chromium() -> OsString {
     program("PIGGYBACK_PEER_CHROMIUM")

@@ -7,8 +7,9 @@ use crate::uniform;
 /// Tensors by name: shape and values in row-major order.
 pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-/// Fills tensors of these names and shapes by the recipe of `crates/piggyback/tests/golden/torchvision/README.md`, which
-/// `make_golden.py` beside it follows in PyTorch.
+/// Fills tensors of these names and shapes by the recipe of
+/// `crates/piggyback/tests/golden/torchvision/README.md`, which `make_golden.py` beside it follows
+/// in PyTorch.
 pub fn filled(shapes: impl IntoIterator<Item = (String, Vec<usize>)>) -> Tensors {
     let shapes: BTreeMap<String, Vec<usize>> = shapes.into_iter().collect();
     let norms: Vec<String> = (shapes.keys())

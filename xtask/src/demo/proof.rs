@@ -1,4 +1,4 @@
-//! The proof that a task does not notice other tasks: its outputs, byte for byte.
+//! The proof that other tasks do not change a task: its outputs are byte-for-byte identical.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,10 @@ use super::setup::{Demo, FOLDER, Method, data};
 use piggyback_tools::child::{failed, shown};
 use piggyback_tools::demo::{BACKBONE, TASKS};
 
-/// More classes than any task has.
+/// More than the classes of any task.
 const ALL_CLASSES: &str = "100000";
 
-/// What the first task said of its test images while it was alone.
+/// The outputs of the first task for its test images, before other tasks were added.
 pub(super) struct Proof {
     pub(super) task: String,
     /// The first of its test images.
@@ -70,7 +70,7 @@ impl Demo {
             return Err(failed(&verify, verified.status));
         }
         let unsound = unsound(&String::from_utf8_lossy(&verified.stdout), files.len())
-            .with_context(|| format!("`{}` printed something else", shown(&verify)))?;
+            .with_context(|| format!("`{}` printed unexpected output", shown(&verify)))?;
         Ok(Outcome {
             task: proof.task.clone(),
             tasks: tasks.len(),
@@ -82,11 +82,12 @@ impl Demo {
         })
     }
 
-    /// What `tasks` say of the test images of `of`: every probability of every image.
+    /// The outputs of `tasks` for the test images of `of`: every probability of every image.
     fn predict(&self, tasks: &[&str], of: &str) -> Result<String> {
         let images = format!("{}/test", data(of));
         let files = task_files(tasks);
-        // A number is printed with as many digits as tell it from its neighbours: equal text is equal bits.
+        // A number is printed with as many digits as tell it from its neighbours: equal text is
+        // equal bits.
         let mut arguments = vec![
             "predict",
             "--json",
@@ -111,7 +112,7 @@ fn task_files(tasks: &[&str]) -> Vec<String> {
     tasks.iter().map(file).collect()
 }
 
-/// The lines of `stdout` that `task` wrote, to the byte.
+/// The lines of `stdout` that `task` wrote, unchanged.
 fn lines_of(stdout: &str, task: &str) -> Result<String> {
     let mut lines = String::new();
     for line in stdout.split_inclusive('\n') {

@@ -1,8 +1,8 @@
 //! Whether the README shows what the program prints.
 //!
-//! A block of the README that begins with ```` ```console ```` has commands after `$ `, each followed by its output. The
-//! commands are run as they stand, and their output is compared line by line. Times are not compared, and a line `...`
-//! stands for any lines.
+//! A block of the README that begins with ```` ```console ```` has commands after `$ `, each
+//! followed by its output. The commands are run as they stand, and their output is compared line by
+//! line. Times are not compared, and a line `...` stands for any lines.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -30,9 +30,11 @@ enum Difference {
     Words,
 }
 
-/// Runs the README's commands; returns whether all print what it shows, numbers aside, and tells what differs.
+/// Runs the README's commands; returns whether all print what it shows, numbers aside, and tells
+/// what differs.
 ///
 /// # Errors
+///
 /// The README cannot be read or shows no commands, or one fails.
 pub(super) fn check(
     root: &Path,

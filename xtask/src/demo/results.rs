@@ -1,4 +1,4 @@
-//! What the program prints, read; and the table made of it.
+//! Parses the output of the program, and makes the table.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use piggyback_tools::table::{markdown, thousands};
 
-/// What `piggyback train --json` prints, as far as the table needs it.
+/// The output of `piggyback train --json` that the table needs.
 #[derive(Debug, Deserialize)]
 pub(super) struct Summary {
     pub(super) classes: usize,
@@ -24,14 +24,14 @@ pub(super) struct Zeros {
     pub(super) total: u64,
 }
 
-/// What `piggyback eval --json` prints.
+/// The output of `piggyback eval --json`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Evaluated {
     pub(super) images: usize,
     pub(super) top1_error: f64,
 }
 
-/// What `piggyback inspect --json` prints.
+/// The output of `piggyback inspect --json`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Inspected {
     pub(super) training: Training,
@@ -49,16 +49,16 @@ pub(super) fn parse<T: DeserializeOwned>(stdout: &[u8]) -> Result<T> {
     serde_json::from_slice(stdout).with_context(|| {
         let text = String::from_utf8_lossy(stdout);
         let start: String = text.chars().take(80).collect();
-        format!("{start:?} is not the JSON that was expected")
+        format!("{start:?} is not the expected JSON")
     })
 }
 
-/// A task, learned both ways.
+/// A task, trained with both methods.
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
     pub(super) task: String,
     pub(super) classes: usize,
-    /// Those held out for validation included.
+    /// Including those held out for validation.
     pub(super) train_images: usize,
     pub(super) test_images: usize,
     /// On the test images, %.
@@ -74,7 +74,7 @@ pub(super) struct Row {
     pub(super) seconds: f64,
 }
 
-/// Whether the first task still says what it said.
+/// Whether the outputs of the first task are unchanged.
 #[derive(Debug, Serialize)]
 pub(super) struct Outcome {
     pub(super) task: String,
@@ -83,13 +83,13 @@ pub(super) struct Outcome {
     pub(super) images: usize,
     pub(super) probabilities: usize,
     pub(super) identical: bool,
-    /// Task files that `piggyback verify` found something wrong with.
+    /// Task files for which `piggyback verify` failed.
     pub(super) unsound: Vec<String>,
     #[serde(skip)]
     pub(super) after: String,
 }
 
-/// Everything that the demo found out.
+/// All results of the demo.
 #[derive(Debug, Serialize)]
 pub(super) struct Results {
     pub(super) tasks: Vec<Row>,
@@ -105,7 +105,7 @@ impl Outcome {
         self.identical && self.images > 0 && self.unsound.is_empty()
     }
 
-    /// One line for the proof, and one more for each thing that is wrong.
+    /// One line for the proof, and one for each failure.
     fn text(&self) -> String {
         let Self {
             task,
@@ -118,8 +118,8 @@ impl Outcome {
         let others = tasks - 1;
         let mut text = if self.identical && *images > 0 {
             format!(
-                "Proof: all {probabilities} probabilities of {task}'s {images} test images are the \
-                 same, bit for bit, before and after {others} other tasks were added"
+                "Proof: all {probabilities} probabilities of {task}'s {images} test images are \
+                 bit-identical before and after {others} other tasks were added"
             )
         } else {
             format!(
@@ -182,9 +182,9 @@ impl Results {
         let backbone = self.tasks.first().map_or(0, |row| row.backbone_bytes);
         let _ = write!(
             text,
-            "\nError: share of the test images taken for another class. Zeros: share of the masked \
-             weights that the task\ndoes without. Backbone: {} bytes without its head. Seconds: \
-             Piggyback's training, validation included.\n\n{}\nTraining, evaluation and proof took \
+            "\nError: top-1 error on the test images. Zeros: share of the masked weights that are \
+             masked out.\nBackbone: {} bytes without its head. Seconds: Piggyback's training, including \
+             validation.\n\n{}\nTraining, evaluation and proof took \
              {:.0} seconds.\n",
             thousands(backbone),
             self.outcome.text(),
@@ -253,7 +253,7 @@ mod tests {
         let text = results(true, &[]).outcome.text();
         assert_eq!(
             text,
-            "Proof: all 64,516 probabilities of flags's 254 test images are the same, bit for bit, \
+            "Proof: all 64,516 probabilities of flags's 254 test images are bit-identical \
              before and after 3 other tasks were added; `piggyback verify` passes for all 4 task \
              files.\n"
         );
@@ -309,7 +309,7 @@ mod tests {
         let error = parse::<Evaluated>(b"top-1 error 3 %").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "\"top-1 error 3 %\" is not the JSON that was expected"
+            "\"top-1 error 3 %\" is not the expected JSON"
         );
     }
 }

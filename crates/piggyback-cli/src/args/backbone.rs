@@ -14,11 +14,11 @@ pub(crate) struct BackboneCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BackboneVerb {
-    /// List the networks that can be backbones
+    /// List the supported networks
     List(ListArgs),
-    /// Show what a checkpoint is: its network, tensors and fingerprint
+    /// Show the network, tensors and fingerprint of a checkpoint
     Inspect(BackboneInspectArgs),
-    /// Write a checkpoint as safetensors with torchvision's names, in a precision of choice
+    /// Convert a checkpoint to safetensors with torchvision's names, in any precision
     Convert(ConvertArgs),
     /// Download a pretrained network from the Hugging Face hub
     #[cfg(feature = "hub")]
@@ -28,52 +28,52 @@ pub(crate) enum BackboneVerb {
 const LIST: &str = "\
 Columns:
   parameters  weights, biases, and the scales and shifts of batch norms
-  MB          millions of bytes of a checkpoint in 32-bit floats, running statistics included
-  GFLOPs      billions of multiply-adds for one image
-  input       pixels a side of the images that ImageNet weights expect; all from 32 up work
-  maskable    weights that a task has a bit for: those of every convolution and of VGG's fc6 and fc7
+  MB          size of a checkpoint in 32-bit floats, with running statistics, in millions of bytes
+  GFLOPs      billions of multiply-adds per image
+  input       image size in pixels that ImageNet weights expect; any size from 32 works
+  maskable    weights with a mask bit: all convolutions, and fc6 and fc7 of VGG
   norms       whether the network has batch norms
 
-Parameters, MB and GFLOPs include a head of ImageNet's 1000 classes, as torchvision states them. A
-task has a head of its own instead.
+Parameters, MB and GFLOPs include the head for ImageNet's 1000 classes, as in torchvision's docs.
+Each task replaces this head with its own.
 
 Examples:
     piggyback backbone list
-  The networks with fewer than 10 million parameters:
+  Networks with fewer than 10 million parameters:
     piggyback backbone list --json | jq -r 'select(.parameters < 1e7).name'
 
-Exit codes: 0 done; 2 not done.";
+Exit codes: 0 success; 2 error.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = LIST)]
 pub(crate) struct ListArgs {
-    /// Print a JSON object per network
+    /// Print one JSON object per network
     #[arg(long, env = "PIGGYBACK_JSON", value_parser = switch())]
     pub(crate) json: bool,
 }
 
 const INSPECT: &str = "\
-The network is recognised from the names and shapes of the tensors. The fingerprint is that of the
-weights as they are stored, without the head: a task file names it.
+The architecture is detected from the names and shapes of the tensors. The fingerprint covers the
+weights as stored, without the head. Each task file holds the fingerprint of its backbone.
 
 Examples:
     piggyback backbone inspect resnet50.pth
-  How many classes the head has:
+  The number of classes of the head:
     piggyback backbone inspect --json resnet50.pth | jq .head_classes
 
-Exit codes: 0 done; 2 not done.";
+Exit codes: 0 success; 2 error.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = INSPECT)]
 pub(crate) struct BackboneInspectArgs {
-    /// The checkpoint: .pth, .safetensors, or the index of one in parts
+    /// The checkpoint: .pth, .safetensors, or the index of a sharded checkpoint
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// Architecture of the checkpoint, if it should not be recognised from its tensors
+    /// Architecture of the checkpoint [default: detected from the tensors]
     #[arg(long, env = "PIGGYBACK_ARCH", value_parser = named::<Architecture>(), hide_possible_values = true)]
     pub(crate) arch: Option<Architecture>,
-    /// Which weights of the checkpoint to take, where it holds several sets: ema (the moving average), raw,
-    /// or a set's name [default: what timm and torchvision take, ema before raw]
+    /// Which weights to load if the checkpoint holds several sets: ema (moving average), raw, or
+    /// the name of a set [default: the same as timm and torchvision, ema before raw]
     #[arg(long, value_name = "ema|raw|NAME", env = "PIGGYBACK_WEIGHTS", value_parser = weights())]
     pub(crate) weights: Option<WeightsChoice>,
     /// Print a JSON object
@@ -82,38 +82,38 @@ pub(crate) struct BackboneInspectArgs {
 }
 
 const CONVERT: &str = "\
-Tensors pass through memory in pieces: what was needed at most is shown. Half precision is for the
-weights of convolutions and fully connected layers; biases and batch norms, which are few, are not
-narrowed. Networks compute in 32 bits all the same, but the fingerprint is that of the weights as
-written, and a task belongs to one precision.
+Tensors are converted piece by piece; the peak memory is printed. Half precision applies to the
+weights of convolutions and fully connected layers; biases and batch norms, which are small, are not
+narrowed. Networks always compute in 32 bits, but the fingerprint covers the weights as written, so a
+task only fits the precision it was trained with.
 
 Examples:
     piggyback backbone convert resnet50-0676ba61.pth resnet50.safetensors
   Half the size:
     piggyback backbone convert resnet50-0676ba61.pth resnet50-f16.safetensors --precision f16
 
-Exit codes: 0 done; 2 not done.";
+Exit codes: 0 success; 2 error.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = CONVERT)]
 pub(crate) struct ConvertArgs {
-    /// The checkpoint: .pth, .safetensors, or the index of one in parts
+    /// The checkpoint: .pth, .safetensors, or the index of a sharded checkpoint
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
     /// The file to write
     #[arg(value_name = "OUT.safetensors")]
     pub(crate) out: PathBuf,
-    /// Precision of the weights in the file [default: as they are stored]
+    /// Precision of the weights in the output file [default: as stored]
     #[arg(long, env = "PIGGYBACK_PRECISION", value_parser = named::<Precision>())]
     pub(crate) precision: Option<Precision>,
-    /// Architecture of the checkpoint, if it should not be recognised from its tensors
+    /// Architecture of the checkpoint [default: detected from the tensors]
     #[arg(long, env = "PIGGYBACK_ARCH", value_parser = named::<Architecture>(), hide_possible_values = true)]
     pub(crate) arch: Option<Architecture>,
-    /// Which weights of the checkpoint to take, where it holds several sets: ema (the moving average), raw,
-    /// or a set's name [default: what timm and torchvision take, ema before raw]
+    /// Which weights to load if the checkpoint holds several sets: ema (moving average), raw, or
+    /// the name of a set [default: the same as timm and torchvision, ema before raw]
     #[arg(long, value_name = "ema|raw|NAME", env = "PIGGYBACK_WEIGHTS", value_parser = weights())]
     pub(crate) weights: Option<WeightsChoice>,
-    /// Replace an existing file
+    /// Overwrite an existing file
     #[arg(long, env = "PIGGYBACK_FORCE", value_parser = switch())]
     pub(crate) force: bool,
     /// Print what was written as JSON
@@ -123,28 +123,28 @@ pub(crate) struct ConvertArgs {
 
 #[cfg(feature = "hub")]
 const FETCH: &str = "\
-Prints the path of the file. Its size and SHA-256 are checked against what the hub says. A file that
-is in the cache is not downloaded again, and Ctrl-C keeps what has come: the same command continues.
-Without a network, what was fetched before is used.
+Downloads the file to the cache and prints its path. Its size and SHA-256 are checked against the
+hub's. A cached file is not downloaded again. After Ctrl-C, the same command continues the download.
+Offline, the cached file is used.
 
 Environment:
-  HF_ENDPOINT  the hub's address, if it is not https://huggingface.co
-  HF_TOKEN     for private and gated models; it is sent to the hub's host only
-  HTTPS_PROXY  the proxy to use, if there is one; NO_PROXY lists hosts without it
+  HF_ENDPOINT  the hub's address [default: https://huggingface.co]
+  HF_TOKEN     access token for private and gated models; it is only sent to the hub's host
+  HTTPS_PROXY  proxy; NO_PROXY lists hosts to reach without it
 
 Examples:
     piggyback backbone fetch hf:timm/resnet50.tv_in1k
-  Use it at once:
+  Download and use it in one command:
     piggyback train --backbone \"$(piggyback backbone fetch hf:timm/resnet50.tv_in1k)\" \\
       --data flags --out flags.task.safetensors
-  A file of one's own, at a commit that never changes:
+  Copy it to a file, pinned to a commit:
     piggyback backbone fetch hf:timm/resnet50.tv_in1k --out resnet50.safetensors \\
       --revision 0123456789abcdef0123456789abcdef01234567
 
-JSON is one object:
+JSON output is one object:
   {\"path\":\"...\",\"model\":\"timm/resnet50.tv_in1k\",\"revision\":\"main\",\"commit\":\"...\",\"bytes\":...,
    \"sha256\":\"...\",\"downloaded_bytes\":0,\"files\":[...]}
-Exit codes: 0 done; 2 not done; 130 interrupted.";
+Exit codes: 0 success; 2 error; 130 interrupted.";
 
 #[cfg(feature = "hub")]
 #[derive(Debug, clap::Args)]
@@ -161,18 +161,17 @@ pub(crate) struct FetchArgs {
         env = "PIGGYBACK_REVISION"
     )]
     pub(crate) revision: String,
-    /// The file to fetch [default: model.safetensors, or its index and the parts that it names, or
-    /// the only .safetensors file, or pytorch_model.bin]
+    /// The file to download [default: model.safetensors, else its index and all shards, else the
+    /// only .safetensors file, else pytorch_model.bin]
     #[arg(long, value_name = "NAME", env = "PIGGYBACK_FILE")]
     pub(crate) file: Option<String>,
-    /// Copy it here, and print this path
+    /// Copy the file to this path, and print this path
     #[arg(long, value_name = "FILE", env = "PIGGYBACK_OUT")]
     pub(crate) out: Option<PathBuf>,
-    /// Replace an existing file at --out
+    /// Overwrite an existing --out file
     #[arg(long, env = "PIGGYBACK_FORCE", value_parser = switch())]
     pub(crate) force: bool,
-    /// Folder that keeps what is fetched [default: piggyback in the user's cache folder, such as
-    /// ~/.cache/piggyback]
+    /// Cache folder [default: piggyback in the user's cache folder, such as ~/.cache/piggyback]
     #[arg(long, value_name = "DIR", env = "PIGGYBACK_CACHE")]
     pub(crate) cache: Option<PathBuf>,
     /// Print the result as JSON

@@ -4,49 +4,49 @@ use std::str::FromStr;
 use super::{DEFAULT_DEVICE, switch};
 
 const EXAMPLES: &str = "\
-A plan is a TOML file: [[backbone]]s, [[data]] sets in order, [[method]]s with settings, seeds,
-and the folder of the output; paths are relative to the current folder. plans/ has one for each
-experiment of the paper, and docs/compare.md says what may stand in one.
+A plan is a TOML file with [[backbone]]s, [[data]] sets in order, [[method]]s with settings, seeds,
+and the output folder; paths are relative to the current folder. plans/ has a plan for each
+experiment of the paper, and docs/compare.md describes all keys.
 
-The work falls into units, such as one method on one data set with one seed. What is done is not
-done again: after Ctrl-C, a crash or a change of the plan, the same command goes on with what is
-missing. The output folder holds results.jsonl (a line per unit), units/ (their files), and the
-report: report.html, report.md and results.csv.
+The work is split into units, such as one method on one data set with one seed. Finished units are
+never computed again: after Ctrl-C, a crash or a change of the plan, the same command computes only
+what is missing. The output folder holds results.jsonl (one line per unit), units/ (their files),
+and the report: report.html, report.md and results.csv.
 
 Examples:
-  See what there is to do, and how much of it is done:
+  List the units, and which of them are done:
     piggyback compare plans/demo.toml --dry-run
-  Do it, and write the report:
+  Run them, and write the report:
     piggyback compare plans/demo.toml
-  On two machines, each into a folder of its own:
+  On two machines, each with its own output folder:
     piggyback compare plans/demo.toml --shard 1/2 --output first
     piggyback compare plans/demo.toml --shard 2/2 --output second
-  Put both together, do what needs both, and write the whole report:
+  Merge the results, run the units that need both shards, and write the full report:
     cp -r second/units/. first/units/ && cat second/results.jsonl >> first/results.jsonl
     piggyback compare plans/demo.toml --output first
 
-Exit codes: 0 done; 1 the rest is done, but units failed; 2 not done; 130 interrupted, to be
-continued by the same command.";
+Exit codes: 0 success; 1 finished, but units failed; 2 error; 130 interrupted (the same command
+continues).";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CompareArgs {
-    /// The plan
+    /// The plan file
     #[arg(value_name = "PLAN.toml")]
     pub(crate) plan: PathBuf,
-    /// Folder of results and report, instead of the plan's
+    /// Output folder for results and report [default: the plan's]
     #[arg(long, value_name = "DIR", env = "PIGGYBACK_OUTPUT")]
     pub(crate) output: Option<PathBuf>,
-    /// Do only this part of the units, such as 2/8: the second of eight
+    /// Run only this part of the units; 2/8 is the second of eight parts
     #[arg(long, value_name = "PART/PARTS", env = "PIGGYBACK_SHARD")]
     pub(crate) shard: Option<Shard>,
-    /// List the units with what is done and what is missing, and do nothing
+    /// List the units and which of them are done; run nothing
     #[arg(long, env = "PIGGYBACK_DRY_RUN", value_parser = switch())]
     pub(crate) dry_run: bool,
-    /// Where to compute: cpu, or a GPU that this program was built with
+    /// Device: cpu; or cuda, metal, rocm or wgpu if the program was built with it
     #[arg(long, default_value = DEFAULT_DEVICE, env = "PIGGYBACK_DEVICE")]
     pub(crate) device: String,
-    /// Print the summary, or the list of units, as JSON
+    /// Print the summary (with --dry-run: the list of units) as JSON
     #[arg(long, env = "PIGGYBACK_JSON", value_parser = switch())]
     pub(crate) json: bool,
 }
@@ -71,14 +71,14 @@ impl FromStr for Shard {
         });
         numbers
             .filter(|shard| (1..=shard.parts).contains(&shard.part))
-            .ok_or_else(|| "expected a part and their number, such as 2/8".into())
+            .ok_or_else(|| "expected PART/PARTS, such as 2/8".into())
     }
 }
 
-/// What a comparison starts for each of its units.
+/// The arguments of the process that a comparison starts for each unit.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompareUnitArgs {
-    /// Where to compute
+    /// Device
     #[arg(long, default_value = DEFAULT_DEVICE, env = "PIGGYBACK_DEVICE")]
     pub(crate) device: String,
 }

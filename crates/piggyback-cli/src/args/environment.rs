@@ -1,8 +1,8 @@
-//! The environment twins of options.
+//! Environment variables that set options.
 //!
-//! clap takes a variable of the environment for given whenever it is set. Here one that is empty says
-//! nothing, nor does a switch's that is off, and one whose option a flag excludes gives way to the
-//! flag. Errors name the variable that they are about, and show names as all errors do.
+//! clap uses an environment variable whenever it is set. Here an empty variable is ignored, and so
+//! is a switch's variable that is off, and a variable whose option conflicts with a flag on the
+//! command line. Errors name the variable that they are about, and escape names as all errors do.
 
 use std::collections::BTreeSet;
 use std::error::Error as _;
@@ -14,10 +14,10 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, Error};
 use piggyback::text::visible;
 
-/// What a switch's variable says that is off.
+/// Values of a switch's variable that mean off.
 const OFF: [&str; 6] = ["0", "false", "no", "off", "n", "f"];
 
-/// What the command line and the environment say to `command`.
+/// Parses the command line and the environment for `command`.
 pub(super) fn matches(command: &Command, line: &[OsString]) -> Result<ArgMatches, Error> {
     let given = Given::on(command, line);
     let command = with_speaking_twins(command.clone(), &given.ids);
@@ -31,17 +31,17 @@ pub(super) fn matches(command: &Command, line: &[OsString]) -> Result<ArgMatches
     command.clone().try_get_matches_from(line).map_err(told)
 }
 
-/// What stands on the command line itself.
+/// What the command line itself holds.
 #[derive(Default)]
 struct Given {
-    /// The options of all verbs on it.
+    /// The options, of all verbs.
     ids: BTreeSet<String>,
     /// The verbs.
     verbs: Vec<String>,
 }
 
 impl Given {
-    /// Understands as much of the line as can be, without the environment.
+    /// Parses as much of the line as possible, without the environment.
     fn on(command: &Command, line: &[OsString]) -> Self {
         let command = without_twins(command.clone()).ignore_errors(true);
         let mut given = Self::default();
@@ -85,7 +85,8 @@ fn without_twins(command: Command) -> Command {
         .mut_subcommands(without_twins)
 }
 
-/// `command` without the twins that say nothing, or against which an option `given` on the line wins.
+/// `command` without the variables that are ignored: silent ones, and ones that an option `given`
+/// on the line excludes.
 fn with_speaking_twins(command: Command, given: &BTreeSet<String>) -> Command {
     let excluded = excluded(&command, given);
     command
@@ -100,7 +101,7 @@ fn with_speaking_twins(command: Command, given: &BTreeSet<String>) -> Command {
         .mut_subcommands(|verb| with_speaking_twins(verb, given))
 }
 
-/// The options of a verb that cannot stand beside one of those `given`, in either direction.
+/// The options of a verb that conflict with one of those `given`, in either direction.
 fn excluded(command: &Command, given: &BTreeSet<String>) -> BTreeSet<String> {
     let mut excluded = BTreeSet::new();
     for arg in command.get_arguments() {
@@ -117,7 +118,7 @@ fn excluded(command: &Command, given: &BTreeSet<String>) -> BTreeSet<String> {
     excluded
 }
 
-/// What the twin of an option says, if it says something.
+/// The value of an option's variable, unless it is empty or an off switch.
 fn value(arg: &Arg) -> Option<OsString> {
     let value = std::env::var_os(arg.get_env()?)?;
     let is_off = |text: &str| OFF.contains(&text.trim().to_lowercase().as_str());
@@ -127,8 +128,7 @@ fn value(arg: &Arg) -> Option<OsString> {
     (!is_silent).then_some(value)
 }
 
-/// An error that names variables of the environment where it is about them, and whose names are
-/// visible.
+/// The error with environment variables named where it is about them, and with names escaped.
 fn told(mut error: Error, command: &Command, given: &Given) -> Error {
     let options = given.options(command);
     if error.kind() == ErrorKind::InvalidUtf8 {
@@ -143,7 +143,7 @@ fn told(mut error: Error, command: &Command, given: &Given) -> Error {
         Some(ContextValue::String(value)) => Some(value.clone()),
         _ => None,
     };
-    // An option as errors call it, by its twin if that is what is meant.
+    // An option's name in errors: its variable, if the value came from there.
     let named = |name: &str| {
         let arg = options.iter().find(|arg| arg.to_string() == name);
         let twin = arg.and_then(|arg| Some((arg, arg.get_env()?, value(arg)?)));
@@ -200,7 +200,7 @@ fn shown(name: &OsStr) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// A proposal of clap's, which may repeat what was typed.
+/// A suggestion of clap's, which may repeat what was typed.
 fn visible_styled(text: &StyledStr) -> StyledStr {
     let plain = text.to_string();
     match visible(&plain) {

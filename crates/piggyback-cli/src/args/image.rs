@@ -5,11 +5,11 @@ use toml::Value;
 
 use super::{named, value_or};
 
-/// How images are prepared, where it is not as the backbone expects; under the library's names.
+/// Image preprocessing, under the library's names; unset fields follow the backbone.
 #[derive(Debug, Default, clap::Args, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct ImageArgs {
-    /// Side of the network's input, pixels
+    /// Side length of the network's input in pixels
     #[arg(
         long,
         value_name = "PIXELS",
@@ -18,16 +18,16 @@ pub(crate) struct ImageArgs {
     )]
     #[arg(value_parser = value_or::<u32>("backbone"))]
     pub(crate) image_size: Option<Value>,
-    /// Bring images to that size: as the backbone expects; squash both sides; short side to 8/7 of
-    /// it and crop the centre; or short side to it and crop
+    /// How to resize images: backbone (as it expects), squash (both sides to --image-size), crop
+    /// (short side to 8/7 of it, then centre crop), fit (short side to it, then centre crop)
     #[arg(long, env = "PIGGYBACK_RESIZE", help_heading = "Images")]
     #[arg(value_parser = named::<ResizeMode>())]
     pub(crate) resize: Option<ResizeMode>,
-    /// Interpolation when images are resized
+    /// Interpolation for resizing; backbone: as it expects
     #[arg(long, env = "PIGGYBACK_INTERPOLATION", help_heading = "Images")]
     #[arg(value_parser = named::<InterpolationMode>())]
     pub(crate) interpolation: Option<InterpolationMode>,
-    /// Mean of red, green and blue, of a full range of 1
+    /// Mean of the red, green and blue channels, for values from 0 to 1
     #[arg(
         long,
         value_name = "R,G,B",
@@ -36,7 +36,7 @@ pub(crate) struct ImageArgs {
     )]
     #[arg(allow_hyphen_values = true, value_parser = value_or::<Channels>("backbone"))]
     pub(crate) mean: Option<Value>,
-    /// Standard deviation of red, green and blue, of a full range of 1
+    /// Standard deviation of the red, green and blue channels, for values from 0 to 1
     #[arg(
         long,
         value_name = "R,G,B",
@@ -48,7 +48,7 @@ pub(crate) struct ImageArgs {
 }
 
 impl ImageArgs {
-    /// The library's settings; what is not given is left to the backbone.
+    /// The library's settings; unset fields follow the backbone.
     pub(crate) fn settings(&self) -> Result<ImageSettings> {
         Ok(toml::Table::try_from(self)?.try_into()?)
     }

@@ -5,12 +5,12 @@ use super::switch;
 const EXAMPLES: &str = "\
 Examples:
     piggyback inspect flags.task.safetensors
-  A picture of the share of zeros in every layer:
+  A plot of the share of zeros in every layer:
     piggyback inspect flags.task.safetensors --svg zeros.svg
-  One fact of many files:
+  One value of many files:
     piggyback inspect *.task.safetensors --json | jq '[.file, .bytes.file]'
 
-Exit codes: 0 done; 2 a file could not be read (the others are shown).";
+Exit codes: 0 success; 2 a file could not be read (the others are shown).";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -18,13 +18,13 @@ pub(crate) struct InspectArgs {
     /// Task files
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
-    /// List the names of all classes, not only of the first ten
+    /// List the names of all classes, not only the first ten
     #[arg(long, env = "PIGGYBACK_ALL_CLASSES", value_parser = switch())]
     pub(crate) all_classes: bool,
-    /// Draw the zeros of every layer (of a single task file)
+    /// Plot the share of zeros in every layer to this file (for a single task file)
     #[arg(long, value_name = "FILE.svg", env = "PIGGYBACK_SVG")]
     pub(crate) svg: Option<PathBuf>,
-    /// Replace an existing file at --svg
+    /// Overwrite an existing --svg file
     #[arg(long, env = "PIGGYBACK_FORCE", value_parser = switch())]
     pub(crate) force: bool,
     /// Print a JSON object per file

@@ -1,4 +1,4 @@
-//! What the command line and the environment may say. Nothing here reads a file or prints.
+//! The command line and its environment variables. Nothing here reads a file or prints.
 
 mod backbone;
 mod compare;
@@ -45,34 +45,34 @@ use values::{count, named, seed, switch, value_or, weights};
 pub(crate) use verbs::{Args, Verb, command, parse};
 pub(crate) use verify::VerifyArgs;
 
-/// The network that tasks are used with.
+/// The backbone that tasks run on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BackboneArgs {
-    /// Checkpoint of the pretrained network: .pth, .safetensors, or the index of one in parts. Files
-    /// that hold their own network need none
+    /// Checkpoint of the pretrained network: .pth, .safetensors, or the index of a sharded
+    /// checkpoint. Not needed for files that hold a whole network
     #[arg(long, value_name = "FILE", env = "PIGGYBACK_BACKBONE")]
     pub(crate) backbone: Option<PathBuf>,
-    /// Architecture of the checkpoint, if it should not be recognised from its tensors (`piggyback
-    /// backbone list` has the names)
+    /// Architecture of the checkpoint; `piggyback backbone list` shows the names [default: detected
+    /// from the tensors]
     #[arg(long, env = "PIGGYBACK_ARCH", value_parser = named::<Architecture>(), hide_possible_values = true)]
     pub(crate) arch: Option<Architecture>,
-    /// Which weights of the checkpoint to take, where it holds several sets: ema (the moving average), raw,
-    /// or a set's name [default: what timm and torchvision take, ema before raw]
+    /// Which weights to load if the checkpoint holds several sets: ema (moving average), raw, or
+    /// the name of a set [default: the same as timm and torchvision, ema before raw]
     #[arg(long, value_name = "ema|raw|NAME", env = "PIGGYBACK_WEIGHTS", value_parser = weights())]
     pub(crate) weights: Option<WeightsChoice>,
-    /// Keep the weights in this precision instead of the one they are stored in; networks compute in
-    /// 32 bits all the same. A task belongs to one precision
+    /// Convert the weights to this precision; computation stays in 32 bits. A task only fits the
+    /// precision it was trained with [default: as stored]
     #[arg(long, env = "PIGGYBACK_PRECISION", value_parser = named::<Precision>())]
     pub(crate) precision: Option<Precision>,
-    /// Accept tasks that were learned on the same weights in another precision
+    /// Accept tasks that were trained on the same weights in another precision
     #[arg(long, env = "PIGGYBACK_ALLOW_PRECISION", value_parser = switch())]
     pub(crate) allow_precision: bool,
-    /// Where to compute: cpu, or a GPU that this program was built with
+    /// Device: cpu; or cuda, metal, rocm or wgpu if the program was built with it
     #[arg(long, default_value = DEFAULT_DEVICE, env = "PIGGYBACK_DEVICE")]
     pub(crate) device: String,
 }
 
-/// Where to compute unless something else is asked for.
+/// The default device.
 pub(crate) const DEFAULT_DEVICE: &str = "cpu";
 
 /// The long names of the options that `F` defines.
@@ -83,14 +83,14 @@ pub(crate) fn long_names<F: clap::Args>() -> Vec<String> {
         .collect()
 }
 
-/// Leaves the environment twins out of the help: they follow one rule, which is stated once.
+/// Hides the environment variables in the help: they follow one rule, which is stated once.
 fn quiet_about_twins(command: Command) -> Command {
     command
         .mut_args(|arg| arg.hide_env(true))
         .mut_subcommands(quiet_about_twins)
 }
 
-/// Methods whose defaults may be others than Piggyback's.
+/// Methods whose defaults may differ from Piggyback's.
 const WITHOUT_MASKS: [MethodName; 4] = [
     MethodName::Individual,
     MethodName::Joint,
@@ -98,7 +98,7 @@ const WITHOUT_MASKS: [MethodName; 4] = [
     MethodName::Packnet,
 ];
 
-/// Adds default values to the help of settings, and those that `methods` have instead.
+/// Adds default values to the help of settings, and the defaults of `methods` that differ.
 fn with_defaults<S: clap::Args>(
     command: Command,
     defaults: &impl Serialize,
@@ -122,7 +122,7 @@ fn with_defaults<S: clap::Args>(
     })
 }
 
-/// The defaults of setting `name` that are not `value`, with their methods.
+/// The defaults of setting `name` that differ from `value`, with their methods.
 fn other_defaults(name: &str, value: &toml::Value, methods: &[MethodName]) -> String {
     let mut others: Vec<(String, String)> = Vec::new();
     for method in methods {
@@ -147,7 +147,7 @@ fn other_defaults(name: &str, value: &toml::Value, methods: &[MethodName]) -> St
 fn plain(value: &toml::Value) -> String {
     match value {
         toml::Value::String(text) => text.clone(),
-        // 32-bit settings are widened to 64 bits here; this is the number they stand for.
+        // 32-bit settings were widened to 64 bits: show the 32-bit number.
         toml::Value::Float(number) => (*number as f32).to_string(),
         other => other.to_string(),
     }
@@ -191,7 +191,7 @@ mod tests {
         check_twins(&command());
     }
 
-    /// What an option takes, in words: a variable of the environment means the same to every verb.
+    /// The kind of value that an option takes, as text.
     fn meaning(arg: &clap::Arg) -> String {
         let is_bool = arg.get_value_parser().type_id() == std::any::TypeId::of::<bool>();
         if is_bool {

@@ -11,33 +11,33 @@ pub(crate) struct NamedPath {
     /// None: by its path.
     pub(crate) name: Option<String>,
     pub(crate) path: PathBuf,
-    /// What else it could have meant: a name, and a path that exists as well.
+    /// The other reading, if its path exists too: a name and a path.
     other: Option<(String, PathBuf)>,
 }
 
 impl NamedPath {
-    /// Understands a value of the command line; `expected` says what one looks like.
+    /// Parses a value of the command line; `expected` shows its form in errors.
     pub(super) fn parser(expected: &'static str) -> impl TypedValueParser<Value = Self> {
         OsStringValueParser::new().try_map(move |text| Self::parse(text, expected))
     }
 
-    /// Reads `PATH` or `NAME=PATH`. What exists is a path, whatever equals signs are in it; of names,
-    /// the shortest counts that leaves a path that exists.
+    /// Parses `PATH` or `NAME=PATH`. Text that exists as a path is a path, even with equals signs
+    /// in it; otherwise the name is the shortest one that leaves an existing path.
     pub(crate) fn parse(text: impl Into<OsString>, expected: &str) -> Result<Self, String> {
         choose(text.into(), expected, &|path| path.exists())
     }
 
-    /// Its name, or the one that its path gives it.
+    /// Its name, or one made from its path.
     pub(crate) fn name_or(&self, of_path: impl FnOnce(&Path) -> String) -> String {
         (self.name.clone()).unwrap_or_else(|| of_path(&self.path))
     }
 
-    /// What to say where it could have been understood in another way.
+    /// A note for the user if there are two readings.
     pub(crate) fn note(&self) -> Option<String> {
         let (name, path) = self.other.as_ref()?;
         let (whole, part) = (self.path.display(), path.display());
         Some(format!(
-            "{whole} exists and is taken, not {part} under the name '{name}'; for that, rename one"
+            "{whole} exists and is used, instead of {part} under the name '{name}'; rename one of them to use that"
         ))
     }
 }
@@ -47,7 +47,7 @@ fn choose(
     expected: &str,
     exists: &dyn Fn(&Path) -> bool,
 ) -> Result<NamedPath, String> {
-    // A name is text: what is not can only be a path.
+    // A name is text: anything else can only be a path.
     let splits = text.to_str().map(splits).unwrap_or_default();
     let existing = splits.iter().find(|(_, path)| exists(path)).cloned();
     let is_path = exists(Path::new(&text));
@@ -73,7 +73,7 @@ fn choose(
     })
 }
 
-/// Every name and path that a text can be parted into; what has a folder in it is no name.
+/// Every way to split a text into a name and a path; a name has no folder in it.
 fn splits(text: &str) -> Vec<(String, PathBuf)> {
     text.match_indices('=')
         .map(|(at, _)| (&text[..at], &text[at + 1..]))
@@ -136,7 +136,7 @@ mod tests {
             (named.name.clone(), named.path.to_str()),
             (None, Some("a=b"))
         );
-        assert!(named.note().unwrap().contains("exists and is taken"));
+        assert!(named.note().unwrap().contains("exists and is used"));
         let named = choose("a=b".into(), "NAME=FILE", &|path| path == Path::new("b")).unwrap();
         assert_eq!(named.note(), None);
     }

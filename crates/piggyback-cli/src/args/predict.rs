@@ -5,33 +5,34 @@ use super::{BackboneArgs, ImageArgs, NamedPath, count, switch};
 const EXAMPLES: &str = "\
 Examples:
     piggyback predict --backbone mobilenet_v2.pth --task flags.task.safetensors photo.jpg
-  Several tasks at once, one under a name of its own, over a folder:
+  Several tasks at once on a folder of images, one of them renamed:
     piggyback predict --backbone mobilenet_v2.pth --task flags.task.safetensors \\
       --task animals=silhouettes.task.safetensors photos/
-  The backbone as it is, with the classes it was trained for:
+  The backbone alone, with its own classes:
     piggyback predict --backbone mobilenet_v2.pth photo.jpg
   An image from a pipe, as JSON:
     cat photo.jpg | \\
       piggyback predict --backbone mobilenet_v2.pth --task flags.task.safetensors --json -
 
-A task file says how its images are prepared; an option under Images that says something else is an
-error. The names of the backbone's own classes come from --classes, else from its file's metadata;
-a head of 1000 classes is taken for ImageNet's.
+A task file determines the image preprocessing; an option under Images that contradicts it is an
+error. The names of the backbone's own classes come from --classes, else from the metadata of its
+file; a head of 1000 classes without names is assumed to be ImageNet's.
 
-JSON is one line per image and task (null without --task):
+JSON output has one line per image and task (task is null without --task):
   {\"image\":\"photo.jpg\",\"task\":\"flags\",\"predictions\":[{\"class\":\"se\",\"probability\":0.97},...]}
-Exit codes: 0 done; 1 done, but some images were unreadable; 2 not done.";
+Exit codes: 0 success; 1 finished, but some images were unreadable; 2 error.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PredictArgs {
-    #[command(flatten)]
-    pub(crate) backbone: BackboneArgs,
-    /// A task file or another file that `piggyback train` wrote, or NAME=FILE; repeat it for several [default: the backbone's own classes]
+    /// Task file, or another file that `piggyback train` wrote; or NAME=FILE. Repeat the option for
+    /// several [default: the backbone's own classes]
     #[arg(long = "task", value_name = "FILE", env = "PIGGYBACK_TASK")]
     #[arg(value_parser = NamedPath::parser("NAME=FILE"))]
     pub(crate) tasks: Vec<NamedPath>,
-    /// Names of the backbone's own classes, one a line or as a JSON array
+    #[command(flatten)]
+    pub(crate) backbone: BackboneArgs,
+    /// Names of the backbone's own classes: a text file with one name per line, or a JSON array
     #[arg(
         long,
         value_name = "FILE",
@@ -41,10 +42,10 @@ pub(crate) struct PredictArgs {
     pub(crate) classes: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) image: ImageArgs,
-    /// Images, folders to search for images (sorted), or - for an image on stdin
+    /// Images, folders of images (in sorted order), or - for an image on stdin
     #[arg(value_name = "IMAGE|DIR|-", required = true)]
     pub(crate) images: Vec<PathBuf>,
-    /// How many classes to list, the most probable first
+    /// How many classes to list, most probable first
     #[arg(long, value_name = "K", default_value = "5", env = "PIGGYBACK_TOP_K")]
     #[arg(value_parser = count())]
     pub(crate) top_k: usize,

@@ -1,4 +1,4 @@
-//! What the verbs that train have in common.
+//! Options of all verbs that train.
 
 use std::path::PathBuf;
 
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{ImageArgs, named, switch};
 
-/// Where a run keeps its state and where it computes. The config file may name these too.
+/// Where a run keeps its state, and its device. Also allowed in the config file.
 #[derive(Debug, Default, clap::Args, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct RunPlaces {
-    /// Folder for configuration, metrics, checkpoint and curves [default: the name of --out with
+    /// Run folder: configuration, metrics, checkpoint and curves [default: the name of --out with
     /// .run]
     #[arg(
         long,
@@ -20,11 +20,11 @@ pub(crate) struct RunPlaces {
         help_heading = "Run"
     )]
     pub(crate) run_dir: Option<PathBuf>,
-    /// Where to compute: cpu, or a GPU that this program was built with [default: cpu]
+    /// Device: cpu; or cuda, metal, rocm or wgpu if the program was built with it [default: cpu]
     #[arg(long, env = "PIGGYBACK_DEVICE", help_heading = "Run")]
     pub(crate) device: Option<String>,
-    /// Leave a checkpoint this often within an epoch, besides the one at its end; 0: at each step
-    /// [default: 600]
+    /// Seconds between checkpoints within an epoch; 0: after every step. The end of each epoch also
+    /// writes one [default: 600]
     #[arg(
         long,
         value_name = "SECONDS",
@@ -34,16 +34,16 @@ pub(crate) struct RunPlaces {
     pub(crate) checkpoint_seconds: Option<u64>,
 }
 
-/// How a run begins and reports.
+/// How a run starts and reports.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunSwitches {
-    /// Settings in a TOML file: keys are the long options without dashes in front
+    /// TOML file with settings; its keys are the long options without the leading dashes
     #[arg(long, value_name = "FILE.toml", env = "PIGGYBACK_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// Continue the interrupted run in the run folder
+    /// Resume the interrupted run in the run folder
     #[arg(long, env = "PIGGYBACK_RESUME", value_parser = switch(), help_heading = "Run")]
     pub(crate) resume: bool,
-    /// Replace what an earlier run wrote: the file and the run folder
+    /// Overwrite the output file and the run folder of an earlier run
     #[arg(long, env = "PIGGYBACK_FORCE", value_parser = switch(), help_heading = "Run")]
     pub(crate) force: bool,
     /// Print the summary as JSON
@@ -51,18 +51,18 @@ pub(crate) struct RunSwitches {
     pub(crate) json: bool,
 }
 
-/// Which images are learned from and how they are varied, under the library's names.
+/// Training images and their augmentation, under the library's names.
 #[derive(Debug, Default, clap::Args, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct TrainingImages {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) preparation: ImageArgs,
-    /// Image augmentation of training images; light does not mirror
+    /// Augmentation of training images; light does not flip them
     #[arg(long, env = "PIGGYBACK_AUGMENT", help_heading = "Images")]
     #[arg(value_parser = named::<AugmentPreset>())]
     pub(crate) augment: Option<AugmentPreset>,
-    /// Share of the training images held out for validation where there is no val/
+    /// Share of the training images held out for validation if there is no val/
     #[arg(
         long,
         value_name = "SHARE",
@@ -70,7 +70,7 @@ pub(crate) struct TrainingImages {
         help_heading = "Images"
     )]
     pub(crate) val_share: Option<f64>,
-    /// Leave out images that cannot be read instead of stopping
+    /// Skip images that cannot be read instead of stopping
     #[arg(
         long,
         value_name = "BOOL",

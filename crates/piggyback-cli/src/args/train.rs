@@ -16,35 +16,36 @@ use super::{
 };
 
 const EXAMPLES: &str = "\
-The image folder holds train/, and optionally val/ and test/, each with one sub-folder per class; or
-the sub-folders of the classes themselves. Other usual names of the splits are known (Training, valid,
-...). Without val/, a share of the training images is held out. The best epoch is chosen on these;
-test/ is looked at once, at the end. Files that are not images are left out, and counted.
+The image folder holds one sub-folder per class; or train/, and optionally val/ and test/, with one
+sub-folder per class each. Other common split names (Training, valid, ...) work too. Without val/, a
+share of the training images is held out for validation. The epoch with the lowest validation error
+is kept; test/ is only used once, at the end. Files that are not images are skipped and counted.
 
 Examples:
-  With settings for small data sets:
+  With the default settings, which suit small data sets:
     piggyback train --backbone mobilenet_v2.pth --data flags --out flags.task.safetensors
-  As in the paper:
+  With the paper's settings:
     piggyback train --backbone resnet50.pth --data birds --out birds.task.safetensors --preset paper
-  A whole network for the task, one for two data sets, and a task in a PackNet file:
+  Other methods: a fine-tuned network, one network for two data sets, a task in a PackNet file:
     piggyback train --backbone resnet50.pth --data birds --out birds.safetensors --method individual
     piggyback train --backbone resnet50.pth --data birds --data cars --out both.safetensors \\
       --method joint
     piggyback train --backbone resnet50.pth --data birds --out shared.packnet.safetensors \\
       --method packnet
-  Smaller images, more passes, settings from a file:
+  Settings from a file, with smaller images and more epochs:
     piggyback train --config flags.toml --image-size 96 --epochs 30
-  After Ctrl-C, or a crash: the same command with --resume writes the same task file, to the bit.
+  Continue after Ctrl-C or a crash:
     piggyback train --backbone mobilenet_v2.pth --data flags --out flags.task.safetensors --resume
 
-A setting's value comes from its flag (--lr-mask), else from its environment twin
-(PIGGYBACK_LR_MASK), else from the --config file (lr-mask = 1e-4), else from the preset.
-The run folder holds config.toml (for --config), metrics.jsonl, the checkpoint, curves.svg, and the
-metrics as TensorBoard reads them.
-Exit codes: 0 done; 1 done, but images were left out or test/ was unreadable; 2 not done;
+A resumed run writes a task file that is byte-for-byte identical to that of an uninterrupted run.
+A setting comes from its option (--lr-mask), else from its environment variable (PIGGYBACK_LR_MASK),
+else from the --config file (lr-mask = 1e-4), else from the preset.
+The run folder holds config.toml (for --config), metrics.jsonl, the checkpoint, curves.svg and
+TensorBoard logs.
+Exit codes: 0 success; 1 finished, but images were left out or test/ was unreadable; 2 error;
 130 interrupted, with a checkpoint.";
 
-/// How a data set with a name is given.
+/// The form of a data set with a name.
 const NAMED_DATA: &str = "NAME=DIR";
 
 const USAGE: &str = "\
@@ -62,50 +63,51 @@ pub(crate) struct TrainArgs {
     pub(crate) switches: RunSwitches,
 }
 
-/// What a run reads and writes, and where it computes. The config file may name these too.
+/// Inputs and outputs of a run. Also allowed in the config file.
 #[derive(Debug, Default, clap::Args, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub(crate) struct Places {
-    /// Checkpoint of the pretrained network: .pth, .safetensors, or the index of one in parts
+    /// Checkpoint of the pretrained network: .pth, .safetensors, or the index of a sharded
+    /// checkpoint
     #[arg(long, value_name = "FILE", env = "PIGGYBACK_BACKBONE")]
     pub(crate) backbone: Option<PathBuf>,
-    /// Architecture of the checkpoint, if it should not be recognised from its tensors (`piggyback
-    /// backbone list` has the names)
-    #[arg(long, env = "PIGGYBACK_ARCH", value_parser = named::<Architecture>(), hide_possible_values = true)]
-    pub(crate) arch: Option<Architecture>,
-    /// Which weights of the checkpoint to take, where it holds several sets: ema (the moving average), raw,
-    /// or a set's name [default: what timm and torchvision take, ema before raw]
-    #[arg(long, value_name = "ema|raw|NAME", env = "PIGGYBACK_WEIGHTS", value_parser = weights())]
-    #[serde(deserialize_with = "choice")]
-    pub(crate) weights: Option<WeightsChoice>,
-    /// Keep the weights in this precision instead of the one they are stored in; networks compute in
-    /// 32 bits all the same, and the task belongs to this precision
-    #[arg(long, env = "PIGGYBACK_PRECISION", value_parser = named::<Precision>())]
-    pub(crate) precision: Option<Precision>,
-    /// Folder of images, one sub-folder per class, or with train/, val/ and test/; or NAME=DIR. Method
-    /// joint takes several
+    /// Folder of images: one sub-folder per class, or train/, val/ and test/ with one each; or
+    /// NAME=DIR. For method joint, repeat the option
     #[arg(long, value_name = "DIR", env = "PIGGYBACK_DATA", value_parser = NamedPath::parser(NAMED_DATA))]
     #[serde(deserialize_with = "folders")]
     pub(crate) data: Vec<NamedPath>,
-    /// What the folder's sub-folders are: classes of images, or splits (train, val, test) of classes;
-    /// auto finds out, and refuses in doubt [default: auto]
-    #[arg(long, env = "PIGGYBACK_LAYOUT", value_parser = named::<Layout>())]
-    pub(crate) layout: Option<Layout>,
-    /// Training method: piggyback (masks), classifier-only, norm-only (batch norms and classifier), bitdelta
-    /// (fine-tuning, of which the sign of each weight's change is kept), individual (fine-tuning), joint
-    /// (fine-tuning on several data sets), packnet (each task gets a part of one network's weights)
-    /// [default: piggyback]
+    /// The file to write; if it exists, method packnet adds the task to it
+    #[arg(long, value_name = "FILE.task.safetensors", env = "PIGGYBACK_OUT")]
+    pub(crate) out: Option<PathBuf>,
+    /// Training method: piggyback (masks), classifier-only, norm-only (batch norms and classifier),
+    /// bitdelta (fine-tuning, then only the sign of each weight's change is kept), individual
+    /// (fine-tuning), joint (fine-tuning on several data sets), packnet (each task gets its own
+    /// part of one network's weights) [default: piggyback]
     #[arg(long, env = "PIGGYBACK_METHOD", value_parser = named::<MethodName>())]
     pub(crate) method: Option<MethodName>,
+    /// Folder layout: classes (each sub-folder is a class), splits (train/, val/ and test/ hold the
+    /// classes), or auto (detected; an error if ambiguous) [default: auto]
+    #[arg(long, env = "PIGGYBACK_LAYOUT", value_parser = named::<Layout>())]
+    pub(crate) layout: Option<Layout>,
+    /// Architecture of the checkpoint; `piggyback backbone list` shows the names [default: detected
+    /// from the tensors]
+    #[arg(long, env = "PIGGYBACK_ARCH", value_parser = named::<Architecture>(), hide_possible_values = true)]
+    pub(crate) arch: Option<Architecture>,
+    /// Which weights to load if the checkpoint holds several sets: ema (moving average), raw, or
+    /// the name of a set [default: the same as timm and torchvision, ema before raw]
+    #[arg(long, value_name = "ema|raw|NAME", env = "PIGGYBACK_WEIGHTS", value_parser = weights())]
+    #[serde(deserialize_with = "choice")]
+    pub(crate) weights: Option<WeightsChoice>,
+    /// Convert the backbone's weights to this precision; computation stays in 32 bits. The task
+    /// will only fit this precision [default: as stored]
+    #[arg(long, env = "PIGGYBACK_PRECISION", value_parser = named::<Precision>())]
+    pub(crate) precision: Option<Precision>,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) run: RunPlaces,
-    /// The file to write; method packnet adds the task to one that is there
-    #[arg(long, value_name = "FILE.task.safetensors", env = "PIGGYBACK_OUT")]
-    pub(crate) out: Option<PathBuf>,
 }
 
-/// The folders that a config file names: one as a text, or a list.
+/// The data folders in a config file: a string, or a list.
 fn folders<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<NamedPath>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected a folder, or a list of folders")]
@@ -121,13 +123,13 @@ fn folders<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<NamedPath>,
     texts.into_iter().map(parse).collect()
 }
 
-/// The weights that a config file chooses.
+/// The choice of weights in a config file.
 fn choice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<WeightsChoice>, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
-/// The settings that a preset gives and a config file may change, under the library's names.
+/// Settings, under the library's names. Also allowed in the config file.
 #[derive(Debug, Default, clap::Args, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Settings {
@@ -135,15 +137,15 @@ pub(crate) struct Settings {
     #[arg(long, env = "PIGGYBACK_PRESET", help_heading = "Learning")]
     #[arg(value_parser = named::<Preset>())]
     pub(crate) preset: Option<Preset>,
-    /// Passes over the training images
+    /// Epochs
     #[arg(long, value_name = "N", env = "PIGGYBACK_EPOCHS", value_parser = count())]
     #[arg(help_heading = "Learning")]
     pub(crate) epochs: Option<usize>,
-    /// Images per step
+    /// Batch size
     #[arg(long, value_name = "N", env = "PIGGYBACK_BATCH_SIZE", value_parser = count())]
     #[arg(help_heading = "Learning")]
     pub(crate) batch_size: Option<usize>,
-    /// Adam's learning rate for the masks' scores; auto: by the number of steps
+    /// Adam learning rate of the mask scores; auto: chosen by the number of steps
     #[arg(
         long,
         value_name = "RATE",
@@ -152,7 +154,7 @@ pub(crate) struct Settings {
     )]
     #[arg(value_parser = value_or::<f64>("auto"))]
     pub(crate) lr_mask: Option<Value>,
-    /// Adam's learning rate for batch norms
+    /// Adam learning rate of the batch norms
     #[arg(
         long,
         value_name = "RATE",
@@ -160,7 +162,7 @@ pub(crate) struct Settings {
         help_heading = "Learning"
     )]
     pub(crate) lr_norm: Option<f64>,
-    /// Adam's learning rate for the classifier
+    /// Adam learning rate of the classifier
     #[arg(
         long,
         value_name = "RATE",
@@ -172,7 +174,7 @@ pub(crate) struct Settings {
     #[arg(long, env = "PIGGYBACK_SCHEDULE", help_heading = "Learning")]
     #[arg(value_parser = named::<Schedule>())]
     pub(crate) schedule: Option<Schedule>,
-    /// Batch norms: the task's own, or the backbone's
+    /// Batch norms: trained for the task (task), or kept from the backbone (frozen)
     #[arg(long, env = "PIGGYBACK_NORM", help_heading = "Learning")]
     #[arg(value_parser = named::<NormMode>())]
     pub(crate) norm: Option<NormMode>,
@@ -185,11 +187,11 @@ pub(crate) struct Settings {
     )]
     #[arg(value_parser = seed())]
     pub(crate) seed: Option<u64>,
-    /// Weights are kept or zeroed (binary), or also negated (ternary)
+    /// Kind of mask: a weight is kept or zeroed (binary), or also negated (ternary)
     #[arg(long, env = "PIGGYBACK_MASK", help_heading = "Masks")]
     #[arg(value_parser = named::<MaskKind>())]
     pub(crate) mask: Option<MaskKind>,
-    /// Which layers are masked: all, dense (no depthwise convolutions), none, or comma-separated name
+    /// Layers to mask: all, dense (all but depthwise convolutions), none, or comma-separated name
     /// prefixes, such as layer3,layer4
     #[arg(
         long,
@@ -198,11 +200,12 @@ pub(crate) struct Settings {
         help_heading = "Masks"
     )]
     pub(crate) mask_layers: Option<String>,
-    /// Scores start at one value, or evenly spread around zero
+    /// Initial scores: all --score-start (constant), or random between minus and plus --score-start
+    /// (uniform)
     #[arg(long, env = "PIGGYBACK_SCORE_INIT", help_heading = "Masks")]
     #[arg(value_parser = named::<ScoreInit>())]
     pub(crate) score_init: Option<ScoreInit>,
-    /// Where scores start; with uniform, the farthest from zero
+    /// Initial score, or its largest magnitude with --score-init uniform
     #[arg(
         long,
         value_name = "SCORE",
@@ -211,11 +214,13 @@ pub(crate) struct Settings {
     )]
     #[arg(allow_negative_numbers = true)]
     pub(crate) score_start: Option<f64>,
-    /// Divide a score's gradient by the mean magnitude of its layer's weights, or of its own weight
+    /// Divide a score's gradient by the mean magnitude of its layer's weights (average), or by the
+    /// magnitude of its own weight (individual)
     #[arg(long, env = "PIGGYBACK_GRADIENT_SCALING", help_heading = "Masks")]
     #[arg(value_parser = named::<GradientScaling>())]
     pub(crate) gradient_scaling: Option<GradientScaling>,
-    /// Learn four factors for each masked tensor w: k0 w + k1 + k2 w m + k3 m instead of w m
+    /// Affine masks: use k0 w + k1 + k2 w m + k3 m instead of w m for weights w and mask m, and
+    /// learn k0 to k3 for each tensor
     #[arg(
         long,
         value_name = "BOOL",
@@ -225,7 +230,8 @@ pub(crate) struct Settings {
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(value_parser = clap::builder::BoolishValueParser::new())]
     pub(crate) affine: Option<bool>,
-    /// Decay of scores to their start: after each step, by this times their learning rate; fewer zeros
+    /// Score decay: after each step, pull scores towards their initial value by this times their
+    /// learning rate; gives fewer zeros
     #[arg(
         long,
         value_name = "C",
@@ -233,7 +239,7 @@ pub(crate) struct Settings {
         help_heading = "Masks"
     )]
     pub(crate) score_decay: Option<f64>,
-    /// A weight is kept where its score is above this
+    /// A weight is kept if its score is above this threshold
     #[arg(
         long,
         value_name = "SCORE",

@@ -1,4 +1,4 @@
-//! How the values of options are understood.
+//! Parsers of option values.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -18,7 +18,7 @@ where
     PossibleValuesParser::new(T::names()).try_map(|name| name.parse::<T>())
 }
 
-/// A value of type `T`, or the word that stands for none, as a config file has them.
+/// A value of type `T`, or `word` for none, as in a config file.
 pub(super) fn value_or<T>(word: &'static str) -> impl TypedValueParser<Value = Value>
 where
     T: FromStr<Err: Display> + Serialize,
@@ -28,12 +28,12 @@ where
             return Ok(Value::String(text));
         }
         let parsed = text.parse::<T>();
-        let value = parsed.map_err(|error| format!("{error}; or say {word}"))?;
+        let value = parsed.map_err(|error| format!("{error}; or use {word}"))?;
         Value::try_from(value).map_err(|error| error.to_string())
     })
 }
 
-/// Which of a checkpoint's weights are meant.
+/// Which of a checkpoint's weights to load.
 pub(super) fn weights() -> impl TypedValueParser<Value = WeightsChoice> {
     StringValueParser::new().try_map(|text| text.parse::<WeightsChoice>())
 }
@@ -43,13 +43,13 @@ pub(super) fn count() -> clap::builder::RangedU64ValueParser<usize> {
     clap::builder::RangedU64ValueParser::new().range(1..)
 }
 
-/// A seed, as large as TOML's integers go.
+/// A random seed, up to the largest integer of TOML.
 pub(super) fn seed() -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(..=i64::MAX as u64)
 }
 
-/// An on/off switch, whose environment twin may say 1, true, yes or on; for 0, false, no and off see
-/// [`environment`](super::environment).
+/// An on/off switch, whose environment variable may be 1, true, yes or on; for 0, false, no and off
+/// see [`environment`](super::environment).
 pub(super) fn switch() -> clap::builder::BoolishValueParser {
     clap::builder::BoolishValueParser::new()
 }

@@ -1,4 +1,4 @@
-//! The program's command line: its verbs, and what all of them take.
+//! The program's command line: its verbs and global options.
 
 use std::ffi::OsString;
 
@@ -15,8 +15,8 @@ use super::{
 /// Teach one pretrained vision network many tasks, each kept in a small file.
 ///
 /// A task is a mask over the frozen network (one bit per weight says whether it is used), its
-/// batch-norm values, and a classifier. The network itself is never changed, so no task can
-/// disturb another.
+/// batch-norm values, and a classifier. The network itself is never changed, so tasks cannot affect
+/// each other.
 #[derive(Debug, Parser)]
 #[command(name = "piggyback", version, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Args {
@@ -30,29 +30,29 @@ const EXAMPLES: &str = "\
 Examples:
   Learn the classes of an image folder (one sub-folder per class):
     piggyback train --backbone mobilenet_v2.pth --data flags --out flags.task.safetensors
-  Measure it on other images, then use it:
+  Evaluate it on held-out images, then use it:
     piggyback eval --backbone mobilenet_v2.pth --task flags.task.safetensors --data flags
     piggyback predict --backbone mobilenet_v2.pth --task flags.task.safetensors photo.jpg
-  Try a checkpoint with the classes it was trained for:
+  Try a checkpoint with its own classes:
     piggyback predict --backbone mobilenet_v2.pth photo.jpg
-  See what a task file holds:
+  Show the contents of a task file:
     piggyback inspect flags.task.safetensors
-  Put methods side by side, on several data sets:
+  Compare methods on several data sets:
     piggyback compare plans/demo.toml
 
-Every option has an environment twin: --lr-mask is PIGGYBACK_LR_MASK. The flag wins, and an empty
-variable says nothing, nor does 0, false, no or off for a switch.
-Exit codes: 0 done; 1 done, but a check failed or images were unreadable; 2 not done;
-130 interrupted, with a checkpoint to resume from. A second signal after more than a second ends a
-training at once, without one: 2.";
+Every option can also be set by an environment variable: PIGGYBACK_LR_MASK=1e-4 is --lr-mask 1e-4.
+The command line wins. Empty variables are ignored; for a switch, so are 0, false, no and off.
+Exit codes: 0 success; 1 finished, but a check failed or images were unreadable; 2 error;
+130 interrupted, with a checkpoint to resume from. To stop training without a checkpoint (exit code
+2), press Ctrl-C again after more than a second.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Global {
-    /// Threads to compute with [default: one per core]
+    /// Number of threads [default: one per core]
     #[arg(long, global = true, value_name = "N", env = "PIGGYBACK_THREADS")]
     #[arg(value_parser = count(), help_heading = "Global options")]
     pub(crate) threads: Option<usize>,
-    /// Print results, warnings and errors only
+    /// Print only results, warnings and errors
     #[arg(
         short,
         long,
@@ -62,7 +62,7 @@ pub(crate) struct Global {
     )]
     #[arg(value_parser = switch(), conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Log what is done, to stderr
+    /// Write a log to stderr
     #[arg(
         short,
         long,
@@ -76,28 +76,28 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Learn a task from an image folder and write its file
+    /// Train a task on an image folder and write its file
     Train(Box<TrainArgs>),
-    /// Measure a task's error on labelled images
+    /// Evaluate a task on labelled images
     Eval(EvalArgs),
-    /// Classify images with one or several tasks
+    /// Classify images with one or more tasks
     Predict(PredictArgs),
-    /// Write a task's own network for other programs: ONNX, safetensors, PyTorch
+    /// Export a task as an ordinary network: ONNX, safetensors or PyTorch
     Export(ExportArgs),
-    /// Show what task files hold; needs no backbone
+    /// Show the contents of task files; needs no backbone
     Inspect(InspectArgs),
-    /// Check that task files are intact, fit the backbone, and answer the same every time
+    /// Check that task files are intact, fit the backbone, and give identical results every time
     Verify(VerifyArgs),
-    /// Train a network from scratch, to learn tasks on
+    /// Train a backbone from scratch
     Pretrain(Box<PretrainArgs>),
-    /// Run a plan of methods, data sets and seeds, and write a report
+    /// Compare methods on data sets and seeds, as a plan file says, and write a report
     Compare(CompareArgs),
-    /// Compute one unit of a comparison, whose job is read from stdin
+    /// Compute one unit of a comparison; reads its job from stdin
     #[command(hide = true)]
     CompareUnit(CompareUnitArgs),
-    /// List, look into, convert and get the networks that tasks are learned on
+    /// List, inspect, convert and download backbones
     Backbone(BackboneCommand),
-    /// Write a completion script for a shell to stdout
+    /// Print a shell completion script
     #[command(after_help = "\
 Example:
   piggyback completions bash > ~/.local/share/bash-completion/completions/piggyback")]
@@ -117,7 +117,8 @@ impl Verb {
     }
 }
 
-/// The command line, or the end of the program with clap's message and exit code (0 for help).
+/// Parses the command line; on failure ends the program with clap's message and exit code (0 for
+/// help).
 pub(crate) fn parse() -> Args {
     let line: Vec<OsString> = std::env::args_os().collect();
     environment::matches(&command(), &line)

@@ -1,11 +1,11 @@
-//! Files that name the classes of a backbone's own head.
+//! Files with the class names of a backbone's own head.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use piggyback::text;
 
-/// Reads names of classes: a JSON array, or a name a line.
+/// Reads class names: a JSON array, or one name per line.
 pub(super) fn read(path: &Path) -> Result<Vec<String>> {
     let text = text::read(path)?;
     names(&text).with_context(|| path.display().to_string())
@@ -14,7 +14,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<String>> {
 fn names(text: &str) -> Result<Vec<String>> {
     if text.trim_start().starts_with('[') {
         let names: Vec<String> =
-            serde_json::from_str(text).context("is no JSON array of names of classes")?;
+            serde_json::from_str(text).context("is not a JSON array of class names")?;
         if let Some(place) = names.iter().position(|name| name.trim().is_empty()) {
             bail!("name {} of {} is empty", place + 1, names.len());
         }
@@ -28,7 +28,7 @@ fn names(text: &str) -> Result<Vec<String>> {
         .collect();
     if let Some(place) = names.iter().position(String::is_empty) {
         bail!(
-            "line {} is empty; give the name of a class in every line",
+            "line {} is empty; every line must be the name of a class",
             place + 1
         );
     }
@@ -64,6 +64,6 @@ mod tests {
         assert!(reason("\ncat").contains("line 1 is empty"));
         assert!(reason("\n\n").contains("line 1 is empty"));
         assert!(reason(r#"["cat", ""]"#).contains("name 2 of 2 is empty"));
-        assert!(reason("[1, 2]").contains("no JSON array"));
+        assert!(reason("[1, 2]").contains("not a JSON array"));
     }
 }

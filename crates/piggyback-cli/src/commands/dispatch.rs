@@ -1,4 +1,4 @@
-//! Which verb does what the command line says.
+//! Runs the verb of the command line.
 
 use anyhow::Result;
 
@@ -9,7 +9,7 @@ use super::{
 use crate::args::{Args, Verb};
 use crate::printer::Printer;
 
-/// Does what the command line says.
+/// Runs the verb of the command line.
 pub(crate) fn run(args: &Args, printer: &Printer) -> Result<Outcome> {
     printer.start_log(args.global.verbose);
     threads::start(args.global.threads)?;

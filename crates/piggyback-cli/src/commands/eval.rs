@@ -14,7 +14,7 @@ use crate::progress::images_bar;
 use crate::report::{count, table};
 use crate::write;
 
-/// How many classes are listed unless all are asked for.
+/// How many classes are listed by default.
 const WORST: usize = 20;
 
 #[derive(Serialize)]
@@ -23,12 +23,12 @@ struct Report<'a> {
     data: Cow<'a, str>,
     #[serde(flatten)]
     evaluation: &'a Evaluation,
-    /// How the folder was understood, and what of it was not used.
+    /// The layout of the folder, and which of its files were not used.
     folder: &'a FolderSummary,
 }
 
 pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Outcome> {
-    // What is quick to find wrong comes first.
+    // Quick checks come first.
     let backbone = args.backbone.backbone.as_deref();
     let inputs: Vec<&Path> = backbone.into_iter().chain([&*args.task]).collect();
     let confusion = args.confusion.as_deref();
@@ -107,7 +107,7 @@ fn text(evaluation: &Evaluation, all_classes: bool) -> Vec<String> {
     let which = match total - classes.len() {
         0 => format!("all {total}"),
         _ => format!(
-            "the worst {} of {total}, --all-classes lists all",
+            "the worst {} of {total}; --all-classes lists all",
             classes.len()
         ),
     };

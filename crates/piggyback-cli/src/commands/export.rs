@@ -28,7 +28,7 @@ struct Report<'a> {
 
 pub(super) fn run(args: &ExportArgs, printer: &Printer) -> Result<Outcome> {
     if args.softmax && args.to != Format::Onnx {
-        bail!("--softmax is for --to onnx: the other formats hold weights, not what is computed");
+        bail!("--softmax needs --to onnx: the other formats hold only weights");
     }
     let out = args.out.clone().unwrap_or_else(|| default_out(args));
     let backbone = args.backbone.backbone.as_deref();
@@ -65,7 +65,7 @@ pub(super) fn run(args: &ExportArgs, printer: &Printer) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Beside the task file, under its name.
+/// Next to the task file, under its name.
 fn default_out(args: &ExportArgs) -> PathBuf {
     let extension = match args.to {
         Format::Onnx => "onnx",

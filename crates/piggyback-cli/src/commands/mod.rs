@@ -28,14 +28,14 @@ use crate::report;
 
 pub(crate) use dispatch::run;
 
-/// How a verb ended that did what it was asked to.
+/// How a verb ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// Nothing to report.
     Done,
     /// A check failed, or images were unreadable.
     Found,
-    /// Asked to stop, and left a checkpoint.
+    /// Stopped on request, with a checkpoint.
     Interrupted,
     /// Something asked for could not be done; the errors are printed.
     Failed,
@@ -47,10 +47,10 @@ impl Outcome {
     }
 }
 
-/// The backbone that a command is given.
+/// Opens the backbone of a command.
 fn open_backbone(args: &BackboneArgs, printer: &Printer) -> Result<Backbone> {
     let Some(path) = &args.backbone else {
-        bail!("--backbone is missing: give the checkpoint of the pretrained network");
+        bail!("--backbone is missing; give the checkpoint of the pretrained network");
     };
     let options = LoadOptions {
         architecture: args.arch,
@@ -83,7 +83,7 @@ fn load_backbone(
     Ok(backbone)
 }
 
-/// Opens a checkpoint, and notes what was decided about it that somebody might want otherwise.
+/// Opens a checkpoint, and prints a note on every choice that the user may want to change.
 fn open_checkpoint(
     path: &Path,
     weights: &WeightsChoice,
@@ -94,11 +94,11 @@ fn open_checkpoint(
     let sets = &state.sets;
     if !sets.others.is_empty() {
         let taken = match sets.taken.as_str() {
-            "" => "those without a name",
+            "" => "without a name",
             taken => taken,
         };
         printer.note(&format!(
-            "{}: weights taken: {taken}; it also holds {} (--weights chooses)",
+            "{}: using the weights {taken}; the file also holds {} (choose with --weights)",
             path.display(),
             sets.others.join(", ")
         ));
@@ -106,7 +106,7 @@ fn open_checkpoint(
     if !sets.left_out.is_empty() {
         let shown: Vec<&str> = sets.left_out.iter().take(3).map(String::as_str).collect();
         printer.note(&format!(
-            "{}: {} beside {} left out: {}{}",
+            "{}: ignored {} outside {}: {}{}",
             path.display(),
             report::count(sets.left_out.len(), "tensor"),
             sets.taken,
@@ -117,7 +117,7 @@ fn open_checkpoint(
     let other = architecture.and_then(|given| Some((given, state.lookalike(given)?)));
     if let Some((given, (other, source))) = other {
         printer.note(&format!(
-            "{}: taken for {given} as --arch says, though it is timm's {} as {source}",
+            "{}: loaded as {given}, as --arch says, although it is timm's {} as {source}",
             path.display(),
             other.name
         ));
@@ -142,7 +142,7 @@ fn note_opened(artefact: &Artefact, path: &Path) {
     );
 }
 
-/// The backbone with which `artefact` of the file `path` answers, if it needs one.
+/// The backbone of `artefact`, read from the file `path`, if it needs one.
 fn backbone_of(
     artefact: &Artefact,
     path: &Path,
@@ -157,7 +157,7 @@ fn backbone_of(
     }
     if args.backbone.is_some() {
         printer.note(&format!(
-            "{} holds a network of its own: --backbone is not used for it",
+            "{} holds a whole network: --backbone is not used for it",
             path.display()
         ));
     }
@@ -166,12 +166,12 @@ fn backbone_of(
 
 fn needs_backbone(path: &Path) -> anyhow::Error {
     anyhow!(
-        "{} is a task file: give the checkpoint of its backbone with --backbone",
+        "{} is a task file; give the checkpoint of its backbone with --backbone",
         path.display()
     )
 }
 
-/// An engine that answers for `artefact` of the file `path`, with the backbone if one is needed.
+/// An engine for `artefact`, read from the file `path`, with the backbone if it needs one.
 fn engine(
     artefact: &Artefact,
     path: &Path,
@@ -185,7 +185,7 @@ fn engine(
     engine.with_context(|| path.display().to_string())
 }
 
-/// Which of an artefact's tasks is asked for, by its place, where the file may hold several.
+/// The index of the task that `wanted` names, if the file may hold several.
 fn choose(artefact: &Artefact, path: &Path, wanted: Option<&str>) -> Result<usize> {
     let tasks = artefact.tasks();
     let names: Vec<&str> = tasks.iter().filter_map(|task| task.name).collect();
@@ -193,14 +193,14 @@ fn choose(artefact: &Artefact, path: &Path, wanted: Option<&str>) -> Result<usiz
     match wanted {
         _ if names.is_empty() => match wanted {
             None => Ok(0),
-            Some(_) => bail!("{shown} holds one task without a name; leave --name out"),
+            Some(_) => bail!("{shown} holds one task without a name; omit --name"),
         },
         Some(wanted) => names
             .iter()
             .position(|name| *name == wanted)
             .ok_or_else(|| {
                 let names = names.join(", ");
-                anyhow!("{shown} holds no task '{wanted}'; it holds {names}")
+                anyhow!("{shown} has no task '{wanted}'; its tasks are {names}")
             }),
         None if names.len() == 1 => Ok(0),
         None => bail!(

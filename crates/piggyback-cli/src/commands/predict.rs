@@ -19,7 +19,7 @@ use crate::printer::Printer;
 use crate::progress::images_bar;
 use crate::report;
 
-/// Most images computed at once.
+/// Largest batch, in images.
 const BATCH: usize = 32;
 
 /// Pixels from which a batch is full whatever their number: about 200 MB.
@@ -85,7 +85,7 @@ fn open_tasks(args: &PredictArgs, printer: &Printer) -> Result<Vec<NamedArtefact
     let files: Vec<_> = args.tasks.iter().map(named).collect();
     let files = NamedArtefact::open_all(&files).map_err(|error| match error {
         Error::NameTaken { name, path } => anyhow!(
-            "two tasks are called '{name}'; name one of them with --task NAME={}",
+            "two tasks are called '{name}'; rename one with --task NAME={}",
             path.display()
         ),
         error => error.into(),
@@ -123,7 +123,7 @@ fn answerer(args: &PredictArgs, files: Vec<NamedArtefact>, printer: &Printer) ->
 fn with_classes(args: &PredictArgs, backbone: Backbone, printer: &Printer) -> Result<Backbone> {
     let classes = match backbone.own_classes() {
         Err(Error::NoHead) => bail!(
-            "{} has no classifier that fits it; give a task file with --task",
+            "{} has no classifier that fits the network; give a task file with --task",
             args.backbone
                 .backbone
                 .as_deref()
@@ -138,7 +138,7 @@ fn with_classes(args: &PredictArgs, backbone: Backbone, printer: &Printer) -> Re
     }
     if classes.source == ClassSource::Numbers {
         printer.note(&format!(
-            "nothing names the backbone's {}: they are numbered from 0; name them with --classes",
+            "no names for the backbone's {}: they are numbered from 0; give names with --classes",
             report::count(classes.names.len(), "class")
         ));
     }
@@ -154,7 +154,7 @@ fn list_images(arguments: &[PathBuf], printer: &Printer) -> Result<(Vec<PathBuf>
         .count()
         > 1
     {
-        bail!("- stands for one image on stdin; give it once");
+        bail!("- reads one image from stdin; give it only once");
     }
     let (mut images, mut unreadable) = (Vec::new(), 0);
     for argument in arguments {
@@ -219,8 +219,8 @@ impl Batch {
         self.images.len() >= BATCH || self.pixels >= BATCH_PIXELS
     }
 
-    /// Predicts and prints what is there, and empties the batch; returns how many images were answered
-    /// for, and how many were not, by one task at least.
+    /// Predicts and prints what is there, and empties the batch; returns how many images were
+    /// answered for, and how many were not, by one task at least.
     fn predict(
         &mut self,
         args: &PredictArgs,

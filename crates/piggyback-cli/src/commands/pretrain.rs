@@ -22,7 +22,7 @@ use crate::printer::Printer;
 use crate::progress::TrainingProgress;
 use crate::report::{pairs, thousands};
 
-/// What a finished training came to.
+/// The result of a finished training.
 #[derive(Serialize)]
 struct Summary<'a> {
     file: Cow<'a, str>,
@@ -39,10 +39,10 @@ struct Summary<'a> {
     file_bytes: u64,
     seconds: f64,
     skipped: &'a [String],
-    /// What was noticed of the images.
+    /// Notes on the images.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     notes: &'a [String],
-    /// How the folder was understood, and what of it was not used.
+    /// The layout of the folder, and which of its files were not used.
     folder: &'a FolderSummary,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
     let is_safetensors = |extension| extension == "safetensors";
     if !run.out.extension().is_some_and(is_safetensors) {
         bail!(
-            "{} would be a safetensors file; give it a name that ends in .safetensors",
+            "{}: the output is a safetensors file; choose a name that ends in .safetensors",
             run.out.display()
         );
     }

@@ -1,4 +1,4 @@
-//! What the verbs that train have in common: what they check before, and what they say after.
+//! What the verbs that train share: checks before a run, and messages after it.
 
 use std::path::{self, Path};
 
@@ -16,8 +16,8 @@ use crate::printer::{Printer, chain};
 use crate::write::{self, Claim};
 
 /// Fails where a run's result could not be kept or would replace what is there: nobody should train
-/// for an hour to learn that. `inputs` are the files that the run reads; `replaces` says that the file of the
-/// result is one of them that it goes on with.
+/// for an hour to learn that. `inputs` are the files that the run reads; `replaces` says that the
+/// file of the result is one of them that it goes on with.
 pub(super) fn check_places(
     plan: &RunPlan,
     switches: &RunSwitches,
@@ -41,7 +41,7 @@ fn check_apart(out: &Path, run_dir: &Path) -> Result<()> {
     let is_run_file = RUN_FILES.iter().any(|name| folder.join(name) == file);
     if is_run_file || folder.starts_with(&file) {
         bail!(
-            "{} is needed for the run folder {}; choose another --out or --run-dir",
+            "{} conflicts with the run folder {}; choose another --out or --run-dir",
             out.display(),
             run_dir.display()
         );
@@ -54,20 +54,20 @@ fn check_run_dir(run_dir: &Path, switches: &RunSwitches, inputs: &[&Path]) -> Re
     let shown = run_dir.display();
     if !run_dir.exists() {
         return check_can_be_made(run_dir)
-            .with_context(|| format!("cannot make the run folder {shown}"));
+            .with_context(|| format!("cannot create the run folder {shown}"));
     }
     if !run_dir.is_dir() {
-        bail!("{shown} is no folder; choose another --run-dir");
+        bail!("{shown} is not a folder; choose another --run-dir");
     }
     for name in RUN_FILES {
         write::check_no_input(&run_dir.join(name), inputs)
-            .context("a run writes files of its own into its run folder, see --run-dir")?;
+            .context("a run writes its own files to the run folder; choose another --run-dir")?;
     }
     check_run_folder(run_dir)?;
     let holds_run = RUN_FILES.iter().any(|name| run_dir.join(name).exists());
     if holds_run && !switches.resume && !switches.force {
         bail!(
-            "{shown} holds a run already; continue it with --resume, replace it with --force, \
+            "{shown} already holds a run; continue it with --resume, overwrite it with --force, \
              or choose another --run-dir"
         );
     }
@@ -95,8 +95,8 @@ pub(super) fn check_no_image(claim: &Claim, data: &[DataSet]) -> Result<()> {
     claim.check_no_image(splits.flat_map(|samples| samples.iter().map(|(path, _)| path)))
 }
 
-/// Writes what a run learned to `out` by `write`. If that cannot be, it is left in the run folder, and the error says how to save
-/// it from there.
+/// Writes what a run learned to `out` by `write`. If that cannot be, it is left in the run folder,
+/// and the error says how to save it from there.
 pub(super) fn save(
     out: &Path,
     run_dir: Option<&Path>,
@@ -113,8 +113,8 @@ pub(super) fn save(
     if write(&unsaved).is_err() {
         let run_dir = run_dir.display();
         return Err(anyhow!(
-            "{reason}; the checkpoint in {run_dir} holds what was learned: make room, and the same command with \
-             --resume saves it without training"
+            "{reason}; the result is still in the checkpoint in {run_dir}: free disk space, then run the same command \
+             with --resume to save it without training"
         ));
     }
     let target = match out.file_name() {
@@ -123,23 +123,23 @@ pub(super) fn save(
     };
     let copy = if cfg!(windows) { "copy" } else { "cp" };
     Err(anyhow!(
-        "{reason}; what was learned is in the run folder, make room and save it with: {copy} {} {}",
+        "{reason}; the result is in the run folder: free disk space, then copy it with: {copy} {} {}",
         write::shell_word(&unsaved),
         write::shell_word(&target)
     ))
 }
 
-/// Says so if there is nothing to continue.
+/// Prints a note if there is no checkpoint to resume from.
 pub(super) fn note_new_start(plan: &RunPlan, switches: &RunSwitches, printer: &Printer) {
     if switches.resume && !plan.run_dir.join(CHECKPOINT_FILE).exists() {
         printer.note(&format!(
-            "no checkpoint in {}: starting anew",
+            "no checkpoint in {}: starting a new run",
             plan.run_dir.display()
         ));
     }
 }
 
-/// What a run gave; nothing if it was interrupted, which is told.
+/// The result of a run; none if it was interrupted, after a warning.
 pub(super) fn unless_interrupted<T>(
     outcome: Result<T, Error>,
     printer: &Printer,
@@ -157,8 +157,8 @@ pub(super) fn unless_interrupted<T>(
     }
 }
 
-/// Says how a folder of images was understood, and what of it is not used; each line begins with the folder's
-/// name, if it has one.
+/// Says how a folder of images was understood, and what of it is not used; each line begins with
+/// the folder's name, if it has one.
 pub(super) fn note_folder(name: Option<&str>, summary: &FolderSummary, printer: &Printer) {
     let name = name.map(|name| format!("{name}: ")).unwrap_or_default();
     for text in summary.notes.iter().cloned().chain(summary.left_out_text()) {
@@ -166,12 +166,13 @@ pub(super) fn note_folder(name: Option<&str>, summary: &FolderSummary, printer: 
     }
 }
 
-/// What a finished run's exit code says: whether everything could be looked at. `product` names what
-/// is saved.
+/// What a finished run's exit code says: whether everything could be looked at. `product` names
+/// what is saved.
 pub(super) fn ended(product: &str, test: Test, skipped: &[String], printer: &Printer) -> Outcome {
     let untested = match test {
         Test::Failed(error) => {
-            let context = format!("the {product} is saved, but its test error is not known");
+            let context =
+                format!("the {product} is saved, but its test error could not be measured");
             printer.error(&anyhow::Error::from(error).context(context));
             true
         }

@@ -1,21 +1,21 @@
-//! How many threads compute.
+//! The number of threads.
 
 use anyhow::{Context, Result, bail};
 
-/// Threads for each core beyond which more are a slip of the pen: they would hold up the machine.
+/// Most threads per core: more are a typing error, and would block the machine.
 const MOST_PER_CORE: usize = 4;
 
-/// What any machine takes.
+/// Allowed on any machine.
 const ALWAYS: usize = 16;
 
-/// What rayon, which computes, takes from the environment where nothing is asked for.
+/// The environment variable that sets the number of rayon's threads by default.
 const OF_RAYON: &str = "RAYON_NUM_THREADS";
 
-/// Starts the threads: those asked for, or one for each core.
+/// Starts the threads: `asked`, or one per core.
 ///
 /// # Errors
 ///
-/// More of them than the machine can do anything with.
+/// More threads than the machine allows.
 pub(super) fn start(asked: Option<usize>) -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let Some(threads) = asked else {
@@ -33,7 +33,7 @@ fn check(threads: usize, cores: usize, option: &str) -> Result<()> {
     if threads > most {
         let cores = crate::report::count(cores, "core");
         bail!(
-            "{option}: {threads} are too many for this machine, which has {cores}; give {most} at most"
+            "{option}: {threads} threads are too many for this machine, which has {cores}; the limit is {most}"
         );
     }
     Ok(())

@@ -23,7 +23,7 @@ use crate::printer::Printer;
 use crate::progress::TrainingProgress;
 use crate::report::{pairs, percent, thousands, zeros};
 
-/// What a finished training came to.
+/// The result of a finished training.
 #[derive(Serialize)]
 struct Summary<'a> {
     task: Cow<'a, str>,
@@ -48,10 +48,10 @@ struct Summary<'a> {
     backbone_bytes: u64,
     seconds: f64,
     skipped: &'a [String],
-    /// What was noticed of the images.
+    /// Notes on the images.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     notes: &'a [String],
-    /// How the folders were understood, and what of them was not used.
+    /// The layout of the folders, and which of their files were not used.
     folders: Vec<&'a FolderSummary>,
 }
 
@@ -143,13 +143,13 @@ fn open_packnet(path: &Path) -> Result<SharedNetwork> {
     match open_artefact(path)? {
         Artefact::Shared(file) if file.free().is_some() => Ok(file),
         _ => bail!(
-            "{} is no PackNet file; a task is added to one, or a new one is begun under another --out",
+            "{} is not a PackNet file; to create a new one, choose another --out",
             path.display()
         ),
     }
 }
 
-/// Fails on a name under which a file with a network would not be recognised.
+/// Fails on a name by which a file with a network would not be detected.
 fn check_extension(method: MethodName, out: &Path) -> Result<()> {
     let is_task = matches!(
         method,
@@ -166,23 +166,23 @@ fn check_extension(method: MethodName, out: &Path) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "{} would be a safetensors file; give it a name that ends in .safetensors",
+        "{}: the output is a safetensors file; choose a name that ends in .safetensors",
         out.display()
     );
 }
 
-/// Fails if the file that a task was added to is another one by now.
+/// Fails if the file that a task is added to has changed since.
 fn check_unchanged(before: &SharedNetwork, out: &Path) -> Result<()> {
     let now = open_packnet(out)?;
     ensure!(
         now.digest()? == before.digest()?,
-        "{} has changed since the run began: another run has added to it; run this one anew with --force",
+        "{} has changed since the run started: another run has added a task; start again with --force",
         out.display()
     );
     Ok(())
 }
 
-/// Writes the file, in place of another one only if `replaces`.
+/// Writes the file; overwrites an existing one only if `replaces`.
 fn write_file(artefact: &Artefact, path: &Path, replaces: bool) -> Result<()> {
     match artefact {
         Artefact::Task(task) if !replaces => Ok(task.save_new(path)?),

@@ -20,7 +20,7 @@ struct Verdict<'a> {
 }
 
 pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Outcome> {
-    // A file that is not there has not failed a check: nothing was checked.
+    // A missing file is an error and not a failed check: nothing was checked.
     for path in &args.files {
         File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     }
@@ -30,7 +30,7 @@ pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Outcome> {
         .transpose()?;
     let device = piggyback::open_device(&args.backbone.device)?;
     if args.backbone.device != DEFAULT_DEVICE {
-        printer.note("batches, threads and instruction sets are not checked: only the CPU promises equal bits");
+        printer.note("batches, threads and instruction sets are not checked: only the CPU guarantees bit-identical results");
     }
     let of_file = CheckName::on(&device).len();
     let bar = printer.bar(args.files.len() * of_file);

@@ -265,7 +265,7 @@ fn a_stopped_comparison_goes_on_where_it_was() {
     stderr.read_to_string(&mut said).unwrap();
     let run = Run::of(child.wait_with_output().unwrap()).ends_with(130);
     assert!(run.stdout.contains("report.html"), "{}", run.stdout);
-    assert!(said.contains("the same command goes on"), "{said}");
+    assert!(said.contains("the same command continues"), "{said}");
     let done = read(&out(&folder).join("results.jsonl")).lines().count();
     assert!((1..5).contains(&done), "{done}");
     let checkpoints = names(&out(&folder).join("units"))

@@ -111,7 +111,11 @@ fn an_image_found_unreadable_later_costs_no_finished_epoch() {
     cut_short(&images.join("val/red/1.png"));
     train(&out, &CLASSIFIER).refused_with(&["val/red/1.png", "--resume --skip-bad", "hues.run"]);
     let run = train(&out, &with(&["--resume", "--skip-bad"])).ends_with(1);
-    assert!(run.stderr.contains("3 steps done before"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("resumed after 3 steps"),
+        "{}",
+        run.stderr
+    );
 
     // One of training ends the run within the epoch.
     let (_folder, images, out) = own_images();
@@ -219,7 +223,11 @@ fn validation_images_that_can_all_not_be_decoded_cost_no_epoch() {
         fs::write(path, bytes).unwrap();
     }
     let run = train(&out, &with(&[&flags[..], &["--resume"]].concat())).ends_with(0);
-    assert!(run.stderr.contains("3 steps done before"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("resumed after 3 steps"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]

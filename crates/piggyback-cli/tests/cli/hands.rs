@@ -164,7 +164,7 @@ fn what_exists_is_a_path_whatever_equals_signs_it_has() {
     };
     let (task, note) = predict(own);
     assert_eq!(task, "lr=0.1");
-    assert!(note.contains("exists and is taken"), "{note}");
+    assert!(note.contains("exists and is used"), "{note}");
     fs::remove_file(folder.path().join("0.1.task.safetensors")).unwrap();
     assert_eq!(predict(own), ("lr=0.1".into(), String::new()));
     assert_eq!(predict(&format!("a={own}")).0, "a");

@@ -253,7 +253,7 @@ fn what_cannot_be_saved_is_saved_by_the_command_that_is_printed() {
     train(&good, &["--epochs", "8"]).ends_with(0);
     let expected = fs::read(&good).unwrap();
     let printed = |error: &str| -> PathBuf {
-        let (_, command) = error.split_once("save it with: ").unwrap();
+        let (_, command) = error.split_once("copy it with: ").unwrap();
         let status = Command::new("sh").args(["-c", command]).status().unwrap();
         assert!(status.success(), "{error}");
         PathBuf::from(command.rsplit_once(' ').unwrap().1.trim_matches('\''))

@@ -4,9 +4,9 @@
 pub(super) struct Document {
     pub(super) title: String,
     pub(super) about: Option<String>,
-    /// What it is about in a few words and numbers.
+    /// Short facts: names and numbers.
     pub(super) facts: Vec<(&'static str, String)>,
-    /// What a reader must know first, such as what is missing.
+    /// A warning at the top, such as missing units.
     pub(super) warning: Option<String>,
     pub(super) sections: Vec<Section>,
 }
@@ -46,7 +46,7 @@ pub(super) struct Column {
 #[derive(Clone, Default)]
 pub(super) struct Cell {
     pub(super) text: String,
-    /// What stands beside it in small, such as the paper's number.
+    /// A small text beside it, such as the paper's number.
     pub(super) beside: Option<String>,
     pub(super) is_best: bool,
 }
@@ -57,7 +57,7 @@ pub(super) struct Figure {
     pub(super) caption: String,
 }
 
-/// What stands where there is no number.
+/// Shown if there is no number.
 pub(super) const NONE: &str = "–";
 
 impl Column {

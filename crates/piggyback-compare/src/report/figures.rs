@@ -26,7 +26,7 @@ pub(super) struct Panel {
     pub(super) dots: Vec<Option<Dot>>,
 }
 
-/// Rows of names, and for each panel a dot on each row: every panel has a scale of its own from 0 on.
+/// Rows of names, and for each panel a dot on each row: every panel has its own scale, from 0.
 pub(super) fn dots(title: &str, rows: &[Name], panels: &[Panel], unit: &str) -> String {
     const ROW: f64 = 25.0;
     const GAP: f64 = 26.0;

@@ -15,8 +15,8 @@ pub(super) struct Point {
     pub(super) y: f64,
 }
 
-/// Points with their names on a logarithmic and a linear scale; dashes join those for which no other
-/// point is lower and further left.
+/// Points with their names on a logarithmic and a linear scale; dashes join those for which no
+/// other point is lower and further left.
 pub(super) fn frontier(title: &str, points: &[Point], x_title: &str, y_title: &str) -> String {
     let (left, top, width, height) = (64.0, 40.0, WIDTH - 100.0, HEIGHT - 100.0);
     let mut svg = Svg::new(WIDTH, HEIGHT, Theme::Page);

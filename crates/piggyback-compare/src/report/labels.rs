@@ -41,8 +41,8 @@ pub(super) struct Place {
     pub(super) leader: Option<[[f64; 2]; 2]>,
 }
 
-/// A place for each point's name; `widths` are those of the names. Only where there is no room at all
-/// do names touch what they should not.
+/// A place for each point's name; `widths` are those of the names. Only where there is no room at
+/// all do names touch what they should not.
 pub(super) fn place(obstacles: &Obstacles<'_>, widths: &[f64]) -> Vec<Place> {
     let mut order: Vec<usize> = (0..obstacles.points.len()).collect();
     let mut best = in_order(obstacles, widths, &order, 0);
@@ -62,8 +62,8 @@ pub(super) fn place(obstacles: &Obstacles<'_>, widths: &[f64]) -> Vec<Place> {
     best.0
 }
 
-/// Places chosen one after the other, and how much is in the way of each. `turn` says how many of the
-/// best directions are tried last.
+/// Places chosen one after the other, and how much is in the way of each. `turn` says how many of
+/// the best directions are tried last.
 fn in_order(
     obstacles: &Obstacles<'_>,
     widths: &[f64],

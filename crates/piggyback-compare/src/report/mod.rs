@@ -16,7 +16,7 @@ use super::comparison::Comparison;
 use super::results::Results;
 use document::Document;
 
-/// The tables and figures of a comparison, as far as its results go.
+/// The tables and figures of a comparison, with the results so far.
 pub struct Report {
     document: Document,
     csv: String,

@@ -1,4 +1,4 @@
-//! What the tables and figures have in common: a row for each method, a cell for each data set.
+//! The data of tables and figures: a row for each method, a cell for each data set.
 
 use std::collections::BTreeMap;
 
@@ -177,7 +177,7 @@ impl<'a> Row<'a> {
         Spread::of(&errors?).map(|spread| spread.mean)
     }
 
-    /// Whether the data sets were learned all at once, and validated so.
+    /// Whether all data sets were learned, and validated, at once.
     pub(super) fn is_joint(&self) -> bool {
         Scope::of(self.method.method) == Scope::Joint
     }
@@ -234,7 +234,7 @@ impl<'a> Row<'a> {
         self.over_seeds(|records| records.iter().map(|record| record.seconds).sum())
     }
 
-    /// The most memory that one of its processes used, bytes.
+    /// Peak memory of its processes, bytes.
     pub(super) fn peak_memory_bytes(&self) -> Option<u64> {
         let all = self.records.values().flatten();
         all.filter_map(|record| record.peak_memory_bytes).max()
@@ -290,15 +290,15 @@ fn total(records: &[&Record], own: fn(&Record) -> u64, backbone: fn(&Record) -> 
 
 impl Record {
     /// Whether the unit's files answer for all tasks of the plan without a backbone. A network for
-    /// each of several tasks does not: the paper counts the backbone as a task of its own.
+    /// each of several tasks does not: the paper counts the backbone as one more task.
     fn standalone_for_all(&self) -> bool {
         self.standalone && self.tasks.len() > 1
     }
 }
 
-/// The Visual Decathlon score of `row`: the sum over data sets of
-/// `1000 * max(0, (2 * base - error) / (2 * base))^2`, where `base` is the error of individual networks
-/// (Rebuffi et al., NeurIPS 2017).
+/// The Visual Decathlon score of `row`: the sum over data sets of `1000 * max(0, (2 * base - error)
+/// / (2 * base))^2`, where `base` is the error of individual networks (Rebuffi et al., NeurIPS
+/// 2017).
 pub(super) fn decathlon(rows: &[Row<'_>], row: &Row<'_>) -> Option<f64> {
     let baseline = rows.iter().find(|other| {
         other.backbone == row.backbone && other.method.method == MethodName::Individual

@@ -1,4 +1,4 @@
-//! What was compared: data, networks, methods, the plan itself, and what is missing.
+//! The setup of a comparison: data, networks, methods, the plan itself, and missing units.
 
 use serde_json::Value;
 
@@ -31,9 +31,9 @@ pub(super) fn blocks(comparison: &Comparison, results: &Results, command: &str) 
     blocks.extend(pretraining(comparison, results).map(Block::Table));
     blocks.push(Block::Table(methods(comparison)));
     blocks.push(Block::Paragraph(
-        "Every choice, of epochs too, is made on validation images: those of val/, or a share of the \
-         training images that the seed draws. Test images are looked at once, at the end. A unit's \
-         random choices all come from its seed, so the same unit gives the same bits again."
+        "All choices, such as the best epoch, are made on validation images: those of val/, or a random \
+         share of the training images. Test images are used only once, at the end. A unit is \
+         reproducible: the same seed gives bit-identical results."
             .into(),
     ));
     if let Ok(text) = text::read(comparison.path()) {
@@ -66,7 +66,7 @@ fn data(comparison: &Comparison) -> Table {
             ]
         });
     Table {
-        caption: "Data sets, in their order".into(),
+        caption: "Data sets, in order".into(),
         columns: vec![
             Column::text("data"),
             Column::number("classes"),
@@ -144,8 +144,8 @@ fn methods(comparison: &Comparison) -> Table {
         ],
         rows: lines.collect(),
         note: Some(
-            "Settings that are not named are the defaults of the method or, where there is one, its \
-             preset; the results say every one of them."
+            "All other settings have the defaults of the method or of its preset; the results list \
+             every setting."
                 .into(),
         ),
     }

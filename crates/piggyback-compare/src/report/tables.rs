@@ -12,7 +12,8 @@ use crate::unit::Kind;
 
 const MEGABYTE: f64 = 1e6;
 
-/// Top-1 errors of every method on every data set, with the paper's beside ours where there are any.
+/// Top-1 errors of every method on every data set, with the paper's beside ours where there are
+/// any.
 pub(super) fn errors(comparison: &Comparison, rows: &[&Row<'_>], all: &[Row<'_>]) -> Table {
     let plan = comparison.plan();
     let several = plan.data.len() > 1;
@@ -53,21 +54,20 @@ pub(super) fn errors(comparison: &Comparison, rows: &[&Row<'_>], all: &[Row<'_>]
         cells
     });
     let mut note =
-        "Mean and standard deviation over seeds, where there are several. The lowest mean of \
-                    a data set is printed bold."
+        "Mean and standard deviation over seeds. The lowest mean of each data set is bold."
             .to_owned();
     note.push_str(if scored {
         " Visual Decathlon score: the sum over data sets of 1000 · max(0, (2B − E) / 2B)², where E is the \
-         error and B that of individual networks; 250 points for each data set are level with them."
+         error and B that of individual networks, which themselves score 250 points per data set."
     } else if several {
-        " There is no Visual Decathlon score: it measures against individual networks, which have not \
-         been run on every data set."
+        " There is no Visual Decathlon score: it is relative to individual networks, which were not \
+         run on every data set."
     } else {
         ""
     });
     if scored {
         note.push_str(&format!(
-            " On its own ten data sets, others than these, the paper's score is {VISUAL_DECATHLON_SCORE:.0}."
+            " The paper's score, on ten other data sets, is {VISUAL_DECATHLON_SCORE:.0}."
         ));
     }
     Table {
@@ -82,7 +82,7 @@ fn lowest(spreads: impl Iterator<Item = Spread>) -> Option<f64> {
     spreads.map(|spread| spread.mean).min_by(f64::total_cmp)
 }
 
-/// A number of every method on every data set; `None` if there is not one at all.
+/// A number of every method on every data set; `None` without any.
 pub(super) fn by_data(
     comparison: &Comparison,
     rows: &[&Row<'_>],
@@ -117,7 +117,7 @@ pub(super) fn by_data(
     })
 }
 
-/// Errors on validation images, by which everything is chosen; `None` if there is not one at all.
+/// Errors on validation images, by which everything is chosen; `None` without any.
 pub(super) fn validation(comparison: &Comparison, rows: &[&Row<'_>]) -> Option<Table> {
     let plan = comparison.plan();
     let several = plan.data.len() > 1;
@@ -142,12 +142,12 @@ pub(super) fn validation(comparison: &Comparison, rows: &[&Row<'_>]) -> Option<T
         cells
     });
     let mut note =
-        "After the epoch that was kept, which was chosen by these images. Settings are to be \
-                    chosen by them too, never by test images."
+        "Of the best epoch, which is chosen on these images. Choose settings on them too, never \
+                    on test images."
             .to_owned();
     if let Some(joint) = joint(&shown) {
         note.push_str(&format!(
-            " {joint}: the mean over data sets alone is recorded."
+            " {joint}: only the mean over data sets is recorded."
         ));
     }
     (!shown.is_empty()).then(|| Table {
@@ -166,7 +166,7 @@ pub(super) fn joint(rows: &[&Row<'_>]) -> Option<String> {
     (!labels.is_empty()).then(|| labels.join(", "))
 }
 
-/// What all tasks take up.
+/// The size of all tasks.
 pub(super) fn sizes(comparison: &Comparison, rows: &[&Row<'_>]) -> Table {
     let tasks = comparison.plan().data.len();
     let megabytes = |bytes: f64| format!("{:.2}", bytes / MEGABYTE);
@@ -201,18 +201,18 @@ pub(super) fn sizes(comparison: &Comparison, rows: &[&Row<'_>]) -> Table {
         ],
         rows: lines.collect(),
         note: Some(
-            "Everything that is needed to answer for all tasks, the backbone included; it counts as a \
-             task of its own. Files hold classifiers and metadata. Where the backbone is needed, its \
-             file counts as it is, with the classifier that came with it and that no task uses, such \
-             as ImageNet's; networks that were learned hold the tasks' classifiers alone. The paper \
-             counts 32 bits for each weight and batch-norm value, one for each weight under a binary \
-             mask and two under a ternary one, and no classifiers."
+            "Everything that all tasks need at inference, including the backbone; the backbone counts as \
+             one more task. Files on disk include classifiers and metadata. If the backbone is needed, \
+             its whole file counts, including its own classifier (such as ImageNet's), which no task \
+             uses; trained networks hold only the tasks' classifiers. The paper counts 32 bits per \
+             weight and batch-norm value, one bit per weight for a binary mask, two for a ternary \
+             mask, and no classifiers."
                 .into(),
         ),
     }
 }
 
-/// How long a method takes and how much memory.
+/// Time and memory of each method.
 pub(super) fn costs(rows: &[&Row<'_>]) -> Table {
     let lines = rows.iter().map(|row| {
         let memory = row.peak_memory_bytes().map(|bytes| bytes as f64 / MEGABYTE);
@@ -231,9 +231,9 @@ pub(super) fn costs(rows: &[&Row<'_>]) -> Table {
         ],
         rows: lines.collect(),
         note: Some(
-            "Seconds of training and validation for one seed, the mean over seeds. The memory is the \
-             most that the process of one unit used at once, as the operating system counts it; each \
-             unit has a process of its own. Both depend on the machine and on what else it did."
+            "Seconds of training and validation for one seed (mean over seeds). Memory is the peak \
+             resident memory of the process of a unit; each unit has its own process. Both depend on \
+             the machine and its other load."
                 .into(),
         ),
     }
@@ -271,19 +271,19 @@ pub(super) fn forgetting(rows: &[&Row<'_>]) -> Option<Table> {
             Column::text("method"),
             Column::text("earlier task"),
             Column::number("measured again"),
-            Column::number("largest change of its error, points"),
-            Column::number("all outputs the same, bit for bit"),
+            Column::number("largest change of error, points"),
+            Column::number("bit-identical outputs"),
         ],
         rows: lines,
         note: Some(
-            "Where tasks share one file, every earlier one is measured after each later one. Piggyback's \
-             tasks are all loaded into one engine, and each is measured there."
+            "If tasks share one file, all earlier tasks are measured again after each later one. \
+             Piggyback's tasks are measured again with all of them loaded in one engine."
                 .into(),
         ),
     })
 }
 
-/// Our numbers beside the paper's, each with its source.
+/// Our numbers and the paper's, each with its source.
 pub(super) fn beside_paper(comparison: &Comparison, rows: &[Row<'_>]) -> Option<Table> {
     let mut lines = Vec::new();
     for row in rows {
@@ -304,7 +304,7 @@ pub(super) fn beside_paper(comparison: &Comparison, rows: &[Row<'_>]) -> Option<
         }
     }
     (!lines.is_empty()).then(|| Table {
-        caption: "Top-1 error beside the paper's, %".into(),
+        caption: "Top-1 error compared with the paper, %".into(),
         columns: vec![
             Column::text("data"),
             Column::text("backbone"),
@@ -316,8 +316,8 @@ pub(super) fn beside_paper(comparison: &Comparison, rows: &[Row<'_>]) -> Option<
         ],
         rows: lines,
         note: Some(
-            "The paper chose the best epoch by the test images; here it is chosen by validation images, \
-             and the test images are looked at once."
+            "The paper chose the best epoch on the test images; here it is chosen on validation images, \
+             and the test images are used only once."
                 .into(),
         ),
     })

@@ -15,7 +15,7 @@ use piggyback::text;
 pub(super) const RECORD_FILE: &str = "unit.json";
 pub(super) const FAILURE_FILE: &str = "failed.txt";
 
-/// Writes the record of a unit that is done into its folder; its checkpoint is needed no more.
+/// Writes the record of a finished unit to its folder, and removes its checkpoint.
 pub(crate) fn keep(job: &Job, record: &Record) -> Result<()> {
     let folder = job.folder();
     atomically(&folder.join(RECORD_FILE), line(record)?.as_bytes())?;

@@ -51,9 +51,7 @@ pub(super) fn line(record: &Record) -> Result<String> {
 pub(super) fn broken(path: &Path, reason: &str) -> Error {
     Error::Results {
         path: path.to_owned(),
-        reason: format!(
-            "cannot be understood ({reason}); remove it, and its unit is computed again"
-        ),
+        reason: format!("cannot be read ({reason}); remove it to compute its unit again"),
     }
 }
 
@@ -64,8 +62,8 @@ pub(super) fn check_format(path: &Path, value: &Value) -> Result<()> {
         return Err(Error::Results {
             path: path.to_owned(),
             reason: format!(
-                "has results of format {other}, this program knows {RESULTS_VERSION}; use the program \
-                 that wrote them, or give another output folder with --output"
+                "has results of format {other}, but this program knows {RESULTS_VERSION}; use the program \
+                 that wrote them, or choose another output folder with --output"
             ),
         });
     }

@@ -1,7 +1,7 @@
-//! `results.jsonl` and the folders of units: what is kept between two starts, and never lost.
+//! `results.jsonl` and the folders of units: the state that is kept between two starts.
 //!
 //! A unit's record is written to its own folder first and then appended as a line. A line that a
-//! crash cut in half is therefore taken from there again.
+//! crash cut in half is therefore restored from there.
 
 mod kept;
 mod lines;
@@ -25,7 +25,8 @@ const RESULTS_FILE: &str = "results.jsonl";
 const BROKEN_FILE: &str = "results.broken.txt";
 const LOCK_FILE: &str = ".lock";
 
-/// Fails where a folder stands in place of the results' file, or a file in place of the units' folder.
+/// Fails where a folder stands in place of the results' file, or a file in place of the units'
+/// folder.
 fn check_kinds(folder: &Path) -> Result<()> {
     let (file, units) = (folder.join(RESULTS_FILE), folder.join("units"));
     let wrong = [
@@ -39,7 +40,9 @@ fn check_kinds(folder: &Path) -> Result<()> {
             .map_err(|source| Error::write(&folder.join(RESULTS_FILE), source)),
         Some((_, path, kind)) => Err(Error::Results {
             path,
-            reason: format!("is {kind}; move it away, or give another output folder with --output"),
+            reason: format!(
+                "is {kind}; move it away, or choose another output folder with --output"
+            ),
         }),
     }
 }
@@ -55,7 +58,7 @@ pub struct Results {
 }
 
 impl Results {
-    /// Reads what is in `folder`, writing nothing.
+    /// Reads the results in `folder`; writes nothing.
     ///
     /// # Errors
     ///
@@ -72,8 +75,8 @@ impl Results {
         Ok(results)
     }
 
-    /// Opens `folder` to write to it, making it if needed. Lines that are broken are repaired from the
-    /// units' folders, or put aside.
+    /// Opens `folder` for writing, and creates it if needed. Broken lines are repaired from the
+    /// units' folders, or moved to another file.
     ///
     /// # Errors
     ///
@@ -81,7 +84,7 @@ impl Results {
     pub fn open(folder: &Path) -> Result<Self> {
         let failed = |source| Error::Results {
             path: folder.to_owned(),
-            reason: format!("cannot be written ({source}); give another folder with --output"),
+            reason: format!("cannot be written ({source}); choose another folder with --output"),
         };
         fs::create_dir_all(folder).map_err(failed)?;
         // What comes last must be possible from the start.
@@ -92,8 +95,8 @@ impl Results {
             return Err(Error::Results {
                 path: folder.to_owned(),
                 reason:
-                    "another piggyback is writing to it; wait for it, or give another folder with \
-                         --output and put the results together later"
+                    "another piggyback process is writing to it; wait for it, or choose another folder \
+                         with --output and merge the results later"
                         .into(),
             });
         }
@@ -146,7 +149,7 @@ impl Results {
         Ok(())
     }
 
-    /// Writes the file anew if it is not what was understood of it.
+    /// Rewrites the file if it was damaged or incomplete.
     fn repair(&mut self) -> Result<()> {
         let path = self.path();
         let (records, broken) = lines::parse(&path)?;
@@ -165,10 +168,8 @@ impl Results {
                 file.write_all(&[line, &b"\n"[..]].concat())
                     .map_err(|source| Error::write(&aside, source))?;
             }
-            self.notes.push(format!(
-                "what could not be understood is in {}",
-                aside.display()
-            ));
+            self.notes
+                .push(format!("the damaged lines are in {}", aside.display()));
         }
         let mut order: Vec<&str> = Vec::new();
         let mut seen = BTreeSet::new();
@@ -185,7 +186,7 @@ impl Results {
         atomically(&path, lines?.as_bytes())
     }
 
-    /// What was found wrong and put right.
+    /// Notes on damage that was repaired.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -231,7 +232,7 @@ impl Results {
         atomically(&folder.join(FAILURE_FILE), format!("{reason}\n").as_bytes())
     }
 
-    /// Why a unit failed when it was tried last, if it did and is not done.
+    /// Why the last try of a unit failed, if it did and the unit is not done.
     pub fn failure(&self, job: &Job) -> Option<String> {
         if self.records.contains_key(&job.identity) {
             return None;

@@ -119,7 +119,7 @@ fn another_format_is_refused_and_left_alone() {
     rewrite(&folder, &newer);
     let error = Results::open(folder.path()).unwrap_err().to_string();
     assert!(
-        error.contains("results of format 2, this program knows 1"),
+        error.contains("results of format 2, but this program knows 1"),
         "{error}"
     );
     assert_eq!(
@@ -133,7 +133,10 @@ fn one_at_a_time_writes() {
     let (folder, _) = folder(&["a"]);
     let first = Results::open(folder.path()).unwrap();
     let error = Results::open(folder.path()).unwrap_err().to_string();
-    assert!(error.contains("another piggyback is writing"), "{error}");
+    assert!(
+        error.contains("another piggyback process is writing"),
+        "{error}"
+    );
     assert!(Results::read(folder.path()).is_ok());
     drop(first);
     assert!(Results::open(folder.path()).is_ok());

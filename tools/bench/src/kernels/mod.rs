@@ -1,4 +1,5 @@
-//! Kernels by themselves: every type holds what its kernel reads, and every method is one call of a kernel.
+//! Kernels by themselves: every type holds what its kernel reads, and every method is one call of a
+//! kernel.
 
 use piggyback_kernels::adam::{self, AdamRates, Gradient};
 use piggyback_kernels::batch_norm::{self, Activation};
@@ -21,7 +22,8 @@ pub struct Convolution {
 }
 
 impl Convolution {
-    /// A square kernel over square images, padded so that stride 1 keeps their side; `depthwise` ignores `outputs`.
+    /// A square kernel over square images, padded so that stride 1 keeps their side; `depthwise`
+    /// ignores `outputs`.
     pub fn new(
         batch: usize,
         side: usize,
@@ -271,8 +273,8 @@ impl Selection {
     }
 }
 
-/// From the gradients of effective weights to the next scores, as training goes about it: one tensor of scores after
-/// the other.
+/// From the gradients of effective weights to the next scores, as training goes about it: one
+/// tensor of scores after the other.
 #[derive(Debug)]
 pub struct ScoreUpdate {
     layers: Vec<ScoredLayer>,

@@ -1,4 +1,4 @@
-//! One measurement each, in a process of its own: what it used of the machine's memory is its alone.
+//! One measurement per process, so that its memory use is its own.
 
 mod measurement;
 mod meter;
@@ -27,34 +27,34 @@ pub(crate) use whole::{Whole, WholeArgs};
 /// What is measured.
 #[derive(Subcommand)]
 pub(crate) enum Measure {
-    /// Everything that needs no other program.
+    /// Measure everything that needs no other program.
     Whole(WholeArgs),
-    /// Training steps with every layer masked, loading of images included.
+    /// Measure training steps with every layer masked, including image loading.
     Step(step::StepArgs),
     /// Write a task with random masks over every layer.
     Task {
         checkpoint: PathBuf,
-        /// Side of its images, pixels.
+        /// Side length of its images in pixels.
         #[arg(long)]
         side: u32,
         #[arg(long)]
         out: PathBuf,
     },
-    /// Predictions of one task, from decoded pixels to logits.
+    /// Measure predictions of one task, from decoded pixels to logits.
     Predict(predict::PredictArgs),
-    /// From packed bits to effective network, and copies of as many bytes in between.
+    /// Measure task switches, from packed bits to effective network, and copies of as many bytes.
     Switch(switch::SwitchArgs),
-    /// From gradients of weights to new scores, for all weights of an architecture and a head of 1000
-    /// classes.
+    /// Measure score updates, from weight gradients to new scores, for all weights of an
+    /// architecture with a head of 1000 classes.
     Scores {
         architecture: Architecture,
         #[arg(long)]
         times: usize,
     },
-    /// A data set of very many files: listing, decoding, training, and the memory of each.
+    /// Measure a very large data set: listing, decoding, training, and the memory of each.
     #[command(subcommand)]
     Scale(scale::ScaleVerb),
-    /// What this machine can do at most: multiply-adds, reading, copying.
+    /// Measure the peak of this machine: multiply-adds, reading, copying.
     Roofline,
 }
 

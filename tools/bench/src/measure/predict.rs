@@ -17,12 +17,12 @@ const WARM_UP: usize = 3;
 pub(crate) struct PredictArgs {
     checkpoint: PathBuf,
     task: PathBuf,
-    /// The picture that every image of a batch is.
+    /// The picture that fills every batch.
     picture: PathBuf,
-    /// Images of a prediction.
+    /// Batch size.
     #[arg(long)]
     batch: usize,
-    /// How many predictions are measured.
+    /// Number of measured predictions.
     #[arg(long)]
     times: usize,
 }

@@ -1,4 +1,4 @@
-//! A data set of very many files: what its list takes, and whether decoding keeps up with training.
+//! A very large data set: the cost of its list, and whether decoding keeps up with training.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,36 +26,36 @@ const AUGMENT: AugmentPreset = AugmentPreset::Paper;
 /// Steps that are not counted.
 const WARM_UP_STEPS: usize = 2;
 
-/// Memory is looked at so often.
+/// How often memory is sampled.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// What is measured of a data set in a folder.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ScaleVerb {
-    /// Listing its files.
+    /// List its files.
     Open { folder: PathBuf },
-    /// The hash of its files that `piggyback compare` takes.
+    /// Compute the hash of its files, as `piggyback compare` does.
     Manifest { folder: PathBuf },
-    /// Decoding batches, with nothing else to do.
+    /// Decode batches only.
     Stream {
         folder: PathBuf,
-        /// Side of the images in a batch, pixels.
+        /// Side length of the images in pixels.
         #[arg(long)]
         side: u32,
-        /// Images of a batch.
+        /// Batch size.
         #[arg(long)]
         batch: usize,
         #[arg(long)]
         seconds: u64,
     },
-    /// Training steps on images that need no decoding, and steps while the data set is decoded.
+    /// Train on images that need no decoding, then while the data set is decoded.
     Train {
         folder: PathBuf,
         architecture: Architecture,
-        /// Side of the images, pixels.
+        /// Side length of the images in pixels.
         #[arg(long)]
         side: u32,
-        /// Images of a step.
+        /// Batch size.
         #[arg(long)]
         batch: usize,
         #[arg(long)]
@@ -93,7 +93,7 @@ pub(crate) fn measure(verb: &ScaleVerb, scratch: &Path) -> Result<Value> {
 }
 
 fn memory() -> Result<Memory> {
-    Memory::now().context("this system does not tell how much memory a program takes")
+    Memory::now().context("this system does not report the memory of a process")
 }
 
 fn open(folder: &Path) -> Result<Value> {

@@ -18,13 +18,13 @@ use super::synthetic::{CLASSES, write_images};
 pub(crate) struct StepArgs {
     /// Checkpoint to train a task on.
     checkpoint: PathBuf,
-    /// Side of the images, pixels.
+    /// Side length of the images in pixels.
     #[arg(long)]
     side: u32,
-    /// Images of a step.
+    /// Batch size.
     #[arg(long)]
     batch: usize,
-    /// How many steps are measured, after two that are not.
+    /// Number of measured steps, after two warm-up steps.
     #[arg(long)]
     steps: usize,
 }

@@ -20,7 +20,7 @@ const WARM_UP: usize = 4;
 #[derive(Debug, clap::Args)]
 pub(crate) struct SwitchArgs {
     checkpoint: PathBuf,
-    /// How many switches are measured.
+    /// Number of measured switches.
     #[arg(long)]
     times: usize,
 }

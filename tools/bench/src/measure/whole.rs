@@ -1,4 +1,5 @@
-//! What the library costs by itself: the demo's network and tasks where they are, random ones else.
+//! Time and memory of the library alone: with the demo's network and tasks if they exist, else
+//! random ones.
 
 use std::fs;
 use std::hint::black_box;
@@ -35,13 +36,13 @@ const MANY: usize = 1000;
 /// What is measured with.
 #[derive(Debug, clap::Args)]
 pub(crate) struct WholeArgs {
-    /// Checkpoint of a MobileNetV2; random weights else.
+    /// Checkpoint of a MobileNetV2 [default: random weights].
     #[arg(long)]
     backbone: Option<PathBuf>,
-    /// Task files of that backbone; random tasks else.
+    /// Task files of that backbone [default: random tasks].
     #[arg(long = "task")]
     tasks: Vec<PathBuf>,
-    /// Checkpoint to load and fingerprint as well; may be given several times.
+    /// Checkpoint to load and fingerprint as well; may be repeated.
     #[arg(long = "load")]
     loads: Vec<PathBuf>,
 }
@@ -207,8 +208,8 @@ fn loading(files: &[PathBuf]) -> Result<Vec<Measurement>> {
 
 /// From packed bits to an effective network, beside a copy of as many bytes.
 ///
-/// A network cannot be had without a prediction, so a prediction right after a switch is timed, and
-/// the median of one without is subtracted.
+/// Only a prediction builds the network, so a prediction right after a switch is timed, and the
+/// median of one without a switch is subtracted.
 fn switching(backbone: &Backbone, files: &[PathBuf]) -> Result<Vec<Measurement>> {
     note("task switch");
     // A small input, so that the prediction that forces the switch costs little.
@@ -220,7 +221,8 @@ fn switching(backbone: &Backbone, files: &[PathBuf]) -> Result<Vec<Measurement>>
     let (mut switched, mut repeated) = (Vec::new(), Vec::new());
     for round in 0..45 {
         for name in ["a", "b"] {
-            // The cache has room for one task: the first prediction makes the weights, the second finds them.
+            // The cache has room for one task: the first prediction makes the weights, the second
+            // finds them.
             let first = timed(|| engine.predict(name, &images))?;
             let second = timed(|| engine.predict(name, &images))?;
             if round >= 5 {

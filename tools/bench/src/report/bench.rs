@@ -1,4 +1,4 @@
-//! This program as one that measures, and what programs that measure print.
+//! This program as a measuring process, and the output of measuring programs.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,14 +10,14 @@ use serde::de::DeserializeOwned;
 /// Where checkpoints to measure with are kept, from the root.
 pub(super) const FOLDER: &str = "target/bench";
 
-/// This program, which measures one thing at a time in a process of its own.
+/// This program, which measures one thing per process.
 pub(super) struct Bench {
     pub(super) path: PathBuf,
 }
 
 impl Bench {
     pub(super) fn this() -> Result<Self> {
-        let path = std::env::current_exe().context("cannot tell where this program is")?;
+        let path = std::env::current_exe().context("cannot find the path of this program")?;
         Ok(Self { path })
     }
 

@@ -11,8 +11,8 @@ use piggyback_tools::table::markdown;
 /// Our own name among the programs.
 const OURS: &str = "ours";
 
-/// Bytes of memory that an update of one score moves at least: weight, gradient, score and two moments are
-/// read, all but the first two are written.
+/// Bytes of memory that an update of one score moves at least: weight, gradient, score and two
+/// moments are read, all but the first two are written.
 const SCORE_BYTES: f64 = 32.0;
 
 /// What a script of `tools/bench/peers` prints of one row.

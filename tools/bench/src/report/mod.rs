@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: what the library costs in time and memory.
 //!
-//! `piggyback-bench` measures; this builds it, gives it what the demo left, and prints what it says.
-//! Beside other programs, the programs themselves are measured.
+//! `piggyback-bench` measures; this builds it, gives it what the demo left, and prints what it
+//! says. Beside other programs, the programs themselves are measured.
 
 mod bench;
 mod beside;
@@ -32,23 +32,24 @@ use crate::measure::{Roofline, Whole};
 /// What `--only` calls the measurement from the start of a program to its first prediction.
 const FIRST_PREDICTION: &str = "first-prediction";
 
-/// What is asked for.
+/// The arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchArgs {
-    /// Also measure PyTorch and ONNX Runtime in turn with us: training steps, inference, updates of scores,
-    /// the first prediction. They are installed with pip into a virtual environment under target/peers
+    /// Also measure PyTorch and ONNX Runtime, alternating with Piggyback: training steps,
+    /// inference, score updates, first prediction. Installs them with pip into a virtual
+    /// environment under target/peers
     #[arg(long)]
     peers: bool,
-    /// Measure only those beside peers whose name holds this, and nothing by itself: step-resnet50,
-    /// step-resnet18, step-mobilenet_v2, step-vgg16, step-densenet121, inference-1, inference-8, score-update,
-    /// task-switch, first-prediction; may be given several times
+    /// Only measure peer comparisons whose name contains this; may be repeated. Names:
+    /// step-resnet50, step-resnet18, step-mobilenet_v2, step-vgg16, step-densenet121, inference-1,
+    /// inference-8, score-update, task-switch, first-prediction
     #[arg(long, value_name = "NAME", requires = "peers")]
     only: Vec<String>,
-    /// How often each program is measured beside the others
+    /// Number of measurements of each program
     #[arg(long, value_name = "N", default_value_t = 5, requires = "peers")]
     rounds: usize,
-    /// Measure a data set of very many generated images instead: listing, memory, decoding beside
-    /// training. It is written below target/bench, some 200 MB, and removed
+    /// Measure a very large generated data set instead: listing, memory, decoding during training.
+    /// It takes some 200 MB under target/bench, and is removed afterwards
     #[arg(long, conflicts_with = "peers")]
     scale: bool,
     /// Training images of that data set; Places365 has 1,803,460
@@ -75,7 +76,7 @@ struct Report {
     scale: Option<Scale>,
 }
 
-/// What is measured beside other programs.
+/// Measurements of us and other programs.
 #[derive(Debug, Deserialize, Serialize)]
 struct Peers {
     roofline: Roofline,
@@ -86,7 +87,9 @@ struct Peers {
 /// Measures in the workspace's root, and prints.
 ///
 /// # Errors
-/// A program cannot be built or fails; nothing has the name that was asked for; or it was interrupted.
+///
+/// A program cannot be built or fails; nothing has the name that was asked for; or it was
+/// interrupted.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let names = || ROWS.iter().map(|row| row.name).chain([FIRST_PREDICTION]);
     if let Some(unknown) = args
@@ -96,7 +99,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     {
         let names: Vec<_> = names().collect();
         bail!(
-            "nothing measured is called '{unknown}'; there are {}",
+            "unknown name '{unknown}'; the names are {}",
             names.join(", ")
         );
     }
@@ -146,12 +149,13 @@ impl Peers {
     /// Measures with the other programs in turn.
     ///
     /// # Errors
+    ///
     /// The others cannot be installed, a program fails, or two do not agree.
     fn measure(root: &Path, bench: &Bench, args: &BenchArgs, children: &Children) -> Result<Self> {
         let program = Program::release(root, "piggyback-cli", "piggyback", children)?;
         let python = peers::python(root)?;
         let threads = std::thread::available_parallelism()
-            .context("cannot tell how many threads there are")?
+            .context("cannot determine the number of threads")?
             .to_string();
         let rounds = args.rounds.to_string();
         let roofline = children.output(&mut bench.command(&["--threads", &threads, "roofline"]))?;
@@ -180,7 +184,7 @@ impl Peers {
         };
         Ok(Self {
             roofline: serde_json::from_slice(&roofline)
-                .context("piggyback-bench told nothing of the machine")?,
+                .context("piggyback-bench printed no measurements of the machine")?,
             rows: measured,
             first_prediction,
         })

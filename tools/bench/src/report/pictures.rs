@@ -33,10 +33,11 @@ pub(super) struct Pictures {
     pub(super) mean_bytes: u64,
 }
 
-/// Writes pictures below `folder`, and in [`DATA`] the data set: for each split so many names of them,
-/// spread over the classes.
+/// Writes pictures below `folder`, and in [`DATA`] the data set: for each split so many names of
+/// them, spread over the classes.
 ///
 /// # Errors
+///
 /// The disk refuses, or has no hard links; or it was interrupted.
 pub(super) fn write(
     folder: &Path,

@@ -10,7 +10,8 @@ impl Roofline {
         self.gflops[1]
     }
 
-    /// 1e9 bytes a second that are read or written: by reading alone, or by copying, where each byte moves twice.
+    /// 1e9 bytes a second that are read or written: by reading alone, or by copying, where each
+    /// byte moves twice.
     pub(crate) fn moved_gbs(&self) -> f64 {
         let copied = self.copy_gbs.map(|gbs| 2.0 * gbs);
         self.read_gbs.into_iter().chain(copied).fold(0.0, f64::max)

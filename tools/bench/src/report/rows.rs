@@ -7,7 +7,7 @@ pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) work: &'static str,
     pub(super) kind: Kind,
-    /// What the script is told besides the programs: see its own description.
+    /// Further arguments of the script: see its own description.
     arguments: &'static [&'static str],
     /// The other's time, in units of ours.
     pub(super) target: f64,

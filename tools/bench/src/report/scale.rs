@@ -112,7 +112,7 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        // An error on the way is told; what is left is removed by the next run.
+        // The error itself is printed; the next run removes what is left.
         let _ = self.remove();
     }
 }
@@ -121,6 +121,7 @@ impl Scale {
     /// Generates `files` images, measures, and removes them.
     ///
     /// # Errors
+    ///
     /// The disk refuses, a program fails, or it was interrupted.
     pub(super) fn measure(
         root: &Path,
@@ -213,7 +214,7 @@ impl Scale {
             "{} files in {classes} classes: hard links to {} JPEGs of {}x{} pixels, {} bytes each, which are in the\n\
              page cache, as the folders are: reading from a disk is not in these numbers.\n\n{opened}\n\
              The hash of names and sizes that `piggyback compare` takes: {:.2} s, {} at most.\n\n{speeds}\n\
-             Decoding has {} threads of its own besides those that compute.\n\n{memories}\n\
+             Decoding uses {} extra threads.\n\n{memories}\n\
              The cache of decoded images fills up to 256 MiB.\n",
             thousands(files),
             thousands(distinct),

@@ -12,9 +12,11 @@ use super::first_prediction::FirstPredictions;
 use crate::measure::{Measurement, Unit, Whole};
 
 impl Whole {
-    /// Measures what the demo left, or what is random, and the checkpoints that were measured beside peers.
+    /// Measures what the demo left, or what is random, and the checkpoints that were measured
+    /// beside peers.
     ///
     /// # Errors
+    ///
     /// The program fails.
     pub(super) fn of_demo(
         bench: &Bench,

@@ -18,13 +18,13 @@ struct Report<'a> {
     file: Cow<'a, str>,
     architecture: &'static str,
     fingerprint: Fingerprint,
-    /// The name of the set of weights that was taken, where it has one.
+    /// The name of the set of weights, if it has one.
     weights: &'a str,
     tensors: usize,
     bytes: u64,
-    /// As it was read or written, whichever is more.
+    /// As read or as written, whichever is larger.
     largest_tensor_bytes: usize,
-    /// What converting took beyond what the program had before.
+    /// Memory of the conversion, beyond what the program had before.
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_memory_bytes: Option<u64>,
 }
@@ -36,7 +36,7 @@ pub(super) fn run(args: &ConvertArgs, printer: &Printer) -> Result<Outcome> {
         .is_none_or(|extension| extension != "safetensors")
     {
         bail!(
-            "{} would be a safetensors file; give it a name that ends in .safetensors",
+            "{}: the output is a safetensors file; choose a name that ends in .safetensors",
             out.display()
         );
     }
@@ -88,7 +88,7 @@ fn text(report: &Report<'_>) -> Vec<String> {
     ];
     if let Some(peak) = report.peak_memory_bytes {
         let memory = format!(
-            "{} at most, for a largest tensor of {}",
+            "peak {}, largest tensor {}",
             megabytes(peak),
             megabytes(report.largest_tensor_bytes as u64)
         );

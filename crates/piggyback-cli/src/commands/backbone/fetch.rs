@@ -72,7 +72,7 @@ pub(super) fn run(args: &FetchArgs, printer: &Printer) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Brings a model (`OWNER/NAME`) into the cache; the path of its checkpoint.
+/// Downloads a model (`OWNER/NAME`) to the cache; returns the path of its checkpoint.
 pub(in crate::commands) fn model(name: &str, printer: &Printer) -> Result<PathBuf> {
     let mut bar = Bar::new(printer);
     let fetched = hub(None)?.fetch(name, "main", None, |progress| bar.show(progress));
@@ -81,7 +81,7 @@ pub(in crate::commands) fn model(name: &str, printer: &Printer) -> Result<PathBu
     Ok(first.context("nothing was fetched")?.path)
 }
 
-/// The hub that the environment names, with a cache here or in the user's folder.
+/// The hub of `HF_ENDPOINT`, with its cache in `cache` or in the default folder.
 fn hub(cache: Option<&Path>) -> Result<Hub> {
     let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned());
     let token = variable("HF_TOKEN");
@@ -93,7 +93,7 @@ fn hub(cache: Option<&Path>) -> Result<Hub> {
 fn copy(files: &[FetchedFile], path: &Path, out: &Claim) -> Result<()> {
     if files.len() > 1 {
         bail!(
-            "the checkpoint is in {}, of which --out takes one; use its index {} instead",
+            "the checkpoint is sharded into {}, but --out copies a single file; use its index {} instead",
             count(files.len(), "file"),
             path.display()
         );
@@ -101,7 +101,7 @@ fn copy(files: &[FetchedFile], path: &Path, out: &Claim) -> Result<()> {
     out.copy(path)
 }
 
-/// Where fetched files are kept unless another folder is named.
+/// The default cache folder.
 fn cache_folder() -> Result<PathBuf> {
     let named = |name| variable(name).map(PathBuf::from);
     let windows = || named("LOCALAPPDATA").filter(|_| cfg!(windows));
@@ -110,7 +110,7 @@ fn cache_folder() -> Result<PathBuf> {
         .or_else(windows)
         .or_else(|| Some(env::home_dir()?.join(".cache")))
         .map(|folder| folder.join("piggyback"))
-        .context("there is no home folder to keep the file in; say where with --cache")
+        .context("there is no home folder for the cache; choose a folder with --cache")
 }
 
 /// A variable of the environment that is not empty.
@@ -140,9 +140,9 @@ impl<'a> Bar<'a> {
         match progress {
             Progress::Waiting => self
                 .printer
-                .note("waiting for another piggyback that fetches the same model"),
+                .note("waiting for another piggyback process that downloads the same model"),
             Progress::Offline { reason, commit } => self.printer.warn(&format!(
-                "{reason}; going on with commit {commit}, which it was last time"
+                "{reason}; using commit {commit} from the last time"
             )),
             Progress::Downloading {
                 file,

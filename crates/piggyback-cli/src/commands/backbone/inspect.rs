@@ -19,7 +19,7 @@ struct Contents<'a> {
     /// Networks of timm with the same tensors.
     same_tensors_as: Vec<&'static str>,
     fingerprint: Fingerprint,
-    /// The name of the set of weights that was taken, where it has one.
+    /// The name of the set of weights, if it has one.
     set: &'a str,
     /// The other sets of weights in the file.
     other_sets: &'a [String],
@@ -108,7 +108,7 @@ fn text(contents: &Contents<'_>) -> Vec<String> {
         let others = contents.same_tensors_as.join(", ");
         lines.push((
             "same tensors",
-            format!("as timm's {others}, which are other networks"),
+            format!("as timm's {others}, which are different networks"),
         ));
     }
     if !contents.set.is_empty() || !contents.other_sets.is_empty() {

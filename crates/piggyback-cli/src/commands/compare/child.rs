@@ -1,4 +1,4 @@
-//! The process of a unit, as its parent sees it.
+//! The process of a unit, seen from its parent.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{ChildStdin, Command, Stdio};
@@ -15,10 +15,10 @@ use crate::interrupt;
 use crate::printer::Printer;
 use crate::progress::not_saved;
 
-/// How often it is looked whether a unit is to be stopped.
+/// How often the stop flag is polled.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// A unit under way.
+/// A running unit.
 pub(super) struct Child {
     process: std::process::Child,
 }
@@ -64,8 +64,8 @@ impl Child {
         Ok(Self { process })
     }
 
-    /// Shows how it goes until it ends. Once `stop` is true the unit is asked to stop: a Ctrl-C reaches
-    /// it by itself, other signals do not.
+    /// Shows how it goes until it ends. Once `stop` is true the unit is asked to stop: a Ctrl-C
+    /// reaches it by itself, other signals do not.
     pub(super) fn watch(
         mut self,
         place: &str,
@@ -123,7 +123,8 @@ impl Child {
         Ok(match status.code() {
             Some(0) => Ended::Done,
             Some(code) if code == i32::from(interrupt::EXIT_CODE) => Ended::Interrupted,
-            // A signal to all processes may have come before the unit had begun, and reach this one later.
+            // A signal to all processes may have come before the unit had begun, and reach this one
+            // later.
             _ if failure.is_none() && is_set_soon(stop) => Ended::Interrupted,
             _ => Ended::Failed(failure.unwrap_or_else(|| {
                 let last = said.lines().rfind(|line| !line.trim().is_empty());
@@ -142,8 +143,8 @@ fn is_set_soon(stop: &AtomicBool) -> bool {
     stop.load(Ordering::Relaxed)
 }
 
-/// Tells a unit on its stdin to stop, once `stop` is true, and keeps stdin open until it has `ended`: its end
-/// means that nobody is waiting any more.
+/// Tells a unit on its stdin to stop, once `stop` is true, and keeps stdin open until it has
+/// `ended`: its end means that nobody is waiting any more.
 fn ask_to_stop(mut stdin: Option<ChildStdin>, stop: &AtomicBool, ended: &Receiver<()>) {
     while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
         if stop.load(Ordering::Relaxed) {

@@ -25,7 +25,7 @@ use child::Ended;
 
 pub(super) use unit::run as run_unit;
 
-/// What a finished command came to.
+/// The result of a finished command.
 #[derive(Serialize)]
 struct Summary {
     output: String,
@@ -55,7 +55,7 @@ pub(super) fn run(
     printer: &Printer,
 ) -> Result<Outcome> {
     let mut plan = Plan::open(&args.plan)?;
-    // A name that this build does not know should not be found out by every unit.
+    // An unknown device should fail here, and not in every unit.
     piggyback::open_device(&args.device)?;
     fetch_backbones(&mut plan, &args.plan, printer)?;
     let comparison = Comparison::new(&args.plan, plan, args.output.as_deref())?;
@@ -94,21 +94,21 @@ pub(super) fn run(
         printer.error(&anyhow!("{unit}: {reason}"));
     }
     if interrupted {
-        printer.warn("stopped; the same command goes on where this left off");
+        printer.warn("stopped; the same command continues");
         return Ok(Outcome::Interrupted);
     }
     Ok(Outcome::found(!summary.failed.is_empty()))
 }
 
-/// What is written of the report.
+/// The files of the report.
 const REPORT_FILES: [&str; 3] = ["report.html", "report.md", "results.csv"];
 
-/// What tells that a folder is a comparison's.
+/// Files by which a comparison's folder is detected.
 const OWN_FILES: [&str; 2] = ["results.jsonl", "units"];
 
-/// Fails where the report could not be written once everything is computed, or would take the place of a file that no
-/// comparison has written, or of one that this one reads. That files can be created at all is checked when the results are
-/// opened.
+/// Fails where the report could not be written once everything is computed, or would take the place
+/// of a file that no comparison has written, or of one that this one reads. That files can be
+/// created at all is checked when the results are opened.
 fn check_report_files(comparison: &Comparison, plan: &Path) -> Result<()> {
     let folder = comparison.output();
     let is_own = OWN_FILES.iter().any(|name| folder.join(name).exists());
@@ -116,21 +116,21 @@ fn check_report_files(comparison: &Comparison, plan: &Path) -> Result<()> {
         let shown = path.display();
         atomic::target(&path).with_context(|| {
             format!(
-                "cannot write {shown}; move it away, or give another output folder with --output"
+                "cannot write {shown}; move it away, or choose another output folder with --output"
             )
         })?;
         write::check_no_input(&path, &[plan])?;
         if path.exists() && !is_own {
             bail!(
-                "{shown} is there, and the folder holds no results of a comparison: the report would replace it; \
-                 give another output folder with --output"
+                "{shown} exists, but the folder holds no results of a comparison: the report would overwrite it; \
+                 choose another output folder with --output"
             );
         }
     }
     Ok(())
 }
 
-/// Brings the backbones that are named by their model into the cache.
+/// Downloads the backbones that the plan gives as `hf:` models to the cache.
 fn fetch_backbones(plan: &mut Plan, path: &Path, printer: &Printer) -> Result<()> {
     for backbone in &mut plan.backbones {
         let model = backbone
@@ -150,7 +150,7 @@ use super::backbone::fetch_model;
 
 #[cfg(not(feature = "hub"))]
 fn fetch_model(model: &str, _printer: &Printer) -> Result<std::path::PathBuf> {
-    bail!("hf:{model} needs a program with the Cargo feature hub; give a file")
+    bail!("hf:{model} needs a program built with the Cargo feature hub; give a file instead")
 }
 
 fn list(units: &[&Unit], results: &Results, json: bool, printer: &Printer) -> Result<Outcome> {
@@ -292,7 +292,7 @@ impl Work<'_> {
     }
 }
 
-/// What a unit came to, and how long the others will take, in a line.
+/// The result of a unit, and the time left for the others, in a line.
 fn said(record: &Record, left_seconds: Option<f64>) -> String {
     let errors: Vec<String> = record
         .tasks
@@ -327,11 +327,11 @@ fn finish(
     let contents = [report.html(), report.markdown(), report.csv().to_owned()];
     for (name, content) in REPORT_FILES.iter().zip(&contents) {
         write::file(&folder.join(name), content).context(
-            "nothing is lost, the same command writes the report without computing anew",
+            "the results are kept; the same command writes the report without computing them again",
         )?;
     }
     if units.is_empty() {
-        bail!("no unit falls into this shard; give fewer parts");
+        bail!("this shard has no units; use fewer parts");
     }
     Ok(Summary {
         output: folder.display().to_string(),

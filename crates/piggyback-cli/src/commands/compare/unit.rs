@@ -1,5 +1,5 @@
-//! A unit in a process of its own: its memory can be measured, and what goes wrong there does not
-//! take the other units with it.
+//! A unit in its own process: so its memory can be measured, and its failure does not end the other
+//! units.
 
 use std::io::{self, BufRead, Read};
 use std::sync::atomic::Ordering;
@@ -16,17 +16,17 @@ use crate::commands::Outcome;
 use crate::interrupt;
 use crate::printer::Printer;
 
-/// How often progress is told.
+/// How often progress is reported.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What a unit's process is told on its stdin, after its job, when it is to stop.
+/// The message on stdin that asks a unit's process to stop, after its job.
 pub(super) const STOP: &str = "stop";
 
-/// What a unit's process says, a line of JSON each.
+/// The messages of a unit's process, a line of JSON each.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Told {
-    /// So much of it is done.
+    /// Progress.
     Progress {
         what: String,
         done: usize,
@@ -36,13 +36,13 @@ pub(super) enum Told {
     Skipped(String),
     /// A checkpoint could not be written; the unit goes on.
     NotSaved(String),
-    /// It cannot be done.
+    /// It failed.
     Failed(String),
 }
 
-/// Computes the unit whose job is the first line of stdin, and stops, with a checkpoint, at the next line or when
-/// stdin ends: so it does not outlive the process that started it. If stdin ends after it was told to stop,
-/// that process did not wait: it ends at once.
+/// Computes the unit whose job is the first line of stdin, and stops, with a checkpoint, at the
+/// next line or when stdin ends: so it does not outlive the process that started it. If stdin ends
+/// after it was told to stop, that process did not wait: it ends at once.
 pub(in crate::commands) fn run(args: &CompareUnitArgs, printer: &Printer) -> Result<Outcome> {
     let mut line = String::new();
     io::stdin()
@@ -50,7 +50,7 @@ pub(in crate::commands) fn run(args: &CompareUnitArgs, printer: &Printer) -> Res
         .read_line(&mut line)
         .context("cannot read the job from stdin")?;
     let job: Job = serde_json::from_str(&line)
-        .context("this verb is started by `piggyback compare`, which tells it what to do")?;
+        .context("this command is internal: `piggyback compare` starts it")?;
     let device = piggyback::open_device(&args.device)?;
     let stop = interrupt::listen();
     let at_end = stop.clone();

@@ -26,7 +26,7 @@ struct Contents<'a> {
     bytes: Bytes,
     zeros: Share,
     layers: Vec<Layer<'a>>,
-    /// Weights that move by one amount each.
+    /// Weight changes of BitDelta.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     deltas: Vec<Change<'a>>,
     training: &'a TrainingRecord,
@@ -39,7 +39,7 @@ struct Change<'a> {
     scale: f32,
 }
 
-/// What the file's bytes are spent on.
+/// Sizes of the file's parts, bytes.
 #[derive(Serialize)]
 struct Bytes {
     file: u64,
@@ -75,7 +75,7 @@ struct Layer<'a> {
 
 pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Result<Outcome> {
     if args.svg.is_some() && args.files.len() > 1 {
-        bail!("--svg draws a single task file; give one");
+        bail!("--svg plots a single task file; give only one");
     }
     let files: Vec<&Path> = args.files.iter().map(PathBuf::as_path).collect();
     let svg = args.svg.as_deref();
@@ -87,7 +87,7 @@ pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Result<Outcome> {
             Ok(Artefact::Task(task)) => show(args, svg.as_ref(), path, &task, printer)?,
             Ok(artefact) => {
                 if args.svg.is_some() {
-                    bail!("{} has no masks that --svg could draw", path.display());
+                    bail!("{} has no masks for --svg to plot", path.display());
                 }
                 network::show(args, path, &artefact, printer)?;
             }

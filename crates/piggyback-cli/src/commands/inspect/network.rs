@@ -1,4 +1,4 @@
-//! Files that hold a network of their own.
+//! Files that hold a whole network.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -20,7 +20,7 @@ struct Contents<'a> {
     kind: ArtefactKind,
     architecture: &'a str,
     file_bytes: u64,
-    /// Weights that further tasks may use, where tasks share them out.
+    /// Weights that are free for further tasks (PackNet).
     #[serde(skip_serializing_if = "Option::is_none")]
     free: Option<FreeWeights>,
     tasks: Vec<Task<'a>>,
@@ -31,7 +31,7 @@ struct Task<'a> {
     name: Option<&'a str>,
     classes: &'a [String],
     preprocessing: &'a Preprocessing,
-    /// Weights that are the task's own, where tasks share them out.
+    /// Weights that belong to the task (PackNet).
     #[serde(skip_serializing_if = "Option::is_none")]
     own_weights: Option<u64>,
     training: Option<&'a TrainingRecord>,
@@ -80,7 +80,7 @@ pub(super) fn show(
 fn text(contents: &Contents<'_>, args: &InspectArgs) -> Vec<String> {
     let what = match contents.kind {
         ArtefactKind::Joint => "one network with a head for each data set",
-        ArtefactKind::Packnet => "PackNet: tasks share out the weights of one network",
+        ArtefactKind::Packnet => "PackNet: each task has its own part of one network's weights",
         _ => "a whole network",
     };
     let mut lines = vec![

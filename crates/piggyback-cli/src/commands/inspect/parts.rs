@@ -1,4 +1,4 @@
-//! What is shown of a task file and of a network alike.
+//! What is shown both for task files and for networks.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use anyhow::{Context, Result};
 
 use crate::args::InspectArgs;
 
-/// How many classes are listed unless all are asked for.
+/// How many classes are listed by default.
 const FIRST: usize = 10;
 
-/// How many classes there are, and the first of their names or all.
+/// The number of classes, and the first names or all.
 pub(super) fn classes(names: &[String], args: &InspectArgs) -> String {
     let shown = if args.all_classes { usize::MAX } else { FIRST };
     let first: Vec<&str> = names.iter().take(shown).map(String::as_str).collect();

@@ -65,7 +65,7 @@ fn bad_plans_are_refused_before_anything_is_computed() {
         ),
         (
             |plan| plan.replace("\"tints\"\n", "\"hues\"\n"),
-            &["data", "'hues' is there twice"],
+            &["data", "'hues' is used twice"],
         ),
         (
             |plan| plan.replace("\"Piggyback\"", "\"Classifier only\""),

@@ -1,4 +1,4 @@
-//! How validation errors came out, and how they came down.
+//! Validation errors and learning curves.
 
 use super::parts::{by_backbone, name};
 use crate::comparison::Comparison;
@@ -51,8 +51,8 @@ pub(super) fn curves(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
             continue;
         }
         let mut caption =
-            "Top-1 error on validation images after each epoch, of the first seed. A method's curve \
-             runs over its own number of epochs."
+            "Top-1 error on validation images after each epoch, for the first seed. Methods may have \
+             different numbers of epochs."
                 .to_owned();
         if let Some(joint) = tables::joint(&rows) {
             caption.push_str(&format!(

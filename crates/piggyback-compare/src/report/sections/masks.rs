@@ -1,4 +1,4 @@
-//! What masks and batch norms come to.
+//! Masks and batch norms.
 
 use super::parts::{by_backbone, error_panels, name};
 use crate::comparison::Comparison;
@@ -13,7 +13,7 @@ pub(super) fn zeros(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
     for (heading, rows) in by_backbone(all) {
         let caption = [
             "Weights that are masked out, % of the masked layers' weights",
-            "Mean and standard deviation over seeds, where there are several.",
+            "Mean and standard deviation over seeds.",
         ];
         let table = tables::by_data(comparison, &rows, caption, |row, data| row.zeros(data));
         let Some(table) = table else {
@@ -71,13 +71,13 @@ fn zeros_per_layer(comparison: &Comparison, row: &Row<'_>) -> Figure {
     Figure {
         svg: figures::lines("Zeros per layer and data set", &names, &[chart], 1, axes),
         caption: format!(
-            "Share of weights that {} masks out, layer by layer, the mean over seeds.",
+            "Share of weights that {} masks out, per layer; mean over seeds.",
             row.label
         ),
     }
 }
 
-/// Rows that differ in nothing but what becomes of batch norms.
+/// Rows that differ only in how batch norms are handled.
 pub(super) fn batch_norm(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
     let settings = |row: &Row<'_>| {
         let first = row.cells.iter().flatten().next();
@@ -110,9 +110,9 @@ pub(super) fn batch_norm(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block>
         let names: Vec<Name> = paired.iter().map(|row| name(row)).collect();
         let panels = error_panels(comparison, &paired);
         blocks.push(Block::Figure(Figure {
-            svg: figures::dots("Batch norm frozen against task", &names, &panels, " %"),
-            caption: "Top-1 error with the backbone's batch norms and with batch norms of the task's own, \
-                      all else being the same."
+            svg: figures::dots("Batch norm: frozen or trained", &names, &panels, " %"),
+            caption: "Top-1 error with the backbone's batch norms (frozen) and with batch norms trained for \
+                      the task; all other settings are the same."
                 .into(),
         }));
     }

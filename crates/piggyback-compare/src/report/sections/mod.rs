@@ -1,4 +1,4 @@
-//! The sections of the report, each as far as the results have something to show in it.
+//! The sections of the report. Sections without results are left out.
 
 mod across;
 mod curves;
@@ -51,14 +51,18 @@ pub(super) fn document(comparison: &Comparison, results: &Results, command: &str
         .collect();
     let warning = (!missing.is_empty()).then(|| {
         format!(
-            "This report is not complete: {} of {units} units are missing or failed. They are listed at \
+            "This report is incomplete: {} of {units} units are missing or failed. They are listed at \
              the end.",
             missing.len()
         )
     });
     let sections = [
         Section::of("errors", "Error", errors(comparison, &all)),
-        Section::of("paper", "Beside the paper", beside_paper(comparison, &all)),
+        Section::of(
+            "paper",
+            "Compared with the paper",
+            beside_paper(comparison, &all),
+        ),
         Section::of("size", "Size", size(comparison, &all)),
         Section::of(
             "forgetting",
@@ -72,7 +76,7 @@ pub(super) fn document(comparison: &Comparison, results: &Results, command: &str
         Section::of("zeros", "Zeros", masks::zeros(comparison, &all)),
         Section::of(
             "batch-norm",
-            "Batch norm: frozen or the task's",
+            "Batch norm: frozen or trained",
             masks::batch_norm(comparison, &all),
         ),
         Section::of(
@@ -141,8 +145,8 @@ fn errors(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
         blocks.push(Block::Figure(Figure {
             svg: figures::dots("Error by method and data set", &names, &panels, " %"),
             caption:
-                "Top-1 error on test images by method and data set; every data set has a scale of \
-                      its own. Whiskers are a standard deviation over seeds each way."
+                "Top-1 error on test images by method and data set; each data set has its own scale. \
+                      Whiskers: plus and minus one standard deviation over seeds."
                     .into(),
         }));
         blocks.push(Block::Table(
@@ -150,7 +154,7 @@ fn errors(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
         ));
         let top5 = [
             "Top-5 error on test images, %",
-            "Data sets with more than five classes alone.",
+            "Only data sets with more than five classes.",
         ];
         let top5 = tables::by_data(comparison, &rows, top5, |row, data| row.top5(data));
         blocks.extend(top5.map(Block::Table));
@@ -185,12 +189,12 @@ fn size(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
                 svg: frontier(
                     "Error against size",
                     &points,
-                    "MB on disk per task, the backbone's share included",
+                    "MB on disk per task, including the backbone's share",
                     "mean top-1 error over data sets, %",
                 ),
                 caption:
-                    "The lower and the further left, the better. Dashes join the methods that no \
-                          other beats in both; the scale of sizes is logarithmic."
+                    "Lower and further left is better. The dashed line is the Pareto front; the size axis \
+                          is logarithmic."
                         .into(),
             }));
         }
@@ -220,7 +224,7 @@ fn forgetting(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
             .collect();
         let caption = [
             "Top-1 error by the order in which tasks were learned, %",
-            "Columns are in the order of the plan: \"reverse\" learned the last of them first.",
+            "Columns are in the order of the plan; \"reverse\" learned the last column first.",
         ];
         let orders = tables::by_data(comparison, &ordered, caption, |row, data| row.top1(data));
         // One order has nothing to be compared with.
