@@ -42,7 +42,7 @@ pub fn open(name: &str) -> Result<Device> {
         _ => Err(Error::setting(
             "device",
             format!(
-                "this build knows {} and not '{name}'; others are Cargo features",
+                "this build has no device '{name}', only {}; enable others as Cargo features",
                 names().join(", ")
             ),
         )),

@@ -46,7 +46,7 @@ impl About {
         if let Some(preprocessing) = &preprocessing {
             preprocessing
                 .validate()
-                .map_err(|error| format!("its metadata '{PREPROCESSING}' is wrong: {error}"))?;
+                .map_err(|error| format!("its metadata '{PREPROCESSING}' is invalid: {error}"))?;
         }
         Ok(Self {
             classes: parse(metadata, CLASSES)?,
@@ -82,7 +82,7 @@ fn parse<T: DeserializeOwned>(
     let value = metadata.get(key).map(|text| serde_json::from_str(text));
     value
         .transpose()
-        .map_err(|error| format!("its metadata '{key}' is not understood: {error}"))
+        .map_err(|error| format!("its metadata '{key}' is invalid: {error}"))
 }
 
 fn json(key: &str, value: &impl serde::Serialize) -> Result<(String, String), Error> {

@@ -165,7 +165,7 @@ impl Backbone {
             None => Error::NoHead,
             Some(reason) => Error::Checkpoint {
                 path: self.identity.state.path.clone(),
-                reason: format!("{reason}; give a task of it, or another checkpoint"),
+                reason: format!("{reason}; use a task, or give another checkpoint"),
             },
         })
     }
@@ -202,7 +202,7 @@ impl Backbone {
         let [count, _] = self.own_head()?.weight.dims();
         if names.len() != count {
             let reason = format!(
-                "there are names for {} classes, and the head has {count} classes",
+                "{} class names were given, but the head has {count} classes",
                 names.len()
             );
             return Err(Error::setting("classes", reason));
@@ -273,7 +273,7 @@ fn head_classes(state: &StateDict, head: Option<&Linear>) -> Result<Option<HeadC
     let classes = HeadClasses::new(named, rows).ok_or_else(|| Error::Checkpoint {
         path: state.path.clone(),
         reason: format!(
-            "its metadata names {} classes and its head has {rows}; write it again",
+            "its metadata names {} classes, but its head has {rows}; save the checkpoint again",
             named.map_or(0, <[String]>::len)
         ),
     })?;
@@ -305,7 +305,8 @@ fn read_head(
             Ok(Linear::from_values(weight, bias.to_tensor(device)).freeze())
         }
         (shape, biases) => Err(Some(format!(
-            "its head '{}' is {shape:?} with a bias of {biases:?} instead of [classes, {}] with [classes]",
+            "its head '{}' has shape {shape:?} and a bias of {biases:?}; expected [classes, {}] \
+             and [classes]",
             architecture.head_name(),
             architecture.features()
         ))),

@@ -62,7 +62,8 @@ impl Backbone {
         let (id, own) = (&task.backbone, self.id());
         if id.architecture != own.architecture {
             return Err(format!(
-                "it was trained on {} and the backbone is {}; give the checkpoint it was trained on",
+                "it was trained on {}, but the backbone is {}; give the checkpoint it was \
+                 trained on",
                 id.architecture, own.architecture
             ));
         }
@@ -83,8 +84,8 @@ impl Backbone {
         let recorded = recorded_fingerprints(&task.training);
         if !(related(&id.fingerprint) || recorded.iter().any(related)) {
             return Err(format!(
-                "it was trained on other {} weights (fingerprint {} and not {}); \
-                 give the checkpoint it was trained on",
+                "it was trained on different {} weights (fingerprint {}, not {}); give the \
+                 checkpoint it was trained on",
                 id.architecture, id.fingerprint, own.fingerprint
             ));
         }
@@ -92,8 +93,8 @@ impl Backbone {
             return Ok(());
         }
         Err(format!(
-            "it was trained on the same {} weights in another precision (fingerprint {} and not \
-             {}); {}, or --allow-precision to accept outputs that differ a little",
+            "it was trained on the same {} weights in another precision (fingerprint {}, not \
+             {}); {}, or use --allow-precision to accept slightly different outputs",
             id.architecture,
             id.fingerprint,
             own.fingerprint,

@@ -31,7 +31,7 @@ impl Misfit {
                 None => missing.push(match state.other_type(&tensor.name) {
                     None => tensor.name.clone(),
                     Some(dtype) => format!(
-                        "{} ({dtype}, where f32, f16, bf16 or f64 is needed)",
+                        "{} ({dtype}; expected f32, f16, bf16 or f64)",
                         tensor.name
                     ),
                 }),
@@ -100,7 +100,7 @@ fn wrong_shape(expected: &NamedTensor, stored: &StoredTensor) -> String {
         {
             let channels = if *found == 1 { "channel" } else { "channels" };
             format!(
-                "{text}, for images of {found} {channels} where 3 are needed: red, green and blue"
+                "{text}: it takes images of {found} {channels}, but 3 (RGB) are needed"
             )
         }
         _ => text,
@@ -127,7 +127,7 @@ pub(crate) fn recognise(state: &StateDict, wanted: Option<Architecture>) -> Resu
     }
     if state.tensors.contains_key("head.0.weight") {
         return problem(
-            "is a file of tasks that share a network, which is no backbone; give it with --task"
+            "is a file of tasks that share a network, not a backbone; give it with --task"
                 .into(),
         );
     }
@@ -145,9 +145,9 @@ pub(crate) fn recognise(state: &StateDict, wanted: Option<Architecture>) -> Resu
         return match state.lookalike(name).filter(|_| wanted.is_none()) {
             None => Ok(name),
             Some((other, source)) => problem(format!(
-                "has the tensors of {name}, but is timm's {} as {source}, which {}: as {name} it would \
-                 answer wrongly. Give a checkpoint of {name}; if it is one under a wrong name, load it \
-                 with --arch {name}",
+                "has the tensors of {name}, but is timm's {} (as {source}), which {}: loaded as \
+                 {name} it would give wrong outputs. Give a checkpoint of {name}; if it is one \
+                 with a wrong name, load it with --arch {name}",
                 other.name, other.difference
             )),
         };
@@ -156,7 +156,8 @@ pub(crate) fn recognise(state: &StateDict, wanted: Option<Architecture>) -> Resu
     if wanted.is_none() && misfit.common == 0 {
         let found: Vec<&str> = state.tensors.keys().take(3).map(String::as_str).collect();
         return problem(format!(
-            "none of its {} tensors has both name and shape of a known network's; they are called {}{more}",
+            "none of its {} tensors matches a known network in name and shape; their names: \
+             {}{more}",
             state.tensors.len(),
             found.join(", ")
         ));
@@ -164,7 +165,7 @@ pub(crate) fn recognise(state: &StateDict, wanted: Option<Architecture>) -> Resu
     let relation = if wanted.is_some() {
         "is not"
     } else {
-        "is no known network; closest is"
+        "is not a known network; the closest is"
     };
     problem(format!("{relation} {name} ({}){more}", misfit.describe()))
 }
@@ -174,11 +175,12 @@ fn more(state: &StateDict) -> String {
     let advice = state.advice().map(|advice| format!("; {advice}"));
     let sets = (!state.sets.others.is_empty()).then(|| {
         let taken = match state.sets.taken.as_str() {
-            "" => "those without a name",
+            "" => "the unnamed ones",
             taken => taken,
         };
         format!(
-            "; of the file's weights, {taken} were looked at, and there are {} (--weights NAME takes them)",
+            "; of the file's weights, {taken} were compared; it also holds {} (choose with \
+             --weights NAME)",
             state.sets.others.join(", ")
         )
     });

@@ -110,7 +110,7 @@ where
             return Err(Error::Checkpoint {
                 path: path.to_owned(),
                 reason: format!(
-                    "tensor '{}' would have {written_bytes} bytes instead of {size_bytes}",
+                    "tensor '{}' has {written_bytes} bytes instead of {size_bytes}",
                     entry.name,
                 ),
             });

@@ -177,7 +177,7 @@ pub fn evaluate(
     if samples.classes() != task.classes {
         return Err(Error::Misfit {
             task: name.to_owned(),
-            reason: "the images' classes are not the task's".into(),
+            reason: "the images' classes differ from the task's".into(),
         });
     }
     let total = samples.len();

@@ -47,7 +47,7 @@ impl Materialised {
         let network = map_tensors(network, &mut loading);
         if loading.loaded != task.norms.len() {
             return Err(misfit(
-                "it has batch-norm values that the network has no place for".into(),
+                "it has batch-norm values for layers that the network does not have".into(),
             ));
         }
         let bytes = 4 * (network.num_params() + task.head.weight.data().len());
@@ -107,7 +107,7 @@ pub(crate) fn check(backbone: &Backbone, name: &str, task: &TaskFile) -> Result<
         return misfit(reason);
     }
     if task.layout != Layout::Torch {
-        return misfit("it belongs to a module of somebody's own, not to a known network".into());
+        return misfit("it belongs to a custom Burn module, not to a known network".into());
     }
     if task.classes.is_empty() {
         return misfit("it has no classes".into());
@@ -115,7 +115,7 @@ pub(crate) fn check(backbone: &Backbone, name: &str, task: &TaskFile) -> Result<
     let features = backbone.architecture().features();
     if task.head.weight.shape() != [task.classes.len(), features] {
         return misfit(format!(
-            "its head is {:?} instead of [{}, {features}]",
+            "its head has shape {:?} instead of [{}, {features}]",
             task.head.weight.shape(),
             task.classes.len()
         ));
@@ -129,18 +129,18 @@ pub(crate) fn check(backbone: &Backbone, name: &str, task: &TaskFile) -> Result<
     };
     for (weight, mask) in &task.masks {
         if mask.shape().len() < 2 || shape(weight) != Some(mask.shape()) {
-            return misfit(format!("its mask of '{weight}' is {:?}", mask.shape()));
+            return misfit(format!("its mask of '{weight}' has shape {:?}", mask.shape()));
         }
     }
     for (weight, delta) in &task.deltas {
         if delta.shape().len() < 2 || shape(weight) != Some(delta.shape()) {
-            return misfit(format!("its change of '{weight}' is {:?}", delta.shape()));
+            return misfit(format!("its delta of '{weight}' has shape {:?}", delta.shape()));
         }
     }
     for (norm, values) in &task.norms {
         if shape(norm) != Some(values.shape()) {
             return misfit(format!(
-                "its batch-norm values '{norm}' are {:?}",
+                "its batch-norm values '{norm}' have shape {:?}",
                 values.shape()
             ));
         }

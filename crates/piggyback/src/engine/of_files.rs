@@ -28,7 +28,7 @@ impl Artefact {
             (Self::Task(task), None) => Err(Error::Misfit {
                 task: name.to_owned(),
                 reason: format!(
-                    "it is a task file, which answers with the weights of its backbone; give the \
+                    "it is a task file, which needs the weights of its backbone; give the \
                      checkpoint of the {} it was trained on",
                     task.backbone.architecture
                 ),

@@ -143,7 +143,7 @@ impl OwnBackbone {
                 norm_values.insert(key, Values::new(tensor.shape, values(tensor.values))?);
             } else if tensor.learns {
                 let reason = format!(
-                    "'{}' is trained, and a task file has no place for it; freeze it",
+                    "'{}' is trained, but a task file cannot store it; freeze it",
                     tensor.name
                 );
                 return Err(Error::setting("network", reason));
@@ -190,7 +190,8 @@ impl OwnBackbone {
                 fingerprint,
             } = &task.backbone;
             return Err(self.misfit(&format!(
-                "it was trained on {architecture} with fingerprint {fingerprint}, and this is {} with {}",
+                "it was trained on {architecture} with fingerprint {fingerprint}, but this is {} \
+                 with {}",
                 self.id.architecture, self.id.fingerprint
             )));
         }
@@ -215,7 +216,7 @@ impl OwnBackbone {
         if task.head.weight.shape() != [count, features] {
             let found = task.head.weight.shape();
             return Err(self.misfit(&format!(
-                "its head is {found:?} instead of [{count}, {features}]"
+                "its head has shape {found:?} instead of [{count}, {features}]"
             )));
         }
         let numbers = match is_transposed {
@@ -229,7 +230,7 @@ impl OwnBackbone {
                 new.insert(bias, task.head.bias.data().to_vec());
             }
             None if task.head.bias.data().iter().all(|value| *value == 0.0) => {}
-            _ => return Err(self.misfit("its head's bias has no place in the network")),
+            _ => return Err(self.misfit("its head has a bias, but the network's has none")),
         }
         Ok(map_tensors(network, &mut Loading { new }))
     }
@@ -258,7 +259,7 @@ impl OwnBackbone {
             [features, outputs] if *outputs == classes => Ok((*features, true)),
             [outputs, features] if *outputs == classes => Ok((*features, false)),
             _ => Err(self.misfit(&format!(
-                "the head '{}' is {shape:?}, and there are {classes} classes",
+                "the head '{}' has shape {shape:?}, but there are {classes} classes",
                 self.head
             ))),
         }

@@ -224,7 +224,8 @@ impl Engine {
         if !images.is_for(&slot.task.preprocessing, self.backbone.device()) {
             return Err(Error::Misfit {
                 task: name.to_owned(),
-                reason: "the images were prepared for another preprocessing or device".into(),
+                reason: "the images were prepared with other preprocessing or for another \
+                     device".into(),
             });
         }
         if images.is_empty() {

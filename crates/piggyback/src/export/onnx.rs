@@ -49,7 +49,7 @@ pub(super) fn write(export: &Export, options: ExportOptions, path: &Path) -> Res
     if graph_bytes > MOST_BYTES {
         return Err(Error::setting(
             "to",
-            format!("{graph_bytes} bytes are more than an ONNX file can have; use safetensors"),
+            format!("{graph_bytes} bytes exceed the size limit of an ONNX file; use safetensors"),
         ));
     }
 

@@ -34,12 +34,12 @@ impl WholeNetwork {
         let bias = format!("{}.bias", architecture.head_name());
         let head = state.tensors.get(&bias).ok_or_else(|| {
             problem(format!(
-                "is a {architecture} without a classifier; give it as --backbone of a task"
+                "is a {architecture} without a classifier; use it as the --backbone of a task"
             ))
         })?;
         if let Some(reason) = state.head_problem(architecture) {
             return Err(problem(format!(
-                "{reason}; give it as --backbone of a task, or another checkpoint"
+                "{reason}; use it as the --backbone of a task, or give another checkpoint"
             )));
         }
         let (named, count) = (state.about.classes.as_deref(), head.elements());
@@ -47,8 +47,8 @@ impl WholeNetwork {
             .filter(|classes| classes.source != ClassSource::Numbers)
             .ok_or_else(|| {
                 problem(format!(
-                    "has a classifier of {count} classes and names {}; \
-                     what `piggyback train` writes names them",
+                    "has a classifier of {count} classes, but names {}; files that `piggyback \
+                     train` writes name all",
                     named.map_or(0, <[String]>::len)
                 ))
             })?;

@@ -290,12 +290,13 @@ impl SharedNetwork {
         let text = file
             .metadata
             .get(KEY)
-            .ok_or_else(|| problem(path, "is no file of tasks that share a network"))?;
+            .ok_or_else(|| problem(path, "is not a file of tasks that share a network"))?;
         let envelope: Envelope = serde_json::from_str(text).map_err(json)?;
         let versioned: Versioned = serde_json::from_str(&envelope.content).map_err(json)?;
         if versioned.version != VERSION {
             let reason = format!(
-                "has version {}, this program reads {VERSION}; update it",
+                "has format version {}, but this program reads version {VERSION}; update the \
+                 program",
                 versioned.version
             );
             return Err(problem(path, reason));
@@ -308,7 +309,8 @@ impl SharedNetwork {
             let tensor = file.tensors.remove(name);
             let tensor = tensor.filter(|t| t.shape() == expected.shape && t.dtype() == FLOATS);
             let tensor = tensor
-                .ok_or_else(|| damaged(format!("tensor '{name}' is missing or misshapen")))?;
+                .ok_or_else(|| damaged(format!("tensor '{name}' is missing or has the wrong \
+                     shape")))?;
             tensors.insert(name.clone(), tensor);
         }
         let mut tasks = Vec::new();
@@ -341,13 +343,14 @@ impl SharedNetwork {
                     tensor.shape == weight.shape && tensor.data.len() == count
                 });
                 let ByteTensor { data, .. } =
-                    tensor.ok_or_else(|| damaged(format!("'{name}' is missing or misshapen")))?;
+                    tensor.ok_or_else(|| damaged(format!("'{name}' is missing or has the wrong \
+                         shape")))?;
                 owners.insert(weight.name.clone(), data.to_vec());
             }
         }
         let left_over = (file.tensors.keys()).chain(file.bytes.keys());
         if let Some(name) = left_over.chain(file.other.keys()).next() {
-            return Err(damaged(format!("'{name}' is no tensor of it")));
+            return Err(damaged(format!("'{name}' is an unexpected tensor")));
         }
         let shared = Self {
             origin: path.to_owned(),
@@ -376,7 +379,7 @@ impl SharedNetwork {
         for task in &self.tasks {
             let name = &task.name;
             if name.is_empty() || !names.insert(name) {
-                return Err(format!("task name '{name}' is empty, or there twice"));
+                return Err(format!("task name '{name}' is empty or occurs twice"));
             }
             let classes = task.classes.len();
             let head = (task.head.weight.shape(), task.head.bias.shape());
@@ -391,7 +394,7 @@ impl SharedNetwork {
         let last = owner_of(self.tasks.len() - 1);
         let owners = self.owners.values().flatten();
         if let Some(owner) = owners.into_iter().find(|owner| usize::from(**owner) > last) {
-            return Err(format!("a weight's owner is {owner}, of {last}"));
+            return Err(format!("a weight's owner is task {owner}, but the last is {last}"));
         }
         Ok(())
     }

@@ -221,13 +221,14 @@ pub(super) fn load<M: Objective>(
     let value = |key: &str| {
         (header.metadata().as_ref())
             .and_then(|metadata| metadata.get(key))
-            .ok_or_else(|| problem("is not a checkpoint of a run; start again with --force".into()))
+            .ok_or_else(|| problem("is not a training checkpoint; start again with --force".into()))
     };
     let kind: Kind = serde_json::from_str(value(KIND_KEY)?).map_err(|error| damaged(&error))?;
     if kind.version != VERSION {
         let version = kind.version;
         return Err(problem(format!(
-            "has version {version}, this program reads {VERSION}; start again with --force"
+            "has format version {version}, but this program reads version {VERSION}; start again \
+             with --force"
         )));
     }
     if kind.method != M::NAME {
@@ -240,8 +241,8 @@ pub(super) fn load<M: Objective>(
         serde_json::from_str(value(METADATA_KEY)?).map_err(|error| damaged(&error))?;
     if let Some(difference) = difference(&metadata.identity, identity) {
         return Err(problem(format!(
-            "belongs to another run: {difference}; \
-             resume with what it was started with, or start again with --force"
+            "belongs to another run: {difference}; resume with the original settings and data, \
+             or start again with --force"
         )));
     }
     // What is wrong with a file within the file is told with the name of the one that is on the disk.
@@ -272,7 +273,7 @@ pub(super) fn load<M: Objective>(
             let of = tensors.get(&format!("tensor.{name}"));
             if of.is_none_or(|of| of.len() != data.len()) {
                 return Err(damaged(&format!(
-                    "the optimizer's '{kind}.{name}' fits no tensor"
+                    "the optimizer's '{kind}.{name}' matches no tensor"
                 )));
             }
             let tensor = Tensor::from_data(data.as_slice(), device);
@@ -283,7 +284,7 @@ pub(super) fn load<M: Objective>(
         .values()
         .any(|list| list.len() != M::Optimizer::KINDS.len())
     {
-        return Err(damaged(&"numbers of the optimizer are missing"));
+        return Err(damaged(&"optimizer state is missing"));
     }
     let trained = (tensors.into_iter())
         .filter_map(|(name, data)| Some((name.strip_prefix("tensor.")?.to_owned(), data)))
@@ -291,7 +292,7 @@ pub(super) fn load<M: Objective>(
     let network = match &base {
         None => network,
         Some(base) => (method.phase(metadata.position.phase_epoch, base)?)
-            .ok_or_else(|| damaged(&"its phase is none of the method's"))?,
+            .ok_or_else(|| damaged(&"the method has no such phase"))?,
     };
     let network = with_trained_tensors(network, &trained)
         .map_err(|name| damaged(&format!("tensor '{name}' is missing")))?;
@@ -335,7 +336,7 @@ fn difference<S: Serialize + PartialEq>(saved: &Identity<S>, ours: &Identity<S>)
         ("the classes differ", saved.classes == ours.classes),
         ("the lists of images differ", saved.files == ours.files),
         (
-            "training images were replaced by others of the same names",
+            "training images were replaced by others with the same names",
             saved.training_content == ours.training_content,
         ),
     ];

@@ -103,7 +103,7 @@ fn notes(parts: &[Part<'_>], looked: &[Looked]) -> Vec<String> {
         if images < all {
             let split = part.split;
             notes.push(format!(
-                "{images} of {all} {split} images, evenly spread, were looked at before training"
+                "only {images} of {all} {split} images, evenly spread, were checked before training"
             ));
         }
         let mut pairs = parts.iter().zip(looked);
@@ -112,8 +112,8 @@ fn notes(parts: &[Part<'_>], looked: &[Looked]) -> Vec<String> {
             let same = found.same_files(part.samples, seen, train.samples);
             if same > 0 {
                 notes.push(format!(
-                    "{same} of {images} test images are training images, byte for byte: the test error will be \
-                     lower than on images that were not seen"
+                    "{same} of {images} test images are byte-for-byte identical to training \
+                     images: the test error will be lower than on unseen images"
                 ));
             }
         }

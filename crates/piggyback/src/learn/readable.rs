@@ -34,8 +34,8 @@ impl Readable {
             if *left == 0 {
                 let name = &samples.classes()[class as usize];
                 let reason = format!(
-                    "none of the training images of class '{name}' can be read; repair them, or take \
-                     the class out ({})",
+                    "none of the training images of class '{name}' can be read; repair them, or \
+                     remove the class ({})",
                     image.error
                 );
                 return Err(Error::setting("data", reason));

@@ -46,7 +46,8 @@ pub fn check_run_folder(folder: &Path) -> Result<()> {
         return Ok(());
     }
     if holds_images(folder) {
-        let reason = "holds images, and a run writes files of its own; choose another run folder (--run-dir)";
+        let reason = "holds images, and a run would add its files; choose another run folder \
+             (--run-dir)";
         return Err(run_folder(folder, reason));
     }
     lock(folder)?;
@@ -58,7 +59,7 @@ fn lock(folder: &Path) -> Result<FileLock> {
     let path = folder.join(LOCK_FILE);
     let lock = FileLock::try_take(&path).map_err(|source| Error::write(&path, source))?;
     lock.ok_or_else(|| {
-        let reason = "another run is using this folder; wait until it has ended, or choose another \
+        let reason = "another run is using this folder; wait until it ends, or choose another \
                       run folder (--run-dir)";
         run_folder(folder, reason)
     })
@@ -75,7 +76,7 @@ fn check_files(folder: &Path) -> Result<()> {
         Some(name) if !is_run => Err(run_folder(
             folder,
             format!(
-                "holds a {name} that no run has written, and a run would replace it; choose another \
+                "holds a {name} that no run wrote, and this run would overwrite it; choose another \
                  run folder (--run-dir)"
             ),
         )),

@@ -69,8 +69,8 @@ pub(crate) fn learn<M: Objective>(
             let (state, saved) = checkpoint::load(method, &path, network, &identity, device)?;
             if saved.validation_content != identity.validation_content {
                 (options.observe)(&Event::Note(
-                    "validation images were replaced since the checkpoint was written: the errors of \
-                     earlier epochs are those of the images before"
+                    "validation images were replaced since the checkpoint was written: the \
+                     errors of earlier epochs were measured on the old images"
                         .into(),
                 ));
             }
@@ -311,7 +311,7 @@ impl<M: Objective> Session<'_, '_, M> {
         if state.position.images == 0 {
             return Err(Error::setting(
                 "data",
-                "no batch had two readable images; repair the images, or give more of them",
+                "no batch had two readable images; repair the images, or add more",
             ));
         }
         let finite = |tensor| values(tensor).iter().all(|value| value.is_finite());

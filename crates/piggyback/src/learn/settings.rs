@@ -66,7 +66,7 @@ pub(crate) fn check_rate(setting: &str, rate: f64) -> Result<()> {
     if rate.is_finite() && rate >= 0.0 {
         return Ok(());
     }
-    let reason = format!("{rate} is not a learning rate; give a number of 0 or more");
+    let reason = format!("{rate} is not a learning rate; expected a number of 0 or more");
     Err(Error::setting(setting, reason))
 }
 

@@ -153,7 +153,7 @@ pub fn curves(epochs: &[EpochMetrics]) -> String {
     }
     svg.finish(
         "learning curves",
-        "Loss and error by epoch, of training and validation images",
+        "Loss and error by epoch, on training and validation images",
     )
 }
 

@@ -77,7 +77,7 @@ impl Serializer for Numbers {
         if value.is_finite() {
             Ok(())
         } else {
-            Err(NotANumber(format!("{value} is no number that JSON knows")))
+            Err(NotANumber(format!("{value} is not a JSON number")))
         }
     }
 

@@ -46,7 +46,7 @@ fn narrow(bytes: &[u8]) -> Result<Cow<'_, str>, String> {
     let line = |at: usize| 1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count();
     if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
         return Err(format!(
-            "is no text: there is a zero byte in line {}; if it is UTF-16, save it as UTF-8",
+            "is not text: line {} has a zero byte; if it is UTF-16, save it as UTF-8",
             line(at)
         ));
     }
@@ -58,7 +58,7 @@ fn narrow(bytes: &[u8]) -> Result<Cow<'_, str>, String> {
 }
 
 fn wide(bytes: &[u8], unit: impl Fn([u8; 2]) -> u16) -> Result<String, String> {
-    let damaged = || "is not whole UTF-16 text; save it as UTF-8".to_owned();
+    let damaged = || "is truncated or invalid UTF-16; save it as UTF-8".to_owned();
     let (pairs, rest) = bytes.as_chunks::<2>();
     if !rest.is_empty() {
         return Err(damaged());
@@ -99,10 +99,10 @@ mod tests {
     fn what_is_no_text_is_told_with_its_line() {
         let reason = |bytes: &[u8]| decode(bytes).unwrap_err();
         assert!(reason(b"a\nb\n\xe9t\xe9\n").contains("not UTF-8 in line 3"));
-        assert!(reason(b"a\0b\0\n\0").contains("zero byte in line 1"));
-        assert!(reason(b"\xff\xfea").contains("not whole UTF-16"));
+        assert!(reason(b"a\0b\0\n\0").contains("line 1 has a zero byte"));
+        assert!(reason(b"\xff\xfea").contains("invalid UTF-16"));
         assert!(
-            reason(b"\xff\xfe\x00\xd8").contains("not whole UTF-16"),
+            reason(b"\xff\xfe\x00\xd8").contains("invalid UTF-16"),
             "half a pair"
         );
         assert!(reason(b"\xff\xfe\0\0a\0\0\0").contains("UTF-32"));

@@ -6,7 +6,7 @@ use toml::de::Error;
 pub fn toml_reason(error: &Error) -> String {
     let reason = error.message().replace('\n', ", ").replace('`', "'");
     if reason.starts_with("unknown field") {
-        format!("{reason}; correct the key or take it out")
+        format!("{reason}; correct or remove the key")
     } else if reason.starts_with("missing field") {
         format!("{reason}; add it")
     } else {

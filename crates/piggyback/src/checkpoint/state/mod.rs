@@ -195,7 +195,7 @@ impl StateDict {
             path: self.path.clone(),
             reason: format!(
                 "is damaged (its digest does not match its content); restore it, or, if another \
-                 program has changed it, leave '{}' out of its metadata",
+                 program changed it, remove '{}' from its metadata",
                 digest::KEY
             ),
         })
@@ -278,11 +278,11 @@ fn read(path: &Path, may_be_index: bool) -> Result<Content> {
     }
     if !metadata.is_file() {
         return Err(problem(
-            "is not a regular file; save it to one first".into(),
+            "is not a regular file; save it as one first".into(),
         ));
     }
     if metadata.len() == 0 {
-        return Err(problem("is empty; fetch the checkpoint again".into()));
+        return Err(problem("is empty; download the checkpoint again".into()));
     }
     let map = MappedFile::open(path).map_err(|source| Error::read(path, source))?;
     let file = map.bytes();

@@ -56,7 +56,7 @@ impl StateDict {
             path: self.path.clone(),
             reason: format!(
                 "{wrong} of the numbers of tensor '{name}' are {what}; \
-                 the file is damaged or the network was not trained to its end"
+                 the file is damaged, or training diverged"
             ),
         })
     }
@@ -88,7 +88,7 @@ impl StateDict {
         Err(Error::Checkpoint {
             path: self.path.clone(),
             reason: format!(
-                "{beyond} of the numbers of tensor '{name}' are beyond the range of f16; \
+                "{beyond} of the numbers of tensor '{name}' exceed the range of f16; \
                  use bf16 or f32"
             ),
         })

@@ -107,7 +107,7 @@ impl Set {
 
     fn shown(&self) -> String {
         let name = match self.name() {
-            "" => "(without a name)",
+            "" => "(unnamed)",
             name => name,
         };
         match self.fit {
@@ -160,7 +160,7 @@ pub(super) fn choose(
         return match choice {
             WeightsChoice::Usual | WeightsChoice::Raw => Ok((tensors, sets)),
             choice => Err(format!(
-                "holds no set of weights '{choice}', nor any of a known network; leave --weights out"
+                "holds no set of weights '{choice}' and none of a known network; omit --weights"
             )),
         };
     }
@@ -276,7 +276,7 @@ fn pick(sets: &[Set], choice: &WeightsChoice) -> Result<usize, String> {
             ([only], _) | ([], [only]) => Ok(*only),
             (_, []) => Err(format!("holds no set of weights '{key}'")),
             _ => Err(format!(
-                "holds several sets of weights that --weights {key} may mean; give one whole name"
+                "holds several sets of weights that match --weights {key}; give one full name"
             )),
         };
     }
@@ -335,9 +335,9 @@ fn nearest(sets: &[Set], places: &[usize]) -> Result<usize, String> {
     for set in sets.iter().filter(|set| set.is_complete()) {
         if let (Some(fit), Some(convolution)) = (set.fit, &set.part_because_of) {
             return Err(format!(
-                "holds a {architecture} called '{name}' as a part of a larger network (beside it: \
-                 '{convolution}'), in which it may compute in another way, with dilated convolutions, say; \
-                 --weights {name} takes it all the same",
+                "holds a {architecture} called '{name}' as part of a larger network (beside it: \
+                 '{convolution}'), which may use it differently, for example with dilated \
+                 convolutions; use --weights {name} to take it anyway",
                 architecture = fit.architecture,
                 name = set.name(),
             ));

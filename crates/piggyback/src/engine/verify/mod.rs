@@ -223,7 +223,7 @@ fn check_fingerprint(backbone: Option<&Backbone>, artefact: &Artefact) -> Outcom
     match began == own {
         true => Ok(None),
         false => Err(Failure(format!(
-            "it began as weights of fingerprint {began}, and the backbone has {own}"
+            "it was created from weights with fingerprint {began}, but the backbone has {own}"
         ))),
     }
 }

@@ -92,7 +92,7 @@ impl StoredTensor {
         offset: usize,
     ) -> Result<Self, String> {
         let size = dtype.size_bytes();
-        let beyond = || format!("its shape {shape:?} reaches beyond its storage");
+        let beyond = || format!("its shape {shape:?} exceeds its storage");
         if strides.len() != shape.len() {
             return Err(format!("it has shape {shape:?} and strides {strides:?}"));
         }
