@@ -30,10 +30,9 @@ impl Misfit {
             match state.tensors.get(&tensor.name) {
                 None => missing.push(match state.other_type(&tensor.name) {
                     None => tensor.name.clone(),
-                    Some(dtype) => format!(
-                        "{} ({dtype}; expected f32, f16, bf16 or f64)",
-                        tensor.name
-                    ),
+                    Some(dtype) => {
+                        format!("{} ({dtype}; expected f32, f16, bf16 or f64)", tensor.name)
+                    }
                 }),
                 Some(stored) if stored.shape() != tensor.shape => {
                     shapes.push(wrong_shape(tensor, stored));
@@ -99,9 +98,7 @@ fn wrong_shape(expected: &NamedTensor, stored: &StoredTensor) -> String {
             if (o, k) == (outputs, kernel) && !kernel.is_empty() && *found != 3 =>
         {
             let channels = if *found == 1 { "channel" } else { "channels" };
-            format!(
-                "{text}: it takes images of {found} {channels}, but 3 (RGB) are needed"
-            )
+            format!("{text}: it takes images of {found} {channels}, but 3 (RGB) are needed")
         }
         _ => text,
     }
@@ -127,8 +124,7 @@ pub(crate) fn recognise(state: &StateDict, wanted: Option<Architecture>) -> Resu
     }
     if state.tensors.contains_key("head.0.weight") {
         return problem(
-            "is a file of tasks that share a network, not a backbone; give it with --task"
-                .into(),
+            "is a file of tasks that share a network, not a backbone; give it with --task".into(),
         );
     }
     let candidates = wanted.map_or(Architecture::ALL.to_vec(), |architecture| {

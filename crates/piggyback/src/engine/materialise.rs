@@ -129,12 +129,18 @@ pub(crate) fn check(backbone: &Backbone, name: &str, task: &TaskFile) -> Result<
     };
     for (weight, mask) in &task.masks {
         if mask.shape().len() < 2 || shape(weight) != Some(mask.shape()) {
-            return misfit(format!("its mask of '{weight}' has shape {:?}", mask.shape()));
+            return misfit(format!(
+                "its mask of '{weight}' has shape {:?}",
+                mask.shape()
+            ));
         }
     }
     for (weight, delta) in &task.deltas {
         if delta.shape().len() < 2 || shape(weight) != Some(delta.shape()) {
-            return misfit(format!("its delta of '{weight}' has shape {:?}", delta.shape()));
+            return misfit(format!(
+                "its delta of '{weight}' has shape {:?}",
+                delta.shape()
+            ));
         }
     }
     for (norm, values) in &task.norms {

@@ -225,7 +225,8 @@ impl Engine {
             return Err(Error::Misfit {
                 task: name.to_owned(),
                 reason: "the images were prepared with other preprocessing or for another \
-                     device".into(),
+                     device"
+                    .into(),
             });
         }
         if images.is_empty() {

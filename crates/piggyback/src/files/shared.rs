@@ -308,9 +308,12 @@ impl SharedNetwork {
             let name = &expected.name;
             let tensor = file.tensors.remove(name);
             let tensor = tensor.filter(|t| t.shape() == expected.shape && t.dtype() == FLOATS);
-            let tensor = tensor
-                .ok_or_else(|| damaged(format!("tensor '{name}' is missing or has the wrong \
-                     shape")))?;
+            let tensor = tensor.ok_or_else(|| {
+                damaged(format!(
+                    "tensor '{name}' is missing or has the wrong \
+                     shape"
+                ))
+            })?;
             tensors.insert(name.clone(), tensor);
         }
         let mut tasks = Vec::new();
@@ -342,9 +345,12 @@ impl SharedNetwork {
                     let count = weight.shape.iter().product::<usize>();
                     tensor.shape == weight.shape && tensor.data.len() == count
                 });
-                let ByteTensor { data, .. } =
-                    tensor.ok_or_else(|| damaged(format!("'{name}' is missing or has the wrong \
-                         shape")))?;
+                let ByteTensor { data, .. } = tensor.ok_or_else(|| {
+                    damaged(format!(
+                        "'{name}' is missing or has the wrong \
+                         shape"
+                    ))
+                })?;
                 owners.insert(weight.name.clone(), data.to_vec());
             }
         }
@@ -394,7 +400,9 @@ impl SharedNetwork {
         let last = owner_of(self.tasks.len() - 1);
         let owners = self.owners.values().flatten();
         if let Some(owner) = owners.into_iter().find(|owner| usize::from(**owner) > last) {
-            return Err(format!("a weight's owner is task {owner}, but the last is {last}"));
+            return Err(format!(
+                "a weight's owner is task {owner}, but the last is {last}"
+            ));
         }
         Ok(())
     }

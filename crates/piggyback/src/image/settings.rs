@@ -179,8 +179,10 @@ impl ImageSettings {
         if let Some(size) = self.image_size
             && !(MIN_IMAGE_SIZE..=MAX_IMAGE_SIZE).contains(&size)
         {
-            let reason = format!("{size} pixels is not between {MIN_IMAGE_SIZE} and \
-                 {MAX_IMAGE_SIZE}");
+            let reason = format!(
+                "{size} pixels is not between {MIN_IMAGE_SIZE} and \
+                 {MAX_IMAGE_SIZE}"
+            );
             return Err(Error::preparation("image-size", reason));
         }
         let refused = |setting, [r, g, b]: [f32; 3], what| {

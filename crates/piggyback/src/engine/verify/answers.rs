@@ -58,7 +58,11 @@ pub(super) fn batch(backbone: &Backbone, task: &TaskFile) -> Outcome {
     for image in &images {
         alone.extend(engine.predict(TASK, std::slice::from_ref(image))?);
     }
-    same(&together, &alone, "when the images are predicted one by one")?;
+    same(
+        &together,
+        &alone,
+        "when the images are predicted one by one",
+    )?;
     Ok(Some(format!("1 image and {BATCH} together")))
 }
 

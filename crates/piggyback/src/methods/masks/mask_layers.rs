@@ -77,7 +77,8 @@ impl FromStr for MaskLayers {
                     text.split(',').map(|part| part.trim().into()).collect();
                 if prefixes.iter().any(String::is_empty) {
                     return Err("expected all, dense, none, or comma-separated name \
-                         prefixes".into());
+                         prefixes"
+                        .into());
                 }
                 Ok(Self::Prefixes(prefixes))
             }

@@ -215,8 +215,12 @@ impl Entry {
 
     /// Where its data begin and end: after its local header, before the directory.
     fn place(&self, file: &[u8], directory: usize) -> Result<(usize, usize), Damaged> {
-        let elsewhere = || damaged(format!("its record '{}' is not at the declared offset", \
-             self.name));
+        let elsewhere = || {
+            damaged(format!(
+                "its record '{}' is not at the declared offset",
+                self.name
+            ))
+        };
         let header = as_usize(self.offset)?;
         let bytes = file.get(header..directory).ok_or_else(elsewhere)?;
         if !bytes.starts_with(&LOCAL) {
