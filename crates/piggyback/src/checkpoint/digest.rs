@@ -1,4 +1,4 @@
-//! The digest of a file that holds a whole network.
+//! The digest of a file with a full network.
 
 use std::collections::BTreeMap;
 

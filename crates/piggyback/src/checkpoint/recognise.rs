@@ -1,4 +1,4 @@
-//! Which network a checkpoint is of.
+//! Detects the architecture of a checkpoint.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::nn::NamedTensor;
 /// How many names an error lists.
 const LISTED: usize = 10;
 
-/// What keeps a checkpoint from being an architecture.
+/// The differences between a checkpoint and an architecture.
 struct Misfit {
     architecture: Architecture,
     /// Tensors that fit.
@@ -104,11 +104,12 @@ fn wrong_shape(expected: &NamedTensor, stored: &StoredTensor) -> String {
     }
 }
 
-/// The architecture of a checkpoint: `wanted`, or else the one that its tensors fit.
+/// The architecture of a checkpoint: `wanted` if given, else detected from its tensors.
 ///
 /// # Errors
 ///
-/// What the closest one lacks or has besides, and a network that only looks like one of ours.
+/// The differences to the closest architecture, or a network that is only a lookalike of a
+/// supported one.
 pub(crate) fn recognise(state: &StateDict, wanted: Option<Architecture>) -> Result<Architecture> {
     let problem = |reason| {
         Err(Error::Checkpoint {
@@ -166,7 +167,7 @@ pub(crate) fn recognise(state: &StateDict, wanted: Option<Architecture>) -> Resu
     problem(format!("{relation} {name} ({}){more}", misfit.describe()))
 }
 
-/// What else may help where tensors fit no network.
+/// Further advice if the tensors fit no network.
 fn more(state: &StateDict) -> String {
     let advice = state.advice().map(|advice| format!("; {advice}"));
     let sets = (!state.sets.others.is_empty()).then(|| {

@@ -1,8 +1,8 @@
-//! What to do about files and tensors that are nothing we read.
+//! Advice for unsupported files and tensors.
 
 use piggyback_task::foreign;
 
-/// What to do about tensors of these types, the first of them that is more than a counter or a mask.
+/// Advice for unsupported tensor types: for the first that is not merely a counter or a mask.
 pub(super) fn of_types<'a>(types: impl Iterator<Item = &'a String>) -> Option<&'static str> {
     types.into_iter().find_map(|name| {
         let lower = name.to_ascii_lowercase();
@@ -46,7 +46,7 @@ pub(super) fn of_types<'a>(types: impl Iterator<Item = &'a String>) -> Option<&'
     })
 }
 
-/// What is wrong with a file that is nothing we read: what it is, if that can be told, else `unknown`.
+/// The error for an unsupported file: its format, if detected, else `unknown`.
 pub(super) fn foreign_or(file: &[u8], unknown: &str) -> String {
     match foreign::what_is(&file[..file.len().min(foreign::FIRST_BYTES)]) {
         Some(found) => format!("is {}, not a checkpoint; {}", found.name, found.advice),

@@ -1,7 +1,7 @@
-//! PyTorch's checkpoints: a zip archive (since version 1.6) or the older row of pickles.
+//! PyTorch checkpoints: a zip archive (since version 1.6) or the legacy sequence of pickles.
 //!
 //! Both hold a pickle that describes tensors over storages, and the storages' numbers, which are
-//! used where they lie in the file.
+//! used directly from the file.
 
 use std::collections::HashMap;
 
@@ -19,16 +19,16 @@ const LEGACY_MAGIC: &[u8] = b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 /// The only version of the older format there has been.
 const LEGACY_PROTOCOL: usize = 1001;
 
-/// What we put beside a checkpoint's weights, see [`crate::export`]; `torch.load` ignores it.
+/// Folder for metadata that [`crate::export`] adds; `torch.load` ignores it.
 const EXTRA: &str = "extra/";
-/// What the names of our metadata begin with.
+/// Prefix of Piggyback's metadata keys.
 const OURS: &str = "piggyback.";
 
 /// Reads the tensors of a checkpoint; names of nested dictionaries are joined by dots.
 ///
 /// # Errors
 ///
-/// What is wrong with the file, as the rest of a sentence about it.
+/// What is wrong with the file, as a predicate ("is ...").
 pub(super) fn read(file: &Bytes) -> Result<Content, String> {
     if matches!(file.get(..4), Some(b"PK\x03\x04" | b"PK\x05\x06")) {
         return read_zip(file);
