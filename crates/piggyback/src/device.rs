@@ -1,4 +1,4 @@
-//! Where networks run, by name.
+//! Devices by name.
 
 pub use burn::tensor::Device;
 
@@ -27,7 +27,7 @@ pub fn names() -> Vec<&'static str> {
 ///
 /// # Errors
 ///
-/// A name that this build does not know.
+/// The name is unknown, or not enabled in this build.
 pub fn open(name: &str) -> Result<Device> {
     match name {
         "cpu" => Ok(Device::flex()),

@@ -22,9 +22,9 @@ pub fn imagenet_classes() -> impl ExactSizeIterator<Item = &'static str> {
     NAMES.lines().collect::<Vec<_>>().into_iter()
 }
 
-/// The classes of a network's own head and how its images are prepared, as far as they are known.
+/// Classes, preprocessing and training record of a network, where known.
 ///
-/// They travel in the metadata of a safetensors file, beside the weights.
+/// A safetensors file stores them in its metadata.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct About {
     /// Names of the classes in the order of the head's rows.

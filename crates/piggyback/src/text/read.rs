@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 ///
-/// [`Error::Read`]; [`Error::NotText`] for bytes that are no such text.
+/// [`Error::Read`], and [`Error::NotText`] for other bytes.
 pub fn read(path: &Path) -> Result<String> {
     let bytes = std::fs::read(path).map_err(|source| Error::read(path, source))?;
     let text = decode(&bytes).map_err(|reason| Error::NotText {
@@ -19,11 +19,11 @@ pub fn read(path: &Path) -> Result<String> {
     Ok(text.into_owned())
 }
 
-/// The text that `bytes` are, without its byte-order mark.
+/// Decodes `bytes` as text, without the byte-order mark.
 ///
 /// # Errors
 ///
-/// Why they are no text, and what to do.
+/// Why they are not text, and what to do.
 pub fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, String> {
     match bytes {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => {
@@ -36,7 +36,7 @@ pub fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, String> {
     }
 }
 
-/// Whether `bytes` begin with the byte-order mark of a text.
+/// Whether `bytes` begin with a byte-order mark.
 pub(crate) fn has_mark(bytes: &[u8]) -> bool {
     let marks = [&b"\xef\xbb\xbf"[..], b"\xff\xfe", b"\xfe\xff"];
     marks.iter().any(|mark| bytes.starts_with(mark))
