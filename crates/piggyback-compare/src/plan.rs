@@ -499,10 +499,7 @@ mod tests {
             let other = PLAN.replace(&format!("[[{section}]]"), "[[other]]");
             let error = message(&other);
             assert!(error.contains("unknown field 'other'"), "{error}");
-            assert!(
-                error.ends_with("; correct the key or take it out"),
-                "{error}"
-            );
+            assert!(error.ends_with("; correct or remove the key"), "{error}");
         }
         assert!(message("title = 't'").contains("missing field 'output'; add it"));
         let error = message("title = 't'\noutput = 'o'\nseeds = [1]");

@@ -37,8 +37,8 @@ impl Fetch<'_> {
             fs::remove_file(&part.path).map_err(|source| Error::write(&part.path, source))?;
             let expected = entry.sha256().unwrap_or_default();
             let reason = format!(
-                "'{name}' came damaged: its SHA-256 is {sha256} and should be {expected}; \
-                 it was deleted, fetch it again"
+                "'{name}' was damaged in transfer: its SHA-256 is {sha256}, expected {expected}; \
+                 it was deleted, download it again"
             );
             return Err(Error::model(self.model, reason));
         }
@@ -83,7 +83,7 @@ impl Fetch<'_> {
                     Ok(0) => break "the connection was closed".to_owned(),
                     Ok(read) if part.bytes + read as u64 > part.total_bytes => {
                         let total = part.total_bytes;
-                        let reason = format!("'{name}' is longer than its {total} bytes");
+                        let reason = format!("'{name}' is longer than the expected {total} bytes");
                         part.clear()?;
                         return Err(Error::model(model, reason));
                     }
@@ -100,7 +100,7 @@ impl Fetch<'_> {
         if part.bytes == part.total_bytes {
             return Ok(downloaded_bytes);
         }
-        let reason = "the connection was cut off again and again; the same command continues";
+        let reason = "the connection was lost repeatedly; run the same command again to continue";
         Err(self.hub.no_answer(&reason))
     }
 

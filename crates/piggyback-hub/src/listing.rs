@@ -51,13 +51,12 @@ impl Entry {
 impl Listing {
     /// Reads the hub's answer, in which nothing is trusted that becomes a path.
     pub(super) fn parse(model: &str, json: &[u8]) -> Result<Self> {
-        let listing: Self = serde_json::from_slice(json).map_err(|error| {
-            Error::model(model, format!("is not listed as the hub does it ({error})"))
-        })?;
+        let listing: Self = serde_json::from_slice(json)
+            .map_err(|error| Error::model(model, format!("has an invalid listing ({error})")))?;
         if is_commit(&listing.commit) {
             Ok(listing)
         } else {
-            let reason = format!("is at a commit called '{}': no name", listing.commit);
+            let reason = format!("has an invalid commit id '{}'", listing.commit);
             Err(Error::model(model, reason))
         }
     }
@@ -71,10 +70,13 @@ impl Listing {
         let found = self.files.iter().find(|entry| entry.name == name);
         let entry = found.ok_or_else(|| {
             let names = self.files.iter().map(|entry| entry.name.as_str());
-            Error::model(model, format!("has no file '{name}', but {}", list(names)))
+            Error::model(
+                model,
+                format!("has no file '{name}'; it has {}", list(names)),
+            )
         })?;
         if !is_plain(&entry.name) {
-            let reason = format!("has a file '{name}', whose name leads out of its folder");
+            let reason = format!("has a file '{name}', whose path leaves its folder");
             return Err(Error::model(model, reason));
         }
         Ok(entry)
@@ -119,7 +121,10 @@ pub(super) fn shards(model: &str, name: &str, path: &Path) -> Result<Vec<String>
     }
     let text = text::read(path)?;
     let index: Index = serde_json::from_str(&text).map_err(|error| {
-        Error::model(model, format!("'{name}' is no index of weights ({error})"))
+        Error::model(
+            model,
+            format!("'{name}' is not an index of weights ({error})"),
+        )
     })?;
     let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
     let beside = |file: &String| match folder {

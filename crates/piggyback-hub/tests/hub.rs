@@ -110,7 +110,7 @@ fn a_later_run_continues_where_an_earlier_ended() {
         cut_bytes: Some(10_000),
         ..Behaviour::default()
     });
-    refused(fetch(&server, &cache), &["cannot reach", "cut off"]);
+    refused(fetch(&server, &cache), &["cannot reach", "lost repeatedly"]);
     let there = fs::metadata(part(&cache)).unwrap().len();
     assert_eq!(there, 50_000);
     server.set(Behaviour::default());
@@ -159,7 +159,10 @@ fn damage_is_found_and_deleted() {
         listing: Some(listing().replace("300000", "1000")),
         ..Behaviour::default()
     });
-    refused(fetch(&server, &cache), &["longer than its 1000 bytes"]);
+    refused(
+        fetch(&server, &cache),
+        &["longer than the expected 1000 bytes"],
+    );
 }
 
 #[test]
@@ -268,11 +271,11 @@ fn an_index_cannot_lead_out_of_the_cache() {
         files: BTreeMap::from([(name.to_owned(), index)]),
         ..Behaviour::default()
     });
-    refused(fetch(&server, &cache), &["escaped", "leads out"]);
+    refused(fetch(&server, &cache), &["escaped", "leaves its folder"]);
     let asked = Some("../../../../escaped");
     refused(
         fetch_file(&server, &cache, asked),
-        &["escaped", "leads out"],
+        &["escaped", "leaves its folder"],
     );
     server.set(Behaviour {
         listing: Some(listing().replace(COMMIT, "../../../../../../escaped")),

@@ -165,7 +165,7 @@ pub fn target(path: &Path) -> io::Result<PathBuf> {
     let bytes = path.as_os_str().as_encoded_bytes();
     let separator = |byte: &u8| std::path::is_separator(char::from(*byte));
     if bytes.last().is_some_and(separator) {
-        return Err(not_a_file("it ends in a slash, as only folders do"));
+        return Err(not_a_file("it ends in a slash, so it is a folder"));
     }
     if path.file_name().is_none() || bytes.ends_with(b"/.") {
         return Err(not_a_file("it is a folder"));
@@ -175,7 +175,7 @@ pub fn target(path: &Path) -> io::Result<PathBuf> {
         // Files that a process has open, such as /dev/stdout: their names are not the ones that would be replaced.
         let around = fs::canonicalize(folder(&path));
         if around.is_ok_and(|folder| folder.starts_with("/proc") || folder.starts_with("/dev/fd")) {
-            return Err(not_a_file("it stands for what a process has open"));
+            return Err(not_a_file("it is a process's open file"));
         }
         let found = match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && links == 0 => return Ok(path),
@@ -193,7 +193,7 @@ pub fn target(path: &Path) -> io::Result<PathBuf> {
         }
         path = folder(&path).join(fs::read_link(&path)?);
     }
-    Err(not_a_file("its links lead in a circle"))
+    Err(not_a_file("its links form a loop"))
 }
 
 /// Fails if something else than a regular file has this very name.
@@ -226,7 +226,7 @@ fn special(kind: fs::FileType) -> &'static str {
 
 #[cfg(not(unix))]
 fn special(_kind: fs::FileType) -> &'static str {
-    "it is no regular file"
+    "it is not a regular file"
 }
 
 pub(crate) fn not_a_file(reason: impl Into<String>) -> io::Error {

@@ -42,14 +42,14 @@ impl BitMask {
         let expected = len.div_ceil(8);
         if bytes.len() != expected {
             let reason = format!(
-                "{len} bits need {expected} bytes, {} were given",
+                "{len} bits need {expected} bytes, but {} were given",
                 bytes.len()
             );
             return Err(Error::invalid("bits", reason));
         }
         let used = len % 8;
         if used != 0 && bytes.last().is_some_and(|last| last >> used != 0) {
-            let reason = format!("the last byte has bits set beyond the {len} in use");
+            let reason = format!("the last byte has bits set beyond the first {len}");
             return Err(Error::invalid("bits", reason));
         }
         Ok(Self { len, bytes })

@@ -74,7 +74,7 @@ pub(crate) fn check_start(start: &[u8], file_bytes: u64) -> Result<u64, Error> {
     }
     if header_bytes > MAX_HEADER_BYTES {
         let reason = format!(
-            "it announces a header of {header_bytes} bytes, at most {MAX_HEADER_BYTES} are allowed"
+            "its header has {header_bytes} bytes, but at most {MAX_HEADER_BYTES} are allowed"
         );
         return Err(Error::NotSafetensors { reason });
     }
@@ -188,7 +188,7 @@ pub(crate) fn write(
     header.extend(std::iter::repeat_n(' ', padding));
     if header.len() as u64 > MAX_HEADER_BYTES {
         let reason = format!(
-            "{} bytes long, at most {MAX_HEADER_BYTES} are allowed; record less",
+            "{} bytes long, but at most {MAX_HEADER_BYTES} are allowed; record less",
             header.len()
         );
         return Err(Error::invalid("header", reason));

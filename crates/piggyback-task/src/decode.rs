@@ -68,7 +68,7 @@ fn check_version(version: &str) -> Result<u64, Error> {
             supported: FORMAT_VERSION,
         }),
         _ => {
-            let reason = format!("{version:?} is not a version of the format");
+            let reason = format!("{version:?} is not a format version");
             Err(Error::invalid("piggyback.format", reason))
         }
     }
@@ -86,7 +86,7 @@ fn read_layout(name: &str) -> Result<Layout, Error> {
     let layouts = [Layout::Torch, Layout::Burn];
     let found = layouts.into_iter().find(|layout| layout.as_str() == name);
     found.ok_or_else(|| {
-        let reason = format!("\"torch\" or \"burn\" expected, found {name:?}");
+        let reason = format!("expected \"torch\" or \"burn\", found {name:?}");
         Error::invalid("piggyback.layout", reason)
     })
 }
@@ -142,7 +142,7 @@ fn numbers<const COUNT: usize>(name: &str, tensor: Tensor<'_>) -> Result<[f32; C
     match (values.shape(), values.data().first_chunk()) {
         ([count], Some(numbers)) if *count == COUNT => Ok(*numbers),
         (shape, _) => {
-            let reason = format!("[{COUNT}] expected, found {shape:?}");
+            let reason = format!("expected [{COUNT}], found {shape:?}");
             Err(Error::invalid(name, reason))
         }
     }
@@ -164,7 +164,7 @@ fn read_mask(
     let mask = mask.map_err(|error| error.about(&name))?;
     let zeros = mask.keep().zeros_count();
     if zeros != info.zeros {
-        let reason = format!("{} zeros announced, {zeros} found", info.zeros);
+        let reason = format!("expected {} zeros, found {zeros}", info.zeros);
         return Err(Error::invalid(name, reason));
     }
     Ok(mask)
@@ -195,7 +195,10 @@ fn floats(name: &str, tensor: Tensor<'_>) -> Result<Values, Error> {
     check_dtype(name, "F32", &tensor)?;
     let (chunks, rest) = tensor.data.as_chunks::<4>();
     if !rest.is_empty() {
-        let reason = format!("{} bytes are not a number of floats", tensor.data.len());
+        let reason = format!(
+            "{} bytes are not a whole number of floats",
+            tensor.data.len()
+        );
         return Err(Error::invalid(name, reason));
     }
     let data = chunks.iter().map(|bytes| f32::from_le_bytes(*bytes));
@@ -206,7 +209,7 @@ fn check_dtype(name: &str, expected: &str, tensor: &Tensor<'_>) -> Result<(), Er
     if tensor.dtype == expected {
         return Ok(());
     }
-    let reason = format!("dtype {expected} expected, found {}", tensor.dtype);
+    let reason = format!("expected dtype {expected}, found {}", tensor.dtype);
     Err(Error::invalid(name, reason))
 }
 

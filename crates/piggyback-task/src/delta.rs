@@ -33,14 +33,14 @@ impl Delta {
         let expected = element_count(&shape)?;
         if up.len() != expected {
             let reason = format!(
-                "shape {shape:?} has {expected} weights, there are {} bits",
+                "shape {shape:?} has {expected} weights, but there are {} bits",
                 up.len()
             );
             return Err(Error::invalid("delta", reason));
         }
         // A negative zero would be a second way to say zero.
         if !scale.is_finite() || scale.is_sign_negative() {
-            let reason = format!("its scale is {scale}; a finite number of 0 or more is expected");
+            let reason = format!("its scale is {scale}; expected a finite number of 0 or more");
             return Err(Error::invalid("delta", reason));
         }
         Ok(Self { shape, up, scale })

@@ -39,7 +39,7 @@ impl FromStr for Fingerprint {
             Ok(hash) if lowercase => Ok(Self(*hash.as_bytes())),
             _ => Err(Error::invalid(
                 "fingerprint",
-                format!("64 lowercase hexadecimal digits expected, found {text:?}"),
+                format!("expected 64 lowercase hexadecimal digits, found {text:?}"),
             )),
         }
     }
@@ -176,7 +176,10 @@ impl FingerprintBuilder {
     pub fn begin(&mut self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<(), Error> {
         self.check_complete()?;
         if let Some(previous) = self.name.as_deref().filter(|previous| name <= *previous) {
-            let reason = format!("added after {previous}; names must ascend, each given once");
+            let reason = format!(
+                "added after {previous}; names must be in ascending order, each \
+                 given once"
+            );
             return Err(Error::invalid(name, reason));
         }
         let total_bytes = element_count(shape)
@@ -307,7 +310,7 @@ mod tests {
         let error = builder.add("a", Dtype::F16, &[1], &[0; 2]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "a: added after b; names must ascend, each given once"
+            "a: added after b; names must be in ascending order, each given once"
         );
         assert!(builder.add("b", Dtype::F16, &[1], &[0; 2]).is_err());
         assert!(builder.add("b.c", Dtype::F16, &[1], &[0; 2]).is_ok());

@@ -19,12 +19,13 @@ const fn kind(name: &'static str, advice: &'static str) -> Foreign {
     Foreign { name, advice }
 }
 
-const GIVE_OTHER: &str = "give the file that was meant";
+const GIVE_OTHER: &str = "give the right file";
 const CONVERT_IMAGE: &str = "convert it to png or jpeg";
 const UNPACK: &str = "unpack it and give what is inside";
-const TORCH_WEIGHTS: &str = "save the network's weights from its own framework as .safetensors or .pth, under the names of torchvision or timm";
-const DOWNLOADED_PAGE: &str = "it is likely the answer of a server and not the file itself: open it to read what \
-    the server says, and download the file again (signed in, where the site asks for that)";
+const TORCH_WEIGHTS: &str = "save the network's weights from its framework as .safetensors or \
+     .pth, with torchvision's or timm's names";
+const DOWNLOADED_PAGE: &str = "it is probably a server's reply instead of the file: open it to \
+     read the reply, and download the file again (signed in, if the site requires it)";
 
 const GIT_LFS: Foreign = kind(
     "a Git LFS pointer, not the file itself",
@@ -37,27 +38,24 @@ const GIT_ANNEX: Foreign = kind(
 const HTML: Foreign = kind("an HTML page", DOWNLOADED_PAGE);
 const JSON: Foreign = kind("a JSON document", DOWNLOADED_PAGE);
 const XML: Foreign = kind("an XML document", DOWNLOADED_PAGE);
-const SVG: Foreign = kind(
-    "an SVG drawing",
-    "convert it to png in the size that is wanted",
-);
+const SVG: Foreign = kind("an SVG drawing", "convert it to png in the size you want");
 const SAFETENSORS_INDEX: Foreign = kind(
     "the index of a safetensors checkpoint in several files",
     "join the files that it lists into one .safetensors file",
 );
 const TEXT: Foreign = kind("a text file", GIVE_OTHER);
 const ZEROS: Foreign = kind(
-    "nothing but zero bytes at its beginning",
-    "it is likely a download or a copy that never finished: fetch it again",
+    "a file that begins with only zero bytes",
+    "it is probably an incomplete download or copy: download it again",
 );
 const SAFETENSORS: Foreign = kind("a safetensors file", GIVE_OTHER);
 const ZIP: Foreign = kind("a zip archive", UNPACK);
 const NPZ: Foreign = kind(
     "a NumPy archive (.npz)",
-    "save its arrays as .safetensors, or give the file that was meant",
+    "save its arrays as .safetensors, or give the right file",
 );
 const ONNX: Foreign = kind("an ONNX network", TORCH_WEIGHTS);
-const MP4: Foreign = kind("a video", "take its frames out as png or jpeg");
+const MP4: Foreign = kind("a video", "extract its frames as png or jpeg");
 const HEIC: Foreign = kind("a HEIC image", CONVERT_IMAGE);
 const AVIF: Foreign = kind("an AVIF image", CONVERT_IMAGE);
 
@@ -67,7 +65,8 @@ const SIGNATURES: &[(usize, &[u8], Foreign)] = &[
     (0, b"\x89HDF\r\n\x1A\n", kind("an HDF5 file (Keras weights, .h5)", TORCH_WEIGHTS)),
     (0, b"GGUF", kind("a GGUF file", TORCH_WEIGHTS)),
     (4, b"TFL3", kind("a TensorFlow Lite network", TORCH_WEIGHTS)),
-    (0, b"\x93NUMPY", kind("a NumPy array (.npy)", "save it in the format that is wanted, or give the file that was meant")),
+    (0, b"\x93NUMPY", kind("a NumPy array (.npy)", "save it in the expected format, or give the \
+         right file")),
     (0, b"\x1F\x8B", kind("a gzip archive", "unpack it (gunzip, or tar -xzf) and give what is inside")),
     (0, b"\xFD7zXZ\0", kind("an xz archive", "unpack it (unxz, or tar -xJf) and give what is inside")),
     (0, b"\x28\xB5\x2F\xFD", kind("a Zstandard archive", "unpack it (unzstd) and give what is inside")),
@@ -99,7 +98,8 @@ const SIGNATURES: &[(usize, &[u8], Foreign)] = &[
     (0, b"\0\0\x01\0", kind("an icon (.ico)", CONVERT_IMAGE)),
     (0, b"\x1A\x45\xDF\xA3", MP4),
     (8, b"AVI ", MP4),
-    (0, b"\0\x05\x16\x07", kind("what macOS keeps beside a file (AppleDouble, ._NAME)", "remove it, and give the file without ._ in its name")),
+    (0, b"\0\x05\x16\x07", kind("a macOS AppleDouble file (._NAME)", "remove it, and give the \
+         file without ._ in its name")),
     (0, b"\x80\x02", kind("a Python pickle (PyTorch's old format)", GIVE_OTHER)),
     (0, b"\x80\x03", kind("a Python pickle", GIVE_OTHER)),
     (0, b"\x80\x04", kind("a Python pickle", GIVE_OTHER)),
@@ -349,7 +349,7 @@ mod tests {
             (b"\0\0\0\x20ftypisom\0\0\x02\0", "a video"),
             (b"\xFF\xD8\xFF\xE0\0\x10JFIF", "a JPEG image"),
             (b"\x40\0\0\0\0\0\0\0{\"a\":", "a safetensors file"),
-            (&[0; 64], "nothing but zero bytes at its beginning"),
+            (&[0; 64], "a file that begins with only zero bytes"),
             (b"\x01\x02\x03\xFF\xFE\x9C", "nothing known"),
             (b"", "nothing known"),
         ] {

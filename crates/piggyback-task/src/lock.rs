@@ -103,7 +103,7 @@ impl Drop for FileLock {
 fn open(path: &Path) -> io::Result<File> {
     // Opening a pipe would wait for its reader.
     if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
-        return Err(atomic::not_a_file("it is no regular file"));
+        return Err(atomic::not_a_file("it is not a regular file"));
     }
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).open(path)

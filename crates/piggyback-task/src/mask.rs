@@ -148,7 +148,7 @@ fn check_len(plane: &str, shape: &[usize], bits: &BitMask) -> Result<(), Error> 
         return Ok(());
     }
     let reason = format!(
-        "shape {shape:?} has {expected} weights, the {plane} plane has {} bits",
+        "shape {shape:?} has {expected} weights, but the {plane} plane has {} bits",
         bits.len()
     );
     Err(Error::invalid("mask", reason))

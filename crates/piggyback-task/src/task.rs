@@ -89,14 +89,14 @@ impl TaskFile {
         self.validate_head()?;
         self.preprocessing.validate()?;
         if self.masks.contains_key("") {
-            return Err(Error::invalid("masks", "a mask has no weight's name"));
+            return Err(Error::invalid("masks", "a mask has no weight name"));
         }
         for weight in self.deltas.keys() {
             if weight.is_empty() {
-                return Err(Error::invalid("deltas", "a change has no weight's name"));
+                return Err(Error::invalid("deltas", "a delta has no weight name"));
             }
             if self.masks.contains_key(weight) {
-                let reason = "the weight has a mask as well; it can have one of them";
+                let reason = "the weight also has a mask; it can have only one of them";
                 return Err(Error::invalid(format!("delta.{weight}"), reason));
             }
         }
@@ -107,7 +107,7 @@ impl TaskFile {
             Ok(again) if again == self.training => Ok(()),
             Ok(_) => Err(Error::invalid(
                 "training record",
-                "it does not survive being written as JSON",
+                "it changes when written as JSON",
             )),
             Err(error) => Err(Error::invalid("training record", error.to_string())),
         }
@@ -124,7 +124,7 @@ impl TaskFile {
                 return refuse(format!("class {i} has no name"));
             }
             if !seen.insert(class) {
-                return refuse(format!("{class:?} is there twice"));
+                return refuse(format!("{class:?} occurs twice"));
             }
         }
         Ok(())
@@ -135,14 +135,14 @@ impl TaskFile {
         match self.head.weight.shape() {
             [rows, _] if *rows == classes => {}
             shape => {
-                let reason = format!("[{classes} classes, features] expected, found {shape:?}");
+                let reason = format!("expected [{classes} classes, features], found {shape:?}");
                 return Err(Error::invalid("head.weight", reason));
             }
         }
         match self.head.bias.shape() {
             [rows] if *rows == classes => Ok(()),
             shape => {
-                let reason = format!("[{classes} classes] expected, found {shape:?}");
+                let reason = format!("expected [{classes} classes], found {shape:?}");
                 Err(Error::invalid("head.bias", reason))
             }
         }
@@ -154,12 +154,15 @@ fn validate_norm(key: &str, values: &Values) -> Result<(), Error> {
     let field = match key.rsplit_once('.') {
         Some((module, field)) if !module.is_empty() && NORM_FIELDS.contains(&field) => field,
         _ => {
-            let reason = format!("<module>.<field> expected, the field one of {NORM_FIELDS:?}");
+            let reason = format!(
+                "expected <module>.<field>, where the field is one of \
+                 {NORM_FIELDS:?}"
+            );
             return Err(Error::invalid(what(), reason));
         }
     };
     if values.shape().len() != 1 {
-        let reason = format!("[channels] expected, found {:?}", values.shape());
+        let reason = format!("expected [channels], found {:?}", values.shape());
         return Err(Error::invalid(what(), reason));
     }
     if field == "running_var" && values.data().iter().any(|variance| *variance < 0.0) {

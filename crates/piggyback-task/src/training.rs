@@ -30,10 +30,7 @@ impl TrainingRecord {
     pub fn from_serialize(record: &impl Serialize) -> Result<Self, Error> {
         match serde_json::to_value(record) {
             Ok(Value::Object(map)) => Ok(Self(map)),
-            Ok(_) => Err(Error::invalid(
-                "training record",
-                "a JSON object is expected",
-            )),
+            Ok(_) => Err(Error::invalid("training record", "expected a JSON object")),
             Err(error) => Err(Error::invalid("training record", error.to_string())),
         }
     }

@@ -21,7 +21,7 @@ impl Values {
         let expected = element_count(&shape)?;
         if data.len() != expected {
             let reason = format!(
-                "shape {shape:?} has {expected} values, {} were given",
+                "shape {shape:?} has {expected} values, but {} were given",
                 data.len()
             );
             return Err(Error::invalid("values", reason));

@@ -1,4 +1,4 @@
-//! Where networks run, by name.
+//! Devices by name.
 
 pub use burn::tensor::Device;
 
@@ -27,7 +27,7 @@ pub fn names() -> Vec<&'static str> {
 ///
 /// # Errors
 ///
-/// A name that this build does not know.
+/// The name is unknown, or not enabled in this build.
 pub fn open(name: &str) -> Result<Device> {
     match name {
         "cpu" => Ok(Device::flex()),
@@ -42,7 +42,7 @@ pub fn open(name: &str) -> Result<Device> {
         _ => Err(Error::setting(
             "device",
             format!(
-                "this build knows {} and not '{name}'; others are Cargo features",
+                "this build has no device '{name}', only {}; enable others as Cargo features",
                 names().join(", ")
             ),
         )),

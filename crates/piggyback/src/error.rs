@@ -1,4 +1,4 @@
-//! What can go wrong, as values that name the file, tensor or class concerned.
+//! The library's errors. Each names the file, tensor or class concerned.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use thiserror::Error;
 /// The result of the library's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that the library can fail with.
+/// All errors of the library.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -28,15 +28,15 @@ pub enum Error {
         /// The operating system's reason.
         source: io::Error,
     },
-    /// A file that should be text.
+    /// A file is not text, or not UTF-8.
     #[error("{}: {reason}", path.display())]
     NotText {
         /// The file.
         path: PathBuf,
-        /// What it is instead, and what to do.
+        /// What is wrong, and what to do.
         reason: String,
     },
-    /// A checkpoint that is not what it should be.
+    /// A checkpoint cannot be used.
     #[error("{}: {reason}", path.display())]
     Checkpoint {
         /// The checkpoint.
@@ -44,13 +44,13 @@ pub enum Error {
         /// What is wrong and what to do.
         reason: String,
     },
-    /// Images, or a data set of them, that cannot be used.
+    /// Images or a data set cannot be used.
     #[error(transparent)]
     Data(crate::data::Error),
-    /// A task file that cannot be used.
+    /// A task file cannot be used.
     #[error(transparent)]
     Task(#[from] piggyback_task::Error),
-    /// A task whose content does not fit the backbone it is used with.
+    /// A task does not fit the backbone it is used with.
     #[error("task '{task}' does not fit the backbone: {reason}")]
     Misfit {
         /// The task's name or file.
@@ -58,15 +58,15 @@ pub enum Error {
         /// What was expected and what to do.
         reason: String,
     },
-    /// Parts of a task that fit no parameter of a network.
+    /// Masks or deltas of a task fit no parameter of the network.
     #[error("{what} for {}: the network has no weights of these names and shapes", names.join(", "))]
     Unfit {
-        /// What they are: masks, or changes.
+        /// What does not fit: masks or deltas.
         what: String,
         /// The names of the weights.
         names: Vec<String>,
     },
-    /// A setting that cannot be used.
+    /// A setting has an invalid value.
     #[error("{setting}: {reason}")]
     Setting {
         /// The setting's name.
@@ -74,13 +74,13 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
-    /// A table of settings that cannot be used.
+    /// A table of settings is invalid.
     #[error("{reason}")]
     Settings {
-        /// Where the table stands, which key is wrong, why, and what to do.
+        /// Where the table is, which key is wrong, why, and what to do.
         reason: String,
     },
-    /// Training left the range of numbers.
+    /// Training diverged.
     #[error("{what} in epoch {epoch}, step {step}: lower the learning rates, {rates}")]
     Diverged {
         /// What became infinite or NaN.
@@ -89,12 +89,12 @@ pub enum Error {
         epoch: usize,
         /// Step within the epoch, counted from 1.
         step: usize,
-        /// The rates in use.
+        /// The learning rates in use.
         rates: String,
     },
-    /// An image that could not be read ended training, which left a checkpoint.
+    /// Training stopped at an image that cannot be read, and left a checkpoint.
     #[error(
-        "stopped after {steps} steps, with a checkpoint in {}, {}",
+        "stopped after {steps} steps, with a checkpoint in {}: {}",
         run_dir.display(), how_to_go_on(source)
     )]
     UnreadableImage {
@@ -105,7 +105,7 @@ pub enum Error {
         /// The run folder with the checkpoint.
         run_dir: PathBuf,
     },
-    /// Training was asked to stop and left a checkpoint.
+    /// Training was stopped and left a checkpoint.
     #[error("stopped after {steps} steps; the run in {} can be resumed", run_dir.display())]
     Interrupted {
         /// Steps done.
@@ -113,29 +113,29 @@ pub enum Error {
         /// The run folder with the checkpoint.
         run_dir: PathBuf,
     },
-    /// Training or its test was asked to stop, and there is nothing to resume.
+    /// Training or its test was stopped, and there is nothing to resume.
     #[error("stopped after {steps} steps")]
     Stopped {
         /// Steps done.
         steps: usize,
     },
-    /// What a network answers is no number.
+    /// A network's output is not finite.
     #[error(
         "{network}: the output for class {class} is {value}{}; weights or pixels are too large to \
          compute with",
         image.as_ref().map(|image| format!(" for {image}")).unwrap_or_default()
     )]
     NotNumbers {
-        /// Whose answer it is.
+        /// The network or task.
         network: String,
-        /// The first class, counted from 0, whose output is no number.
+        /// The first class, counted from 0, whose output is not finite.
         class: usize,
         /// NaN or an infinity.
         value: f32,
-        /// The image, where it is known.
+        /// The image, if known.
         image: Option<String>,
     },
-    /// A run folder that cannot be used.
+    /// A run folder cannot be used.
     #[error("{}: {reason}", path.display())]
     RunFolder {
         /// The folder.
@@ -143,7 +143,7 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
-    /// What is wrong with one of several files.
+    /// An error in one of several files.
     #[error("{}", path.display())]
     InFile {
         /// The file.
@@ -151,13 +151,13 @@ pub enum Error {
         /// What is wrong with it.
         source: Box<Error>,
     },
-    /// A task file that is to answer without its backbone.
+    /// A task file was given without its backbone.
     #[error("{} is a task file: give the checkpoint of its backbone", path.display())]
     NeedsBackbone {
         /// The task file.
         path: PathBuf,
     },
-    /// Two tasks that would answer under one name.
+    /// Two tasks have the same name.
     #[error("two tasks are called '{name}'; give {} another name", path.display())]
     NameTaken {
         /// The name.
@@ -165,18 +165,18 @@ pub enum Error {
         /// The file of the second one.
         path: PathBuf,
     },
-    /// The backbone's own classes were asked for.
+    /// The backbone's own classes were requested, but its checkpoint has no usable classifier.
     #[error("the backbone's checkpoint has no classifier that fits it; use a task")]
     NoHead,
-    /// A task that is asked for but not loaded.
-    #[error("no task is called '{name}'; loaded are: {}", loaded.join(", "))]
+    /// The requested task is not loaded.
+    #[error("no task is called '{name}'; loaded tasks: {}", loaded.join(", "))]
     UnknownTask {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// The names there are.
+        /// Names of the loaded tasks.
         loaded: Vec<String>,
     },
-    /// Something that no input should bring about.
+    /// A bug: no input should cause it.
     #[error("internal error: {what}; please report it")]
     Internal {
         /// What was found.
@@ -184,15 +184,17 @@ pub enum Error {
     },
 }
 
-/// How a run goes on that ended at images that cannot be read.
+/// How to continue a run that stopped because images cannot be read.
 fn how_to_go_on(source: &crate::data::Error) -> &'static str {
     match source {
         crate::data::Error::NoneReadable { .. } => {
-            "with nothing to validate on; repair the images of val/, and the same command with --resume continues"
+            "no validation image can be read; repair the images in val/, then run the same \
+             command with --resume"
         }
         _ => {
-            "at an image that cannot be read; the same command with --resume --skip-bad continues without it. (Where \
-             training images are replaced or removed, a new run has to begin: --force.)"
+            "an image cannot be read; run the same command with --resume --skip-bad to continue \
+             without it (after training images were replaced or removed, start again with \
+             --force)"
         }
     }
 }
@@ -232,7 +234,7 @@ impl Error {
         }
     }
 
-    /// The error `self` as one of the file at `path`.
+    /// Wraps the error with the path of its file.
     pub(crate) fn in_file(self, path: &Path) -> Self {
         Self::InFile {
             path: path.to_owned(),

@@ -1,17 +1,18 @@
-//! One frozen vision network learns any number of tasks, one bit per weight and task.
+//! Train any number of image-classification tasks on one frozen network, with one bit per weight
+//! and task.
 //!
-//! The method is *Piggyback* (Mallya, Davis, Lazebnik, ECCV 2018): a pretrained network, the
-//! **backbone**, is never changed. For a **task**, every weight `w` gets a real-valued **score** `s`;
-//! the network computes with
+//! The method is *Piggyback* (Mallya, Davis, Lazebnik, ECCV 2018). A pretrained network, the
+//! **backbone**, is never changed. For each **task**, every weight `w` gets a real-valued **score**
+//! `s`, and the network computes with
 //!
 //! ```text
 //! w where s > threshold, else 0        d loss / d s = d loss / d w_effective * w
 //! ```
 //!
-//! and gradients pass straight through the comparison. After training only the bits are kept. A task
-//! is then a small file: bits, the task's batch-norm values, its classifier **head**. No task can
-//! disturb another, their order does not matter, and one process holds one backbone and hundreds of
-//! tasks.
+//! Gradients pass straight through the threshold (a straight-through estimator). After training
+//! only the bits are kept. A task is then a small file: the mask bits, the task's batch norms and
+//! its classifier **head**. Tasks cannot affect each other, their order does not matter, and one
+//! process can serve hundreds of tasks with one backbone.
 //!
 //! # From images to answers
 //!
@@ -42,38 +43,38 @@
 //!
 //! # Where to look
 //!
-//! Each module knows those before it in this table, and none after it.
+//! Each module uses only modules above it in this table.
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`image`] | decoding, resizing, augmentation, how an image becomes a network's input |
-//! | [`data`] | image folders, and batches in an order that a seed decides |
-//! | [`checkpoint`] | the backbone: reading and writing weights, recognising and fingerprinting them |
+//! | [`image`] | decoding, resizing, augmentation, preprocessing |
+//! | [`data`] | image folders, and batches in an order set by the random seed |
+//! | [`checkpoint`] | the backbone: reading and writing weights, architecture detection, fingerprints |
 //! | [`mask`] | scores and masks, on any Burn module |
-//! | [`files`] | what methods leave: task files, whole networks, networks that tasks share |
-//! | [`engine`] | one backbone, many tasks: prediction, answers of several files, errors per class, checks of files, task files of any Burn module |
-//! | [`learn`] | the training loop, whatever the method |
-//! | [`methods`] | Piggyback, what it is compared with, and training from scratch |
-//! | [`mod@export`] | a task's own network as ONNX, safetensors or a PyTorch checkpoint |
+//! | [`files`] | result files: task files, full networks, networks shared by several tasks |
+//! | [`engine`] | one backbone, many tasks: prediction, evaluation, file verification, task files for any Burn module |
+//! | [`learn`] | the training loop, shared by all methods |
+//! | [`methods`] | Piggyback, its baselines, and training from scratch |
+//! | [`mod@export`] | export of a task's network as ONNX, safetensors or a PyTorch checkpoint |
 //! | [`task`] | the task file (the crate `piggyback-task`, which needs no tensor library) |
 //!
-//! # What can be relied on
+//! # Guarantees
 //!
-//! - **Answers are a function of backbone, task file and image.** Other tasks, their order, the
-//!   batch and the number of threads do not change a bit of them on the CPU. A masked weight is
+//! - **Outputs depend only on backbone, task file and image.** On the CPU they are bit-identical
+//!   whatever the other tasks, their order, the batch and the number of threads. A masked weight is
 //!   `+0.0`: masking selects, it does not multiply.
-//! - **Runs are a function of their settings.** Everything random is drawn from
-//!   [`RunSettings::seed`](learn::RunSettings::seed); a run that is stopped and resumed gives the
-//!   same task file, bit for bit.
+//! - **Runs are reproducible.** All randomness comes from the random seed,
+//!   [`RunSettings::seed`](learn::RunSettings::seed). A run that is stopped and resumed gives a
+//!   byte-for-byte identical task file.
 //! - **Files are checked before they are trusted**, and no code in a file is ever run.
 //! - **Errors are values** that name the file, tensor or class and say what to do; nothing here
 //!   prints, exits or panics on input.
 //!
 //! # Devices
 //!
-//! `Device::flex()` is the CPU, for which the convolutions, batch norms and masks have kernels of
-//! their own. The features `cuda`, `wgpu`, `metal` and `rocm` add Burn's other devices, on which the
-//! same networks run on Burn's operations; [`open_device`] opens one by name.
+//! `Device::flex()` is the CPU, with this project's kernels for convolutions, batch norms and
+//! masks. The features `cuda`, `wgpu`, `metal` and `rocm` add Burn's other devices, which use
+//! Burn's own operations. [`open_device`] opens a device by name.
 
 mod adapt;
 pub mod checkpoint;

@@ -1,21 +1,21 @@
-//! Settings that are chosen by name: one spelling for files, flags and messages.
+//! Named values of settings, spelled the same in files, flags and messages.
 
 use serde::de::value::{Error, StrDeserializer};
 use serde::de::{DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, forward_to_deserialize_any};
 
-/// One of a few values, each with a name: an enum that serde reads by the names of its variants.
+/// An enum that serde reads by the names of its variants.
 pub trait Named: DeserializeOwned {
     /// The names of all values.
     fn names() -> Vec<&'static str> {
         let mut variants = Variants(&[]);
-        // It fails once it has seen the names: there is nothing to read a value from.
+        // Always fails once it has the names: there is no value to read.
         let _ = Self::deserialize(&mut variants);
         variants.0.to_vec()
     }
 }
 
-/// What a type that serde derived asks a format for: the names of its variants.
+/// A deserializer that captures the variant names of an enum with derived serde traits.
 struct Variants(&'static [&'static str]);
 
 impl<'de> Deserializer<'de> for &mut Variants {
@@ -41,7 +41,7 @@ impl<'de> Deserializer<'de> for &mut Variants {
     }
 }
 
-/// Writes a setting that is a value or, where there is none, a word such as `auto`.
+/// Writes an optional setting: its value, or a word such as `auto` for `None`.
 pub(crate) fn write_or<T: Serialize, S: Serializer>(
     word: &str,
     setting: Option<&T>,
@@ -53,7 +53,7 @@ pub(crate) fn write_or<T: Serialize, S: Serializer>(
     }
 }
 
-/// Reads a setting that is a value or a word, which stands for none.
+/// Reads an optional setting: a value, or the word for `None`.
 pub(crate) fn read_or<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     word: &str,
     deserializer: D,
@@ -73,7 +73,7 @@ pub(crate) fn read_or<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     }
 }
 
-/// The value called `name`, or a message that lists the names there are.
+/// The value called `name`, or an error that lists the valid names.
 pub(crate) fn parse<T: DeserializeOwned>(name: &str) -> Result<T, String> {
     let deserializer: StrDeserializer<'_, Error> =
         serde::de::IntoDeserializer::into_deserializer(name);

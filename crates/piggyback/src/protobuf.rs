@@ -1,8 +1,8 @@
-//! As much of Protocol Buffers as writing ONNX and TensorBoard files takes: varints, strings, nested
+//! Minimal Protocol Buffers encoder for ONNX and TensorBoard files: varints, strings, nested
 //! messages.
 //!
-//! Wire format: <https://protobuf.dev/programming-guides/encoding>. A library would bring a code
-//! generator for the two dozen fields that are written here.
+//! Wire format: <https://protobuf.dev/programming-guides/encoding>. A library would add a code
+//! generator for only about two dozen fields.
 
 /// A message under construction.
 #[derive(Clone, Debug, Default)]
@@ -53,14 +53,14 @@ impl Message {
         self.bytes(field, message.0)
     }
 
-    /// The beginning of a field of `length_bytes` that are written after this message.
+    /// The header of a field of `length_bytes`, which are written after this message.
     pub(crate) fn length(mut self, field: u32, length_bytes: usize) -> Self {
         self.tag(field, Wire::Bytes);
         varint(&mut self.0, length_bytes as u64);
         self
     }
 
-    /// The fields of `other` after these.
+    /// Appends the fields of `other`.
     pub(crate) fn then(mut self, other: Self) -> Self {
         self.0.extend(other.0);
         self

@@ -1,12 +1,12 @@
-//! Random numbers keyed by what they are for, so that neither threads nor order change them.
+//! Random numbers keyed by purpose, so that they do not depend on threads or order.
 //!
-//! The arithmetic from the generator's words to a number is written out here: `rand`'s may change between
-//! versions, and a recorded seed must go on giving the same run.
+//! The conversion from the generator's words to numbers is implemented here, because `rand`'s may
+//! change between versions and a recorded seed must always give the same run.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// What a stream of random numbers is for; streams of different purposes are independent.
+/// The purpose of a random stream. Streams of different purposes are independent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
     /// The order of one epoch's images.
@@ -15,15 +15,15 @@ pub(crate) enum Purpose {
     Augment = 2,
     /// Which images are held out for validation.
     Split = 3,
-    /// The first values of a tensor.
+    /// The initial values of a tensor.
     Init = 4,
-    /// The features that dropout leaves out in one step.
+    /// The features that dropout zeroes in one step.
     Dropout = 5,
-    /// The pixels of an image that a task's answers are checked on.
+    /// The pixels of a random image for `verify`.
     Verify = 6,
 }
 
-/// A stream of random numbers that depends on its key alone.
+/// A random stream that depends only on its key.
 pub(crate) struct Random(ChaCha8Rng);
 
 impl Random {

@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all: [`piggyback_task::atomic`] with errors that name the file.
+//! Atomic writes: [`piggyback_task::atomic`] with errors that name the file.
 
 use std::path::Path;
 
@@ -6,12 +6,12 @@ use piggyback_task::atomic::{self, AtomicFile};
 
 use crate::error::{Error, Result};
 
-/// Begins the file that is to be at `path`; dropped, it is gone.
+/// Creates a temporary file for `path`, which is deleted on drop.
 pub(crate) fn begin(path: &Path) -> Result<AtomicFile> {
     AtomicFile::create(path).map_err(|source| Error::write(path, source))
 }
 
-/// Gives a file its name, once its content is on the disk.
+/// Syncs the file to disk and renames it to `path`.
 pub(crate) fn persist(file: AtomicFile, path: &Path) -> Result<()> {
     file.replace().map_err(|source| Error::write(path, source))
 }

@@ -196,7 +196,7 @@ fn files_that_are_no_checkpoints() {
     let path = |name: &str| folder.path().join(name);
     let whole = fs::read(shared().backbone()).unwrap();
     fs::write(path("cut.safetensors"), &whole[..whole.len() / 2]).unwrap();
-    refused_everywhere(&path("cut.safetensors"), &["fetch it again"]);
+    refused_everywhere(&path("cut.safetensors"), &["download it again"]);
     fs::write(path("empty.pth"), b"").unwrap();
     refused_everywhere(&path("empty.pth"), &["is empty"]);
     write_image(&path("picture.png"), "a", [9, 9, 9]);

@@ -85,7 +85,7 @@ fn a_folder_that_could_be_two_things_is_refused_until_it_is_said_which() {
 
     fs::remove_dir_all(images.join("train/red")).unwrap();
     train(&out, &with(&["--layout", "splits", "--force"]))
-        .refused_with(&["one class only", "blue"]);
+        .refused_with(&["only one class", "blue"]);
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn test_images_that_were_learned_from_are_said() {
     )
     .unwrap();
     let run = train(&out, &with(&["--epochs", "1", "--json"])).ends_with(0);
-    let note = "1 of 5 test images are training images";
+    let note = "1 of 5 test images are byte-for-byte identical to training images";
     assert!(run.stderr.contains(note), "{}", run.stderr);
     let noted = run.json()[0]["notes"][0].as_str().unwrap().to_owned();
     assert!(noted.starts_with(note), "{noted}");

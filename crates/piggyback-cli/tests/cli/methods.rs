@@ -150,7 +150,7 @@ fn one_network_for_two_data_sets() {
     learn("joint", &out, &[]).refused_with(&["joint", "several"]);
     let same = shared().images();
     learn("joint", &out, &["--data", text(&same)]).refused_with(&["'images'"]);
-    learn("individual", &out, &["--data", &other]).refused_with(&["one data set, and 2"]);
+    learn("individual", &out, &["--data", &other]).refused_with(&["one data set, but 2"]);
     // A file of tasks is no backbone.
     let joint = folder.path().join("both.safetensors");
     let images = shared().images();

@@ -197,7 +197,7 @@ fn a_users_own_files_in_a_run_folder_are_kept() {
         fs::write(run_dir.join(name), b"precious").unwrap();
         fs::write(run_dir.join("notes.txt"), b"notes").unwrap();
         for more in [&["--force"][..], &["--resume"], &[]] {
-            train(&out, more).refused_with(&["hues.run", name, "no run has written", "--run-dir"]);
+            train(&out, more).refused_with(&["hues.run", name, "no run wrote", "--run-dir"]);
         }
         assert_eq!(fs::read(run_dir.join(name)).unwrap(), b"precious");
         // What a run does not write is no obstacle, and stays.

@@ -57,7 +57,7 @@ fn an_invalid_task_leaves_nothing() {
     task.classes.pop();
     let error = task.save(folder.path().join("t")).unwrap_err().to_string();
     assert!(
-        error.ends_with("head.weight: [2 classes, features] expected, found [3, 2]"),
+        error.ends_with("head.weight: expected [2 classes, features], found [3, 2]"),
         "{error}"
     );
     assert!(names_in(folder.path()).is_empty());
@@ -217,7 +217,7 @@ fn a_header_of_four_gigabytes_is_refused_before_it_is_read() {
     bytes.extend(b"{\"__metadata__\":{}}");
     let error = open_error(&bytes);
     assert!(
-        error.contains("it announces a header of 4294967296 bytes, at most 100000000 are allowed"),
+        error.contains("its header has 4294967296 bytes, but at most 100000000 are allowed"),
         "{error}"
     );
 }

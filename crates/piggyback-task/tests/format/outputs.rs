@@ -125,7 +125,7 @@ fn what_a_process_has_open_is_no_name_of_a_file() {
 fn stdout_is_refused() {
     for path in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
         let error = atomic::target(Path::new(path)).unwrap_err().to_string();
-        assert!(error.contains("has open"), "{path}: {error}");
+        assert!(error.contains("process's open file"), "{path}: {error}");
     }
 }
 

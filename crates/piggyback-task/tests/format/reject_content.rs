@@ -123,13 +123,16 @@ fn a_mask_tensor_shape_unlike_its_bytes() {
 #[test]
 fn bytes_that_are_not_a_number_of_floats() {
     let message = changed(|forge| forge.tensor("head.bias").3.truncate(11));
-    assert_eq!(message, "head.bias: 11 bytes are not a number of floats");
+    assert_eq!(
+        message,
+        "head.bias: 11 bytes are not a whole number of floats"
+    );
 }
 
 #[test]
 fn floats_of_another_dtype() {
     let message = changed(|forge| forge.tensor("head.bias").1 = "I32".to_owned());
-    assert_eq!(message, "head.bias: dtype F32 expected, found I32");
+    assert_eq!(message, "head.bias: expected dtype F32, found I32");
 }
 
 #[test]
@@ -137,7 +140,7 @@ fn bits_of_another_dtype() {
     let message = changed(|forge| forge.tensor("mask.features.0.0.weight").1 = "I8".to_owned());
     assert_eq!(
         message,
-        "mask.features.0.0.weight: dtype U8 expected, found I8"
+        "mask.features.0.0.weight: expected dtype U8, found I8"
     );
 }
 
@@ -211,7 +214,7 @@ fn a_wrong_count_of_zeros() {
     let message = changed_json("piggyback.masks", |masks| masks[MASK]["zeros"] = json!(11));
     assert_eq!(
         message,
-        "mask.features.0.0.weight: 11 zeros announced, 12 found"
+        "mask.features.0.0.weight: expected 11 zeros, found 12"
     );
 }
 
@@ -249,7 +252,7 @@ fn a_mask_without_a_name() {
     task.masks.insert(String::new(), mask);
     assert_eq!(
         task.to_bytes().unwrap_err().to_string(),
-        "masks: a mask has no weight's name"
+        "masks: a mask has no weight name"
     );
 }
 
@@ -270,7 +273,7 @@ fn a_class_without_a_name() {
 #[test]
 fn a_class_twice() {
     let message = changed(|forge| forge.set("piggyback.classes", r#"["cat","dog","cat"]"#));
-    assert_eq!(message, "classes: \"cat\" is there twice");
+    assert_eq!(message, "classes: \"cat\" occurs twice");
 }
 
 #[test]
@@ -278,7 +281,7 @@ fn fewer_classes_than_the_head_has() {
     let message = changed(|forge| forge.set("piggyback.classes", r#"["cat","dog"]"#));
     assert_eq!(
         message,
-        "head.weight: [2 classes, features] expected, found [3, 2]"
+        "head.weight: expected [2 classes, features], found [3, 2]"
     );
 }
 
@@ -287,14 +290,14 @@ fn a_head_that_is_no_matrix() {
     let message = changed(|forge| forge.tensor("head.weight").2 = vec![3, 2, 1]);
     assert_eq!(
         message,
-        "head.weight: [3 classes, features] expected, found [3, 2, 1]"
+        "head.weight: expected [3 classes, features], found [3, 2, 1]"
     );
 }
 
 #[test]
 fn a_bias_that_is_no_vector() {
     let message = changed(|forge| forge.tensor("head.bias").2 = vec![3, 1]);
-    assert_eq!(message, "head.bias: [3 classes] expected, found [3, 1]");
+    assert_eq!(message, "head.bias: expected [3 classes], found [3, 1]");
 }
 
 #[test]
@@ -315,7 +318,7 @@ fn a_norm_that_is_no_vector() {
     let message = changed(|forge| forge.tensor("norm.features.0.1.bias").2 = vec![2, 2]);
     assert_eq!(
         message,
-        "norm.features.0.1.bias: [channels] expected, found [2, 2]"
+        "norm.features.0.1.bias: expected [channels], found [2, 2]"
     );
 }
 
@@ -355,7 +358,7 @@ fn an_unknown_layout() {
     let message = changed(|forge| forge.set("piggyback.layout", "keras"));
     assert_starts(
         &message,
-        "piggyback.layout: \"torch\" or \"burn\" expected, found \"keras\"",
+        "piggyback.layout: expected \"torch\" or \"burn\", found \"keras\"",
     );
 }
 
@@ -468,7 +471,10 @@ fn affine_factors_and_changes_that_break_a_rule() {
                 format!("{part}.features.1.weight");
         }
     });
-    assert_starts(&message, "delta.features.1.weight: the weight has a mask");
+    assert_starts(
+        &message,
+        "delta.features.1.weight: the weight also has a mask",
+    );
 }
 
 /// What version 1 can say is written in version 1, and in it nothing else can be said.

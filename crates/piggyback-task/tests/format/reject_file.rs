@@ -43,7 +43,7 @@ fn a_header_of_four_gigabytes() {
     let message = refuse(&bytes).to_string();
     assert_starts(
         &message,
-        "not a safetensors file: it announces a header of 4294967296 bytes",
+        "not a safetensors file: its header has 4294967296 bytes",
     );
 }
 

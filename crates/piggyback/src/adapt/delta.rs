@@ -1,4 +1,4 @@
-//! Weights that a task moves by one amount each, up or down.
+//! BitDelta: a sign per weight and a scale per tensor.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,9 @@ use super::check_fit;
 use crate::error::Result;
 use crate::nn::{Replace, map_tensors, values};
 
-/// What is left of `change`, a tensor's change in row-major order, at a bit for each weight: its sign,
-/// and the mean of its magnitudes (Liu et al., *BitDelta*, NeurIPS 2024, section 3.1). No other scale
-/// is closer to the change in the sense of least squares.
+/// Compresses `change`, a tensor's change in row-major order, to one sign bit per weight and one
+/// scale, the mean magnitude (Liu et al., *BitDelta*, NeurIPS 2024, section 3.1). This scale is the
+/// least-squares optimum.
 pub(crate) fn compress(shape: Vec<usize>, change: &[f32]) -> Result<Delta> {
     let sum: f64 = change.iter().map(|value| f64::from(value.abs())).sum();
     let scale = (sum / change.len().max(1) as f64) as f32;
@@ -20,11 +20,11 @@ pub(crate) fn compress(shape: Vec<usize>, change: &[f32]) -> Result<Delta> {
     Ok(Delta::new(shape, up, scale)?)
 }
 
-/// Applies changes to the weights of `module`.
+/// Applies deltas to the weights of `module`.
 ///
 /// # Errors
 ///
-/// [`Error::Unfit`](crate::Error::Unfit) with the names of changes that fit no parameter.
+/// [`Error::Unfit`](crate::Error::Unfit) with the names of deltas that fit no parameter.
 pub(crate) fn apply<M: Module>(module: M, deltas: &BTreeMap<String, Delta>) -> Result<M> {
     check_fit(&module, "changes", deltas, Delta::shape)?;
     Ok(map_tensors(module, &mut Applying { deltas }))

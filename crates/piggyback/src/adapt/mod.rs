@@ -1,4 +1,4 @@
-//! What a task changes of its backbone: masks and deltas.
+//! A task's changes to its backbone: masks and deltas.
 
 pub(crate) mod delta;
 pub mod mask;
@@ -14,7 +14,8 @@ use burn::module::Module;
 use crate::error::{Error, Result};
 use crate::nn::named_tensors;
 
-/// Fails where some of `parts`, which are `what`, fit no parameter of `module` by name and shape.
+/// Fails if some of `parts` fit no parameter of `module` by name and shape. `what` names them in
+/// the error.
 fn check_fit<M: Module, T>(
     module: &M,
     what: &str,

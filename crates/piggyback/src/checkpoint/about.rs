@@ -1,4 +1,4 @@
-//! What a checkpoint may say of itself besides its weights.
+//! Metadata of a checkpoint: classes, preprocessing and training record.
 
 use std::collections::BTreeMap;
 
@@ -15,38 +15,38 @@ const PREPROCESSING: &str = "piggyback.preprocessing";
 /// Metadata key of how the network was trained: JSON, as in a task file.
 const TRAINING: &str = "piggyback.training";
 
-/// The names of ImageNet's 1000 classes (ILSVRC 2012), in the order that PyTorch's checkpoints have
-/// them, as torchvision writes them.
+/// The names of ImageNet's 1000 classes (ILSVRC 2012), in PyTorch's order and torchvision's
+/// spelling.
 pub fn imagenet_classes() -> impl ExactSizeIterator<Item = &'static str> {
     const NAMES: &str = include_str!("imagenet_classes.txt");
     NAMES.lines().collect::<Vec<_>>().into_iter()
 }
 
-/// The classes of a network's own head and how its images are prepared, as far as they are known.
+/// Classes, preprocessing and training record of a network, where known.
 ///
-/// They travel in the metadata of a safetensors file, beside the weights.
+/// A safetensors file stores them in its metadata.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct About {
     /// Names of the classes in the order of the head's rows.
     pub classes: Option<Vec<String>>,
-    /// How an image becomes the network's input.
+    /// Image preprocessing.
     pub preprocessing: Option<Preprocessing>,
     /// How the network was trained.
     pub training: Option<TrainingRecord>,
 }
 
 impl About {
-    /// Reads what the metadata of a safetensors file says.
+    /// Reads the metadata of a safetensors file.
     ///
     /// # Errors
     ///
-    /// What is wrong with the value of one of our keys; other keys are ignored.
+    /// An invalid value of one of Piggyback's keys. Other keys are ignored.
     pub fn from_metadata(metadata: &BTreeMap<String, String>) -> Result<Self, String> {
         let preprocessing: Option<Preprocessing> = parse(metadata, PREPROCESSING)?;
         if let Some(preprocessing) = &preprocessing {
             preprocessing
                 .validate()
-                .map_err(|error| format!("its metadata '{PREPROCESSING}' is wrong: {error}"))?;
+                .map_err(|error| format!("its metadata '{PREPROCESSING}' is invalid: {error}"))?;
         }
         Ok(Self {
             classes: parse(metadata, CLASSES)?,
@@ -55,11 +55,11 @@ impl About {
         })
     }
 
-    /// The metadata that says this.
+    /// The metadata to write to a safetensors file.
     ///
     /// # Errors
     ///
-    /// [`Error::Internal`]: strings and numbers are all that there is, and JSON can say those.
+    /// [`Error::Internal`]; it does not occur, as JSON can represent all values.
     pub fn to_metadata(&self) -> Result<BTreeMap<String, String>, Error> {
         let classes = self.classes.as_ref().map(|classes| json(CLASSES, classes));
         let preprocessing = self
@@ -82,7 +82,7 @@ fn parse<T: DeserializeOwned>(
     let value = metadata.get(key).map(|text| serde_json::from_str(text));
     value
         .transpose()
-        .map_err(|error| format!("its metadata '{key}' is not understood: {error}"))
+        .map_err(|error| format!("its metadata '{key}' is invalid: {error}"))
 }
 
 fn json(key: &str, value: &impl serde::Serialize) -> Result<(String, String), Error> {

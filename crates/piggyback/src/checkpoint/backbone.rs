@@ -1,7 +1,7 @@
 //! The frozen network: its layers, its checkpoint, its identity.
 //!
-//! A [`Backbone`] is loaded once and never written. Its layers are Burn modules whose field names
-//! are torchvision's, so a tensor has one name in files, messages and reports.
+//! A [`Backbone`] is loaded once and never changed. Its layers are Burn modules with torchvision's
+//! field names, so a tensor has the same name in files, messages and reports.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,9 +22,9 @@ use crate::nn::{Linear, NamedTensor, Replace, map_tensors, named_tensors};
 /// How a checkpoint is loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// The architecture that it is; without one it is recognised from names and shapes.
+    /// The architecture. If `None`, it is detected from tensor names and shapes.
     pub architecture: Option<Architecture>,
-    /// The precision that its weights are kept in; without one they stay as they are stored.
+    /// The precision of the weights in memory. If `None`, they stay as stored.
     pub precision: Option<Precision>,
 }
 
@@ -34,9 +34,9 @@ pub struct Backbone {
     pub(super) architecture: Architecture,
     network: Network,
     head: Option<Linear>,
-    /// Why the head that is there cannot be used.
+    /// Why the checkpoint's head cannot be used.
     head_problem: Option<String>,
-    /// Of the head, if there is one.
+    /// The head's classes, if there is a head.
     classes: Option<HeadClasses>,
     preprocessing: Preprocessing,
     pub(super) identity: Arc<Identity>,
@@ -46,28 +46,28 @@ pub struct Backbone {
 }
 
 impl Backbone {
-    /// Loads a checkpoint onto `device` as it is stored; the architecture is recognised from names
-    /// and shapes.
+    /// Loads a checkpoint onto `device` in its stored precision. The architecture is detected from
+    /// tensor names and shapes.
     ///
-    /// The head of the checkpoint may have any number of classes. It need not be usable, see
+    /// The checkpoint's head may have any number of classes, and may be missing or unusable, see
     /// [`own_head`](Self::own_head).
     ///
     /// # Errors
     ///
-    /// Besides those of [`StateDict::open`]: tensors that are missing, left over or of another
-    /// shape than the closest known architecture has, and numbers that are not finite.
+    /// Those of [`StateDict::open`]; missing or unexpected tensors or wrong shapes, compared with
+    /// the closest known architecture; and numbers that are not finite.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         Self::from_state_dict(StateDict::open(path)?, LoadOptions::default(), device)
     }
 
-    /// Loads a checkpoint as `options` say.
+    /// Loads a checkpoint with `options`.
     ///
-    /// On the CPU, 32-bit weights that lie in a file as they are needed are used there: only one copy
-    /// of them is in memory, which other processes share.
+    /// On the CPU, 32-bit weights are used directly from the memory-mapped file where their layout
+    /// allows. Several processes then share one copy in memory.
     ///
     /// # Errors
     ///
-    /// As [`Backbone::load`], and weights beyond the range of a precision that is asked for.
+    /// Those of [`Backbone::load`], and weights that exceed the range of the requested precision.
     pub fn from_state_dict(
         state: StateDict,
         options: LoadOptions,
@@ -119,17 +119,17 @@ impl Backbone {
         })
     }
 
-    /// The architecture that the checkpoint was recognised as.
+    /// The architecture of the checkpoint.
     pub fn architecture(&self) -> Architecture {
         self.architecture
     }
 
-    /// Where the weights are and networks run.
+    /// The device that holds the weights and runs networks.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// Size of the weights in the precision they are kept in, without the head, bytes.
+    /// Size of the weights in memory without the head, bytes.
     pub fn weights_bytes(&self) -> usize {
         self.weights_bytes
     }
@@ -139,50 +139,50 @@ impl Backbone {
         &self.network
     }
 
-    /// The backbone's own classes: images `[batch, 3, height, width]` to logits
-    /// `[batch, classes]`, or `None` if the checkpoint came without a head.
+    /// Applies the backbone's own head: images `[batch, 3, height, width]` to logits `[batch,
+    /// classes]`. `None` if the checkpoint has no usable head.
     pub fn classify(&self, images: Tensor<4>) -> Option<Tensor<2>> {
         Some(self.head.as_ref()?.forward(self.network.forward(images)))
     }
 
-    /// How images become the network's input, unless a task says otherwise.
+    /// Image preprocessing of the backbone. A task may override it.
     pub fn preprocessing(&self) -> &Preprocessing {
         &self.preprocessing
     }
 
-    /// The backbone's own head, if the checkpoint came with one that can be used.
+    /// The backbone's own head, if the checkpoint has a usable one.
     pub fn head(&self) -> Option<&Linear> {
         self.head.as_ref()
     }
 
-    /// [`head`](Self::head), for who cannot do without it.
+    /// [`head`](Self::head), or an error without a usable one.
     ///
     /// # Errors
     ///
-    /// A checkpoint without a head, or with one that is damaged or of more than one layer.
+    /// The checkpoint has no head, or its head is damaged or has more than one layer.
     pub fn own_head(&self) -> Result<&Linear> {
         self.head.as_ref().ok_or_else(|| match &self.head_problem {
             None => Error::NoHead,
             Some(reason) => Error::Checkpoint {
                 path: self.identity.state.path.clone(),
-                reason: format!("{reason}; give a task of it, or another checkpoint"),
+                reason: format!("{reason}; use a task, or give another checkpoint"),
             },
         })
     }
 
-    /// Why the head that the checkpoint came with cannot be used.
+    /// Why the checkpoint's head cannot be used.
     pub fn head_problem(&self) -> Option<&str> {
         self.head_problem.as_deref()
     }
 
-    /// Names of the own head's classes, if the checkpoint says them.
+    /// Class names of the backbone's own head, if the checkpoint has them.
     pub fn classes(&self) -> Option<&[String]> {
         let named = (self.classes.as_ref()).filter(|of| of.source == ClassSource::Checkpoint);
         Some(&named?.names)
     }
 
-    /// The own head's classes, by which [`predict`](Self::predict) names them: those that were given, else the
-    /// checkpoint's, else ImageNet's for a head of 1000, else numbers.
+    /// Classes of the backbone's own head, which [`predict`](Self::predict) uses: the names that
+    /// were given, else the checkpoint's, else ImageNet's for a head of 1000, else numbers.
     ///
     /// # Errors
     ///
@@ -193,16 +193,16 @@ impl Backbone {
         classes.ok_or_else(|| Error::internal("the backbone's head has no classes"))
     }
 
-    /// Names the classes of the own head.
+    /// Sets the class names of the backbone's own head.
     ///
     /// # Errors
     ///
-    /// No usable head, and another number of names than it has classes.
+    /// There is no usable head, or the number of names differs from its number of classes.
     pub fn with_classes(mut self, names: Vec<String>) -> Result<Self> {
         let [count, _] = self.own_head()?.weight.dims();
         if names.len() != count {
             let reason = format!(
-                "there are names for {} classes, and the head has {count} classes",
+                "{} class names were given, but the head has {count} classes",
                 names.len()
             );
             return Err(Error::setting("classes", reason));
@@ -214,8 +214,8 @@ impl Backbone {
         Ok(self)
     }
 
-    /// A copy of the layers that shares weights but no batch-norm state with this backbone, so that
-    /// a task may train or load its own.
+    /// A copy of the layers that shares weights, but not batch-norm state, with this backbone, so
+    /// that a task can train or load its own batch norms.
     pub(crate) fn independent_network(&self) -> Network {
         self.network.valid()
     }
@@ -234,8 +234,8 @@ impl Backbone {
         Ok(tensors.into_iter().flatten().collect())
     }
 
-    /// The weights that masks may cover, those of [`Role::Mask`]: of convolutions, and of fully connected
-    /// layers before the head.
+    /// The maskable weights, [`Role::Mask`]: those of convolutions, and of fully connected layers
+    /// before the head.
     pub fn maskable(&self) -> Vec<NamedTensor> {
         named_tensors(&self.network)
             .into_iter()
@@ -273,14 +273,14 @@ fn head_classes(state: &StateDict, head: Option<&Linear>) -> Result<Option<HeadC
     let classes = HeadClasses::new(named, rows).ok_or_else(|| Error::Checkpoint {
         path: state.path.clone(),
         reason: format!(
-            "its metadata names {} classes and its head has {rows}; write it again",
+            "its metadata names {} classes, but its head has {rows}; save the checkpoint again",
             named.map_or(0, <[String]>::len)
         ),
     })?;
     Ok(Some(classes))
 }
 
-/// The head, or why what is there in its place cannot be used.
+/// The head, or why it cannot be used.
 fn read_head(
     state: &StateDict,
     architecture: Architecture,
@@ -305,7 +305,8 @@ fn read_head(
             Ok(Linear::from_values(weight, bias.to_tensor(device)).freeze())
         }
         (shape, biases) => Err(Some(format!(
-            "its head '{}' is {shape:?} with a bias of {biases:?} instead of [classes, {}] with [classes]",
+            "its head '{}' has shape {shape:?} and a bias of {biases:?}; expected [classes, {}] \
+             and [classes]",
             architecture.head_name(),
             architecture.features()
         ))),

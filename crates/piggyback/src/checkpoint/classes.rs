@@ -9,11 +9,11 @@ use super::imagenet_classes;
 pub enum ClassSource {
     /// The checkpoint names them.
     Checkpoint,
-    /// They were given, see [`Backbone::with_classes`](super::Backbone::with_classes).
+    /// Given by the caller, see [`Backbone::with_classes`](super::Backbone::with_classes).
     Given,
-    /// Nothing names them, and a head of 1000 classes is taken for ImageNet's.
+    /// No names are known, and the head has 1000 classes: ImageNet's names.
     Imagenet,
-    /// Nothing names them: they are numbered from 0.
+    /// No names are known: numbers from 0.
     Numbers,
 }
 
@@ -27,8 +27,8 @@ pub struct HeadClasses {
 }
 
 impl HeadClasses {
-    /// The names for a head of `count` classes whose checkpoint names them or not; `None` if it names as many as the
-    /// head does not have.
+    /// The names for a head of `count` classes. `None` if the checkpoint names another number of
+    /// classes.
     pub(crate) fn new(named: Option<&[String]>, count: usize) -> Option<Self> {
         let (names, source) = match named {
             Some(names) if names.len() == count => (names.into(), ClassSource::Checkpoint),

@@ -1,4 +1,4 @@
-//! Writing a checkpoint anew: safetensors, torchvision's names, a precision of choice.
+//! Converting a checkpoint to safetensors with torchvision's names, in any precision.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::networks::Architecture;
 /// What [`convert`] wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Converted {
-    /// What the checkpoint was recognised as.
+    /// The detected architecture.
     pub architecture: Architecture,
     /// Fingerprint of the weights as written.
     pub fingerprint: Fingerprint,
@@ -25,16 +25,16 @@ pub struct Converted {
     pub tensors: Vec<WeightInfo>,
 }
 
-/// Writes `state` as a safetensors file with torchvision's names, its classes and preprocessing along,
-/// in the precision that `options` ask for or the one it is stored in. A digest tells whether the file
-/// is still what was written, see [`Artefact::open`](crate::files::Artefact::open).
+/// Writes `state` as a safetensors file with torchvision's names, in the precision of `options` or
+/// else as stored. The metadata has classes, preprocessing and a digest, with which
+/// [`Artefact::open`](crate::files::Artefact::open) detects damage.
 ///
-/// A piece of one tensor is in memory at a time. The file is there whole or not at all.
+/// Only a piece of one tensor is in memory at a time. The file is written atomically.
 ///
 /// # Errors
 ///
-/// A checkpoint that is no known network, numbers that are not finite or beyond the precision's range,
-/// and those of writing.
+/// The checkpoint is not a known network, numbers are not finite or exceed the precision's range,
+/// or writing fails.
 pub fn convert(state: &StateDict, options: LoadOptions, path: &Path) -> Result<Converted> {
     let architecture = recognise(state, options.architecture)?;
     let mut fingerprint = FingerprintBuilder::new();

@@ -1,4 +1,4 @@
-//! The digest of a file that holds a whole network.
+//! The digest of a file with a full network.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,10 @@ pub(super) const KEY: &str = "piggyback.digest";
 /// What the digest's input begins with, so that it can never equal another use of BLAKE3.
 const DOMAIN: &[u8] = b"piggyback network 1\n";
 
-/// BLAKE3 of what a file says of its network and of all its `tensors`, the head's included.
+/// BLAKE3 of a file's metadata about its network and of all its `tensors`, including the head's.
 ///
-/// It is one of the content, not of the file: other programs may write the same in another order.
+/// It covers the content, not the file's bytes: other programs may write the same content in
+/// another order.
 pub(super) fn digest(about: &BTreeMap<String, String>, tensors: Fingerprint) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(DOMAIN);

@@ -1,5 +1,5 @@
-//! What a checkpoint may be by other things than its tensors: names that it has in its metadata, in timm's
-//! `config.json` beside it, in its file's name and in those of its folders.
+//! Hints at a checkpoint's network apart from its tensors: its metadata, timm's `config.json`
+//! beside it, and the names of its file and folders.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,19 +8,19 @@ use std::path::Path;
 
 use serde_json::Value;
 
-/// A name that a checkpoint's network has somewhere.
+/// A name that hints at a checkpoint's network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hint {
     /// The name, or a text that it is a part of.
     pub(super) text: String,
     /// Whether the text is the name of a network and nothing else.
     pub(super) declared: bool,
-    /// Where it has that name, to follow "as".
+    /// The source of the name, to follow "as".
     pub(super) source: String,
 }
 
 impl Hint {
-    /// The name of a network that the file itself, or one beside it, says.
+    /// A network name stated in the file itself, or in one beside it.
     pub(super) fn declared(text: impl Into<String>, source: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -52,10 +52,10 @@ const KEYS: [&str; 6] = [
 const CONFIG: &str = "config.json";
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
-/// How many folders above a file may be called after its model: those of a hub's cache.
+/// How many parent folders may carry the model's name, as in a hub cache.
 const FOLDERS: usize = 3;
 
-/// What the metadata of a safetensors file say: under keys of their own, or in a configuration as JSON.
+/// Hints in the metadata of a safetensors file: separate keys, or a JSON configuration.
 pub(super) fn of_metadata(metadata: &BTreeMap<String, String>) -> Vec<Hint> {
     let of_key = KEYS.into_iter().filter_map(|key| {
         let source = format!("its metadata '{key}' says");
@@ -69,7 +69,7 @@ pub(super) fn of_metadata(metadata: &BTreeMap<String, String>) -> Vec<Hint> {
     of_key.chain(configs).collect()
 }
 
-/// What the names of a file and its folders say, and a `config.json` beside it.
+/// Hints in the names of a file and its folders, and in a `config.json` beside it.
 pub(super) fn beside(path: &Path) -> Vec<Hint> {
     let config = path.with_file_name(CONFIG);
     let declared = architecture(&config)
@@ -77,7 +77,7 @@ pub(super) fn beside(path: &Path) -> Vec<Hint> {
     let text = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
     let file = path.file_name().map(text);
     let file = file.map(|name| Hint::named(name, "its name says"));
-    // A path that is relative to the current folder does not say what that is called.
+    // A relative path lacks the name of the current folder.
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let folders = whole.ancestors().skip(1).take(FOLDERS);
     let folders = folders.filter_map(|folder| {

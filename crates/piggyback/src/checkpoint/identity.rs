@@ -1,4 +1,4 @@
-//! What a backbone's fingerprints are made from.
+//! Fingerprints of a backbone.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -8,7 +8,7 @@ use piggyback_task::{Dtype, Fingerprint};
 use super::state::{Precision, StateDict, StoredTensor};
 use crate::networks::Architecture;
 
-/// What fingerprints are made from, when one is asked for.
+/// The source of fingerprints, which are computed on demand.
 #[derive(Debug)]
 pub(super) struct Identity {
     pub(super) architecture: Architecture,
@@ -45,9 +45,9 @@ impl Identity {
         self.fingerprint_as(|tensor| Precision::dtype_in(precision, tensor))
     }
 
-    /// The fingerprints with every tensor in half precision, batch norms and biases too. Rounding twice is
-    /// rounding once, so a checkpoint has the same ones whichever of its tensors are half already: by them a
-    /// network is known again after `model.half()`, or a part of it.
+    /// The fingerprints with every tensor in half precision, including batch norms and biases.
+    /// Rounding twice equals rounding once, so they do not depend on which tensors are already half
+    /// precision. They identify a network after `model.half()` on all or part of it.
     pub(super) fn narrowed(&self) -> &BTreeMap<Precision, Fingerprint> {
         self.narrowed.get_or_init(|| {
             [(Precision::F16, Dtype::F16), (Precision::Bf16, Dtype::Bf16)]

@@ -23,7 +23,7 @@ impl MappedFile {
     ///
     /// # Errors
     ///
-    /// The operating system's, for a file that cannot be opened or mapped.
+    /// The operating system's error if the file cannot be opened or mapped.
     #[allow(unsafe_code)]
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
@@ -39,7 +39,7 @@ impl MappedFile {
         Bytes::from_owner(self.clone())
     }
 
-    /// Gives the memory of what was read back to the system; it is read again when it is used again.
+    /// Returns memory of pages already read to the system. Later uses read them again.
     #[allow(unsafe_code)]
     pub(crate) fn release(&self) {
         #[cfg(unix)]

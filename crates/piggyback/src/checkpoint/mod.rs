@@ -1,4 +1,4 @@
-//! The frozen network: reading and writing weights, recognising and fingerprinting them.
+//! The frozen network: reading and writing weights, architecture detection, fingerprints.
 
 mod about;
 mod backbone;

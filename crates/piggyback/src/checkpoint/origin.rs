@@ -1,4 +1,4 @@
-//! Which weights a task was learned on, and which are the same in another precision.
+//! Whether a task belongs to a backbone's weights, possibly in another precision.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::backbone::Backbone;
 use super::state::Precision;
 
 impl Backbone {
-    /// What task files are bound to: architecture and fingerprint.
+    /// The backbone's identity, to which task files are bound: architecture and fingerprint.
     pub fn id(&self) -> BackboneId {
         BackboneId {
             architecture: self.architecture.name().to_owned(),
@@ -16,14 +16,15 @@ impl Backbone {
         }
     }
 
-    /// The fingerprint of the weights as they are kept. The first call hashes all of them.
+    /// The fingerprint of the weights in their current precision. The first call hashes all
+    /// weights.
     pub fn fingerprint(&self) -> Fingerprint {
         let identity = &self.identity;
         *(identity.fingerprint).get_or_init(|| identity.fingerprint_in(identity.precision))
     }
 
-    /// The fingerprints that the same checkpoint has in every precision. The first call hashes all
-    /// weights for each.
+    /// The checkpoint's fingerprint in every precision. The first call hashes all weights once for
+    /// each.
     pub fn fingerprints(&self) -> &BTreeMap<Precision, Fingerprint> {
         let identity = &self.identity;
         (identity.in_precisions).get_or_init(|| {
@@ -33,9 +34,9 @@ impl Backbone {
         })
     }
 
-    /// The fingerprints by which a task knows its backbone again in other precisions: those of
-    /// [`fingerprints`](Self::fingerprints), and those with every tensor in half precision, `all-f16` and
-    /// `all-bf16`. A task's training record has them under `backbone-precisions`.
+    /// The fingerprints that identify the same weights in other precisions:
+    /// [`fingerprints`](Self::fingerprints), and those with every tensor in half precision,
+    /// `all-f16` and `all-bf16`. A task's training record stores them under `backbone-precisions`.
     pub fn related_fingerprints(&self) -> BTreeMap<String, Fingerprint> {
         let weights = (self.fingerprints().iter())
             .map(|(precision, fingerprint)| (precision.to_string(), *fingerprint));
@@ -44,25 +45,26 @@ impl Backbone {
         weights.chain(all).collect()
     }
 
-    /// Accepts tasks that were learned on the same weights in another precision, which it refuses
-    /// otherwise: their outputs differ a little from those that they were tested with.
+    /// Accepts tasks that were trained on the same weights in another precision. By default they
+    /// are an error, as their outputs differ slightly from those measured in testing.
     #[must_use]
     pub fn with_other_precisions(mut self, accepted: bool) -> Self {
         self.other_precisions = accepted;
         self
     }
 
-    /// Whether `task` was learned on this backbone, or, where those are accepted, on the same weights
-    /// in another precision.
+    /// Checks that `task` was trained on this backbone or, if accepted, on the same weights in
+    /// another precision.
     ///
     /// # Errors
     ///
-    /// What it was learned on instead, and what to do.
+    /// What it was trained on instead, and what to do.
     pub fn check_origin(&self, task: &TaskFile) -> Result<(), String> {
         let (id, own) = (&task.backbone, self.id());
         if id.architecture != own.architecture {
             return Err(format!(
-                "it was trained on {} and the backbone is {}; give the checkpoint it was trained on",
+                "it was trained on {}, but the backbone is {}; give the checkpoint it was \
+                 trained on",
                 id.architecture, own.architecture
             ));
         }
@@ -83,8 +85,8 @@ impl Backbone {
         let recorded = recorded_fingerprints(&task.training);
         if !(related(&id.fingerprint) || recorded.iter().any(related)) {
             return Err(format!(
-                "it was trained on other {} weights (fingerprint {} and not {}); \
-                 give the checkpoint it was trained on",
+                "it was trained on different {} weights (fingerprint {}, not {}); give the \
+                 checkpoint it was trained on",
                 id.architecture, id.fingerprint, own.fingerprint
             ));
         }
@@ -92,8 +94,8 @@ impl Backbone {
             return Ok(());
         }
         Err(format!(
-            "it was trained on the same {} weights in another precision (fingerprint {} and not \
-             {}); {}, or --allow-precision to accept outputs that differ a little",
+            "it was trained on the same {} weights in another precision (fingerprint {}, not \
+             {}); {}, or use --allow-precision to accept slightly different outputs",
             id.architecture,
             id.fingerprint,
             own.fingerprint,
@@ -109,7 +111,7 @@ impl Backbone {
 /// tensors in half precision.
 const PRECISIONS: &str = "backbone-precisions";
 
-/// Notes which fingerprints the backbone's weights have in other precisions.
+/// Records the fingerprints of the backbone's weights in other precisions.
 pub(crate) fn record_precisions(backbone: &Backbone, record: &mut TrainingRecord) {
     let precisions = (backbone.related_fingerprints().into_iter())
         .map(|(name, fingerprint)| (name, fingerprint.to_string().into()))

@@ -1,4 +1,4 @@
-//! Which network a checkpoint is of.
+//! Detects the architecture of a checkpoint.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::nn::NamedTensor;
 /// How many names an error lists.
 const LISTED: usize = 10;
 
-/// What keeps a checkpoint from being an architecture.
+/// The differences between a checkpoint and an architecture.
 struct Misfit {
     architecture: Architecture,
     /// Tensors that fit.
@@ -30,10 +30,9 @@ impl Misfit {
             match state.tensors.get(&tensor.name) {
                 None => missing.push(match state.other_type(&tensor.name) {
                     None => tensor.name.clone(),
-                    Some(dtype) => format!(
-                        "{} ({dtype}, where f32, f16, bf16 or f64 is needed)",
-                        tensor.name
-                    ),
+                    Some(dtype) => {
+                        format!("{} ({dtype}; expected f32, f16, bf16 or f64)", tensor.name)
+                    }
                 }),
                 Some(stored) if stored.shape() != tensor.shape => {
                     shapes.push(wrong_shape(tensor, stored));
@@ -99,19 +98,18 @@ fn wrong_shape(expected: &NamedTensor, stored: &StoredTensor) -> String {
             if (o, k) == (outputs, kernel) && !kernel.is_empty() && *found != 3 =>
         {
             let channels = if *found == 1 { "channel" } else { "channels" };
-            format!(
-                "{text}, for images of {found} {channels} where 3 are needed: red, green and blue"
-            )
+            format!("{text}: it takes images of {found} {channels}, but 3 (RGB) are needed")
         }
         _ => text,
     }
 }
 
-/// The architecture of a checkpoint: `wanted`, or else the one that its tensors fit.
+/// The architecture of a checkpoint: `wanted` if given, else detected from its tensors.
 ///
 /// # Errors
 ///
-/// What the closest one lacks or has besides, and a network that only looks like one of ours.
+/// The differences to the closest architecture, or a network that is only a lookalike of a
+/// supported one.
 pub(crate) fn recognise(state: &StateDict, wanted: Option<Architecture>) -> Result<Architecture> {
     let problem = |reason| {
         Err(Error::Checkpoint {
@@ -127,8 +125,7 @@ pub(crate) fn recognise(state: &StateDict, wanted: Option<Architecture>) -> Resu
     }
     if state.tensors.contains_key("head.0.weight") {
         return problem(
-            "is a file of tasks that share a network, which is no backbone; give it with --task"
-                .into(),
+            "is a file of tasks that share a network, not a backbone; give it with --task".into(),
         );
     }
     let candidates = wanted.map_or(Architecture::ALL.to_vec(), |architecture| {
@@ -145,9 +142,9 @@ pub(crate) fn recognise(state: &StateDict, wanted: Option<Architecture>) -> Resu
         return match state.lookalike(name).filter(|_| wanted.is_none()) {
             None => Ok(name),
             Some((other, source)) => problem(format!(
-                "has the tensors of {name}, but is timm's {} as {source}, which {}: as {name} it would \
-                 answer wrongly. Give a checkpoint of {name}; if it is one under a wrong name, load it \
-                 with --arch {name}",
+                "has the tensors of {name}, but is timm's {} (as {source}), which {}: loaded as \
+                 {name} it would give wrong outputs. Give a checkpoint of {name}; if it is one \
+                 with a wrong name, load it with --arch {name}",
                 other.name, other.difference
             )),
         };
@@ -156,7 +153,8 @@ pub(crate) fn recognise(state: &StateDict, wanted: Option<Architecture>) -> Resu
     if wanted.is_none() && misfit.common == 0 {
         let found: Vec<&str> = state.tensors.keys().take(3).map(String::as_str).collect();
         return problem(format!(
-            "none of its {} tensors has both name and shape of a known network's; they are called {}{more}",
+            "none of its {} tensors matches a known network in name and shape; their names: \
+             {}{more}",
             state.tensors.len(),
             found.join(", ")
         ));
@@ -164,21 +162,22 @@ pub(crate) fn recognise(state: &StateDict, wanted: Option<Architecture>) -> Resu
     let relation = if wanted.is_some() {
         "is not"
     } else {
-        "is no known network; closest is"
+        "is not a known network; the closest is"
     };
     problem(format!("{relation} {name} ({}){more}", misfit.describe()))
 }
 
-/// What else may help where tensors fit no network.
+/// Further advice if the tensors fit no network.
 fn more(state: &StateDict) -> String {
     let advice = state.advice().map(|advice| format!("; {advice}"));
     let sets = (!state.sets.others.is_empty()).then(|| {
         let taken = match state.sets.taken.as_str() {
-            "" => "those without a name",
+            "" => "the unnamed ones",
             taken => taken,
         };
         format!(
-            "; of the file's weights, {taken} were looked at, and there are {} (--weights NAME takes them)",
+            "; of the file's weights, {taken} were compared; it also holds {} (choose with \
+             --weights NAME)",
             state.sets.others.join(", ")
         )
     });

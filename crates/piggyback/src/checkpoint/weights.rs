@@ -1,4 +1,4 @@
-//! Writing a file of weights: safetensors, a piece of a tensor in memory at a time.
+//! Writing safetensors files with only a piece of one tensor in memory at a time.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 
-/// A tensor that is to be written.
+/// A tensor to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WeightInfo {
     /// Its name in the file.
@@ -29,15 +29,15 @@ impl WeightInfo {
     }
 }
 
-/// Writes a safetensors file with the tensors of `weights` and `metadata`; `read` gives each
-/// tensor's row-major little-endian bytes when its turn comes, in pieces of any size, so that no two
-/// tensors need be in memory at once, nor the whole of one.
+/// Writes a safetensors file with the tensors of `weights` and `metadata`. `read` gives each
+/// tensor's row-major little-endian bytes in pieces of any size, so no tensor needs to be in memory
+/// as a whole.
 ///
-/// The file is there whole or not at all, and its bytes depend on its content alone.
+/// The file is written atomically, and its bytes depend only on its content.
 ///
 /// # Errors
 ///
-/// Those of `read`, a tensor whose bytes are not as many as its shape says, and the disk's.
+/// Those of `read`, a tensor whose number of bytes does not match its shape, or a write error.
 pub fn write_weights<'a, Pieces>(
     path: &Path,
     weights: &[WeightInfo],
@@ -60,7 +60,7 @@ where
     })
 }
 
-/// A tensor that is to be written, of any type, and what its bytes are read from.
+/// A tensor of any type to write, and the source of its bytes.
 pub(crate) struct Entry<S> {
     pub(crate) name: String,
     /// Its type's name in safetensors.
@@ -110,7 +110,7 @@ where
             return Err(Error::Checkpoint {
                 path: path.to_owned(),
                 reason: format!(
-                    "tensor '{}' would have {written_bytes} bytes instead of {size_bytes}",
+                    "tensor '{}' has {written_bytes} bytes instead of {size_bytes}",
                     entry.name,
                 ),
             });

@@ -83,7 +83,7 @@ impl Work {
                 return batch;
             }
             if progress.worker_died {
-                let source = std::io::Error::other("it died of a bug");
+                let source = std::io::Error::other("it panicked");
                 return Err(Error::Worker { source });
             }
             progress = self.wait(progress);

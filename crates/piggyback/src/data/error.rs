@@ -1,15 +1,15 @@
-//! What can go wrong between a folder and a batch.
+//! Errors of image folders, data sets and batches.
 
 use std::path::PathBuf;
 
 use crate::image;
 use crate::image::EXTENSIONS;
 
-/// An error of folders, data sets and batches: names the path concerned and what to do about it.
+/// An error of folders, data sets or batches. It names the path concerned and says what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An image, or a setting of how images are prepared, that cannot be used.
+    /// An image or a preprocessing setting cannot be used.
     #[error(transparent)]
     Image(#[from] image::Error),
     /// The path does not exist.
@@ -18,7 +18,7 @@ pub enum Error {
         /// The path that was asked for.
         path: PathBuf,
     },
-    /// A file stands where a folder of images was expected.
+    /// A file was given instead of a folder of images.
     #[error(
         "{}: this is a file; give the folder that holds one sub-folder of images per class",
         path.display()
@@ -43,10 +43,11 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
-    /// There is one class, which every image would be taken for.
+    /// There is only one class.
     #[error(
-        "{}: holds one class only (\"{class}\", {images} images); a folder to learn from has one sub-folder of \
-         images for each of two or more classes, or train/ with such sub-folders (and val/ and test/)",
+        "{}: holds only one class (\"{class}\", {images} images); training needs one sub-folder \
+         of images for each of two or more classes, or train/ with such sub-folders (and \
+         optionally val/ and test/)",
         path.display()
     )]
     OneClass {
@@ -57,10 +58,10 @@ pub enum Error {
         /// Its images.
         images: usize,
     },
-    /// Two folders are the same split, in two spellings.
+    /// Two folders name the same split, in two spellings.
     #[error(
-        "{}: {first}/ and {second}/ are both the {split} split; put their images into one of them, or say with \
-         --layout classes that they are classes",
+        "{}: {first}/ and {second}/ are both the {split} split; put their images into one of \
+         them, or use --layout classes if they are classes",
         path.display()
     )]
     TwoSplits {
@@ -75,8 +76,9 @@ pub enum Error {
     },
     /// Some folders look like splits, others like classes.
     #[error(
-        "{}: {split}/ has a split's name, but {other}/ beside it holds images too; say with --layout classes that \
-         every folder here is a class, or with --layout splits that only train/, val/ and test/ count",
+        "{}: {split}/ has a split's name, but {other}/ beside it holds images too; use --layout \
+         classes if every folder here is a class, or --layout splits to use only train/, val/ \
+         and test/",
         path.display()
     )]
     Ambiguous {
@@ -87,11 +89,13 @@ pub enum Error {
         /// The first other folder with images.
         other: String,
     },
-    /// Folders without images that hold folders of the same names: classes in several parts, or parts of a data set.
+    /// Folders without images contain sub-folders of the same names, so it is unclear which are
+    /// splits and which are classes.
     #[error(
-        "{}: its folders ({folders}) hold folders of the same names ({names}): classes of splits, or splits of classes? \
-         Give the splits names such as train, val and test, with the class folders in them; if these are the classes, use \
-         --layout classes",
+        "{}: its folders ({folders}) contain sub-folders of the same names ({names}), so it is \
+         unclear which are splits and which are classes. Call the splits train, val and test, \
+         with the class folders in them; if the outer folders are the classes, use --layout \
+         classes",
         path.display()
     )]
     SameFolders {
@@ -102,19 +106,20 @@ pub enum Error {
         /// The first of the folders in each of them.
         names: String,
     },
-    /// No folder has a split's name, where splits were asked for.
+    /// `--layout splits` was given, but no folder has a split's name.
     #[error(
-        "{}: has no train/, val/ or test/, as --layout splits says; rename the folders, or use --layout classes",
+        "{}: has no train/, val/ or test/, which --layout splits requires; rename the folders, \
+         or use --layout classes",
         path.display()
     )]
     NoSplits {
         /// The folder.
         path: PathBuf,
     },
-    /// The names of two class folders differ in their Unicode form alone.
+    /// The names of two class folders differ only in their Unicode normalization.
     #[error(
-        "{}: two folders are called \"{class}\" (their names differ in Unicode form alone, composed and \
-         decomposed); put their images into one",
+        "{}: two folders are called \"{class}\" (their names differ only in Unicode \
+         normalization: composed and decomposed); merge them",
         path.display()
     )]
     SameClass {
@@ -131,7 +136,7 @@ pub enum Error {
         /// The split that was found.
         split: &'static str,
     },
-    /// `train/` is all there is to evaluate on.
+    /// There is only `train/`, and nothing to evaluate on.
     #[error(
         "{}: has train/ but neither test/ nor val/; add one, or give the folder to evaluate on",
         path.display()
@@ -169,10 +174,10 @@ pub enum Error {
         /// The class's folder.
         path: PathBuf,
     },
-    /// The validation share is not strictly between 0 and 1.
+    /// The validation share is not greater than 0 and less than 1.
     #[error("validation share {share} must be greater than 0 and less than 1")]
     ValidationShare {
-        /// The share asked for.
+        /// The given share.
         share: f64,
     },
     /// No class has two images, so none can give one for validation.
@@ -202,11 +207,11 @@ pub enum Error {
     Io {
         /// The path concerned.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's reason.
         source: std::io::Error,
     },
     /// None of the images of a split can be decoded.
-    #[error("none of the {count} images can be read, beginning with {first}")]
+    #[error("none of the {count} images can be read; the first error: {first}")]
     NoneReadable {
         /// How many there are.
         count: usize,
@@ -215,14 +220,15 @@ pub enum Error {
     },
     /// Several images cannot be read.
     #[error(
-        "{images} images cannot be read ({}{}); mend or remove them, or leave them out with --skip-bad",
+        "{images} images cannot be read ({}{}); repair or remove them, or skip them with \
+         --skip-bad",
         first.join("; "),
         if *images > first.len() { "; ..." } else { "" }
     )]
     Unreadable {
         /// How many.
         images: usize,
-        /// What is wrong with the first of them.
+        /// The first few errors.
         first: Vec<String>,
     },
     /// A setting is out of range.
@@ -238,13 +244,14 @@ pub enum Error {
     /// A decoding thread could not be started or has died.
     #[error("a decoding thread could not run; lower the number of workers")]
     Worker {
-        /// What the system said.
+        /// The operating system's reason.
         source: std::io::Error,
     },
 }
 
 impl Error {
-    /// A failed read of `path`, told apart from a path that does not exist.
+    /// A failed read of `path`: [`Missing`](Self::Missing) if it does not exist, else
+    /// [`Io`](Self::Io).
     pub(super) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         let path = path.into();
         match source.kind() {

@@ -144,7 +144,7 @@ pub(super) fn arrangement(
             Some(inner) => {
                 let (folder, inside) = (root.display(), inner.display());
                 summary.note(format!(
-                    "{folder}: holds one folder with images; its classes are looked for in {inside}"
+                    "{folder}: holds only one folder with images; using the classes in {inside}"
                 ));
                 let beside = entries(&root, summary)?.images;
                 if let Some(first) = beside.first() {
@@ -237,7 +237,7 @@ fn innermost(
     }
     let (folder, shown) = (path.display(), inner.display());
     summary.note(format!(
-        "{folder}: holds one folder with images; its classes are looked for in {shown}"
+        "{folder}: holds only one folder with images; using the classes in {shown}"
     ));
     Ok((inner, inside))
 }
@@ -301,7 +301,7 @@ fn are_splits(
         // class folders to be taken for a class.
         [only] if !hold_classes && only.split != Split::Test => {
             summary.note(format!(
-                "{}: holds images, as the folders beside it, and is taken for a class",
+                "{}: used as a class, as it holds images like the folders beside it",
                 only.path.display()
             ));
             Ok(false)

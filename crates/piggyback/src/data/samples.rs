@@ -143,7 +143,7 @@ impl Samples {
     ) -> Result<Option<Self>, Error> {
         if let Some(images) = unlabelled_images(dir, &classes)? {
             summary.note(format!(
-                "{}: its images are in no class folders, so they are not used",
+                "{}: not used, as its images are not in class folders",
                 dir.display()
             ));
             summary.leave_out(LeftOutReason::Unlabelled, images, dir);

@@ -1,4 +1,4 @@
-//! Answers of several files at once, whichever method left them, or of a backbone's own head.
+//! Predictions with several files at once, from any method, or with a backbone's own head.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,10 +15,10 @@ use crate::error::{Error, Result};
 use crate::files::Artefact;
 use crate::image::Image;
 
-/// A file that a method left, and the name that its tasks are answered under.
+/// A result file with the name of its task or tasks.
 #[derive(Clone, Debug)]
 pub struct NamedArtefact {
-    /// The task's name, or the first part of the names of several, see [`Artefact::names`].
+    /// The task's name, or the prefix of several tasks' names, see [`Artefact::names`].
     pub name: String,
     /// The file, for messages.
     pub path: PathBuf,
@@ -27,11 +27,11 @@ pub struct NamedArtefact {
 }
 
 impl NamedArtefact {
-    /// Reads files, each with its name.
+    /// Reads files, given as pairs of name and path.
     ///
     /// # Errors
     ///
-    /// [`Error::NameTaken`] before anything is read, and those of [`Artefact::open`].
+    /// [`Error::NameTaken`], checked before any file is read, and those of [`Artefact::open`].
     pub fn open_all(files: &[(String, PathBuf)]) -> Result<Vec<Self>> {
         let mut names = BTreeSet::new();
         for (name, path) in files {
@@ -50,10 +50,10 @@ impl NamedArtefact {
     }
 }
 
-/// Answers for the tasks of several files, or with a backbone's own head.
+/// Predicts with the tasks of several files, or with a backbone's own head.
 ///
-/// Task files share one backbone and one engine; a file with a network of its own has an engine for itself. An image is
-/// prepared once for all tasks with the same preprocessing.
+/// Task files share one backbone and one engine. A file with a full network gets a separate engine.
+/// An image is prepared once for all tasks with the same preprocessing.
 ///
 /// ```no_run
 /// use piggyback::engine::{Answerer, NamedArtefact};
@@ -87,7 +87,7 @@ enum Answering {
     OwnHead(Backbone),
 }
 
-/// A task that an [`Answerer`] answers for.
+/// A task of an [`Answerer`].
 #[derive(Clone, Debug)]
 pub struct AnsweredTask {
     name: Option<String>,
@@ -98,7 +98,7 @@ pub struct AnsweredTask {
 }
 
 impl AnsweredTask {
-    /// Its name; `None` for a backbone's own head.
+    /// The task's name; `None` for a backbone's own head.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
@@ -108,27 +108,29 @@ impl AnsweredTask {
         &self.classes
     }
 
-    /// How an image becomes the network's input.
+    /// Image preprocessing.
     pub fn preprocessing(&self) -> &Preprocessing {
         &self.preprocessing
     }
 }
 
-/// What a task says of some images.
+/// A task's predictions for some images.
 #[derive(Debug)]
 pub struct Answers<'a> {
     /// The task.
     pub task: &'a AnsweredTask,
-    /// What it says of each image, in their order; [`Error::NotNumbers`] where its outputs are no numbers.
+    /// One prediction per image, in their order; [`Error::NotNumbers`] if an output is not finite.
     pub predictions: Vec<Result<Prediction>>,
 }
 
 impl Answerer {
-    /// Answers for the tasks of `files`, in their order. Networks that are no task files are put on `device`.
+    /// An answerer for the tasks of `files`, in their order. Full networks are loaded onto
+    /// `device`.
     ///
     /// # Errors
     ///
-    /// [`Error::NameTaken`], [`Error::NeedsBackbone`], and as [`Error::InFile`] those of [`Artefact::engine`].
+    /// [`Error::NameTaken`], [`Error::NeedsBackbone`], and those of [`Artefact::engine`] as
+    /// [`Error::InFile`].
     pub fn new(
         files: Vec<NamedArtefact>,
         backbone: Option<&Backbone>,
@@ -178,7 +180,7 @@ impl Answerer {
         })
     }
 
-    /// Answers with the own head of `backbone`, for images that are prepared as `preprocessing` says.
+    /// An answerer with the own head of `backbone`, for images prepared with `preprocessing`.
     ///
     /// # Errors
     ///
@@ -201,21 +203,21 @@ impl Answerer {
         &self.tasks
     }
 
-    /// What every task says of the images, which are all in memory as networks' inputs meanwhile, see
+    /// Predicts all images with every task. All prepared images are held in memory, see
     /// [`PreparedImages`].
     ///
     /// # Errors
     ///
-    /// Images that cannot be brought to a network's input.
+    /// Images that cannot be prepared.
     pub fn answers(&self, images: &[Image]) -> Result<Vec<Answers<'_>>> {
         self.answers_for(self.tasks.iter(), images)
     }
 
-    /// As [`answers`](Self::answers), of the tasks called `names`.
+    /// Like [`answers`](Self::answers), but only with the tasks called `names`.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownTask`], and images that cannot be brought to a network's input.
+    /// [`Error::UnknownTask`], and images that cannot be prepared.
     pub fn answers_of(&self, names: &[&str], images: &[Image]) -> Result<Vec<Answers<'_>>> {
         let known = |name: &&str| {
             let task = (self.tasks.iter()).find(|task| task.name() == Some(*name));

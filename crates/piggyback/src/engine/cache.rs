@@ -1,4 +1,4 @@
-//! Effective weights of the tasks used last, within a number of bytes.
+//! LRU cache of tasks' effective weights, bounded in bytes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,17 +8,17 @@ use piggyback_task::TaskFile;
 use super::materialise::Materialised;
 use crate::error::Result;
 
-/// A task of an engine, and its network once that is made.
+/// A task of an engine, with its network once it is built.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) name: String,
     pub(super) task: Arc<TaskFile>,
     /// The task's classes, which its predictions share.
     pub(super) classes: Arc<[String]>,
-    /// Held while the network is being made: whoever else asks for this task waits, and nobody else.
+    /// Locked while the network is being built, so only requests for this task wait.
     network: Mutex<Option<Arc<Materialised>>>,
     pinned: AtomicBool,
-    /// Taken out of the engine: it answers requests under way and is not cached again.
+    /// Removed from the engine: requests in progress are still served, but it is not cached again.
     removed: AtomicBool,
 }
 
@@ -34,7 +34,7 @@ impl Slot {
         }
     }
 
-    /// Says whether its network stays in the cache.
+    /// Sets whether its network stays in the cache.
     pub(super) fn pin(&self, pinned: bool) {
         self.pinned.store(pinned, Ordering::SeqCst);
     }
@@ -45,10 +45,10 @@ impl Slot {
     }
 }
 
-/// Networks in the order of their use.
+/// Networks in the order of their last use.
 ///
-/// Locks are taken in one order: that of a slot before that of the cache. Under the cache's own lock a slot's is tried, never
-/// waited for.
+/// Lock order: a slot before the cache. While holding the cache's lock, a slot's lock is only
+/// tried, never awaited.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     bytes: usize,
@@ -63,7 +63,7 @@ struct Entry {
 }
 
 impl Cache {
-    /// Room for `bytes`; the network used last is kept however large it is.
+    /// A cache of `bytes`. The most recently used network is always kept.
     pub(super) fn new(bytes: usize) -> Self {
         Self {
             bytes,
@@ -71,7 +71,7 @@ impl Cache {
         }
     }
 
-    /// The network of `slot`, which `make` makes if it is not there.
+    /// The network of `slot`; `make` builds it if it is not cached.
     pub(super) fn get_or_make(
         &self,
         slot: &Arc<Slot>,
@@ -97,30 +97,31 @@ impl Cache {
         Ok(network)
     }
 
-    /// Whether the network of `slot` is there.
+    /// Whether the network of `slot` is cached.
     pub(super) fn holds(&self, slot: &Arc<Slot>) -> bool {
         self.lock()
             .iter()
             .any(|entry| Arc::ptr_eq(&entry.slot, slot))
     }
 
-    /// Forgets a slot that was taken out of the engine.
+    /// Drops a slot that was removed from the engine.
     pub(super) fn remove(&self, slot: &Arc<Slot>) {
         slot.removed.store(true, Ordering::SeqCst);
         self.lock().retain(|entry| !Arc::ptr_eq(&entry.slot, slot));
     }
 
-    /// Memory of the networks that are kept.
+    /// Memory of the cached networks.
     pub(super) fn bytes(&self) -> usize {
         self.lock().iter().map(|entry| entry.network.bytes()).sum()
     }
 
-    /// Drops networks beyond the room there is: one grows when its convolutions are packed.
+    /// Drops networks beyond the limit. Needed because a network grows when its convolutions are
+    /// packed.
     pub(super) fn trim(&self) {
         self.trim_locked(&mut self.lock());
     }
 
-    /// Drops the least recently used networks that are not pinned, but for the one used last.
+    /// Drops the least recently used networks, except pinned ones and the last used one.
     fn trim_locked(&self, recent: &mut Vec<Entry>) {
         let mut total: usize = recent.iter().map(|entry| entry.network.bytes()).sum();
         let mut at = 0;

@@ -1,4 +1,4 @@
-//! How often a task is wrong.
+//! Evaluation of a task on labelled images.
 
 use serde::Serialize;
 
@@ -8,15 +8,15 @@ use crate::data::{Loader, LoaderConfig, Samples};
 use crate::error::{Error, Result};
 use crate::text::csv;
 
-/// Classes beyond which the top-5 error says something.
+/// The top-5 error is reported for more classes than this.
 const TOP5_CLASSES: usize = 5;
 
 /// How to evaluate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EvaluateConfig {
-    /// Images that are predicted at once.
+    /// Images per batch.
     pub batch_size: usize,
-    /// Leave out images that cannot be read instead of stopping.
+    /// Skip images that cannot be read instead of stopping.
     pub skip_bad: bool,
 }
 
@@ -36,20 +36,19 @@ pub struct ClassResult {
     pub class: String,
     /// Its images.
     pub images: usize,
-    /// Share of them that were taken for another class, %; `None` without images.
+    /// Share of its images that were misclassified, %; `None` without images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<f64>,
 }
 
-/// How often a task is wrong on a set of images.
+/// The errors of a task on a set of images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evaluation {
     /// Images evaluated.
     pub images: usize,
-    /// Share of the images whose class is not the likeliest, %.
+    /// Top-1 error, %.
     pub top1_error: f64,
-    /// Share of the images whose class is not among the five likeliest, %; `None` for five classes
-    /// or fewer.
+    /// Top-5 error, %; `None` for five classes or fewer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top5_error: Option<f64>,
     /// Mean cross-entropy, nats.
@@ -58,16 +57,16 @@ pub struct Evaluation {
     pub classes: Vec<ClassResult>,
     /// Images by true class (rows) and predicted class (columns).
     pub confusion: Vec<Vec<u64>>,
-    /// Images left out because they could not be read, with the reason.
+    /// Images skipped because they could not be read, with the reason.
     pub skipped: Vec<String>,
-    /// BLAKE3 of all outputs in the order of the images, hexadecimal: the same if and only if every
-    /// answer is, bit for bit.
+    /// BLAKE3 of all outputs in the order of the images, hexadecimal. Equal if and only if all
+    /// outputs are bit-identical.
     #[serde(skip)]
     pub outputs: String,
 }
 
 impl Evaluation {
-    /// The confusion matrix as CSV: a header of predicted classes, a row for each true class.
+    /// The confusion matrix as CSV: a header of predicted classes, and one row per true class.
     pub fn confusion_csv(&self) -> String {
         let names = || self.classes.iter().map(|class| class.class.clone());
         let mut csv = csv::row(std::iter::once("true\\predicted".to_owned()).chain(names()));
@@ -79,7 +78,7 @@ impl Evaluation {
     }
 }
 
-/// Counts of an evaluation while it runs.
+/// Running counts of an evaluation.
 pub(crate) struct Tally {
     confusion: Vec<Vec<u64>>,
     images: usize,
@@ -158,14 +157,15 @@ fn cross_entropy(logits: &[f32], label: usize) -> f64 {
     total.ln() - below
 }
 
-/// Evaluates the task called `name` on labelled images, whose classes must be the task's.
+/// Evaluates the task called `name` on labelled images. Their classes must be the task's.
 ///
-/// `go_on` is told after each batch how many images are done, of how many, and ends the evaluation by saying no.
+/// `go_on` is called after each batch with the number of images done and the total. Returning
+/// `false` stops the evaluation.
 ///
 /// # Errors
 ///
-/// [`Error::UnknownTask`], other classes than the task's, [`Error::NotNumbers`], [`Error::Stopped`], and, unless they
-/// are skipped, images that cannot be read.
+/// [`Error::UnknownTask`], classes that differ from the task's, [`Error::NotNumbers`],
+/// [`Error::Stopped`], and, unless skipped, images that cannot be read.
 pub fn evaluate(
     engine: &Engine,
     name: &str,
@@ -177,7 +177,7 @@ pub fn evaluate(
     if samples.classes() != task.classes {
         return Err(Error::Misfit {
             task: name.to_owned(),
-            reason: "the images' classes are not the task's".into(),
+            reason: "the images' classes differ from the task's".into(),
         });
     }
     let total = samples.len();

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::networks::Network;
 use crate::nn::{Eager, Linear, PackedConvs, Replace, map_tensors};
 
-/// A network that answers for one task: weights are effective, nothing is masked any more.
+/// The network of one task, with masks already applied to the weights.
 #[derive(Debug)]
 pub(crate) struct Materialised {
     network: Network,
@@ -27,7 +27,7 @@ impl Materialised {
     ///
     /// # Errors
     ///
-    /// A task trained on another backbone, or whose content does not fit this one.
+    /// The task was trained on another backbone, or does not fit this one.
     pub(crate) fn new(backbone: &Backbone, name: &str, task: &TaskFile) -> Result<Self> {
         check(backbone, name, task)?;
         let device = backbone.device();
@@ -47,7 +47,7 @@ impl Materialised {
         let network = map_tensors(network, &mut loading);
         if loading.loaded != task.norms.len() {
             return Err(misfit(
-                "it has batch-norm values that the network has no place for".into(),
+                "it has batch-norm values for layers that the network does not have".into(),
             ));
         }
         let bytes = 4 * (network.num_params() + task.head.weight.data().len());
@@ -68,14 +68,16 @@ impl Materialised {
 
     /// Images `[batch, 3, height, width]` to logits `[batch, classes]`.
     ///
-    /// From the second pass on, on the CPU, convolutions are kept packed, which takes about the memory of the weights
-    /// again; a program that predicts once does without. All passes give the same bits.
+    /// On the CPU, convolutions are kept packed from the second pass on, which takes about as much
+    /// memory as the weights. A program that predicts only once avoids this cost. All passes are
+    /// bit-identical.
     pub(crate) fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let mut graph = match self.used.swap(true, Ordering::Relaxed) {
             true => Eager::packed(&self.packed),
             false => Eager::default(),
         };
-        // Among the threads that compute: from outside, every operation would wait to be taken over by one of them.
+        // Runs inside the thread pool: from outside, every operation would first wait for a pool
+        // thread.
         rayon::scope(|_| self.head.forward(self.network.run(&mut graph, images)))
     }
 
@@ -89,13 +91,13 @@ impl Materialised {
         &self.head
     }
 
-    /// Memory of the effective weights, packed ones included.
+    /// Memory of the effective weights, including packed ones, bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes + self.packed.bytes()
     }
 }
 
-/// Whether `task` belongs to `backbone` and has its shapes, without applying it.
+/// Checks that `task` belongs to `backbone` and has its shapes, without applying it.
 pub(crate) fn check(backbone: &Backbone, name: &str, task: &TaskFile) -> Result<()> {
     let misfit = |reason: String| {
         Err(Error::Misfit {
@@ -107,7 +109,7 @@ pub(crate) fn check(backbone: &Backbone, name: &str, task: &TaskFile) -> Result<
         return misfit(reason);
     }
     if task.layout != Layout::Torch {
-        return misfit("it belongs to a module of somebody's own, not to a known network".into());
+        return misfit("it belongs to a custom Burn module, not to a known network".into());
     }
     if task.classes.is_empty() {
         return misfit("it has no classes".into());
@@ -115,7 +117,7 @@ pub(crate) fn check(backbone: &Backbone, name: &str, task: &TaskFile) -> Result<
     let features = backbone.architecture().features();
     if task.head.weight.shape() != [task.classes.len(), features] {
         return misfit(format!(
-            "its head is {:?} instead of [{}, {features}]",
+            "its head has shape {:?} instead of [{}, {features}]",
             task.head.weight.shape(),
             task.classes.len()
         ));
@@ -129,18 +131,24 @@ pub(crate) fn check(backbone: &Backbone, name: &str, task: &TaskFile) -> Result<
     };
     for (weight, mask) in &task.masks {
         if mask.shape().len() < 2 || shape(weight) != Some(mask.shape()) {
-            return misfit(format!("its mask of '{weight}' is {:?}", mask.shape()));
+            return misfit(format!(
+                "its mask of '{weight}' has shape {:?}",
+                mask.shape()
+            ));
         }
     }
     for (weight, delta) in &task.deltas {
         if delta.shape().len() < 2 || shape(weight) != Some(delta.shape()) {
-            return misfit(format!("its change of '{weight}' is {:?}", delta.shape()));
+            return misfit(format!(
+                "its delta of '{weight}' has shape {:?}",
+                delta.shape()
+            ));
         }
     }
     for (norm, values) in &task.norms {
         if shape(norm) != Some(values.shape()) {
             return misfit(format!(
-                "its batch-norm values '{norm}' are {:?}",
+                "its batch-norm values '{norm}' have shape {:?}",
                 values.shape()
             ));
         }

@@ -1,7 +1,7 @@
 //! One backbone, many tasks: prediction, evaluation and checks.
 //!
-//! An [`Engine`] answers for the tasks of one backbone, an [`Answerer`] for whatever files there are. Both take decoded
-//! images; [`PreparedImages`] are resized once for several tasks.
+//! An [`Engine`] serves the tasks of one backbone, an [`Answerer`] result files of any kind. Both
+//! take decoded images. [`PreparedImages`] are resized once for several tasks.
 
 mod answerer;
 mod cache;

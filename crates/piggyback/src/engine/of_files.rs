@@ -1,4 +1,4 @@
-//! From the files that methods leave to an engine that answers.
+//! Engines from result files.
 
 use burn::tensor::Device;
 use piggyback_task::TaskFile;
@@ -9,12 +9,12 @@ use crate::error::{Error, Result};
 use crate::files::{Artefact, SharedNetwork, TaskDescription, WholeNetwork, head_values};
 
 impl Artefact {
-    /// An engine that answers for its tasks, see [`names`](Self::names). Networks of its own are put
-    /// on `device`.
+    /// An engine for its tasks, named as in [`names`](Self::names). A full network is loaded onto
+    /// `device`.
     ///
     /// # Errors
     ///
-    /// A task file without its backbone, or with another one.
+    /// A task file was given without its backbone, or with another one.
     pub fn engine(
         &self,
         name: &str,
@@ -28,7 +28,7 @@ impl Artefact {
             (Self::Task(task), None) => Err(Error::Misfit {
                 task: name.to_owned(),
                 reason: format!(
-                    "it is a task file, which answers with the weights of its backbone; give the \
+                    "it is a task file, which needs the weights of its backbone; give the \
                      checkpoint of the {} it was trained on",
                     task.backbone.architecture
                 ),
@@ -40,7 +40,7 @@ impl Artefact {
 }
 
 impl WholeNetwork {
-    /// An engine that answers with it under each of `names`.
+    /// An engine that serves it under each of `names`.
     pub(crate) fn engine(&self, names: &[&str], device: &Device) -> Result<Engine> {
         let options = LoadOptions {
             architecture: Some(self.architecture),
@@ -64,7 +64,7 @@ impl WholeNetwork {
 }
 
 impl SharedNetwork {
-    /// An engine that answers for each task under the name that `naming` makes of its own.
+    /// An engine for its tasks; `naming` gives the name of each.
     pub(crate) fn engine(
         &self,
         device: &Device,

@@ -1,10 +1,9 @@
-//! Task files of a network of your own: any Burn module can be a backbone.
+//! Task files for custom networks: any Burn module can be a backbone.
 //!
-//! An [`OwnBackbone`] is made before anything is trained: it remembers which weights a task will be
-//! bound to. After training, [`OwnBackbone::task`] reads masks, batch norms and head out of the
-//! module, under the paths of its fields; [`OwnBackbone::apply`] puts them into a fresh copy of the
-//! network. What is masked is your choice; batch norms are Burn's `BatchNorm`, and no other layer is taken
-//! for one.
+//! Create an [`OwnBackbone`] before training: it records the weights that tasks will be bound to.
+//! After training, [`OwnBackbone::task`] reads masks, batch norms and head from the module, named
+//! by field paths. [`OwnBackbone::apply`] puts them into a fresh copy of the network. You choose
+//! what is masked. Only Burn's `BatchNorm` layers count as batch norms.
 //!
 //! ```
 //! use burn::module::{Module, ParamGroup};
@@ -63,7 +62,7 @@ use crate::adapt::{delta, mask};
 use crate::error::{Error, Result};
 use crate::nn::{Replace, TensorValues, map_tensors, owner, tensor_values, values};
 
-/// A network of your own, as tasks see it: its name, its weights' fingerprint, its head.
+/// The identity of a custom network: its name, its weights' fingerprint and its head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnBackbone {
     id: BackboneId,
@@ -71,16 +70,16 @@ pub struct OwnBackbone {
 }
 
 impl OwnBackbone {
-    /// Takes note of `network` before a task is trained on it. `head` is the path of the layer that
-    /// tasks replace: a linear layer with `weight` and perhaps `bias`. `name` is yours to choose;
-    /// task files carry it.
+    /// Records `network` before a task is trained on it. `head` is the path of the layer that tasks
+    /// replace: a linear layer with `weight` and an optional `bias`. `name` is any name; task files
+    /// store it.
     ///
-    /// The fingerprint is over all tensors but the head's, as 32-bit floats. A network that is built
-    /// anew at every start must therefore get the same weights: load them, or set the seed.
+    /// The fingerprint covers all tensors except the head's, as 32-bit floats. A network that is
+    /// built at every start must therefore get the same weights: load them, or set the random seed.
     ///
     /// # Errors
     ///
-    /// A network without that head, or without anything else.
+    /// The network has no such head, or no other tensors.
     pub fn new<M: Module>(name: &str, network: &M, head: &str) -> Result<Self> {
         let mut tensors = tensors(network);
         let of_head = |name: &str| owner(name) == head;
@@ -109,18 +108,18 @@ impl OwnBackbone {
         })
     }
 
-    /// What task files are bound to: name and fingerprint.
+    /// The identity that task files are bound to: name and fingerprint.
     pub fn id(&self) -> &BackboneId {
         &self.id
     }
 
-    /// The task that a trained `network` stands for: its masks, the batch norms that
-    /// learned, and the head. `preprocessing` is how images become its input.
+    /// The task of a trained `network`: its masks, its trained batch norms and its head.
+    /// `preprocessing` is its image preprocessing.
     ///
     /// # Errors
     ///
-    /// A tensor that was trained but has no place in a task file, and a head that has not as many
-    /// outputs as there are `classes`.
+    /// A tensor was trained that a task file cannot store, or the head's number of outputs differs
+    /// from `classes`.
     pub fn task<M: Module>(
         &self,
         network: &M,
@@ -143,7 +142,7 @@ impl OwnBackbone {
                 norm_values.insert(key, Values::new(tensor.shape, values(tensor.values))?);
             } else if tensor.learns {
                 let reason = format!(
-                    "'{}' is trained, and a task file has no place for it; freeze it",
+                    "'{}' is trained, but a task file cannot store it; freeze it",
                     tensor.name
                 );
                 return Err(Error::setting("network", reason));
@@ -176,13 +175,12 @@ impl OwnBackbone {
         Ok(task)
     }
 
-    /// Puts a task into `network`: masked weights, the task's batch norms and head. The network has
-    /// the weights that this backbone was made of, and no scores; it comes back frozen and without
-    /// autodiff.
+    /// Applies a task to `network`: masked weights, the task's batch norms and head. The network
+    /// must have this backbone's weights and no scores. The result is frozen and without autodiff.
     ///
     /// # Errors
     ///
-    /// A task of another network or of other weights, or whose shapes are not this one's.
+    /// The task belongs to another network or other weights, or has other shapes.
     pub fn apply<M: Module>(&self, network: M, task: &TaskFile) -> Result<M> {
         if task.layout != Layout::Burn || task.backbone != self.id {
             let BackboneId {
@@ -190,7 +188,8 @@ impl OwnBackbone {
                 fingerprint,
             } = &task.backbone;
             return Err(self.misfit(&format!(
-                "it was trained on {architecture} with fingerprint {fingerprint}, and this is {} with {}",
+                "it was trained on {architecture} with fingerprint {fingerprint}, but this is {} \
+                 with {}",
                 self.id.architecture, self.id.fingerprint
             )));
         }
@@ -215,7 +214,7 @@ impl OwnBackbone {
         if task.head.weight.shape() != [count, features] {
             let found = task.head.weight.shape();
             return Err(self.misfit(&format!(
-                "its head is {found:?} instead of [{count}, {features}]"
+                "its head has shape {found:?} instead of [{count}, {features}]"
             )));
         }
         let numbers = match is_transposed {
@@ -229,12 +228,12 @@ impl OwnBackbone {
                 new.insert(bias, task.head.bias.data().to_vec());
             }
             None if task.head.bias.data().iter().all(|value| *value == 0.0) => {}
-            _ => return Err(self.misfit("its head's bias has no place in the network")),
+            _ => return Err(self.misfit("its head has a bias, but the network's has none")),
         }
         Ok(map_tensors(network, &mut Loading { new }))
     }
 
-    /// The field that `key` of a task's batch norms stands for.
+    /// The field of the batch-norm value `key` of a task.
     fn norm_name(
         &self,
         key: &str,
@@ -258,7 +257,7 @@ impl OwnBackbone {
             [features, outputs] if *outputs == classes => Ok((*features, true)),
             [outputs, features] if *outputs == classes => Ok((*features, false)),
             _ => Err(self.misfit(&format!(
-                "the head '{}' is {shape:?}, and there are {classes} classes",
+                "the head '{}' has shape {shape:?}, but there are {classes} classes",
                 self.head
             ))),
         }
@@ -280,7 +279,7 @@ fn transposed(numbers: &[f32], rows: usize) -> Vec<f32> {
         .collect()
 }
 
-/// A batch norm's field by PyTorch's name: Burn's own layer has names of its own.
+/// PyTorch's name of a batch-norm field; Burn's names differ.
 fn norm_field(field: &str) -> &str {
     match field {
         "gamma" => "weight",
@@ -289,7 +288,7 @@ fn norm_field(field: &str) -> &str {
     }
 }
 
-/// Burn's batch norms of which a tensor learns.
+/// Burn's batch norms with a trained tensor.
 fn learned_norms(tensors: &[TensorValues]) -> BTreeSet<String> {
     (tensors.iter())
         .filter(|tensor| tensor.learns && tensor.kind.is_of_norm())

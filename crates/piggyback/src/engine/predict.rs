@@ -1,16 +1,17 @@
 //! One backbone, many tasks: prediction.
 //!
-//! The engine keeps one copy of the backbone, every task's packed bits, and the effective weights of
-//! the tasks used last, as far as the cache goes. From a task's second prediction on, on the CPU, it
-//! keeps them in the order in which convolutions read them as well. Opening a task costs about the size
-//! of its file; switching to one whose weights are not cached costs one pass over the weights.
+//! The engine keeps one copy of the backbone, every task's packed bits, and a cache of the
+//! effective weights of the tasks used last. On the CPU, from a task's second prediction on, it
+//! also keeps them packed for the convolutions. Opening a task takes about as much memory as its
+//! file. Switching to a task whose weights are not cached costs one pass over the weights.
 //!
-//! What a task answers depends on the backbone, the task file and the image alone: not on the other
-//! tasks, nor on their order.
+//! A task's outputs depend only on the backbone, the task file and the image, not on other tasks or
+//! their order.
 //!
-//! Everything is done through `&self`, from any number of threads. Making a task's effective weights holds a lock of that
-//! task alone: requests for other tasks go on, and of several requests for the same cold task one makes it while the others
-//! wait. A task that is replaced or taken out answers the requests under way before it goes.
+//! All methods take `&self` and can be called from any number of threads. Building a task's
+//! effective weights locks only that task: requests for other tasks continue, and of several
+//! requests for the same cold task one builds it while the others wait. A task that is replaced or
+//! removed still serves the requests in progress.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -27,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::nn::values;
 
-/// A backbone with the tasks that it can answer for.
+/// A backbone with its tasks.
 ///
 /// ```no_run
 /// use piggyback::image::Image;
@@ -49,7 +50,7 @@ pub struct Engine {
     cache: Cache,
 }
 
-/// What an engine holds in memory, bytes.
+/// Memory use of an engine, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct EngineMemory {
     /// The backbone's weights.
@@ -61,7 +62,7 @@ pub struct EngineMemory {
 }
 
 impl Engine {
-    /// An engine without tasks, with a cache for the effective weights of one.
+    /// An engine without tasks, whose cache holds the effective weights of one task.
     pub fn new(backbone: Backbone) -> Self {
         Self {
             backbone,
@@ -70,7 +71,8 @@ impl Engine {
         }
     }
 
-    /// Sets the room for effective weights; those used last are always kept, and those of pinned tasks.
+    /// Sets the size of the cache for effective weights. The most recently used ones and those of
+    /// pinned tasks are always kept.
     #[must_use]
     pub fn with_cache_bytes(mut self, bytes: usize) -> Self {
         self.cache = Cache::new(bytes);
@@ -81,17 +83,18 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// As [`Engine::add_task`].
+    /// Those of [`Engine::add_task`].
     pub fn with_task(self, name: impl Into<String>, task: TaskFile) -> Result<Self> {
         self.add_task(name, task)?;
         Ok(self)
     }
 
-    /// Adds a task under a name, or replaces the one that has it: requests under way are answered by the one before.
+    /// Adds a task under a name, or replaces the task of that name. Requests in progress still use
+    /// the old task.
     ///
     /// # Errors
     ///
-    /// A task that was trained on another backbone.
+    /// The task was trained on another backbone.
     pub fn add_task(&self, name: impl Into<String>, task: TaskFile) -> Result<()> {
         let name = name.into();
         check(&self.backbone, &name, &task)?;
@@ -103,7 +106,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes a task out; requests under way are still answered.
+    /// Removes a task. Requests in progress are still served.
     ///
     /// # Errors
     ///
@@ -134,7 +137,7 @@ impl Engine {
         &self.backbone
     }
 
-    /// What the engine holds in memory now.
+    /// The engine's current memory use.
     pub fn memory(&self) -> EngineMemory {
         let tasks = self.read_tasks();
         EngineMemory {
@@ -144,7 +147,8 @@ impl Engine {
         }
     }
 
-    /// Makes a task's effective weights if they are not cached, so that its next prediction need not.
+    /// Builds a task's effective weights if they are not cached, so that its next prediction starts
+    /// at once.
     ///
     /// # Errors
     ///
@@ -162,7 +166,7 @@ impl Engine {
         Ok(self.cache.holds(&self.slot(name)?))
     }
 
-    /// Keeps a task's effective weights in the cache from now on, whatever else is used; they are made if needed.
+    /// Pins a task's effective weights in the cache. They are built if needed.
     ///
     /// # Errors
     ///
@@ -173,7 +177,7 @@ impl Engine {
         self.network(&slot).map(drop)
     }
 
-    /// Lets a task's effective weights leave the cache again.
+    /// Allows a task's effective weights to leave the cache again.
     ///
     /// # Errors
     ///
@@ -188,8 +192,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownTask`], images that cannot be brought to the network's input, and
-    /// [`Error::NotNumbers`].
+    /// [`Error::UnknownTask`], images that cannot be prepared, and [`Error::NotNumbers`].
     pub fn predict(&self, name: &str, images: &[Image]) -> Result<Vec<Prediction>> {
         let slot = self.slot(name)?;
         if images.is_empty() {
@@ -202,29 +205,32 @@ impl Engine {
         })
     }
 
-    /// Prepares images as the task called `name` wants them, for [`answers`](Self::answers): once for all tasks with
-    /// the same preprocessing.
+    /// Prepares images with the preprocessing of the task called `name`, for
+    /// [`answers`](Self::answers). All tasks with the same preprocessing can share them.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownTask`], and images that cannot be brought to the network's input.
+    /// [`Error::UnknownTask`], and images that cannot be prepared.
     pub fn prepare(&self, name: &str, images: &[Image]) -> Result<PreparedImages> {
         let preprocessing = &self.slot(name)?.task.preprocessing;
         PreparedImages::new(images, preprocessing, self.backbone.device())
     }
 
-    /// What a task says of images that are prepared, in their order: the bits of [`predict`](Self::predict). An image
-    /// for which the outputs are no numbers has [`Error::NotNumbers`]; the others have their predictions all the same.
+    /// Predicts prepared images, in their order. The results are bit-identical to those of
+    /// [`predict`](Self::predict). An image whose outputs are not finite gets
+    /// [`Error::NotNumbers`]; the other images get their predictions.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownTask`], and images that were prepared for another preprocessing or device.
+    /// [`Error::UnknownTask`], and images prepared with other preprocessing or for another device.
     pub fn answers(&self, name: &str, images: &PreparedImages) -> Result<Vec<Result<Prediction>>> {
         let slot = self.slot(name)?;
         if !images.is_for(&slot.task.preprocessing, self.backbone.device()) {
             return Err(Error::Misfit {
                 task: name.to_owned(),
-                reason: "the images were prepared for another preprocessing or device".into(),
+                reason: "the images were prepared with other preprocessing or for another \
+                     device"
+                    .into(),
             });
         }
         if images.is_empty() {
@@ -269,7 +275,7 @@ impl Engine {
             .collect()
     }
 
-    /// The effective network of a task, from the cache or made now.
+    /// The effective network of a task, from the cache or newly built.
     fn network(&self, slot: &Arc<Slot>) -> Result<Arc<Materialised>> {
         self.cache.get_or_make(slot, || {
             Materialised::new(&self.backbone, &slot.name, &slot.task)
@@ -300,12 +306,11 @@ impl Engine {
 }
 
 impl Backbone {
-    /// Predicts the classes of the backbone's own head, of images in their order.
+    /// Predicts images with the backbone's own head, in their order.
     ///
     /// # Errors
     ///
-    /// [`Error::NoHead`], images that cannot be brought to the network's input, and
-    /// [`Error::NotNumbers`].
+    /// [`Error::NoHead`], images that cannot be prepared, and [`Error::NotNumbers`].
     pub fn predict(
         &self,
         images: &[Image],
@@ -317,13 +322,13 @@ impl Backbone {
         })
     }
 
-    /// What the backbone's own head says of images that are prepared, in their order: the bits of
-    /// [`predict`](Self::predict). An image for which the outputs are no numbers has [`Error::NotNumbers`]; the others
-    /// have their predictions all the same.
+    /// Predicts prepared images with the backbone's own head, in their order. The results are
+    /// bit-identical to those of [`predict`](Self::predict). An image whose outputs are not finite
+    /// gets [`Error::NotNumbers`]; the other images get their predictions.
     ///
     /// # Errors
     ///
-    /// Those of [`own_head`](Self::own_head), and images that were prepared for another device.
+    /// Those of [`own_head`](Self::own_head), and images prepared for another device.
     pub fn answers(&self, images: &PreparedImages) -> Result<Vec<Result<Prediction>>> {
         let (head, classes) = (self.own_head()?, &self.own_classes()?.names);
         if images.device() != self.device() {
@@ -335,7 +340,7 @@ impl Backbone {
     }
 }
 
-/// What `network` says of images, where its outputs are numbers.
+/// The predictions of `network`, or an error for each image whose outputs are not finite.
 fn answers(
     network: &str,
     classes: &Arc<[String]>,
@@ -349,7 +354,7 @@ fn answers(
         .collect()
 }
 
-/// The predictions for images that are prepared some at a time, so that memory does not grow with their number.
+/// Prepares and predicts images in batches, so that memory does not grow with their number.
 fn predict_batches(
     images: &[Image],
     preprocessing: &Preprocessing,
@@ -370,7 +375,7 @@ fn of_task(name: &str) -> String {
     format!("task '{name}'")
 }
 
-/// The prediction of `network` if it is of numbers, not NaN or infinite; `image` names the image in the error.
+/// The prediction of `network` if it is finite; `image` names the image in the error.
 fn number(
     network: &str,
     prediction: Prediction,

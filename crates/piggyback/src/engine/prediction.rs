@@ -1,8 +1,8 @@
-//! What a task says of one image.
+//! The prediction of a task for one image.
 
 use std::sync::Arc;
 
-/// What a task says of one image, by class.
+/// The logits and probabilities of a task's classes for one image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
     /// Shared with the task and all its other predictions.
@@ -14,7 +14,7 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// The prediction that `logits`, one for each of `classes`, stand for.
+    /// The prediction for `logits`, one per class.
     pub(crate) fn new(classes: Arc<[String]>, logits: Vec<f32>) -> Self {
         let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let exponentials: Vec<f64> = logits
@@ -38,7 +38,8 @@ impl Prediction {
         &self.classes
     }
 
-    /// The `count` likeliest classes with their probabilities, likeliest first; equal ones in the order of the classes.
+    /// The `count` most likely classes with their probabilities, most likely first. Ties are in
+    /// class order.
     pub fn top(&self, count: usize) -> Vec<(&str, f32)> {
         let named = |class: usize| {
             let name = self.classes.get(class)?.as_str();
@@ -50,7 +51,7 @@ impl Prediction {
             .collect()
     }
 
-    /// The places among the classes of the `count` likeliest, in the order of [`top`](Self::top).
+    /// The indices of the `count` most likely classes, in the order of [`top`](Self::top).
     pub fn top_indices(&self, count: usize) -> Vec<usize> {
         let mut classes: Vec<usize> = (0..self.logits.len()).collect();
         classes.sort_by(|&a, &b| self.logits[b].total_cmp(&self.logits[a]).then(a.cmp(&b)));

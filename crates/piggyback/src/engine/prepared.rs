@@ -1,4 +1,4 @@
-//! Images as a network's input.
+//! Images prepared as network input.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use piggyback_task::Preprocessing;
@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::error::Result;
 use crate::image::Image;
 
-/// Most images that a network computes at once; no bit depends on it.
+/// Maximum batch size. Results do not depend on it.
 pub(super) const BATCH: usize = 32;
 
 /// Images resized and normalised once, for every task with the same preprocessing.
@@ -26,7 +26,7 @@ impl PreparedImages {
     ///
     /// # Errors
     ///
-    /// Images that cannot be brought to the network's input.
+    /// Images that cannot be prepared.
     pub fn new(images: &[Image], preprocessing: &Preprocessing, device: &Device) -> Result<Self> {
         let side = preprocessing.image_size as usize;
         let mut batches = Vec::with_capacity(images.len().div_ceil(BATCH));
@@ -54,12 +54,12 @@ impl PreparedImages {
         self.batches.is_empty()
     }
 
-    /// Whether networks on `device` that want images prepared in this way can use them.
+    /// Whether they fit networks on `device` with this preprocessing.
     pub fn is_for(&self, preprocessing: &Preprocessing, device: &Device) -> bool {
         self.preprocessing == *preprocessing && self.device == *device
     }
 
-    /// Where they are.
+    /// The device that holds them.
     pub fn device(&self) -> &Device {
         &self.device
     }

@@ -1,8 +1,8 @@
-//! A task's own network for other programs: masks applied, batch norms and head in place.
+//! Export of a task's network for other programs: with masks applied and the task's batch norms and
+//! head.
 //!
-//! An exported network needs no Piggyback: it is an ordinary network of the backbone's architecture,
-//! as large as the backbone. The names of its classes and how its images are prepared go along as
-//! metadata.
+//! An exported network does not need Piggyback. It is an ordinary network of the backbone's
+//! architecture and size. The metadata has its class names and preprocessing.
 
 mod onnx;
 mod pth;
@@ -23,10 +23,10 @@ use crate::name::named;
 use crate::networks::Architecture;
 use crate::nn::{tensor_values, values};
 
-/// Metadata key of the backbone that the network was made of: JSON, as in a task file.
+/// Metadata key of the network's backbone: JSON, as in a task file.
 const BACKBONE: &str = "piggyback.backbone";
 
-/// What a network is written as.
+/// Output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
@@ -44,25 +44,25 @@ named!(Format);
 /// How a network is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExportOptions {
-    /// ONNX: end in a softmax, with output `probabilities`.
+    /// ONNX only: append a softmax, with output `probabilities`.
     pub softmax: bool,
 }
 
 /// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Exported {
-    /// Tensors of the network, head included.
+    /// Number of tensors, including the head's.
     pub tensors: usize,
     /// Numbers in them.
     pub values: usize,
 }
 
-/// Writes the network of `task` on `backbone` to `path`, whole or not at all. `name` is the task's, for
+/// Writes the network of `task` on `backbone` to `path`, atomically. `name` is the task's name in
 /// messages.
 ///
 /// # Errors
 ///
-/// A task of another backbone, and the disk's.
+/// The task belongs to another backbone, or the file cannot be written.
 pub fn export(
     backbone: &Backbone,
     name: &str,
@@ -95,7 +95,7 @@ pub fn export(
     })
 }
 
-/// A network on its way out.
+/// A network to export.
 struct Export {
     network: Materialised,
     architecture: Architecture,
@@ -129,7 +129,7 @@ impl NamedValues {
 }
 
 impl Export {
-    /// Every tensor of the network, the head's last.
+    /// All tensors of the network, the head's last.
     fn tensors(&self) -> Vec<NamedValues> {
         let head = self.architecture.head_name();
         let of_head = (tensor_values(self.network.head()).into_iter()).map(|mut tensor| {
@@ -167,7 +167,7 @@ impl Export {
             })
             .collect();
         let mut metadata = self.metadata()?;
-        // Some loaders ask which framework's layout it is.
+        // Some loaders require the framework's name.
         metadata.insert("format".into(), "pt".into());
         write_weights(path, &weights, &metadata, |weight| {
             Ok([Cow::Owned(tensors[&weight.name].bytes())])

@@ -17,7 +17,7 @@ use crate::write;
 const IR_VERSION: i64 = 8;
 const OPSET: i64 = 18;
 
-/// Most bytes of a protobuf message.
+/// Maximum size of a protobuf message, bytes.
 const MOST_BYTES: usize = i32::MAX as usize;
 
 /// The type of 32-bit floats.
@@ -40,7 +40,8 @@ pub(super) fn write(export: &Export, options: ExportOptions, path: &Path) -> Res
 
     let mut tensors = recorder.constants;
     tensors.extend(export.tensors());
-    // What goes before each tensor's numbers: so the numbers themselves are read one at a time.
+    // The header of each tensor. Its numbers follow later, so only one tensor is in memory at a
+    // time.
     let headers: Vec<Message> = tensors.iter().map(tensor_header).collect();
     let graph_bytes = graph.as_bytes().len()
         + (headers.iter().zip(&tensors))
@@ -49,7 +50,7 @@ pub(super) fn write(export: &Export, options: ExportOptions, path: &Path) -> Res
     if graph_bytes > MOST_BYTES {
         return Err(Error::setting(
             "to",
-            format!("{graph_bytes} bytes are more than an ONNX file can have; use safetensors"),
+            format!("{graph_bytes} bytes exceed the size limit of an ONNX file; use safetensors"),
         ));
     }
 
@@ -68,7 +69,7 @@ pub(super) fn write(export: &Export, options: ExportOptions, path: &Path) -> Res
     write::persist(file, path)
 }
 
-/// Takes a recorder through the network; also returns the name of the output.
+/// Records the network; also returns the name of the output.
 fn record(export: &Export, options: ExportOptions) -> Result<(Recorder, &'static str)> {
     let head = export.architecture.head_name();
     let names: BTreeMap<_, _> = (named_tensors(export.network.network()).into_iter())
@@ -100,7 +101,7 @@ fn record(export: &Export, options: ExportOptions) -> Result<(Recorder, &'static
     }
 }
 
-/// The fields of a `ModelProto` but its graph.
+/// The fields of a `ModelProto` except its graph.
 fn model(export: &Export) -> Result<Message> {
     let opset = Message::default().int(2, OPSET);
     let model = Message::default()

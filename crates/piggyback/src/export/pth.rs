@@ -1,6 +1,6 @@
 //! PyTorch checkpoints: a zip archive of a pickle and a file for each tensor's numbers, as
-//! `torch.save` writes them. The state dict holds tensors alone, so it loads as it is; what is known
-//! besides is in a record of its own, which `torch.load` ignores.
+//! `torch.save` writes them. The state dict holds only tensors, so it loads directly. The metadata
+//! is in a separate record, which `torch.load` ignores.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};

@@ -1,4 +1,4 @@
-//! Writes down what a network computes as ONNX nodes.
+//! Records a network's computation as ONNX nodes.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::nn::{
 };
 use crate::protobuf::Message;
 
-/// Nodes in the order in which they run, and the constants that they use.
+/// Nodes in execution order, and the constants they use.
 pub(super) struct Recorder {
     /// Names of the network's parameters.
     names: BTreeMap<ParamId, String>,
@@ -19,7 +19,7 @@ pub(super) struct Recorder {
     pub(super) nodes: Vec<Message>,
     /// Constants besides the network's tensors.
     pub(super) constants: Vec<NamedValues>,
-    /// Whether a layer had a parameter that is none of the network's: then the nodes are of no use.
+    /// Whether a layer used an unknown parameter, which makes the nodes unusable.
     pub(super) met_unknown: bool,
 }
 
@@ -264,7 +264,7 @@ impl Graph for Recorder {
         }
     }
 
-    /// ONNX has no such pooling: the means of rows, then of columns, are products with matrices.
+    /// ONNX has no adaptive pooling, so the means of rows and then columns are matrix products.
     fn adaptive_average_pool(&mut self, input: Maps, side: usize) -> String {
         let [height, width] = input.size;
         if input.size == [side; 2] {
@@ -295,7 +295,7 @@ impl Graph for Recorder {
     }
 }
 
-/// `[side, size]`: what each input is worth in each of `side` means. PyTorch's windows go from
+/// `[side, size]`: the weight of each input in each of `side` means. PyTorch's windows go from
 /// `floor(i * size / side)` to `ceil((i + 1) * size / side)`.
 fn means(size: usize, side: usize) -> Vec<f32> {
     let mut matrix = vec![0.0; side * size];

@@ -1,7 +1,7 @@
-//! The files that methods leave, whichever method it was.
+//! Result files of all methods.
 //!
-//! An [`Artefact`] is recognised by its content. It knows its tasks and what it counts as in the
-//! paper's tables, and makes an [`Engine`] that answers for them.
+//! The kind of an [`Artefact`] is detected from its content. It lists its tasks and its size as the
+//! paper counts it, and makes an [`Engine`] for its tasks.
 
 use std::path::Path;
 
@@ -16,42 +16,42 @@ use crate::checkpoint::{StateDict, safetensors_metadata};
 use crate::error::Result;
 use crate::name::named;
 
-/// What a method leaves.
+/// The result of a method.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Artefact {
-    /// What a task adds to its backbone.
+    /// A task file, which needs its backbone.
     Task(TaskFile),
-    /// A network of a task's own.
+    /// A full network for one task.
     Network(WholeNetwork),
-    /// A network that tasks share.
+    /// A network shared by several tasks.
     Shared(SharedNetwork),
 }
 
-/// What an artefact is.
+/// The kind of an artefact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ArtefactKind {
     /// A task file: needs its backbone.
     Task,
-    /// A checkpoint with a head: a whole network.
+    /// A checkpoint with a head: a full network.
     Network,
     /// A network with a head for each of several data sets.
     Joint,
-    /// A network whose weights tasks have shared out among them.
+    /// A network in which each task owns part of the weights.
     Packnet,
 }
 
 named!(ArtefactKind);
 
 impl Artefact {
-    /// Reads an artefact; what it is, is told by its content. A checkpoint of any network with a head
-    /// is one too.
+    /// Reads an artefact. Its kind is detected from the content. Any network's checkpoint with a
+    /// head is an artefact too.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read, is damaged, or is none of these.
+    /// The file cannot be read, is damaged, or is not an artefact.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         match Found::at(path) {
@@ -66,12 +66,12 @@ impl Artefact {
         }
     }
 
-    /// Writes the artefact, in place of a file that is there; whatever happens, `path` holds the old
-    /// file or the whole new one.
+    /// Writes the artefact and overwrites an existing file. The write is atomic: `path` holds
+    /// either the old file or the complete new one.
     ///
     /// # Errors
     ///
-    /// Those of the disk.
+    /// The file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         match self {
@@ -81,7 +81,7 @@ impl Artefact {
         }
     }
 
-    /// What it is.
+    /// Its kind.
     pub fn kind(&self) -> ArtefactKind {
         match self {
             Self::Task(_) => ArtefactKind::Task,
@@ -93,13 +93,13 @@ impl Artefact {
         }
     }
 
-    /// The method that left it; `None` for a checkpoint of elsewhere.
+    /// The method that wrote it; `None` for other checkpoints.
     pub fn method(&self) -> Option<MethodName> {
         let recorded = |record: &TrainingRecord| record.get("method")?.as_str()?.parse().ok();
         let of_tasks = self.tasks().into_iter().find_map(|task| task.training);
         match self {
             Self::Task(task) => {
-                // Files of before methods were recorded tell by what they hold.
+                // Files from before methods were recorded: infer it from the content.
                 let held = match (task.masks.is_empty(), task.norms.is_empty()) {
                     _ if !task.deltas.is_empty() => MethodName::Bitdelta,
                     (true, true) => MethodName::ClassifierOnly,
@@ -116,12 +116,12 @@ impl Artefact {
         }
     }
 
-    /// Whether it answers only together with its backbone.
+    /// Whether it needs its backbone to predict.
     pub fn needs_backbone(&self) -> bool {
         matches!(self, Self::Task(_))
     }
 
-    /// Its tasks, in the order in which they were learned.
+    /// Its tasks, in training order.
     pub fn tasks(&self) -> Vec<TaskEntry<'_>> {
         match self {
             Self::Task(task) => vec![TaskEntry {
@@ -135,9 +135,8 @@ impl Artefact {
         }
     }
 
-    /// The names under which [`engine`](Self::engine) answers, in the order of
-    /// [`tasks`](Self::tasks): `name` itself for an artefact of one task, `name/task` for each of
-    /// several.
+    /// The task names in [`engine`](Self::engine), in the order of [`tasks`](Self::tasks): `name`
+    /// for an artefact of one task, `name/task` for each of several.
     pub fn names(&self, name: &str) -> Vec<String> {
         (self.tasks().iter())
             .map(|task| match task.name {
@@ -148,9 +147,9 @@ impl Artefact {
     }
 }
 
-/// What a file seems to be.
+/// The apparent kind of a file.
 enum Found {
-    /// A task file, or nothing that is known: its reader tells best what is wrong.
+    /// A task file or an unknown file: the task file reader gives the best error.
     Task,
     Shared,
     Checkpoint,
@@ -168,7 +167,7 @@ impl Found {
     }
 }
 
-/// Whether a file begins as those that PyTorch writes: a zip archive, or a pickle.
+/// Whether a file begins like PyTorch's: a zip archive or a pickle.
 fn is_pytorch(path: &Path) -> bool {
     let mut start = [0; 4];
     let read = std::fs::File::open(path)

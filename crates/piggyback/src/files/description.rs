@@ -1,4 +1,4 @@
-//! What a task file holds besides what training finds.
+//! The parts of a task file that are known before training.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use piggyback_task::{BackboneId, Head, Layout, Preprocessing, TaskFile, Training
 use crate::error::Result;
 use crate::nn::{Linear, values};
 
-/// What a task file says of a task besides what training finds.
+/// The parts of a task file that are known before training.
 #[derive(Clone, Debug)]
 pub(crate) struct TaskDescription {
     pub(crate) backbone: BackboneId,
@@ -16,7 +16,7 @@ pub(crate) struct TaskDescription {
 }
 
 impl TaskDescription {
-    /// The task that adds nothing but a head to its backbone.
+    /// A task that adds only a head to its backbone.
     pub(crate) fn classifier(&self, head: Head) -> TaskFile {
         TaskFile {
             backbone: self.backbone.clone(),

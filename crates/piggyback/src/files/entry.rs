@@ -1,16 +1,16 @@
-//! What a learned file says of each of its tasks.
+//! Description of one task in an artefact.
 
 use piggyback_task::{Preprocessing, TrainingRecord};
 
 /// A task of an artefact.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskEntry<'a> {
-    /// Its name, where the artefact names its tasks.
+    /// Its name, if the artefact names its tasks.
     pub name: Option<&'a str>,
     /// Names of its classes; class `i` is logit `i`.
     pub classes: &'a [String],
-    /// How an image becomes the network's input.
+    /// Image preprocessing.
     pub preprocessing: &'a Preprocessing,
-    /// How it was trained, where that is known.
+    /// How it was trained, if known.
     pub training: Option<&'a TrainingRecord>,
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::named;
 
-/// A way of teaching a network tasks.
+/// A training method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MethodName {
@@ -14,13 +14,14 @@ pub enum MethodName {
     ClassifierOnly,
     /// Batch norms and a new head; the weights are frozen.
     NormOnly,
-    /// Every weight learns, and a bit of each weight's change is kept (Liu et al., NeurIPS 2024).
+    /// All weights are fine-tuned, then only the sign of each weight's change is kept, with one
+    /// scale per tensor (Liu et al., NeurIPS 2024).
     Bitdelta,
-    /// Every weight learns: a network of its own for the task.
+    /// All weights are fine-tuned: a separate network for the task.
     Individual,
-    /// Every weight learns from several data sets at once, a head for each.
+    /// All weights are fine-tuned on several data sets at once, with one head for each.
     Joint,
-    /// Tasks share out the weights of one network among them (Mallya and Lazebnik, CVPR 2018).
+    /// Each task gets part of the weights of one network (Mallya and Lazebnik, CVPR 2018).
     Packnet,
 }
 

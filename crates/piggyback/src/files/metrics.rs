@@ -1,28 +1,28 @@
-//! What a run's `metrics.jsonl` holds.
+//! The content of a run's `metrics.jsonl`.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What an epoch came to.
+/// Metrics of one epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochMetrics {
     /// Counted from 1.
     pub epoch: usize,
-    /// Mean cross-entropy of the training images as they were seen, nats.
+    /// Mean cross-entropy of the training images during the epoch, nats.
     pub train_loss: f64,
-    /// Share of the training images taken for another class as they were seen, %.
+    /// Training error during the epoch, %.
     pub train_error: f64,
     /// Mean cross-entropy of the validation images after the epoch, nats.
     pub validation_loss: f64,
-    /// Share of the validation images taken for another class after the epoch, %.
+    /// Validation error after the epoch, %.
     pub validation_error: f64,
-    /// Share of the masked layers' weights that are zeroed after the epoch; `None` without masks.
+    /// Share of the masked layers' weights that are zero after the epoch; `None` without masks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zeros: Option<f64>,
-    /// The learning rates of the epoch's last step, by the names of their settings.
+    /// The learning rates in the epoch's last step, by setting name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub learning_rates: BTreeMap<String, f64>,
-    /// Duration, validation included, seconds.
+    /// Duration including validation, seconds.
     pub seconds: f64,
 }

@@ -1,4 +1,4 @@
-//! The files that methods leave.
+//! Result files of the methods.
 
 mod artefact;
 mod description;

@@ -1,4 +1,4 @@
-//! A whole network that answers for a task of its own.
+//! A full network for one task.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::checkpoint::{ClassSource, HeadClasses, LoadOptions, StateDict, conver
 use crate::error::{Error, Result};
 use crate::networks::Architecture;
 
-/// A network with its head: a checkpoint whose classes are known.
+/// A network with its head: a checkpoint with known classes.
 #[derive(Clone, Debug)]
 pub struct WholeNetwork {
     pub(crate) state: StateDict,
@@ -19,12 +19,12 @@ pub struct WholeNetwork {
 }
 
 impl WholeNetwork {
-    /// The network of a checkpoint. Its classes are those that the file names; a head of 1000 is taken
-    /// for ImageNet's.
+    /// The network of a checkpoint. Its classes are named in the file; a head of 1000 without names
+    /// has ImageNet's.
     ///
     /// # Errors
     ///
-    /// Tensors that are no known network's, no head, and classes that nothing names.
+    /// The tensors are not a known network's, there is no head, or the classes have no names.
     pub fn new(state: StateDict) -> Result<Self> {
         let architecture = recognise(&state, None)?;
         let problem = |reason: String| Error::Checkpoint {
@@ -34,12 +34,12 @@ impl WholeNetwork {
         let bias = format!("{}.bias", architecture.head_name());
         let head = state.tensors.get(&bias).ok_or_else(|| {
             problem(format!(
-                "is a {architecture} without a classifier; give it as --backbone of a task"
+                "is a {architecture} without a classifier; use it as the --backbone of a task"
             ))
         })?;
         if let Some(reason) = state.head_problem(architecture) {
             return Err(problem(format!(
-                "{reason}; give it as --backbone of a task, or another checkpoint"
+                "{reason}; use it as the --backbone of a task, or give another checkpoint"
             )));
         }
         let (named, count) = (state.about.classes.as_deref(), head.elements());
@@ -47,8 +47,8 @@ impl WholeNetwork {
             .filter(|classes| classes.source != ClassSource::Numbers)
             .ok_or_else(|| {
                 problem(format!(
-                    "has a classifier of {count} classes and names {}; \
-                     what `piggyback train` writes names them",
+                    "has a classifier of {count} classes, but names {}; files that `piggyback \
+                     train` writes name all",
                     named.map_or(0, <[String]>::len)
                 ))
             })?;
@@ -62,12 +62,12 @@ impl WholeNetwork {
         })
     }
 
-    /// Its tensors by torchvision's names, and what it says of itself.
+    /// Its tensors by torchvision's names, and its metadata.
     pub fn state(&self) -> &StateDict {
         &self.state
     }
 
-    /// What network it is.
+    /// Its architecture.
     pub fn architecture(&self) -> Architecture {
         self.architecture
     }

@@ -1,4 +1,4 @@
-//! A network that several tasks share, each with a head of its own: one file.
+//! A file with one network for several tasks, each with its own head.
 //!
 //! It is a safetensors file: the network's tensors under torchvision's names as 32-bit floats,
 //! `head.<i>.weight` and `head.<i>.bias` of task `i` (counted from 0), and, where weights have owners,
@@ -24,38 +24,39 @@ use crate::error::{Error, Result};
 use crate::networks::Architecture;
 use crate::write;
 
-/// The metadata key that tells such a file.
+/// The metadata key that identifies such a file.
 pub(crate) const KEY: &str = "piggyback.shared";
 
-/// The version that is written, and the newest that is read.
+/// The format version that is written, and the newest that is read.
 const VERSION: u32 = 1;
 
-/// The type of every number but owners.
+/// The type of all tensors except owners.
 const FLOATS: piggyback_task::Dtype = piggyback_task::Dtype::F32;
 
-/// What the digest's input begins with, so that it can never equal another use of BLAKE3.
+/// Prefix of the digest's input: it separates this digest from other uses of BLAKE3.
 const DOMAIN: &[u8] = b"piggyback shared 1\n";
 
 /// How the tasks share the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Sharing {
-    /// All of them use all of it.
+    /// All tasks use all weights.
     Joint,
-    /// Every weight has an owner, and a task uses what it and those before it own.
+    /// Every weight has an owner. A task uses its own weights and those of the backbone and earlier
+    /// tasks.
     PackNet,
 }
 
-/// One network, the heads of several tasks, and perhaps the owner of every weight.
+/// One network with the heads of several tasks and, for PackNet, the owner of every weight.
 #[derive(Clone, Debug)]
 pub struct SharedNetwork {
-    /// Where it was read, for messages.
+    /// The file it was read from, for messages.
     pub(crate) origin: PathBuf,
     pub(crate) sharing: Sharing,
     pub(crate) architecture: Architecture,
-    /// The backbone that it began as.
+    /// The backbone it was created from.
     pub(crate) backbone: BackboneId,
-    /// Every tensor but the heads'.
+    /// All tensors except the heads'.
     pub(crate) tensors: BTreeMap<String, StoredTensor>,
     /// Owner of each weight of the tensors that have owners: 0 is free, 1 the backbone, `i + 2`
     /// task `i`.
@@ -66,7 +67,7 @@ pub struct SharedNetwork {
 /// The weights that further tasks may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct FreeWeights {
-    /// Weights that nobody owns.
+    /// Weights without an owner.
     pub count: u64,
     /// Weights that can be owned.
     pub total: u64,
@@ -90,7 +91,7 @@ struct Envelope {
     digest: String,
 }
 
-/// What is looked at before the rest is understood.
+/// The part that is read first.
 #[derive(Deserialize)]
 struct Versioned {
     version: u32,
@@ -121,13 +122,12 @@ impl SharedNetwork {
         self.architecture
     }
 
-    /// The backbone that it began as.
+    /// The backbone it was created from.
     pub fn backbone(&self) -> &BackboneId {
         &self.backbone
     }
 
-    /// How many weights nobody owns yet, of those that tasks share out among them; `None` where all
-    /// tasks use all weights.
+    /// The number of weights without an owner; `None` if all tasks use all weights.
     pub fn free(&self) -> Option<FreeWeights> {
         (self.sharing == Sharing::PackNet).then(|| {
             let owners = || self.owners.values().flatten();
@@ -138,8 +138,8 @@ impl SharedNetwork {
         })
     }
 
-    /// The owner of each weight of every tensor that owners share, in row-major order; see
-    /// [`owned`](Self::owned) for their numbers. Empty where all tasks use all weights.
+    /// The owner of each weight, for every tensor with owners, in row-major order; see
+    /// [`owned`](Self::owned) for their numbers. Empty if all tasks use all weights.
     pub fn owners(&self) -> &BTreeMap<String, Vec<u8>> {
         &self.owners
     }
@@ -149,7 +149,7 @@ impl SharedNetwork {
         self.tensors.get(name).map(StoredTensor::to_f32)
     }
 
-    /// How many weights each owner has, by its number: 0 is nobody, 1 the backbone, `i + 2` task `i`.
+    /// The number of weights of each owner: 0 is free, 1 the backbone, `i + 2` task `i`.
     pub fn owned(&self) -> BTreeMap<u8, u64> {
         let mut counts = BTreeMap::new();
         for owner in self.owners.values().flatten() {
@@ -169,7 +169,8 @@ impl SharedNetwork {
             .collect()
     }
 
-    /// The masks that leave task `index` what it and those before it own.
+    /// The masks that keep, for task `index`, the weights of the backbone, of earlier tasks and its
+    /// own.
     pub(crate) fn masks(&self, index: usize) -> Result<BTreeMap<String, Mask>> {
         let last = owner_of(index);
         (self.owners.iter())
@@ -187,13 +188,12 @@ impl SharedNetwork {
         Self::decode(path, open_safetensors(path)?)
     }
 
-    /// Writes the file, whole or not at all.
-    /// The bytes of its file.
+    /// Writes the file atomically. The bytes of its file.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
         self.encode()
     }
 
-    /// What [`to_bytes`](Self::to_bytes) gave; `path` stands for it in messages.
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote. Messages name it `path`.
     pub(crate) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
         let file = read_safetensors(&Bytes::copy_from_slice(bytes));
         Self::decode(path, file.map_err(|reason| problem(path, reason))?)
@@ -203,7 +203,7 @@ impl SharedNetwork {
         write::atomically(path, &self.encode()?)
     }
 
-    /// The digest that its file has, 64 hexadecimal digits.
+    /// The digest of its file, 64 hexadecimal digits.
     ///
     /// # Errors
     ///
@@ -233,7 +233,7 @@ impl SharedNetwork {
         serde_json::to_string(&content).map_err(|error| self.problem(error.to_string()))
     }
 
-    /// Its tensors as they are written.
+    /// Its tensors to write.
     fn parts(&self) -> BTreeMap<String, Part<'_>> {
         let floats = |values: &[f32]| {
             values
@@ -276,26 +276,27 @@ impl SharedNetwork {
                 Ok((name, view))
             })
             .collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
-        // One key: the order of several would be that of a hash map.
+        // Only one key: with several, their order would be that of a hash map.
         let metadata = [(KEY.to_owned(), text)].into();
         views
             .and_then(|views| safetensors::serialize(views, Some(metadata)))
             .map_err(|error| self.problem(format!("cannot be written: {error}")))
     }
 
-    /// Understands a file's content, nothing of which is trusted.
+    /// Decodes a file's content, which is untrusted.
     fn decode(path: &Path, mut file: SafetensorsContent) -> Result<Self> {
         let damaged = |reason: String| problem(path, format!("is damaged ({reason}); restore it"));
         let json = |error: serde_json::Error| damaged(error.to_string());
         let text = file
             .metadata
             .get(KEY)
-            .ok_or_else(|| problem(path, "is no file of tasks that share a network"))?;
+            .ok_or_else(|| problem(path, "is not a file of tasks that share a network"))?;
         let envelope: Envelope = serde_json::from_str(text).map_err(json)?;
         let versioned: Versioned = serde_json::from_str(&envelope.content).map_err(json)?;
         if versioned.version != VERSION {
             let reason = format!(
-                "has version {}, this program reads {VERSION}; update it",
+                "has format version {}, but this program reads version {VERSION}; update the \
+                 program",
                 versioned.version
             );
             return Err(problem(path, reason));
@@ -307,8 +308,12 @@ impl SharedNetwork {
             let name = &expected.name;
             let tensor = file.tensors.remove(name);
             let tensor = tensor.filter(|t| t.shape() == expected.shape && t.dtype() == FLOATS);
-            let tensor = tensor
-                .ok_or_else(|| damaged(format!("tensor '{name}' is missing or misshapen")))?;
+            let tensor = tensor.ok_or_else(|| {
+                damaged(format!(
+                    "tensor '{name}' is missing or has the wrong \
+                     shape"
+                ))
+            })?;
             tensors.insert(name.clone(), tensor);
         }
         let mut tasks = Vec::new();
@@ -340,14 +345,18 @@ impl SharedNetwork {
                     let count = weight.shape.iter().product::<usize>();
                     tensor.shape == weight.shape && tensor.data.len() == count
                 });
-                let ByteTensor { data, .. } =
-                    tensor.ok_or_else(|| damaged(format!("'{name}' is missing or misshapen")))?;
+                let ByteTensor { data, .. } = tensor.ok_or_else(|| {
+                    damaged(format!(
+                        "'{name}' is missing or has the wrong \
+                         shape"
+                    ))
+                })?;
                 owners.insert(weight.name.clone(), data.to_vec());
             }
         }
         let left_over = (file.tensors.keys()).chain(file.bytes.keys());
         if let Some(name) = left_over.chain(file.other.keys()).next() {
-            return Err(damaged(format!("'{name}' is no tensor of it")));
+            return Err(damaged(format!("'{name}' is an unexpected tensor")));
         }
         let shared = Self {
             origin: path.to_owned(),
@@ -366,7 +375,7 @@ impl SharedNetwork {
         }
     }
 
-    /// Fails on what no program of ours writes.
+    /// Fails on content that Piggyback never writes.
     fn check(&self) -> Result<(), String> {
         let features = self.architecture.features();
         let mut names = BTreeSet::new();
@@ -376,7 +385,7 @@ impl SharedNetwork {
         for task in &self.tasks {
             let name = &task.name;
             if name.is_empty() || !names.insert(name) {
-                return Err(format!("task name '{name}' is empty, or there twice"));
+                return Err(format!("task name '{name}' is empty or occurs twice"));
             }
             let classes = task.classes.len();
             let head = (task.head.weight.shape(), task.head.bias.shape());
@@ -391,15 +400,17 @@ impl SharedNetwork {
         let last = owner_of(self.tasks.len() - 1);
         let owners = self.owners.values().flatten();
         if let Some(owner) = owners.into_iter().find(|owner| usize::from(**owner) > last) {
-            return Err(format!("a weight's owner is {owner}, of {last}"));
+            return Err(format!(
+                "a weight's owner is task {owner}, but the last is {last}"
+            ));
         }
         Ok(())
     }
 }
 
-/// The owner of weights that are nobody's.
+/// The owner of free weights.
 pub(crate) const FREE: u8 = 0;
-/// The owner of weights that are the backbone's.
+/// The owner of the backbone's weights.
 pub(crate) const OF_BACKBONE: u8 = 1;
 
 /// The number of task `index` (counted from 0) as an owner: 1 is the backbone.
@@ -407,7 +418,7 @@ pub(crate) fn owner_of(index: usize) -> usize {
     index + 2
 }
 
-/// A tensor as it is written.
+/// A tensor to write.
 struct Part<'a> {
     dtype: Dtype,
     shape: Vec<usize>,

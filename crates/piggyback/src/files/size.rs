@@ -1,4 +1,4 @@
-//! What artefacts count as in the paper's tables.
+//! Sizes of artefacts as the paper's tables count them.
 
 use piggyback_task::{Mask, TaskFile, Values};
 
@@ -8,8 +8,7 @@ use crate::networks::Architecture;
 /// Bits of a number: the paper counts 32-bit floats.
 const FLOAT_BITS: u64 = 32;
 
-/// What a network without its head counts as, bits: 32 for each of its numbers, running statistics
-/// included.
+/// The size of a network without its head, bits: 32 for each number, including running statistics.
 pub fn paper_bits_of_network(architecture: Architecture) -> u64 {
     let numbers = |shape: &[usize]| shape.iter().product::<usize>() as u64;
     let tensors = architecture.tensors().iter();
@@ -17,12 +16,12 @@ pub fn paper_bits_of_network(architecture: Architecture) -> u64 {
 }
 
 impl Artefact {
-    /// What it counts as in the paper's tables, bits (Mallya et al., ECCV 2018, section 4.3): a mask is
-    /// one bit for each weight, two if it is ternary; the owner of a weight as many as tell the owners
-    /// apart; every other number 32; heads are not counted.
+    /// Its size as the paper's tables count it, bits (Mallya et al., ECCV 2018, section 4.3). A
+    /// mask has one bit per weight, or two if it is ternary. A weight's owner has
+    /// `ceil(log2(owners))` bits. Every other number has 32 bits. Heads are not counted.
     ///
-    /// A task file counts as what it adds to its backbone, which is counted once for all of its tasks
-    /// ([`paper_bits_of_network`]); other artefacts hold their networks, and count as they are.
+    /// For a task file this is what it adds to its backbone, which is counted once for all its
+    /// tasks ([`paper_bits_of_network`]). For other artefacts it includes their networks.
     pub fn paper_bits(&self) -> u64 {
         match self {
             Self::Task(task) => of_task(task),
@@ -36,7 +35,7 @@ impl Artefact {
     }
 }
 
-/// Bits that tell `count` things apart.
+/// Bits needed to distinguish `count` values.
 fn bits_to_tell(count: u64) -> u64 {
     u64::from(u64::BITS - count.saturating_sub(1).leading_zeros())
 }

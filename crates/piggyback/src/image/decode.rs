@@ -110,7 +110,13 @@ fn oriented(
         Some(orientation) => orientation,
     };
     let image = RgbImage::from_raw(width, height, pixels);
-    let image = image.ok_or_else(|| Failure::Decoder("the decoder left pixels out".into()))?;
+    let image = image.ok_or_else(|| {
+        Failure::Decoder(
+            "the decoder did not fill every \
+         pixel"
+                .into(),
+        )
+    })?;
     let mut image = DynamicImage::ImageRgb8(image);
     image.apply_orientation(orientation);
     let (width, height) = (image.width(), image.height());

@@ -1,17 +1,17 @@
-//! What can go wrong with an image and how it is prepared.
+//! Errors of images and their preprocessing.
 
 use std::path::PathBuf;
 
 use super::limits::{MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE};
 
-/// An error of an image, or of a setting for images: names the path concerned and what to do about it.
+/// An error of an image or of its preprocessing. It names the path concerned and says what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An order of images that is not one of these samples: nothing that a folder holds should bring it about.
+    /// A sample index is out of range: a bug, which no image folder should cause.
     #[error("internal error: there is no image number {index}; please report it")]
     NoSample {
-        /// The place among the samples.
+        /// The index.
         index: usize,
     },
     /// The path does not exist.
@@ -25,7 +25,7 @@ pub enum Error {
     Io {
         /// The path concerned.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's reason.
         source: std::io::Error,
     },
     /// An image file has no bytes.
@@ -34,7 +34,7 @@ pub enum Error {
         /// The image.
         path: PathBuf,
     },
-    /// The bytes are no image of a supported format.
+    /// The file is not an image of a supported format.
     #[error(
         "{}: not an image of a supported format ({supported}) but {found}; {advice}",
         path.display()
@@ -42,24 +42,24 @@ pub enum Error {
     UnknownFormat {
         /// The file.
         path: PathBuf,
-        /// The formats that are read.
+        /// The supported formats.
         supported: &'static str,
-        /// What the file is instead, as far as its content tells.
+        /// What the file is instead, detected from its content.
         found: &'static str,
         /// What to do about it.
         advice: &'static str,
     },
-    /// The image is corrupt, truncated, or of a kind the decoder does not support.
+    /// The image is corrupt, truncated, or uses a feature that the decoder does not support.
     #[error("{}: cannot be decoded as {format}: {reason}; replace or remove it", path.display())]
     Decode {
         /// The image.
         path: PathBuf,
-        /// Format recognised by content.
+        /// Format detected from the content.
         format: &'static str,
-        /// What the decoder said.
+        /// The decoder's reason.
         reason: String,
     },
-    /// The image claims more pixels than are accepted: nothing was allocated for it.
+    /// The image's header claims more pixels than are accepted. Nothing was allocated for it.
     #[error(
         "{}: {width}x{height} pixels are too many (at most {MAX_PIXELS} in all, {MAX_SIDE} a side); shrink or remove it",
         path.display()
@@ -72,7 +72,7 @@ pub enum Error {
         /// Height that the header claims, pixels.
         height: u32,
     },
-    /// The image file is larger than is accepted: it was not read.
+    /// The image file is larger than is accepted. It was not read.
     #[error(
         "{}: an image file of {bytes} bytes is too large (at most {MAX_FILE_BYTES}); shrink or remove it",
         path.display()
@@ -90,9 +90,9 @@ pub enum Error {
         width: u32,
         /// Height, pixels.
         height: u32,
-        /// Bytes that such an image has.
+        /// Expected number of bytes.
         expected: u64,
-        /// Bytes that were given.
+        /// Number of bytes given.
         actual: usize,
     },
     /// A setting is out of range.
@@ -105,7 +105,7 @@ pub enum Error {
         /// What is accepted.
         expected: &'static str,
     },
-    /// A setting of how images are prepared cannot be used.
+    /// A preprocessing setting cannot be used.
     #[error("{setting}: {reason}")]
     Preparation {
         /// The setting's name.
@@ -113,7 +113,7 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
-    /// The preprocessing cannot be carried out.
+    /// The preprocessing is invalid.
     #[error(transparent)]
     Preprocessing(#[from] piggyback_task::Error),
 }
@@ -126,7 +126,8 @@ impl Error {
         }
     }
 
-    /// A failed read of `path`, told apart from a path that does not exist.
+    /// A failed read of `path`: [`Missing`](Self::Missing) if it does not exist, else
+    /// [`Io`](Self::Io).
     pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         let path = path.into();
         match source.kind() {

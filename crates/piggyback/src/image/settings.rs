@@ -164,8 +164,8 @@ impl ImageSettings {
         Err(Error::preparation(
             setting,
             format!(
-                "{asked} is not what the task was trained with, {recorded}; \
-                 leave it out, or train another task"
+                "{asked} differs from {recorded}, which the task was trained with; omit it, or \
+                 train another task"
             ),
         ))
     }
@@ -179,7 +179,10 @@ impl ImageSettings {
         if let Some(size) = self.image_size
             && !(MIN_IMAGE_SIZE..=MAX_IMAGE_SIZE).contains(&size)
         {
-            let reason = format!("{size} is not from {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE} pixels");
+            let reason = format!(
+                "{size} pixels is not between {MIN_IMAGE_SIZE} and \
+                 {MAX_IMAGE_SIZE}"
+            );
             return Err(Error::preparation("image-size", reason));
         }
         let refused = |setting, [r, g, b]: [f32; 3], what| {

@@ -40,7 +40,7 @@ pub(super) fn check(reader: impl Read + Seek) -> Result<(), &'static str> {
         _ => {}
     }
     match number(Tag::PhotometricInterpretation) {
-        3 => return Err("colours of a palette are not supported; convert it to png"),
+        3 => return Err("palette colours are not supported; convert it to png"),
         6 | 8..=10 => return Err("YCbCr and Lab colours are not supported; convert it to png"),
         _ => {}
     }

@@ -1,7 +1,7 @@
-//! The state of a run between two steps, on disk.
+//! Training checkpoints: the state of a run between two steps.
 //!
-//! A checkpoint is a safetensors file. Everything random is drawn from seeds and counters, so
-//! tensors, moments and counters are all there is to keep: a resumed run gives the same bits.
+//! A checkpoint is a safetensors file. All randomness is derived from the seed and counters, so
+//! tensors, moments and counters are the full state: a resumed run is bit-identical.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,18 +23,18 @@ use crate::files::EpochMetrics;
 use crate::nn::{FieldPath, values};
 use crate::{text, write};
 
-/// Version of the checkpoint's layout; another one is refused.
+/// Format version of checkpoints. Other versions are refused.
 const VERSION: u32 = 4;
 const KIND_KEY: &str = "piggyback.checkpoint";
 const METADATA_KEY: &str = "piggyback.run";
 const BEST: &str = "best";
 const BASE: &str = "base";
 
-/// What a run is a run of: a checkpoint continues no other.
+/// The identity of a run. A checkpoint can continue only the same run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Identity<S> {
     pub(super) settings: S,
-    /// What the network started from.
+    /// The origin of the initial network.
     pub(super) origin: String,
     pub(super) preprocessing: Preprocessing,
     pub(super) classes: Vec<String>,
@@ -42,34 +42,34 @@ pub(super) struct Identity<S> {
     pub(super) validation_images: usize,
     /// BLAKE3 of the lists of files.
     pub(super) files: String,
-    /// What the training images begin with, and how long they are.
+    /// Digest of the first bytes and the lengths of the training images.
     pub(super) training_content: String,
-    /// The same of the validation images. Nothing is learned from them, so a run goes on with others.
+    /// The same for the validation images. They may change, as they are not trained on.
     pub(super) validation_content: String,
 }
 
-/// Where a run is.
+/// The progress of a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Position {
     /// Epochs finished.
     pub(super) epoch: usize,
-    /// Batches done of the epoch under way.
+    /// Batches done in the current epoch.
     pub(super) batch: usize,
     /// Steps done.
     pub(super) step: usize,
-    /// Sum over images of the loss in the epoch under way.
+    /// Sum of the loss over images in the current epoch.
     pub(super) loss_sum: f64,
-    /// Images taken for another class in the epoch under way.
+    /// Misclassified images in the current epoch.
     pub(super) wrong: usize,
-    /// Images seen in the epoch under way.
+    /// Images seen in the current epoch.
     pub(super) images: usize,
-    /// Seconds spent on the epoch under way.
+    /// Seconds spent on the current epoch.
     pub(super) seconds: f64,
     /// The finished epochs.
     pub(super) history: Vec<EpochMetrics>,
     /// The epoch, counted from 1, whose product is kept.
     pub(super) best_epoch: usize,
-    /// Epochs finished when the phase under way began.
+    /// Epochs finished when the current phase began.
     #[serde(default)]
     pub(super) phase_epoch: usize,
     /// Images left out so far.
@@ -83,7 +83,7 @@ struct Metadata<S> {
     optimizer_steps: u32,
 }
 
-/// What is looked at before the rest is understood.
+/// The part that is read first.
 #[derive(Serialize, Deserialize)]
 struct Kind {
     version: u32,
@@ -96,20 +96,20 @@ pub(super) struct State<M: Objective> {
     pub(super) network: M::Network,
     pub(super) optimizer: M::Optimizer,
     pub(super) position: Position,
-    /// The best product of the phase under way.
+    /// The best product of the current phase.
     pub(super) best: Option<M::Product>,
-    /// The product that the phase under way began with, unless it is the first.
+    /// The product that the current phase began with; `None` in the first phase.
     pub(super) base: Option<M::Product>,
 }
 
-/// What the bytes of an entry of a checkpoint are read from.
+/// The source of an entry's bytes.
 enum Source {
     Numbers(Box<Tensor<1>>),
     File(Vec<u8>),
 }
 
 impl Source {
-    /// Little-endian bytes; of numbers, a piece is in memory at a time besides the numbers.
+    /// Little-endian bytes in pieces, so that only one piece is copied at a time.
     fn pieces(self) -> impl Iterator<Item = Cow<'static, [u8]>> {
         const NUMBERS: usize = 1 << 14;
         let (numbers, file) = match self {
@@ -141,7 +141,7 @@ impl Source {
     }
 }
 
-/// Writes the state; the checkpoint before stays until all of this one is on the disk.
+/// Writes the state. The previous checkpoint stays until the new one is complete on disk.
 pub(super) fn save<M: Objective>(
     path: &Path,
     state: &State<M>,
@@ -180,7 +180,7 @@ pub(super) fn save<M: Objective>(
     write_entries(file, path, entries, &metadata, |source| Ok(source.pieces()))
 }
 
-/// Whether a file says in its header that it is a checkpoint of a run.
+/// Whether a file's header marks it as a training checkpoint.
 pub(super) fn is_one(path: &Path) -> bool {
     const MOST_BYTES: u64 = 100 << 20;
     let header = || -> Option<serde_json::Value> {
@@ -196,12 +196,12 @@ pub(super) fn is_one(path: &Path) -> bool {
     header().is_some_and(|header| header["__metadata__"][KIND_KEY].is_string())
 }
 
-/// Reads a checkpoint into a network as training starts with it, or the phase that it is of.
+/// Reads a checkpoint into a freshly initialized network of its phase.
 ///
 /// # Errors
 ///
-/// A file that is not a checkpoint of this run: damaged, of another version, or of other settings,
-/// weights or images. What it is a run of is handed over too.
+/// The file is not a checkpoint of this run: it is damaged, has another version, or has other
+/// settings, weights or images.
 pub(super) fn load<M: Objective>(
     method: &M,
     path: &Path,
@@ -221,13 +221,14 @@ pub(super) fn load<M: Objective>(
     let value = |key: &str| {
         (header.metadata().as_ref())
             .and_then(|metadata| metadata.get(key))
-            .ok_or_else(|| problem("is not a checkpoint of a run; start again with --force".into()))
+            .ok_or_else(|| problem("is not a training checkpoint; start again with --force".into()))
     };
     let kind: Kind = serde_json::from_str(value(KIND_KEY)?).map_err(|error| damaged(&error))?;
     if kind.version != VERSION {
         let version = kind.version;
         return Err(problem(format!(
-            "has version {version}, this program reads {VERSION}; start again with --force"
+            "has format version {version}, but this program reads version {VERSION}; start again \
+             with --force"
         )));
     }
     if kind.method != M::NAME {
@@ -240,11 +241,11 @@ pub(super) fn load<M: Objective>(
         serde_json::from_str(value(METADATA_KEY)?).map_err(|error| damaged(&error))?;
     if let Some(difference) = difference(&metadata.identity, identity) {
         return Err(problem(format!(
-            "belongs to another run: {difference}; \
-             resume with what it was started with, or start again with --force"
+            "belongs to another run: {difference}; resume with the original settings and data, \
+             or start again with --force"
         )));
     }
-    // What is wrong with a file within the file is told with the name of the one that is on the disk.
+    // Errors of an embedded file name the file on disk.
     let product = |name: &str, bytes: &[u8]| {
         let product = M::Product::from_bytes(bytes);
         product.map_err(|error| damaged(&format!("the network '{name}' in it: {error}")))
@@ -272,7 +273,7 @@ pub(super) fn load<M: Objective>(
             let of = tensors.get(&format!("tensor.{name}"));
             if of.is_none_or(|of| of.len() != data.len()) {
                 return Err(damaged(&format!(
-                    "the optimizer's '{kind}.{name}' fits no tensor"
+                    "the optimizer's '{kind}.{name}' matches no tensor"
                 )));
             }
             let tensor = Tensor::from_data(data.as_slice(), device);
@@ -283,7 +284,7 @@ pub(super) fn load<M: Objective>(
         .values()
         .any(|list| list.len() != M::Optimizer::KINDS.len())
     {
-        return Err(damaged(&"numbers of the optimizer are missing"));
+        return Err(damaged(&"optimizer state is missing"));
     }
     let trained = (tensors.into_iter())
         .filter_map(|(name, data)| Some((name.strip_prefix("tensor.")?.to_owned(), data)))
@@ -291,7 +292,7 @@ pub(super) fn load<M: Objective>(
     let network = match &base {
         None => network,
         Some(base) => (method.phase(metadata.position.phase_epoch, base)?)
-            .ok_or_else(|| damaged(&"its phase is none of the method's"))?,
+            .ok_or_else(|| damaged(&"the method has no such phase"))?,
     };
     let network = with_trained_tensors(network, &trained)
         .map_err(|name| damaged(&format!("tensor '{name}' is missing")))?;
@@ -305,7 +306,7 @@ pub(super) fn load<M: Objective>(
     Ok((state, metadata.identity))
 }
 
-/// The first thing in which the run of a checkpoint differs from this one.
+/// The first difference between a checkpoint's run and this one.
 fn difference<S: Serialize + PartialEq>(saved: &Identity<S>, ours: &Identity<S>) -> Option<String> {
     if saved.settings != ours.settings {
         let tables = [&saved.settings, &ours.settings].map(toml::Table::try_from);
@@ -335,7 +336,7 @@ fn difference<S: Serialize + PartialEq>(saved: &Identity<S>, ours: &Identity<S>)
         ("the classes differ", saved.classes == ours.classes),
         ("the lists of images differ", saved.files == ours.files),
         (
-            "training images were replaced by others of the same names",
+            "training images were replaced by others with the same names",
             saved.training_content == ours.training_content,
         ),
     ];
@@ -343,12 +344,12 @@ fn difference<S: Serialize + PartialEq>(saved: &Identity<S>, ours: &Identity<S>)
     found.map(|(what, _)| what.to_owned())
 }
 
-/// Whether training changes a tensor: it has a gradient, or is a running statistic.
+/// Whether training changes a tensor: it is trainable or a running statistic.
 fn is_trained<const D: usize>(path: &FieldPath, param: &Param<Tensor<D>>) -> bool {
     param.is_require_grad() || path.kind().is_statistic()
 }
 
-/// Everything in `network` that training changes, by name, flat.
+/// All tensors of `network` that training changes, by name, flat.
 pub(crate) fn trained_tensors<M: Module>(network: &M) -> BTreeMap<String, Tensor<1>> {
     let mut reader = TrainedReader::default();
     network.visit(&mut reader);
@@ -359,7 +360,7 @@ pub(crate) fn trained_tensors<M: Module>(network: &M) -> BTreeMap<String, Tensor
 ///
 /// # Errors
 ///
-/// The name of a tensor that `tensors` lacks or has in another size.
+/// The name of a tensor that is missing in `tensors` or has another size.
 pub(crate) fn with_trained_tensors<M: Module>(
     network: M,
     tensors: &BTreeMap<String, Vec<f32>>,

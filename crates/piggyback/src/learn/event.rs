@@ -1,18 +1,18 @@
-//! What a run tells its observer.
+//! Events of a run.
 
 use crate::files::EpochMetrics;
 
-/// What a run tells its observer.
+/// Events of a run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// Training begins or goes on.
+    /// Training starts or resumes.
     Start {
         /// Epochs in all.
         epochs: usize,
         /// Steps in an epoch.
         steps_per_epoch: usize,
-        /// Steps that a resumed run had done.
+        /// Steps already done by a resumed run.
         first_step: usize,
         /// Training images.
         train_images: usize,
@@ -45,18 +45,18 @@ pub enum Event {
         /// Images in all.
         total: usize,
     },
-    /// The headers of images are being looked at, before the first step.
+    /// Image headers are being checked, before the first step.
     LookingAtImages {
         /// Images done.
         images: usize,
         /// Images in all.
         total: usize,
     },
-    /// Something that the user should know of the images; a sentence.
+    /// A note about the images for the user; a sentence.
     Note(String),
-    /// An image was left out; the reason names it.
+    /// An image was skipped; the reason names it.
     Skipped(String),
-    /// A checkpoint within an epoch could not be written, for this reason. Training goes on, and the
-    /// checkpoint before stays.
+    /// A mid-epoch checkpoint could not be written, for this reason. Training continues, and the
+    /// previous checkpoint stays.
     NotSaved(String),
 }

@@ -1,4 +1,5 @@
-//! A look at all images before the first step, so that one which cannot be read costs no training.
+//! Checks all images before the first step, so that an unreadable image does not waste training
+//! time.
 
 use std::sync::atomic::Ordering;
 
@@ -9,21 +10,21 @@ use crate::data;
 use crate::data::{Looked, Samples};
 use crate::error::{Error, Result};
 
-/// Unreadable images that an error names.
+/// Number of unreadable images that an error names.
 const NAMED: usize = 3;
 
-/// One list of images: its data set, its split, and where it lies.
+/// One list of images: its data set, its split and its location.
 struct Part<'a> {
     set: usize,
     split: &'static str,
     samples: &'a Samples,
 }
 
-/// Looks at the headers of the images of every split.
+/// Checks the image headers of every split.
 ///
 /// # Errors
 ///
-/// [`data::Error::Unreadable`] if some cannot be read and are not to be left out; [`Error::Stopped`].
+/// [`data::Error::Unreadable`] if some cannot be read and are not skipped; [`Error::Stopped`].
 pub(super) fn look_at_images(
     splits: &[Split<'_>],
     skip_bad: bool,
@@ -95,7 +96,7 @@ fn refuse_unreadable(mut unreadable: Vec<crate::image::Error>, skip_bad: bool) -
     Err(data::Error::Unreadable { images, first }.into())
 }
 
-/// What a user should know of the images.
+/// Notes about the images for the user.
 fn notes(parts: &[Part<'_>], looked: &[Looked]) -> Vec<String> {
     let mut notes = Vec::new();
     for (part, found) in parts.iter().zip(looked) {
@@ -103,7 +104,7 @@ fn notes(parts: &[Part<'_>], looked: &[Looked]) -> Vec<String> {
         if images < all {
             let split = part.split;
             notes.push(format!(
-                "{images} of {all} {split} images, evenly spread, were looked at before training"
+                "only {images} of {all} {split} images, evenly spread, were checked before training"
             ));
         }
         let mut pairs = parts.iter().zip(looked);
@@ -112,8 +113,8 @@ fn notes(parts: &[Part<'_>], looked: &[Looked]) -> Vec<String> {
             let same = found.same_files(part.samples, seen, train.samples);
             if same > 0 {
                 notes.push(format!(
-                    "{same} of {images} test images are training images, byte for byte: the test error will be \
-                     lower than on images that were not seen"
+                    "{same} of {images} test images are byte-for-byte identical to training \
+                     images: the test error will be lower than on unseen images"
                 ));
             }
         }

@@ -1,38 +1,38 @@
-//! What a run gives.
+//! The result of a run.
 
 use crate::engine::Evaluation;
 use crate::error::{Error, Result};
 use crate::files::EpochMetrics;
 
-/// What a run gives, whatever was learned.
+/// The result of a run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Learned<T> {
-    /// What was learned, of the epoch that was best on validation data.
+    /// The product of the epoch with the lowest validation error.
     pub product: T,
-    /// Every epoch.
+    /// Metrics of every epoch.
     pub epochs: Vec<EpochMetrics>,
     /// The epoch that was kept, counted from 1; 0 for a network that was not trained.
     pub best_epoch: usize,
-    /// For each data set, in their order.
+    /// Test results of the data sets, in their order.
     pub tests: Vec<Test>,
-    /// Images of any split left out because they could not be read, with the reason.
+    /// Images of any split skipped because they could not be read, with the reason.
     pub skipped: Vec<String>,
 }
 
-/// The error on `test/`: looked at once, after everything was chosen.
+/// The result on `test/`, which is used only once, after the best epoch was selected.
 #[derive(Debug)]
 pub enum Test {
-    /// There is no `test/`, or nothing was trained.
+    /// There is no `test/`, or no training.
     None,
-    /// It could not be measured; what was learned is there.
+    /// It could not be measured; the trained product is unaffected.
     Failed(Error),
     /// It was measured.
     Measured(Evaluation),
 }
 
 impl<T> Learned<T> {
-    /// The same with something else made of the product.
+    /// Converts the product.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl<T> Learned<T> {
 }
 
 impl Test {
-    /// What was measured.
+    /// The evaluation, if measured.
     pub fn evaluation(&self) -> Option<&Evaluation> {
         match self {
             Self::Measured(evaluation) => Some(evaluation),

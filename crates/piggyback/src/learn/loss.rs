@@ -1,11 +1,11 @@
-//! What a step learns from: how far logits are from the labels.
+//! The training loss.
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
 use crate::nn::values;
 
-/// Mean cross-entropy of logits `[batch, classes]`, `[1]`: of the labels, and for the share
-/// `smoothing` of all classes alike, as PyTorch's `label_smoothing` (Szegedy et al., CVPR 2016).
+/// Mean cross-entropy of logits `[batch, classes]`, as `[1]`, with label smoothing like PyTorch's
+/// `label_smoothing` (Szegedy et al., CVPR 2016).
 pub(crate) fn cross_entropy(logits: Tensor<2>, labels: &[u32], smoothing: f64) -> Tensor<1> {
     let [batch, _] = logits.dims();
     let labels: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
@@ -19,7 +19,7 @@ pub(crate) fn cross_entropy(logits: Tensor<2>, labels: &[u32], smoothing: f64) -
     of_labels * (1.0 - smoothing) + logarithms.mean().neg() * smoothing
 }
 
-/// How many images are taken for another class.
+/// Counts the misclassified images.
 pub(super) fn count_wrong(logits: &Tensor<2>, labels: &[u32]) -> usize {
     let [_, classes] = logits.dims();
     let logits = values(logits.clone().without_autodiff());

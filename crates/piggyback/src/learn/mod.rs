@@ -1,7 +1,8 @@
-//! The training loop, whatever the method.
+//! The training loop, shared by all methods.
 //!
-//! A [`Run`] learns with a method: it validates after each epoch, keeps the best, and leaves checkpoints. Everything random
-//! comes from the method's seed; a run that is stopped and resumed leaves the same, bit for bit, as one that was not.
+//! A [`Run`] trains with a method. It validates after each epoch, keeps the best epoch, and writes
+//! checkpoints. All randomness comes from the method's random seed. A run that is stopped and
+//! resumed gives a bit-identical result.
 
 mod checkpoint;
 mod event;

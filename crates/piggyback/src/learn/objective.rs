@@ -1,4 +1,4 @@
-//! What is learned, apart from how a run goes: the seam between a run and its method.
+//! The interface between a run and its method.
 
 use std::collections::BTreeMap;
 
@@ -14,35 +14,35 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::nn::ScoreGradient;
 
-/// A way of learning from images: what the network is, how it moves, and what is kept of it.
+/// A method as the training loop sees it: its network, loss, optimiser and product.
 pub(crate) trait Objective {
-    /// What is trained.
+    /// The network to train.
     type Network: Trainee;
-    /// What moves it.
+    /// Its optimiser.
     type Optimizer: Optimizer;
-    /// The settings, which a resumed run must share.
+    /// The settings. They must be equal in a resumed run.
     type Settings: Serialize + DeserializeOwned + PartialEq + Clone;
-    /// What a run is for.
+    /// The result of a run.
     type Product: Product;
 
-    /// The method's name, which a resumed run must share.
+    /// The method's name. It must be equal in a resumed run.
     const NAME: &'static str;
 
-    /// The settings, without those that do not change what is learned.
+    /// The settings that affect the result.
     fn settings(&self) -> Self::Settings;
-    /// How the run goes over its images.
+    /// Epochs, batches, seed and augmentation.
     fn run(&self) -> RunSettings;
-    /// How images become the network's input.
+    /// Image preprocessing.
     fn preprocessing(&self) -> &Preprocessing;
-    /// The fewest images that a step can learn from: where batch norms are trained, one image has no variance on maps
-    /// of one pixel.
+    /// The minimum batch size of a step. With trained batch norms, one image has no variance on
+    /// maps of one pixel.
     fn least_images(&self) -> usize {
         2
     }
-    /// What the network starts from: a fingerprint, or a name.
+    /// The origin of the initial network: a fingerprint or a name.
     fn origin(&self) -> String;
-    /// Images `[batch, 3, height, width]` to logits `[batch, classes]` in training step `step`. Of
-    /// several data sets, `labels` tell which one each image is of.
+    /// Images `[batch, 3, height, width]` to logits `[batch, classes]` in training step `step`.
+    /// With several data sets, `labels` determine the data set of each image.
     fn logits(
         &self,
         network: &Self::Network,
@@ -52,7 +52,7 @@ pub(crate) trait Objective {
     ) -> Tensor<2>;
     /// The loss: `[1]` from logits `[batch, classes]`.
     fn loss(&self, logits: Tensor<2>, labels: &[u32]) -> Tensor<1>;
-    /// Moves the network in step `step` of `steps`.
+    /// Updates the network in step `step` of `steps`.
     fn update(
         &self,
         network: Self::Network,
@@ -61,40 +61,40 @@ pub(crate) trait Objective {
         step: usize,
         steps: usize,
     ) -> Self::Network;
-    /// What the network stands for now.
+    /// The product of the current network.
     fn product(&self, network: &Self::Network) -> Result<Self::Product>;
-    /// An engine that answers with a product: for each data set, in their order, under its name.
+    /// An engine for a product, with one task per data set, in their order.
     fn engine(&self, product: &Self::Product, tasks: &[&str]) -> Result<Engine>;
-    /// The network to go on with, optimised anew, where another phase of learning begins with
-    /// `epoch` (counted from 0); `best` is the best product of the phase before.
+    /// The network to continue with, and a new optimiser state, if a new phase begins with `epoch`
+    /// (counted from 0). `best` is the best product of the previous phase.
     ///
-    /// It must depend on these alone: a resumed run asks again.
+    /// The result must depend only on these arguments, as a resumed run calls it again.
     fn phase(&self, _epoch: usize, _best: &Self::Product) -> Result<Option<Self::Network>> {
         Ok(None)
     }
-    /// Adds what is peculiar to the method to the record of a run of `steps`.
+    /// Adds the method's entries to the training record of a run of `steps`.
     fn describe(&self, record: &mut TrainingRecord, steps: usize);
-    /// Tells which learning rates are in use, for a run of `steps` that diverged.
+    /// The learning rates in words, for the error of a run of `steps` that diverged.
     fn rates(&self, steps: usize) -> String;
-    /// The learning rates of step `step` of `steps`, counted from 0, by the names of their settings.
+    /// The learning rates of step `step` of `steps`, counted from 0, by setting name.
     fn rates_at(&self, step: usize, steps: usize) -> Vec<(&'static str, f64)>;
 }
 
-/// A network that an [`Optimizer`] moves.
+/// A network that an [`Optimizer`] updates.
 pub(crate) trait Trainee: Module {
-    /// What a backward pass leaves as the gradients of its scores.
+    /// What the backward pass gives as the gradients of its scores.
     fn score_gradient(&self) -> ScoreGradient;
 }
 
-/// The state of an optimiser: how many steps it did, and some numbers for each tensor.
+/// The state of an optimiser: its number of steps, and some tensors per parameter.
 pub(crate) trait Optimizer: Default {
-    /// Names of what it keeps for each tensor.
+    /// Names of the state tensors per parameter.
     const KINDS: &'static [&'static str];
 
     /// Steps done.
     fn steps(&self) -> u32;
-    /// For each tensor, by name, what is kept, in the order of [`KINDS`](Self::KINDS).
+    /// The state tensors by parameter name, in the order of [`KINDS`](Self::KINDS).
     fn tensors(&self) -> BTreeMap<String, Vec<Tensor<1>>>;
-    /// The optimiser of that state; each list is as long as [`KINDS`](Self::KINDS).
+    /// Restores an optimiser from its state. Each list is as long as [`KINDS`](Self::KINDS).
     fn restore(steps: u32, tensors: BTreeMap<String, Vec<Tensor<1>>>) -> Self;
 }

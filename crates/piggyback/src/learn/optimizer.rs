@@ -9,10 +9,10 @@ use super::objective::{Optimizer, Trainee};
 use crate::adapt::SCORES_SUFFIX;
 use crate::nn::{AdamRates, FieldPath, Gradient, Moments, ScoreGradient, ops};
 
-/// Rates by the name of a tensor.
+/// Learning rates by tensor name.
 pub(crate) type RateOf<'a> = dyn Fn(&str) -> f64 + 'a;
 
-/// Adam with PyTorch's defaults; its state is known by the tensors' names.
+/// Adam with PyTorch's defaults. Its state is keyed by tensor name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Adam {
     /// Steps done.
@@ -22,8 +22,8 @@ pub(crate) struct Adam {
 }
 
 impl Adam {
-    /// Moves every tensor of `network` that has a gradient, at the rate of its name; each then becomes
-    /// what `then` makes of its name and its values, flat.
+    /// Updates every tensor of `network` that has a gradient, with the learning rate of its name.
+    /// `then` maps each updated tensor, given its name and flat values.
     pub(crate) fn step<M: Trainee>(
         &mut self,
         network: M,
@@ -34,9 +34,9 @@ impl Adam {
         self.step_with(network, gradients, rate_of, &|_, gradient| gradient, then)
     }
 
-    /// [`step`](Self::step) for some tensors along a line only: those for which `along` of their name
-    /// has a sign for each number, flat. All of these numbers move equally far, each in the direction
-    /// of its sign or all against it, just as Adam moves a single number that they are multiples of.
+    /// [`step`](Self::step), but tensors for which `along` gives a sign per number (flat) move only
+    /// along that sign vector. All their numbers move by the same distance, as if Adam updated one
+    /// scale that multiplies the signs.
     pub(crate) fn step_along<M: Trainee>(
         &mut self,
         network: M,
@@ -112,8 +112,8 @@ impl Optimizer for Adam {
     }
 }
 
-/// Stochastic gradient descent with momentum and weight decay, as PyTorch's `SGD`: the decay is part
-/// of the gradient, the momentum starts as the first gradient and is not dampened.
+/// Stochastic gradient descent with momentum and weight decay, like PyTorch's `SGD`: the decay is
+/// added to the gradient, and the momentum starts as the first gradient, without dampening.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sgd {
     /// Steps done.
@@ -122,7 +122,7 @@ pub(crate) struct Sgd {
     pub(crate) velocities: BTreeMap<String, Tensor<1>>,
 }
 
-/// How [`Sgd`] moves tensors.
+/// Hyperparameters of [`Sgd`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct SgdRates {
     pub(crate) learning_rate: f64,
@@ -131,8 +131,8 @@ pub(crate) struct SgdRates {
 }
 
 impl Sgd {
-    /// Moves every tensor of `network` that has a gradient. Weights decay; biases and batch norms,
-    /// which are vectors, do not.
+    /// Updates every tensor of `network` that has a gradient. Weight decay applies to weights, but
+    /// not to vectors, which are biases and batch norms.
     pub(crate) fn step<M: Trainee>(
         &mut self,
         network: M,
@@ -142,8 +142,8 @@ impl Sgd {
         self.step_within(network, gradients, rates, &|_| None)
     }
 
-    /// [`step`](Self::step) for some numbers of a tensor only: where `within` of its name, flat, is 1
-    /// and not 0.
+    /// [`step`](Self::step), but only for the numbers of a tensor where `within` of its name (flat)
+    /// is 1.
     pub(crate) fn step_within<M: Trainee>(
         &mut self,
         network: M,
@@ -194,8 +194,8 @@ impl Optimizer for Sgd {
     }
 }
 
-/// Gives every tensor of `network` that has a gradient the value that `update` makes of its name, its
-/// rank, its value and its gradient, both flat and untracked.
+/// Replaces every tensor of `network` that has a gradient by `update` of its name, rank, value and
+/// gradient, both flat and untracked.
 fn move_tensors<M: Trainee>(network: M, gradients: &mut Gradients, update: &mut Update<'_>) -> M {
     let multiplies = network.score_gradient() == ScoreGradient::OfMaskedWeight;
     network.map(&mut Move {
@@ -212,9 +212,9 @@ type Update<'a> = dyn FnMut(&str, usize, Tensor<1>, Gradient) -> Tensor<1> + 'a;
 struct Move<'a, 'b> {
     path: FieldPath,
     gradients: &'a mut Gradients,
-    /// Whether gradients of scores are yet to be multiplied by the weights.
+    /// Whether score gradients must still be multiplied by the weights.
     multiplies: bool,
-    /// The tensor visited last, flat, if it does not learn: its scores, if it has any, come next.
+    /// The tensor visited last, flat, if it is frozen. Its scores, if any, are visited next.
     frozen: Option<Tensor<1>>,
     update: &'a mut Update<'b>,
 }

@@ -1,4 +1,4 @@
-//! What a run leaves behind, whatever the method.
+//! The product of a run.
 
 use std::path::Path;
 
@@ -8,15 +8,15 @@ use crate::checkpoint::StateDict;
 use crate::error::Result;
 use crate::files::{SharedNetwork, Sharing};
 
-/// What a run leaves behind.
+/// The product of a run.
 pub(crate) trait Product: Sized {
-    /// The bytes of a file with it, for a checkpoint.
+    /// The bytes of its file, for a checkpoint.
     fn to_bytes(&self) -> Result<Vec<u8>>;
-    /// What [`to_bytes`](Self::to_bytes) gave.
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote.
     fn from_bytes(bytes: &[u8]) -> Result<Self>;
-    /// Notes how it was trained.
+    /// Sets its training record.
     fn set_record(&mut self, record: TrainingRecord);
-    /// Share of the masked weights that are zeroed, where there are masks.
+    /// Share of the masked weights that are zero; `None` without masks.
     fn zeros(&self) -> Option<f64>;
 }
 
@@ -65,7 +65,7 @@ impl Product for SharedNetwork {
         Self::from_bytes(Path::new("checkpoint"), bytes)
     }
 
-    /// The record is of the task learned last; in a joint network, of all.
+    /// The record describes the last trained task; in a joint network, all tasks.
     fn set_record(&mut self, record: TrainingRecord) {
         let first = match self.sharing {
             Sharing::Joint => 0,

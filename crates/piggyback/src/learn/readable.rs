@@ -1,21 +1,21 @@
-//! Whether there is an image left of every class where unreadable ones are left out.
+//! Checks that every class keeps at least one image when unreadable ones are skipped.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::data::{Samples, Skipped};
 use crate::error::{Error, Result};
 
-/// The images that were left out so far, by their index, and how many of each class are left.
+/// The skipped images so far, by index, and the number of remaining images per class.
 #[derive(Default)]
 pub(super) struct Readable {
     left_out: BTreeSet<usize>,
-    /// Counted when the first image is left out.
+    /// Counted when the first image is skipped.
     left: BTreeMap<u32, usize>,
 }
 
 impl Readable {
-    /// Fails once all images of a class have been left out: a class cannot be learned from none, and a
-    /// task that knows it all the same would be wrong about it for ever.
+    /// Fails once all images of a class have been skipped, as a class without images cannot be
+    /// trained.
     pub(super) fn without(&mut self, skipped: &[Skipped], samples: &Samples) -> Result<()> {
         if !skipped.is_empty() && self.left.is_empty() {
             for (_, class) in samples.iter() {
@@ -34,8 +34,8 @@ impl Readable {
             if *left == 0 {
                 let name = &samples.classes()[class as usize];
                 let reason = format!(
-                    "none of the training images of class '{name}' can be read; repair them, or take \
-                     the class out ({})",
+                    "none of the training images of class '{name}' can be read; repair them, or \
+                     remove the class ({})",
                     image.error
                 );
                 return Err(Error::setting("data", reason));

@@ -1,4 +1,4 @@
-//! A run: what every method's learning shares.
+//! A training run.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use super::event::Event;
 use super::learned::Learned;
 use crate::error::Result;
 
-/// How often a run leaves a checkpoint within an epoch unless it is asked otherwise. Of the
-/// training steps, a power cut costs these ten minutes at most.
+/// The default interval of mid-epoch checkpoints. A power cut loses at most ten minutes of
+/// training.
 pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(600);
 
-/// Where a run keeps its files, who may stop it, and who is told how it goes.
+/// A training run: its folder, stop flag, observer and checkpoint interval.
 ///
 /// ```no_run
 /// use piggyback::data::ImageFolder;
@@ -44,21 +44,21 @@ pub struct Run<'a> {
     pub(crate) observe: Box<dyn FnMut(&Event) + 'a>,
 }
 
-/// A method with its settings, as a [`Run`] learns with it.
+/// A method with its settings, for [`Run::learn`].
 pub trait Learn {
-    /// What it starts from: a backbone, or a device where everything is drawn at random.
+    /// The start: a backbone, or an architecture and device for random initialization.
     type Start<'s>;
-    /// What it learns from: the images of one task, or several data sets.
+    /// The data: the images of one task, or several data sets.
     type Data: ?Sized;
-    /// What it leaves.
+    /// The product.
     type Product;
 
-    /// Learns in `run`.
+    /// Trains in `run`.
     ///
     /// # Errors
     ///
-    /// Settings, images or checkpoints that cannot be used, a loss that stops being a number, and
-    /// [`Error::Interrupted`](crate::Error::Interrupted) when it was asked to stop.
+    /// Invalid settings, images or checkpoints, a loss that is not finite, and
+    /// [`Error::Interrupted`](crate::Error::Interrupted) if the run was stopped.
     fn learn(
         &self,
         run: Run<'_>,
@@ -80,52 +80,52 @@ impl Default for Run<'_> {
 }
 
 impl<'a> Run<'a> {
-    /// A run that keeps nothing on disk and tells nobody how it goes.
+    /// A run without a folder or an observer.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Keeps settings, metrics, curves and checkpoints in this folder, which is made if needed.
+    /// Writes settings, metrics, curves and checkpoints to this folder, which is created if needed.
     #[must_use]
     pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
         self
     }
 
-    /// Continues from the folder's checkpoint, if there is one; otherwise an old checkpoint is removed as soon as the
-    /// settings and images have been checked.
+    /// Whether to resume from the folder's checkpoint, if there is one. If `false`, an old
+    /// checkpoint is removed once the settings and images have been checked.
     #[must_use]
     pub fn resume(mut self, resume: bool) -> Self {
         self.resume = resume;
         self
     }
 
-    /// Leaves a checkpoint in the folder this often within an epoch, [`CHECKPOINT_EVERY`] if not asked otherwise; zero
-    /// means at each step. There is always one at the end of an epoch.
+    /// The interval of mid-epoch checkpoints, by default [`CHECKPOINT_EVERY`]. Zero means after
+    /// each step. There is always a checkpoint at the end of an epoch.
     #[must_use]
     pub fn checkpoint_every(mut self, time: Duration) -> Self {
         self.checkpoint_every = time;
         self
     }
 
-    /// Stops after the step during which this becomes true, and leaves a checkpoint.
+    /// Once the flag is true, the run stops after the current step and writes a checkpoint.
     #[must_use]
     pub fn stop_when(mut self, stop: Arc<AtomicBool>) -> Self {
         self.stop = stop;
         self
     }
 
-    /// Is told how it goes.
+    /// Calls `observe` with each event.
     #[must_use]
     pub fn observe(mut self, observe: impl FnMut(&Event) + 'a) -> Self {
         self.observe = Box::new(observe);
         self
     }
 
-    /// Learns with `method` from `data`, beginning at `start`.
+    /// Trains with `method` on `data`, from `start`.
     ///
-    /// Validation images come from `val/`, or are a share of `train/`. Everything random comes from the method's seed: a
-    /// run that is stopped and resumed leaves the same, bit for bit.
+    /// Validation images come from `val/`, or are a share of `train/`. All randomness comes from
+    /// the method's random seed: a run that is stopped and resumed gives a bit-identical result.
     ///
     /// # Errors
     ///

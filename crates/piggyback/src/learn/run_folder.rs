@@ -1,4 +1,4 @@
-//! The run folder: what a run leaves besides its task file.
+//! The run folder: a run's files besides its product.
 
 use std::path::{Path, PathBuf};
 
@@ -13,17 +13,17 @@ use crate::error::{Error, Result};
 use crate::files::EpochMetrics;
 use crate::{plot, text, write};
 
-/// The state of a run in its folder.
+/// The checkpoint file in a run folder.
 pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
 
-/// What a run learned, in its folder, if its own file could not be written.
+/// The file in the run folder with the product, if the output file could not be written.
 pub const UNSAVED_FILE: &str = "unsaved.safetensors";
 
 const CONFIG_FILE: &str = "config.toml";
 const METRICS_FILE: &str = "metrics.jsonl";
 const CURVES_FILE: &str = "curves.svg";
 
-/// The files of a run folder that have no name of ours in their names.
+/// The files of a run folder whose names do not contain `piggyback`.
 pub const RUN_FILES: [&str; 5] = [
     CHECKPOINT_FILE,
     CONFIG_FILE,
@@ -32,39 +32,40 @@ pub const RUN_FILES: [&str; 5] = [
     UNSAVED_FILE,
 ];
 
-/// Keeps other runs from the folder.
+/// Locks the folder against other runs.
 const LOCK_FILE: &str = ".lock";
 
-/// Fails where a run could not keep its files: a folder that another run is using, or files of another
-/// origin that would be replaced. The folder need not be there.
+/// Fails if a run cannot use the folder: another run is using it, or files that no run wrote would
+/// be overwritten. The folder need not exist.
 ///
 /// # Errors
 ///
-/// [`Error::RunFolder`], and files that cannot be written.
+/// [`Error::RunFolder`], or a file cannot be written.
 pub fn check_run_folder(folder: &Path) -> Result<()> {
     if !folder.exists() {
         return Ok(());
     }
     if holds_images(folder) {
-        let reason = "holds images, and a run writes files of its own; choose another run folder (--run-dir)";
+        let reason = "holds images, and a run would add its files; choose another run folder \
+             (--run-dir)";
         return Err(run_folder(folder, reason));
     }
     lock(folder)?;
     check_files(folder)
 }
 
-/// Takes the folder for this run.
+/// Locks the folder for this run.
 fn lock(folder: &Path) -> Result<FileLock> {
     let path = folder.join(LOCK_FILE);
     let lock = FileLock::try_take(&path).map_err(|source| Error::write(&path, source))?;
     lock.ok_or_else(|| {
-        let reason = "another run is using this folder; wait until it has ended, or choose another \
+        let reason = "another run is using this folder; wait until it ends, or choose another \
                       run folder (--run-dir)";
         run_folder(folder, reason)
     })
 }
 
-/// Fails if a run would replace what is no run's, or no file.
+/// Fails if a run would overwrite something that is not a run's file.
 fn check_files(folder: &Path) -> Result<()> {
     let path = |name: &str| folder.join(name);
     for name in RUN_FILES.iter().chain([&tensorboard::FILE]) {
@@ -75,7 +76,7 @@ fn check_files(folder: &Path) -> Result<()> {
         Some(name) if !is_run => Err(run_folder(
             folder,
             format!(
-                "holds a {name} that no run has written, and a run would replace it; choose another \
+                "holds a {name} that no run wrote, and this run would overwrite it; choose another \
                  run folder (--run-dir)"
             ),
         )),
@@ -94,13 +95,13 @@ fn run_folder(folder: &Path, reason: impl Into<String>) -> Error {
 /// one folder.
 pub(super) struct RunFolder {
     folder: PathBuf,
-    /// There from [`begin`](Self::begin) on.
+    /// Set by [`begin`](Self::begin).
     events: Option<EventFile>,
     _lock: FileLock,
 }
 
 impl RunFolder {
-    /// Makes the folder if it is not there, and keeps other runs from it.
+    /// Creates the folder if needed, and locks it.
     pub(super) fn open(folder: PathBuf) -> Result<Self> {
         std::fs::create_dir_all(&folder).map_err(|source| Error::write(&folder, source))?;
         let lock = lock(&folder)?;
@@ -113,15 +114,15 @@ impl RunFolder {
         })
     }
 
-    /// Writes down the settings and the metrics of the epochs that are done. A run that does not
-    /// resume removes the checkpoint of the one before.
+    /// Writes the settings and the metrics of finished epochs. A run that does not resume removes
+    /// the previous checkpoint.
     pub(super) fn begin(
         &mut self,
         config: &impl Serialize,
         history: &[EpochMetrics],
         resume: bool,
     ) -> Result<()> {
-        // First, as its name tells that the others are a run's.
+        // First, because its name marks the folder as a run's.
         self.events = Some(EventFile::begin(&self.folder, history)?);
         let old = [(CHECKPOINT_FILE, !resume), (UNSAVED_FILE, true)];
         for (name, _) in old.into_iter().filter(|(_, is_old)| *is_old) {
@@ -156,8 +157,8 @@ impl RunFolder {
         )
     }
 
-    /// One line of JSON for each epoch. Written whole, so that a run that is resumed before the last
-    /// line does not leave two of one epoch.
+    /// One line of JSON per epoch. The whole file is rewritten, so that a resumed run does not
+    /// write an epoch twice.
     fn rewrite_metrics(&self, history: &[EpochMetrics]) -> Result<()> {
         let lines: Vec<String> = history
             .iter()

@@ -1,4 +1,4 @@
-//! One run: steps, epochs, and what is kept of them.
+//! The training loop: steps, epochs and selection of the best epoch.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -26,14 +26,14 @@ use crate::files::EpochMetrics;
 use crate::image::Augment;
 use crate::nn::values;
 
-/// Runs `method` on `data`, from where a checkpoint left it or from the network that `start` gives.
+/// Runs `method` on `data`, from a checkpoint or from the network that `start` gives.
 ///
-/// Batches are drawn from all data sets alike; the classes of several stand one after the other.
+/// Batches are drawn from the union of all data sets. Their classes are concatenated.
 ///
 /// # Errors
 ///
-/// Images or checkpoints that cannot be used, a loss that stops being a number, those of the method,
-/// and [`Error::Interrupted`] when it was asked to stop.
+/// Unusable images or checkpoints, a loss that is not finite, those of the method, and
+/// [`Error::Interrupted`] if the run was stopped.
 pub(crate) fn learn<M: Objective>(
     method: &M,
     config: &impl serde::Serialize,
@@ -69,8 +69,8 @@ pub(crate) fn learn<M: Objective>(
             let (state, saved) = checkpoint::load(method, &path, network, &identity, device)?;
             if saved.validation_content != identity.validation_content {
                 (options.observe)(&Event::Note(
-                    "validation images were replaced since the checkpoint was written: the errors of \
-                     earlier epochs are those of the images before"
+                    "validation images were replaced since the checkpoint was written: the \
+                     errors of earlier epochs were measured on the old images"
                         .into(),
                 ));
             }
@@ -106,7 +106,7 @@ pub(crate) fn learn<M: Objective>(
     session.finish(state, data)
 }
 
-/// Everything that a run needs besides its state.
+/// Everything a run needs besides its state.
 struct Session<'a, 'b, M: Objective> {
     method: &'a M,
     settings: RunSettings,
@@ -140,7 +140,7 @@ impl<M: Objective> Session<'_, '_, M> {
         });
     }
 
-    /// Goes on from the best product so far where another phase of learning begins.
+    /// Continues from the best product so far if a new phase begins.
     fn begin_phase(&self, mut state: State<M>) -> Result<State<M>> {
         let position = &mut state.position;
         let Some(best) = state.best.take_if(|_| position.batch == 0) else {
@@ -159,7 +159,7 @@ impl<M: Objective> Session<'_, '_, M> {
         Ok(state)
     }
 
-    /// Trains to the end of the epoch under way, validates, and keeps what there is if it is the best.
+    /// Trains to the end of the current epoch, validates, and keeps the product if it is the best.
     fn epoch(&mut self, mut state: State<M>) -> Result<State<M>> {
         let mut since = Instant::now();
         let mut saved = since;
@@ -199,8 +199,8 @@ impl<M: Objective> Session<'_, '_, M> {
         Ok(state)
     }
 
-    /// Leaves a checkpoint. A disk that is full for the moment does not end the run: what is trained
-    /// is still in memory, and the checkpoint before on the disk.
+    /// Writes a checkpoint. A full disk does not end the run: the state is still in memory, and the
+    /// previous checkpoint on disk.
     fn save_within_epoch(&mut self, state: &State<M>) {
         let Some(run) = &self.run else { return };
         if let Err(error) = checkpoint::save(&run.checkpoint(), state, &self.identity) {
@@ -208,7 +208,7 @@ impl<M: Objective> Session<'_, '_, M> {
         }
     }
 
-    /// Tells of images that were left out, each once.
+    /// Reports skipped images, each once.
     fn note_skipped(&mut self, position: &mut Position, reasons: impl Iterator<Item = String>) {
         for reason in reasons {
             if !position.skipped.contains(&reason) {
@@ -218,7 +218,7 @@ impl<M: Objective> Session<'_, '_, M> {
         }
     }
 
-    /// One step of learning.
+    /// One training step.
     fn step(&mut self, state: State<M>, batch: Batch, steps: usize) -> Result<State<M>> {
         let State {
             network,
@@ -289,7 +289,8 @@ impl<M: Objective> Session<'_, '_, M> {
         }
     }
 
-    /// Leaves a checkpoint where an image that cannot be read ends the run, and adds to the error how to go on.
+    /// Writes a checkpoint when an unreadable image ends the run, and adds to the error how to
+    /// continue.
     fn keep(&self, state: &State<M>, error: Error) -> Error {
         let (run, source) = match (&self.run, error) {
             (Some(run), Error::Data(source)) => (run, source),
@@ -301,17 +302,17 @@ impl<M: Objective> Session<'_, '_, M> {
                 steps: state.position.step,
                 run_dir: run.folder().to_owned(),
             },
-            // The image is what has to be mended; the checkpoint before is still there.
+            // Report the image: it must be repaired, and the previous checkpoint still exists.
             Err(_) => Error::Data(source),
         }
     }
 
-    /// `since` is the moment up to which the position counts seconds.
+    /// `since` is when the position's seconds were last updated.
     fn end_epoch(&mut self, state: &mut State<M>, since: Instant) -> Result<()> {
         if state.position.images == 0 {
             return Err(Error::setting(
                 "data",
-                "no batch had two readable images; repair the images, or give more of them",
+                "no batch had two readable images; repair the images, or add more",
             ));
         }
         let finite = |tensor| values(tensor).iter().all(|value| value.is_finite());
@@ -348,7 +349,7 @@ impl<M: Objective> Session<'_, '_, M> {
             error += validation.top1_error;
             self.note_skipped(&mut state.position, validation.skipped.iter().cloned());
         }
-        // Every data set counts alike, however many images it has.
+        // Every data set has the same weight, whatever its number of images.
         let sets = self.splits.len() as f64;
         let position = &mut state.position;
         let last_step = position.step.saturating_sub(1);
@@ -368,7 +369,7 @@ impl<M: Objective> Session<'_, '_, M> {
             .history
             .get(position.best_epoch.wrapping_sub(1))
             .is_none_or(|best| {
-                // Small validation sets tie often; the loss then tells the surer network.
+                // Small validation sets often tie; the loss breaks the tie.
                 (metrics.validation_error, metrics.validation_loss)
                     < (best.validation_error, best.validation_loss)
             });
@@ -395,7 +396,7 @@ impl<M: Objective> Session<'_, '_, M> {
         Ok(())
     }
 
-    /// How the product was trained; nothing in it depends on time or machine.
+    /// The training record. It does not depend on time or machine.
     fn record(&self, metrics: &EpochMetrics) -> Result<TrainingRecord> {
         let mut record = TrainingRecord::default();
         record.insert(
@@ -416,13 +417,13 @@ impl<M: Objective> Session<'_, '_, M> {
         Ok(record)
     }
 
-    /// An engine that answers for every data set under its name.
+    /// An engine with one task per data set.
     fn engine(&self, product: &M::Product) -> Result<Engine> {
         let names: Vec<&str> = self.splits.iter().map(|split| split.name).collect();
         self.method.engine(product, &names)
     }
 
-    /// Evaluates a task as it will be answered for.
+    /// Evaluates a task exactly as the engine will predict.
     fn evaluate(
         &mut self,
         engine: &Engine,
@@ -446,7 +447,7 @@ impl<M: Objective> Session<'_, '_, M> {
         evaluate(engine, task, samples, &config, observe)
     }
 
-    /// Looks at the test images, once, and hands over what was learned.
+    /// Evaluates the test images, once, and returns the result.
     fn finish(mut self, state: State<M>, data: &[DataSet]) -> Result<Learned<M::Product>> {
         let State {
             mut position, best, ..

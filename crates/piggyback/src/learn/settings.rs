@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::image::AugmentPreset;
 
-/// Epochs beyond which a number is a slip of the pen, and steps could not be counted.
+/// Maximum number of epochs: more is a typing error, and would overflow the step count.
 const MOST_EPOCHS: usize = 1_000_000;
 
-/// How a run goes over its images; in every method's settings.
+/// Settings of the training loop, shared by all methods.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RunSettings {
@@ -20,14 +20,14 @@ pub struct RunSettings {
     pub seed: u64,
     /// Image augmentation of training images.
     pub augment: AugmentPreset,
-    /// Share of the training images held out for validation where there is no `val/`.
+    /// Share of the training images held out for validation if there is no `val/`.
     pub val_share: f64,
-    /// Leave out images that cannot be read instead of stopping.
+    /// Skip images that cannot be read instead of stopping.
     pub skip_bad: bool,
 }
 
 impl RunSettings {
-    /// The usual settings, for this many epochs.
+    /// The default settings with this many epochs.
     pub(crate) fn of_epochs(epochs: usize) -> Self {
         Self {
             epochs,
@@ -39,7 +39,7 @@ impl RunSettings {
         }
     }
 
-    /// Fails on the first setting out of its range; a run has `least_epochs` or more.
+    /// Fails on the first setting out of range. The minimum of epochs is `least_epochs`.
     pub(crate) fn check(&self, least_epochs: usize) -> Result<()> {
         check_epochs("epochs", least_epochs, self.epochs)?;
         // On a map of one pixel, one image would have no variance.
@@ -51,7 +51,7 @@ impl RunSettings {
     }
 }
 
-/// Fails on fewer epochs than `least`, and on more than can be counted.
+/// Fails on fewer epochs than `least` or more than the maximum.
 pub(crate) fn check_epochs(setting: &str, least: usize, epochs: usize) -> Result<()> {
     let reason = match epochs {
         _ if epochs < least => format!("{epochs} is less than {least}"),
@@ -61,16 +61,16 @@ pub(crate) fn check_epochs(setting: &str, least: usize, epochs: usize) -> Result
     Err(Error::setting(setting, reason))
 }
 
-/// Fails on a number that is no learning rate.
+/// Fails on an invalid learning rate.
 pub(crate) fn check_rate(setting: &str, rate: f64) -> Result<()> {
     if rate.is_finite() && rate >= 0.0 {
         return Ok(());
     }
-    let reason = format!("{rate} is not a learning rate; give a number of 0 or more");
+    let reason = format!("{rate} is not a learning rate; expected a number of 0 or more");
     Err(Error::setting(setting, reason))
 }
 
-/// Fails on a share that leaves nothing, or takes nothing.
+/// Fails on a share outside 0 to 1, both excluded.
 pub(crate) fn check_share(setting: &str, share: f64) -> Result<()> {
     if share > 0.0 && share < 1.0 {
         return Ok(());
@@ -79,7 +79,7 @@ pub(crate) fn check_share(setting: &str, share: f64) -> Result<()> {
     Err(Error::setting(setting, reason))
 }
 
-/// Fails on a share that may be nothing, but not everything.
+/// Fails on a share outside 0 to 1; 0 is allowed, 1 is not.
 pub(crate) fn check_part(setting: &str, part: f64) -> Result<()> {
     if (0.0..1.0).contains(&part) {
         return Ok(());

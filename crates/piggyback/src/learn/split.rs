@@ -1,4 +1,4 @@
-//! The images of a run, and what of them and of its settings makes a checkpoint fit.
+//! The images of a run, and the identity that a checkpoint must match.
 
 use super::checkpoint::Identity;
 use super::objective::Objective;
@@ -15,7 +15,7 @@ pub(super) struct Split<'a> {
 }
 
 impl<'a> Split<'a> {
-    /// The images of a data set to train with and to choose with.
+    /// Splits a data set into training and validation images.
     pub(super) fn of(set: &'a DataSet, settings: &RunSettings) -> Result<Self> {
         let images = &set.images;
         let (train, validation) = match images.val() {
@@ -33,7 +33,7 @@ impl<'a> Split<'a> {
     }
 }
 
-/// What the images of a run are like, as far as their first bytes and lengths tell.
+/// Digests of the images' first bytes and lengths.
 #[derive(Debug, Default)]
 pub(super) struct ImageDigests {
     pub(super) train: String,
@@ -57,7 +57,7 @@ impl<S> Identity<S> {
             }
         }
         Self {
-            // Whether unreadable images stop a run does not change what it learns from the others.
+            // Skipping unreadable images does not affect training on the others.
             settings: method.settings(),
             origin: method.origin(),
             preprocessing: method.preprocessing().clone(),

@@ -1,4 +1,4 @@
-//! The metrics as an event file, which TensorBoard shows.
+//! Metrics as a TensorBoard event file.
 //!
 //! The file is a sequence of TFRecords, each a length, its checksum, an `Event` in Protocol Buffers,
 //! and the event's checksum (tensorflow/core/lib/io/record_writer.h, tensorflow/core/util/event.proto).
@@ -14,22 +14,22 @@ use crate::error::{Error, Result};
 use crate::files::EpochMetrics;
 use crate::protobuf::Message;
 
-/// TensorBoard looks for `tfevents` in names. One name for a run, however often it is resumed.
+/// TensorBoard looks for `tfevents` in names. A resumed run keeps the same file.
 pub(super) const FILE: &str = "events.out.tfevents.piggyback";
 
-/// What the first event of a file says.
+/// The version in the first event of a file.
 const VERSION: &str = "brain.Event:2";
 
 /// The event file of a run folder.
 pub(super) struct EventFile {
     path: PathBuf,
-    /// When the run would have begun had it never been stopped, seconds since 1970: an epoch's time
-    /// is this and the seconds of the epochs until then.
+    /// Start time of an uninterrupted run, seconds since 1970. An epoch's time is this plus the
+    /// duration of all epochs up to it.
     began_seconds: f64,
 }
 
 impl EventFile {
-    /// Writes the epochs that are done, in place of what is there.
+    /// Writes the finished epochs, overwriting an existing file.
     pub(super) fn begin(folder: &Path, history: &[EpochMetrics]) -> Result<Self> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let done: f64 = history.iter().map(|epoch| epoch.seconds).sum();
@@ -43,7 +43,7 @@ impl EventFile {
 
     /// Adds the last epoch of `history`.
     ///
-    /// It is added to the file in place, as TensorBoard reads it while the run goes on.
+    /// It appends in place, as TensorBoard reads the file during the run.
     pub(super) fn epoch_done(&self, history: &[EpochMetrics]) -> Result<()> {
         let earlier = &history[..history.len().saturating_sub(1)];
         let before = events(earlier, self.began_seconds).len();
@@ -59,7 +59,8 @@ impl EventFile {
             .map_err(|source| Error::write(&self.path, source))
     }
 
-    /// Not by another file that takes its place, which a TensorBoard that has it open would not see.
+    /// Not by renaming a new file over it: a TensorBoard that has the old one open would not
+    /// notice.
     fn rewrite(&self, history: &[EpochMetrics]) -> Result<()> {
         fs::write(&self.path, events(history, self.began_seconds))
             .map_err(|source| Error::write(&self.path, source))
@@ -86,13 +87,12 @@ fn events(history: &[EpochMetrics], began_seconds: f64) -> Vec<u8> {
     bytes
 }
 
-/// An `Event` of which the wall time is said.
+/// An `Event` with its wall time.
 fn event(seconds: f64) -> Message {
     Message::default().double(1, seconds)
 }
 
-/// The numbers of a line of `metrics.jsonl` under the names that they have there; those of a table
-/// as `table/name`.
+/// The numbers of a line of `metrics.jsonl` by their names there; those in a table as `table/name`.
 fn scalars(epoch: &EpochMetrics) -> Vec<(String, f64)> {
     let Ok(Value::Object(line)) = serde_json::to_value(epoch) else {
         return Vec::new();
@@ -123,7 +123,8 @@ fn record(data: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// CRC-32C, turned and moved: a checksum of data that hold checksums themselves would be weak.
+/// CRC-32C, masked as TFRecord requires: a plain checksum of data with embedded checksums would be
+/// weak.
 fn masked_checksum(data: &[u8]) -> u32 {
     crc32c::crc32c(data)
         .rotate_right(15)

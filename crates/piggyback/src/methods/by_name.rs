@@ -74,7 +74,7 @@ fn by_name(
     check_names(data)?;
     let method = settings.method();
     if file.is_some() && method != MethodName::Packnet {
-        let reason = format!("method {method} does not add to files; packnet does");
+        let reason = format!("method {method} cannot add a task to a file; only packnet can");
         return Err(Error::setting("method", reason));
     }
     match settings {
@@ -124,8 +124,8 @@ fn check_norms(config: &TrainConfig, backbone: &Backbone) -> Result<()> {
         return Ok(());
     }
     let reason = format!(
-        "norm-only trains batch norms, and {architecture} has none; take a network with them, or \
-         classifier-only"
+        "norm-only trains batch norms, but {architecture} has none; use a network with batch \
+         norms, or classifier-only"
     );
     Err(Error::setting("method", reason))
 }
@@ -152,7 +152,7 @@ fn only(method: MethodName, data: &[DataSet]) -> Result<&DataSet> {
         _ => Err(Error::setting(
             "data",
             format!(
-                "method {method} learns from one data set, and {} are given",
+                "method {method} trains on one data set, but {} are given",
                 data.len()
             ),
         )),

@@ -37,7 +37,7 @@ impl Joint {
     pub(super) fn new(data: &[DataSet]) -> Result<Self> {
         if data.len() < 2 {
             let reason = format!(
-                "method joint learns from several data sets, and {} is given; name them all",
+                "method joint trains on several data sets, but {} is given; name all of them",
                 data.len()
             );
             return Err(Error::setting("data", reason));

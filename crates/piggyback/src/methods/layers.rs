@@ -133,7 +133,7 @@ fn unknown(key: &str, of: &str, names: &[String], others: &[String]) -> String {
     let others = if others.is_empty() {
         String::new()
     } else {
-        format!("; beside settings there can be {}", others.join(", "))
+        format!("; other keys are {}", others.join(", "))
     };
     format!("unknown key '{key}'; {of} has {}{others}", names.join(", "))
 }

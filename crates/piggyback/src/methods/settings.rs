@@ -78,8 +78,8 @@ impl MethodSettings {
         let found = config.method();
         if let Some(method) = method.filter(|method| *method != found) {
             let reason = format!(
-                "mask-layers '{}' and norm '{}' make it method {found}, and method {method} is \
-                 asked for; leave these settings or the method out",
+                "mask-layers '{}' and norm '{}' select method {found}, but method {method} is \
+                 given; omit these settings or the method",
                 config.mask_layers, config.norm
             );
             return Err(Error::setting("method", reason));

@@ -1,6 +1,6 @@
-//! Pictures as SVG text: zeros per layer, learning curves.
+//! SVG figures: zeros per layer, learning curves.
 //!
-//! They are plain enough to be read in a README on a light or dark page: own white ground, no script.
+//! They can be embedded in a README on a light or dark page: white background, no scripts.
 
 #[doc(hidden)]
 pub mod svg;
@@ -76,7 +76,7 @@ pub fn zeros_per_layer(task: &TaskFile) -> String {
     svg.finish("zeros per layer", &title)
 }
 
-/// A name with its numbers as numbers, so that `features.10` follows `features.9`.
+/// A natural sort key: `features.10` follows `features.9`.
 pub fn natural(name: &str) -> Vec<(u64, &str)> {
     // The stem comes before the stages, whatever the alphabet says.
     let stem = u64::from(!matches!(name, "conv1.weight"));
@@ -153,7 +153,7 @@ pub fn curves(epochs: &[EpochMetrics]) -> String {
     }
     svg.finish(
         "learning curves",
-        "Loss and error by epoch, of training and validation images",
+        "Loss and error by epoch, on training and validation images",
     )
 }
 

@@ -4,28 +4,28 @@ use std::fmt::Write;
 
 use crate::text::{visible, visible_lines};
 
-/// Colours of series on a white ground, told apart by the colour-blind as well.
+/// Series colours on white, distinguishable for colour-blind readers.
 const SERIES: [&str; SERIES_COLOURS] = [
     "#2f6fb0", "#d9822b", "#1f8f6b", "#b0418a", "#7559c9", "#c03a2b", "#4f6475", "#8a6d1d",
 ];
-/// After so many series colours repeat; marks then differ.
+/// Number of series colours. Beyond it colours repeat and marks differ.
 pub const SERIES_COLOURS: usize = 8;
 
 /// Where colours come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Theme {
-    /// Fixed colours on a ground of the picture's own.
+    /// Fixed colours and a background.
     Standalone,
     /// The variables of the page's style sheet: `--ink`, `--soft`, `--faint`, `--c0` and so on.
     Page,
 }
 
-/// What something is drawn with.
+/// A colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paint {
-    /// Text and what has to be seen.
+    /// Text and prominent lines.
     Ink,
-    /// Text that stands back.
+    /// Secondary text.
     Soft,
     /// Lines of a grid.
     Faint,
@@ -33,7 +33,7 @@ pub enum Paint {
     Series(usize),
 }
 
-/// Where a text is anchored at its position.
+/// Text alignment at its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anchor {
     Start,
@@ -119,7 +119,7 @@ impl Svg {
         self.path(points, paint, "2", "");
     }
 
-    /// A line of dashes.
+    /// A dashed line.
     pub fn dashes(&mut self, points: &[[f64; 2]], paint: Paint) {
         self.path(points, paint, "1.5", r#"stroke-dasharray="4 4" "#);
     }
@@ -135,7 +135,7 @@ impl Svg {
         ));
     }
 
-    /// The mark of a series; series of one colour have different ones.
+    /// The mark of a series. Series with the same colour have different marks.
     pub fn mark(&mut self, [x, y]: [f64; 2], series: usize, title: &str) {
         let r = 4.5;
         let corners: &[[f64; 2]] = match series % 4 {
@@ -191,7 +191,7 @@ impl Svg {
     }
 }
 
-/// Text as it stands in XML.
+/// Text escaped for XML.
 pub fn escape(text: &str) -> String {
     markup(&visible(text))
 }
@@ -210,7 +210,7 @@ fn markup(text: &str) -> String {
 
 /// About how wide a text is, pixels.
 pub fn text_width(text: &str, size: f64) -> f64 {
-    // From Hangul on, most of what is written is as wide as it is high.
+    // From Hangul on, most characters are full-width.
     let width = |c: char| if c < '\u{1100}' { 0.56 } else { 1.0 };
     size * text.chars().map(width).sum::<f64>()
 }
@@ -228,7 +228,7 @@ pub fn round_up(value: f64) -> f64 {
         .unwrap_or(value)
 }
 
-/// A round step that divides a scale up to `largest` into about `parts`, and how many it takes.
+/// A round step that divides a scale up to `largest` into about `parts`, and the number of steps.
 pub fn steps(largest: f64, parts: f64) -> (f64, usize) {
     let step = round_up(largest.max(1e-9) / parts);
     (step, (largest / step - 1e-6).ceil().max(1.0) as usize)

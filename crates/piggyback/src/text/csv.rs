@@ -1,14 +1,14 @@
-//! CSV as spreadsheets may open it: every such file is written here.
+//! CSV that is safe to open in spreadsheets. All CSV files are written here.
 
 use std::borrow::Cow;
 
-/// Characters with which a cell begins that a spreadsheet takes for a formula, in East Asian width too.
+/// First characters of a cell that spreadsheets interpret as a formula, including full-width forms.
 const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
 
-/// A line of CSV from the texts of its cells: quoted as RFC 4180 says, and no cell is a formula.
+/// A CSV line of these cells: quoted according to RFC 4180, and without formulas.
 ///
-/// A cell that a spreadsheet would compute, such as `=1+1`, gets an apostrophe in front, with which
-/// spreadsheets mark text. Numbers, negative ones too, stay as they are.
+/// A cell that a spreadsheet would compute, such as `=1+1`, gets a leading apostrophe, which marks
+/// text. Numbers, including negative ones, are unchanged.
 pub fn row<T: AsRef<str>>(cells: impl IntoIterator<Item = T>) -> String {
     let cells: Vec<String> = (cells.into_iter())
         .map(|cell| quoted(&harmless(cell.as_ref())))
@@ -18,7 +18,7 @@ pub fn row<T: AsRef<str>>(cells: impl IntoIterator<Item = T>) -> String {
 
 fn harmless(cell: &str) -> Cow<'_, str> {
     let is_formula = cell.starts_with(['\t', '\r', '\n'])
-        // Some programs look past what stands in front and cannot be seen.
+        // Some programs ignore invisible leading characters.
         || (cell.trim_start_matches(|c: char| c.is_whitespace() || crate::text::visible::is_hidden(c)))
             .starts_with(FORMULA);
     if is_formula && !is_number(cell) {
@@ -35,7 +35,7 @@ fn is_number(cell: &str) -> bool {
 }
 
 fn quoted(cell: &str) -> String {
-    // Semicolons and tabs part cells in some countries' spreadsheets.
+    // Semicolons and tabs separate cells in some locales.
     let plain = !cell.contains(['"', ',', ';', '\t', '\n', '\r']) && cell.trim() == cell;
     if plain {
         cell.to_owned()

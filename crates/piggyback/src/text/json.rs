@@ -1,14 +1,14 @@
-//! JSON in which every number is one.
+//! JSON without NaN and infinities.
 //!
-//! serde_json writes NaN and infinities as `null`, which readers take for "not there". Here they are
-//! an error instead.
+//! serde_json writes NaN and infinities as `null`, which readers treat as missing. Here they are an
+//! error instead.
 
 use std::fmt::Display;
 
 use serde::Serialize;
 use serde::ser::{self, Serializer};
 
-/// A number that JSON has no spelling for: where it stands, and which it is.
+/// A number that JSON cannot represent, with its location.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct NotANumber(String);
@@ -29,14 +29,14 @@ pub fn json(value: &(impl Serialize + ?Sized)) -> Result<String, NotANumber> {
     serde_json::to_string(value).map_err(ser::Error::custom)
 }
 
-/// Looks at every number, and writes nothing.
+/// A serializer that checks every number and writes nothing.
 #[derive(Clone, Copy)]
 struct Numbers;
 
 type Checked = Result<(), NotANumber>;
 
 impl Numbers {
-    /// Looks at the value of a field or key, which an error is told with.
+    /// Checks the value of a field or key, which errors name.
     fn under(key: &str, value: &(impl Serialize + ?Sized)) -> Checked {
         value
             .serialize(Self)
@@ -44,7 +44,7 @@ impl Numbers {
     }
 }
 
-/// Methods for values without numbers that could be wrong.
+/// Methods for values that need no check.
 macro_rules! fine {
     ($($method:ident($type:ty))*) => {
         $(fn $method(self, _: $type) -> Checked { Ok(()) })*
@@ -77,7 +77,7 @@ impl Serializer for Numbers {
         if value.is_finite() {
             Ok(())
         } else {
-            Err(NotANumber(format!("{value} is no number that JSON knows")))
+            Err(NotANumber(format!("{value} is not a JSON number")))
         }
     }
 
@@ -156,7 +156,7 @@ impl Serializer for Numbers {
     }
 }
 
-/// Lists of any kind: a method takes an element, another ends the list.
+/// Lists: one method takes an element, another ends the list.
 macro_rules! elements {
     ($($kind:ident::$method:ident)*) => {
         $(impl ser::$kind for Numbers {

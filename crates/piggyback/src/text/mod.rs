@@ -1,5 +1,5 @@
-//! Text that comes from people and goes to them: files whatever their byte-order mark, names that
-//! cannot forge lines, tables that are safe in a spreadsheet, JSON whose numbers are numbers.
+//! Text input and output: files with any byte-order mark, names that cannot forge lines, CSV that
+//! is safe in spreadsheets, JSON without NaN.
 
 pub mod csv;
 mod json;

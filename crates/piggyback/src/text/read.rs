@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 ///
-/// [`Error::Read`]; [`Error::NotText`] for bytes that are no such text.
+/// [`Error::Read`], and [`Error::NotText`] for other bytes.
 pub fn read(path: &Path) -> Result<String> {
     let bytes = std::fs::read(path).map_err(|source| Error::read(path, source))?;
     let text = decode(&bytes).map_err(|reason| Error::NotText {
@@ -19,11 +19,11 @@ pub fn read(path: &Path) -> Result<String> {
     Ok(text.into_owned())
 }
 
-/// The text that `bytes` are, without its byte-order mark.
+/// Decodes `bytes` as text, without the byte-order mark.
 ///
 /// # Errors
 ///
-/// Why they are no text, and what to do.
+/// Why they are not text, and what to do.
 pub fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, String> {
     match bytes {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => {
@@ -36,7 +36,7 @@ pub fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, String> {
     }
 }
 
-/// Whether `bytes` begin with the byte-order mark of a text.
+/// Whether `bytes` begin with a byte-order mark.
 pub(crate) fn has_mark(bytes: &[u8]) -> bool {
     let marks = [&b"\xef\xbb\xbf"[..], b"\xff\xfe", b"\xfe\xff"];
     marks.iter().any(|mark| bytes.starts_with(mark))
@@ -46,7 +46,7 @@ fn narrow(bytes: &[u8]) -> Result<Cow<'_, str>, String> {
     let line = |at: usize| 1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count();
     if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
         return Err(format!(
-            "is no text: there is a zero byte in line {}; if it is UTF-16, save it as UTF-8",
+            "is not text: line {} has a zero byte; if it is UTF-16, save it as UTF-8",
             line(at)
         ));
     }
@@ -58,7 +58,7 @@ fn narrow(bytes: &[u8]) -> Result<Cow<'_, str>, String> {
 }
 
 fn wide(bytes: &[u8], unit: impl Fn([u8; 2]) -> u16) -> Result<String, String> {
-    let damaged = || "is not whole UTF-16 text; save it as UTF-8".to_owned();
+    let damaged = || "is truncated or invalid UTF-16; save it as UTF-8".to_owned();
     let (pairs, rest) = bytes.as_chunks::<2>();
     if !rest.is_empty() {
         return Err(damaged());
@@ -99,10 +99,10 @@ mod tests {
     fn what_is_no_text_is_told_with_its_line() {
         let reason = |bytes: &[u8]| decode(bytes).unwrap_err();
         assert!(reason(b"a\nb\n\xe9t\xe9\n").contains("not UTF-8 in line 3"));
-        assert!(reason(b"a\0b\0\n\0").contains("zero byte in line 1"));
-        assert!(reason(b"\xff\xfea").contains("not whole UTF-16"));
+        assert!(reason(b"a\0b\0\n\0").contains("line 1 has a zero byte"));
+        assert!(reason(b"\xff\xfea").contains("invalid UTF-16"));
         assert!(
-            reason(b"\xff\xfe\x00\xd8").contains("not whole UTF-16"),
+            reason(b"\xff\xfe\x00\xd8").contains("invalid UTF-16"),
             "half a pair"
         );
         assert!(reason(b"\xff\xfe\0\0a\0\0\0").contains("UTF-32"));

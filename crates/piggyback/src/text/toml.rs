@@ -1,12 +1,12 @@
-//! What is wrong with a TOML file, in a line.
+//! TOML errors in one line.
 
 use toml::de::Error;
 
-/// What a parser says, in a line, with what to do about it.
+/// The parser's message in one line, with advice.
 pub fn toml_reason(error: &Error) -> String {
     let reason = error.message().replace('\n', ", ").replace('`', "'");
     if reason.starts_with("unknown field") {
-        format!("{reason}; correct the key or take it out")
+        format!("{reason}; correct or remove the key")
     } else if reason.starts_with("missing field") {
         format!("{reason}; add it")
     } else {
@@ -14,7 +14,7 @@ pub fn toml_reason(error: &Error) -> String {
     }
 }
 
-/// What is wrong with the file whose content is `text`, and in which line.
+/// The parser's message for a file with content `text`, with the line number.
 pub fn toml_reason_in(text: &str, error: &Error) -> String {
     let reason = toml_reason(error);
     let Some(span) = error.span() else {

@@ -1,13 +1,12 @@
-//! Names as people may be shown them.
+//! Names made safe to print.
 
 use std::borrow::Cow;
 
 /// `text` in one line without invisible characters: a newline is shown as `\n`, an escape character
 /// as `\u{1b}`, a right-to-left override as `\u{202e}`.
 ///
-/// Names of files, classes and tasks come from other people. Printed as they are, they could add lines
-/// to a result, move the cursor, or turn the direction of what follows. Shown twice, a text is what it
-/// is shown once.
+/// Names of files, classes and tasks are untrusted. Printed unchanged, they could add lines to a
+/// result, move the cursor, or reverse the text direction. The function is idempotent.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_hidden) {
         return Cow::Borrowed(text);
@@ -23,7 +22,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// [`visible`], but for newlines and tabs: for texts of several lines, such as a plan.
+/// [`visible`], but keeps newlines and tabs: for multi-line text, such as a plan.
 pub fn visible_lines(text: &str) -> Cow<'_, str> {
     if !text.contains(|c| is_hidden(c) && !matches!(c, '\n' | '\t')) {
         return Cow::Borrowed(text);
@@ -36,7 +35,7 @@ pub fn visible_lines(text: &str) -> Cow<'_, str> {
     Cow::Owned(lines.collect::<Vec<_>>().join("\n"))
 }
 
-/// Whether a character is a control, or changes the text around it without being seen itself.
+/// Whether a character is a control character, or invisible and affects the text around it.
 pub(super) fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(

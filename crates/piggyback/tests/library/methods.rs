@@ -343,7 +343,7 @@ fn data_sets_that_a_method_cannot_learn_from() {
         let learned = Run::new().learn(&settings(method, ""), &backbone(), sets);
         learned.unwrap_err().to_string()
     };
-    assert!(refusal(MethodName::Individual, &sets).contains("one data set, and 2"));
+    assert!(refusal(MethodName::Individual, &sets).contains("one data set, but 2"));
     assert!(refusal(MethodName::Joint, &sets[..1]).contains("several"));
     let same = [sets[0].clone(), sets[0].clone()];
     assert!(refusal(MethodName::Joint, &same).contains("'a'"));

@@ -241,7 +241,10 @@ fn timms_names_are_translated() {
             Ok(own) => assert!(is_ours && own.architecture() == architecture),
             Err(error) => {
                 let text = error.to_string();
-                assert!(!is_ours && text.contains("has another epsilon"), "{text}");
+                assert!(
+                    !is_ours && text.contains("uses a different epsilon"),
+                    "{text}"
+                );
             }
         }
         let options = LoadOptions {

@@ -44,7 +44,13 @@ fn bad_plans_are_refused_before_anything_is_computed() {
     let cases: [(Change, &[&str]); 8] = [
         (
             |plan| plan.replace("seeds", "sedes"),
-            &["plan.toml", "line 5", "'sedes'", "'seeds'", "take it out"],
+            &[
+                "plan.toml",
+                "line 5",
+                "'sedes'",
+                "'seeds'",
+                "remove the key",
+            ],
         ),
         (
             |plan| plan.replace("/tints\"", "/taints\""),

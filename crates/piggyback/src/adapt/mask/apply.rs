@@ -1,4 +1,4 @@
-//! Masks put on weights.
+//! Applies masks to weights.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::adapt::check_fit;
 use crate::error::Result;
 use crate::nn::{Bits, Replace, map_tensors, ops};
 
-/// Applies finished masks to the weights of `module`: kept, negated, or +0.0.
+/// Applies trained masks to the weights of `module`: each weight is kept, negated, or set to +0.0.
 ///
 /// # Errors
 ///

@@ -1,10 +1,9 @@
 //! Scores and masks: the paper's method, on any Burn module.
 //!
 //! A mask is a [`Reparameterization`] of a frozen parameter: a real-valued score for each weight,
-//! compared with a threshold each time the weight is used. Gradients pass straight through the
-//! comparison (Mallya et al., *Piggyback*, ECCV 2018, section 3.2), so any optimiser that finds
-//! `<weight>.mask.scores` among a module's parameters learns the mask, and after training
-//! [`masks`] reads the bits.
+//! thresholded each time the weight is used. Gradients pass straight through the threshold (Mallya
+//! et al., *Piggyback*, ECCV 2018, section 3.2). Any optimiser that updates the parameters
+//! `<weight>.mask.scores` therefore trains the mask, and [`masks`] reads the bits after training.
 //!
 //! ```
 //! use burn::module::Module;

@@ -1,4 +1,4 @@
-//! The masks that scores stand for.
+//! Reads masks from scores.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,12 @@ use super::score::{AFFINE_SUFFIX, READING_SUFFIX, Reading, SCORES_SUFFIX, units}
 use crate::error::{Error, Result};
 use crate::nn::{FieldPath, values};
 
-/// The masks that the scores of `module` stand for now, by the name of the weight.
+/// The current masks of `module`'s scores, by weight name.
 ///
 /// # Errors
 ///
-/// Scores or affine factors that are not as many as the weight's, such as those of another network's record.
+/// The number of scores or affine factors does not match the weight, for example after loading
+/// another network's record.
 pub fn masks<M: Module>(module: &M) -> Result<BTreeMap<String, Mask>> {
     let mut reader = MaskReader {
         path: FieldPath::default(),
@@ -27,7 +28,7 @@ pub fn masks<M: Module>(module: &M) -> Result<BTreeMap<String, Mask>> {
 
 struct MaskReader {
     path: FieldPath,
-    /// The weight visited last: what its mask is made of comes next, and how it is understood comes last.
+    /// The weight visited last. Its scores and factors are visited next, its [`Reading`] last.
     weight: Weight,
     masks: Result<BTreeMap<String, Mask>>,
 }

@@ -1,4 +1,4 @@
-//! Scores on the parameters of a module, and what of a weight they leave.
+//! Scores on the parameters of a module, and the effective weights.
 
 use std::collections::BTreeMap;
 
@@ -9,28 +9,28 @@ use super::config::{MaskConfig, MaskKind, ScoreInit};
 use crate::nn::{NamedTensor, ScoreGradient, Thresholding, named_tensors, ops, values};
 use crate::random::{Purpose, Random};
 
-/// What ends the path of a weight's scores.
+/// Path suffix of a weight's scores.
 pub(crate) const SCORES_SUFFIX: &str = ".mask.scores";
 
-/// What ends the path of a weight's affine factors.
+/// Path suffix of a weight's affine factors.
 pub(super) const AFFINE_SUFFIX: &str = ".mask.affine";
 
-/// What ends the path of how a weight's scores are understood.
+/// Path suffix of a weight's [`Reading`].
 pub(super) const READING_SUFFIX: &str = ".mask.reading";
 
-/// The factors of an affine mask that is a plain one: the masked weight, and nothing else.
+/// The affine factors of a plain mask.
 const PLAIN: [f32; 4] = [0.0, 0.0, 1.0, 0.0];
 
-/// The scores of one parameter: what a mask is thresholded from.
+/// The scores of one parameter, which are thresholded to a mask.
 #[derive(Module, Debug)]
 pub struct MaskScores {
     /// One per weight, in the weight's row-major order, `[weights]`.
     pub scores: Param<Tensor<1>>,
-    /// The factors of an affine mask, `[4]`; the two that are added, `k1` and `k3`, in units of the
+    /// The factors of an affine mask, `[4]`. The added ones, `k1` and `k3`, are in units of the
     /// weights' mean magnitude, so that one learning rate fits all four in every layer.
     pub affine: Option<Param<Tensor<1>>>,
-    /// A [`Reading`], for those who walk through a module: Burn shows them no more of a reparameterization than its
-    /// parameters. Integers, so that no optimiser takes it for something to learn.
+    /// A [`Reading`] as a parameter, because Burn's module visitors see only a reparameterization's
+    /// parameters. Its integer type keeps optimisers from training it.
     reading: Param<Tensor<1, Int>>,
     #[module(skip)]
     unit: f32,
@@ -38,11 +38,11 @@ pub struct MaskScores {
     thresholding: Thresholding,
 }
 
-/// How the scores of a weight are understood.
+/// How to threshold the scores of a weight.
 pub(super) struct Reading {
     pub(super) threshold: f32,
     pub(super) ternary: bool,
-    /// What the factors of an affine mask are counted in.
+    /// The unit of an affine mask's added factors.
     pub(super) unit: f32,
 }
 
@@ -57,7 +57,7 @@ impl Reading {
         ]
     }
 
-    /// Of integers, unless they are another number of them.
+    /// From integers; `None` if their number is wrong.
     pub(super) fn from_integers(integers: &[i64]) -> Option<Self> {
         let number = |bits: i64| f32::from_bits(bits as i32 as u32);
         match *integers {
@@ -87,7 +87,7 @@ impl Reparameterization for MaskScores {
     }
 }
 
-/// What the factors of an affine mask are counted in.
+/// The unit of an affine mask's added factors.
 pub(super) fn units(unit: f32) -> [f32; 4] {
     [1.0, unit, 1.0, unit]
 }
@@ -112,11 +112,10 @@ pub(super) fn combined<const D: usize>(
     base * factor(0) + factor(1) + masked * factor(2) + bits * factor(3)
 }
 
-/// Attaches scores to the parameters of `module` that `select` picks by name, shape, and what they are to
-/// their layer.
+/// Attaches scores to the parameters of `module` that `select` picks by name, shape and kind.
 ///
-/// Freeze the module first: a mask learns to choose among weights that stay. Random starts are
-/// drawn from seed 0; see [`attach_seeded`].
+/// Freeze the module first: a mask selects among weights that do not change. Random initial scores
+/// use seed 0; see [`attach_seeded`].
 pub fn attach<M: Module>(
     module: M,
     config: &MaskConfig,
@@ -125,7 +124,7 @@ pub fn attach<M: Module>(
     attach_seeded(module, config, 0, select)
 }
 
-/// [`attach`] with the seed that a uniform start of the scores is drawn from.
+/// [`attach`] with a random seed for uniform initial scores.
 pub fn attach_seeded<M: Module>(
     module: M,
     config: &MaskConfig,

@@ -1,14 +1,14 @@
-//! What a row of the table of lookalikes says.
+//! A row of the table of lookalikes.
 
 use crate::networks::Architecture;
 
-/// A network of timm that has the tensors of one of ours.
+/// A timm network with the same tensor names and shapes as a supported network, but other outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lookalike {
-    /// The one of ours.
+    /// The supported network.
     pub architecture: Architecture,
     /// Its name in timm.
     pub name: &'static str,
-    /// What it does otherwise, to follow its name.
+    /// How it differs, to follow its name.
     pub difference: &'static str,
 }

@@ -31,11 +31,11 @@ OPTIONS = {
 }
 # What the layers that only one of the two has do, in words that follow the network's name.
 DIFFERENCES = {
-    "BlurPool2d": "blurs features where it halves them",
-    "AvgPool2d": "averages features where it halves them",
-    "Conv2dSame": "pads images in another way",
+    "BlurPool2d": "uses blur pooling for downsampling",
+    "AvgPool2d": "uses average pooling for downsampling",
+    "Conv2dSame": "pads convolutions differently",
 }
-EPSILON = "has another epsilon"
+EPSILON = "uses a different epsilon"
 
 
 def tensors(model):

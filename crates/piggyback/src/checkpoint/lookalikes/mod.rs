@@ -1,7 +1,7 @@
-//! Networks that have the tensors of one of ours, to the last name and shape, and compute something else
-//! with them. Loaded as ours they answer, and wrongly.
+//! timm networks with exactly the tensor names and shapes of a supported network, but different
+//! computations. Loaded as the supported network, they would give wrong outputs.
 //!
-//! Nothing in the tensors tells them apart, so what else is known of a file must: see [`Hint`].
+//! The tensors alone cannot distinguish them, so other hints are used: see [`Hint`].
 
 mod lookalike;
 mod table;
@@ -15,13 +15,13 @@ use crate::networks::Architecture;
 const TAG: &str = "ra";
 
 impl Lookalike {
-    /// All that there are in timm, of this architecture.
+    /// All lookalikes of this architecture in timm.
     pub fn of(architecture: Architecture) -> impl Iterator<Item = &'static Self> {
         let of_it = move |lookalike: &&Self| lookalike.architecture == architecture;
         table::LOOKALIKES.iter().filter(of_it)
     }
 
-    /// The one that a model of timm's is, by its name on the hub or in timm: `timm/resnetaa50.a1h_in1k`.
+    /// The lookalike with this timm or hub model name, such as `timm/resnetaa50.a1h_in1k`.
     pub fn called(model: &str) -> Option<&'static Self> {
         let (owner, name) = model.rsplit_once('/').unwrap_or(("timm", model));
         let name = name.split('.').next().unwrap_or_default();
@@ -31,7 +31,7 @@ impl Lookalike {
         found.filter(|_| owner == "timm" || owner.ends_with("timm"))
     }
 
-    /// The one that `hints` say a network with the tensors of `architecture` is, and which of them does.
+    /// The lookalike of `architecture` that `hints` name, and the hint that names it.
     pub(super) fn among(
         hints: &[Hint],
         architecture: Architecture,
@@ -40,7 +40,7 @@ impl Lookalike {
             let found = Self::of(architecture).find(|lookalike| lookalike.is_meant(hint));
             Some((found?, hint))
         };
-        // What a file says of itself counts for more than what it is called.
+        // What the file states takes precedence over its name.
         let (declared, named): (Vec<_>, Vec<_>) = hints.iter().partition(|hint| hint.declared);
         let found = declared.iter().find_map(|hint| meant(*hint));
         if found.is_some() || declared.iter().any(|hint| hint.text == architecture.name()) {
@@ -58,7 +58,7 @@ impl Lookalike {
         text.match_indices(self.name).any(|(at, _)| {
             let rest = &text[at + self.name.len()..];
             let whole = !is_part(text[..at].chars().next_back()) && !is_part(rest.chars().next());
-            // What is called as one of ours is the other only if its tag says so.
+            // A name that a supported network has too means the lookalike only with its tag.
             let shared = self.name.parse::<Architecture>().is_ok();
             let tag = rest.get(1..).and_then(|rest| rest.strip_prefix(TAG));
             whole && (!shared || tag.is_some_and(|rest| !is_part(rest.chars().next())))

@@ -83,7 +83,7 @@ pub(super) struct Storage {
 
 impl Storage {
     pub(super) fn of(pickle: &Pickle<'_>, id: Id) -> Result<Self, String> {
-        let strange = || "its pickle describes a storage in an unknown way".to_owned();
+        let strange = || "its pickle describes a storage in an unknown format".to_owned();
         let Value::Sequence(items) = pickle.get(id) else {
             return Err(strange());
         };
@@ -122,7 +122,8 @@ impl Storage {
         match (start, end) {
             (Some(start), Some(end)) if end <= all.len() => Ok(all.slice(start..end)),
             _ => Err(format!(
-                "its storage has {} bytes and should have {} numbers of {size}; fetch the file again",
+                "its storage has {} bytes, but should have {} numbers of {size} bytes; download \
+                 the file again",
                 all.len(),
                 self.count
             )),
@@ -178,7 +179,7 @@ impl<'a> Collector<'a> {
         };
         if self.looked_at > MAX_VALUES {
             return Err(format!(
-                "holds more than {MAX_VALUES} values; give a file of weights alone"
+                "holds more than {MAX_VALUES} values; give a file with only the weights"
             ));
         }
         let pickle = self.pickle;
@@ -240,8 +241,8 @@ impl<'a> Collector<'a> {
         let Content { tensors, other, .. } = &mut self.content;
         if tensors.contains_key(&name) || other.contains_key(&name) {
             return Err(format!(
-                "has two tensors that are called '{name}', one of them in a dictionary of its own; \
-                 save the weights alone"
+                "has two tensors called '{name}', one of them in a nested dictionary; save only \
+                 the weights"
             ));
         }
         match tensor {
@@ -338,5 +339,5 @@ fn below(name: &str, key: &str) -> String {
 }
 
 fn strange() -> String {
-    "the pickle describes it in an unknown way".to_owned()
+    "the pickle describes it in an unknown format".to_owned()
 }

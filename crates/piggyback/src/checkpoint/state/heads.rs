@@ -54,8 +54,8 @@ pub(super) fn problem(tensors: &Tensors, architecture: Architecture) -> Option<S
         (true, 0 | 2) => None,
         (true, _) => Some(format!("its classifier '{head}' lacks a weight or a bias")),
         (false, _) => Some(format!(
-            "its classifier is more than one fully connected layer ({}), and what stands between is \
-             not in the file",
+            "its classifier is more than one fully connected layer ({}), and the operations \
+             between them are not in the file",
             others.join(", ")
         )),
     }

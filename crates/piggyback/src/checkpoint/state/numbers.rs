@@ -1,4 +1,4 @@
-//! Numbers that are not what a network's weights are.
+//! Checks for invalid numbers in weights.
 
 use super::StateDict;
 use super::heads;
@@ -8,16 +8,15 @@ use crate::error::{Error, Result};
 use crate::networks::Architecture;
 
 impl StateDict {
-    /// Fails on numbers that no trained network holds, not finite or a negative variance, in what is no part
-    /// of the head.
+    /// Fails if a tensor outside the head has numbers that are not finite, or negative variances.
     pub(in crate::checkpoint) fn check_numbers(&self, architecture: Architecture) -> Result<()> {
         (self.tensors.keys())
             .filter(|name| !architecture.is_of_head(name))
             .try_for_each(|name| self.check_tensor(name, architecture.is_variance(name)))
     }
 
-    /// Why the head cannot be used as far as it is there: it is more than one fully connected layer, or its
-    /// numbers are none.
+    /// Why the head cannot be used: it is more than one fully connected layer, or has numbers that
+    /// are not finite.
     pub(crate) fn head_problem(&self, architecture: Architecture) -> Option<String> {
         let of_head = || (self.tensors.iter()).filter(|(name, _)| architecture.is_of_head(name));
         let damaged = || {
@@ -37,7 +36,7 @@ impl StateDict {
         self.refuse_wrong(name, is_variance, wrong)
     }
 
-    /// Fails if a tensor has `wrong` numbers that no trained network holds.
+    /// Fails if a tensor has `wrong` invalid numbers.
     pub(in crate::checkpoint) fn refuse_wrong(
         &self,
         name: &str,
@@ -56,16 +55,16 @@ impl StateDict {
             path: self.path.clone(),
             reason: format!(
                 "{wrong} of the numbers of tensor '{name}' are {what}; \
-                 the file is damaged or the network was not trained to its end"
+                 the file is damaged, or training diverged"
             ),
         })
     }
 
-    /// A tensor in `precision`, or as it is stored.
+    /// A tensor in `precision`, or as stored.
     ///
     /// # Errors
     ///
-    /// Weights beyond the range of that precision.
+    /// Weights that exceed the range of that precision.
     pub(in crate::checkpoint) fn tensor(
         &self,
         name: &str,
@@ -80,7 +79,7 @@ impl StateDict {
         Ok(Some(tensor))
     }
 
-    /// Fails if a tensor has numbers `beyond` the range of f16.
+    /// Fails if `beyond` numbers of a tensor exceed the range of f16.
     pub(in crate::checkpoint) fn refuse_beyond(&self, name: &str, beyond: usize) -> Result<()> {
         if beyond == 0 {
             return Ok(());
@@ -88,7 +87,7 @@ impl StateDict {
         Err(Error::Checkpoint {
             path: self.path.clone(),
             reason: format!(
-                "{beyond} of the numbers of tensor '{name}' are beyond the range of f16; \
+                "{beyond} of the numbers of tensor '{name}' exceed the range of f16; \
                  use bf16 or f32"
             ),
         })

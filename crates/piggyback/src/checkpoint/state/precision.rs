@@ -1,4 +1,4 @@
-//! The precision that weights are kept in.
+//! Precision of the weights in memory.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::tensor::StoredTensor;
 use crate::name::Named;
 
-/// The precision that a backbone's weights are kept in; whatever it is, networks compute in 32 bits.
+/// The precision in which a backbone's weights are stored. Networks always compute in 32 bits.
 ///
-/// Half precision is for the weights of convolutions and fully connected layers. Biases and the
-/// values of batch norms are few, and some, such as variances, have a range that suffers: they are
-/// never narrowed.
+/// Half precision applies only to the weights of convolutions and fully connected layers. Biases
+/// and batch norms are few, and some values, such as variances, need the larger range: they stay in
+/// their stored precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -38,7 +38,7 @@ impl Precision {
         }
     }
 
-    /// What a tensor of `shape` that is stored as `dtype` becomes.
+    /// The type in this precision of a tensor of `shape` stored as `dtype`.
     pub fn dtype_of(self, dtype: Dtype, shape: &[usize]) -> Dtype {
         match (self, dtype) {
             (Self::F16, _) if shape.len() > 1 => Dtype::F16,
@@ -48,7 +48,7 @@ impl Precision {
         }
     }
 
-    /// What `tensor` becomes in `precision`, or what it is stored as.
+    /// The type of `tensor` in `precision`, or its stored type.
     pub(crate) fn dtype_in(precision: Option<Self>, tensor: &StoredTensor) -> Dtype {
         precision.map_or(tensor.dtype(), |precision| {
             precision.dtype_of(tensor.dtype(), tensor.shape())

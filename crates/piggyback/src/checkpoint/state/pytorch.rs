@@ -1,7 +1,7 @@
-//! PyTorch's checkpoints: a zip archive (since version 1.6) or the older row of pickles.
+//! PyTorch checkpoints: a zip archive (since version 1.6) or the legacy sequence of pickles.
 //!
 //! Both hold a pickle that describes tensors over storages, and the storages' numbers, which are
-//! used where they lie in the file.
+//! used directly from the file.
 
 use std::collections::HashMap;
 
@@ -19,23 +19,23 @@ const LEGACY_MAGIC: &[u8] = b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 /// The only version of the older format there has been.
 const LEGACY_PROTOCOL: usize = 1001;
 
-/// What we put beside a checkpoint's weights, see [`crate::export`]; `torch.load` ignores it.
+/// Folder for metadata that [`crate::export`] adds; `torch.load` ignores it.
 const EXTRA: &str = "extra/";
-/// What the names of our metadata begin with.
+/// Prefix of Piggyback's metadata keys.
 const OURS: &str = "piggyback.";
 
 /// Reads the tensors of a checkpoint; names of nested dictionaries are joined by dots.
 ///
 /// # Errors
 ///
-/// What is wrong with the file, as the rest of a sentence about it.
+/// What is wrong with the file, as a predicate ("is ...").
 pub(super) fn read(file: &Bytes) -> Result<Content, String> {
     if matches!(file.get(..4), Some(b"PK\x03\x04" | b"PK\x05\x06")) {
         return read_zip(file);
     }
     let other = || {
-        let unknown = "is neither a PyTorch nor a safetensors checkpoint; give a .pth or .safetensors \
-                       file of weights, and if this is one, fetch it again";
+        let unknown = "is neither a PyTorch nor a safetensors checkpoint; give a .pth or \
+             .safetensors file of weights, or download this one again";
         foreign_or(file, unknown)
     };
     // Pickles begin so since protocol 2.
@@ -47,8 +47,8 @@ pub(super) fn read(file: &Bytes) -> Result<Content, String> {
             read_legacy(file, magic.length)
         }
         Ok(_) => Err(
-            "is a pickle of Python that torch.save did not write; load it in Python and save the \
-             weights alone: torch.save(state_dict, \"weights.pth\")"
+            "is a Python pickle that torch.save did not write; load it in Python and save only \
+             the weights: torch.save(state_dict, \"weights.pth\")"
                 .into(),
         ),
         Err(reason) if reason.contains("asks for") => Err(reason),
@@ -58,19 +58,19 @@ pub(super) fn read(file: &Bytes) -> Result<Content, String> {
 
 fn read_zip(file: &Bytes) -> Result<Content, String> {
     let archive = zip::read(file).map_err(|Damaged(what)| {
-        format!("is not a whole PyTorch checkpoint ({what}); fetch it again")
+        format!("is not a complete PyTorch checkpoint ({what}); download it again")
     })?;
     let records = archive.records;
     if records.keys().any(|name| name.ends_with("/constants.pkl")) {
         return Err(
-            "is a TorchScript program; save the weights alone in Python: \
+            "is a TorchScript program; save only the weights in Python: \
              torch.save(model.state_dict(), \"weights.pth\")"
                 .into(),
         );
     }
     if let Some(name) = archive.not_stored {
         return Err(format!(
-            "is a compressed archive ('{name}'), which PyTorch's checkpoints are not; \
+            "is a compressed archive ('{name}'), but PyTorch checkpoints are not compressed; \
              give the checkpoint itself"
         ));
     }
@@ -81,7 +81,7 @@ fn read_zip(file: &Bytes) -> Result<Content, String> {
     {
         None | Some(b"little") => false,
         Some(b"big") => true,
-        Some(_) => return Err("says an unknown order of bytes; fetch it again".into()),
+        Some(_) => return Err("has an unknown byte order; download it again".into()),
     };
     let pickle = Pickle::read(&records[&format!("{folder}data.pkl")])?;
     let find = |storage: &Storage| {
@@ -94,7 +94,7 @@ fn read_zip(file: &Bytes) -> Result<Content, String> {
         let key = name.strip_prefix(&extra);
         if let Some(key) = key.filter(|key| key.starts_with(OURS)) {
             let text = std::str::from_utf8(value)
-                .map_err(|_| format!("has a record '{name}' that is no text; write it again"))?;
+                .map_err(|_| format!("has a record '{name}' that is not text; save it again"))?;
             content.metadata.insert(key.to_owned(), text.to_owned());
         }
     }
@@ -109,8 +109,8 @@ fn folder(records: &Records) -> Result<String, String> {
     match (folders.next(), folders.next()) {
         (Some(folder), None) => Ok(folder.to_owned()),
         (None, _) => Err(
-            "is a zip archive without PyTorch's data.pkl; if the checkpoint is inside, unpack it, \
-             and give a checkpoint of weights"
+            "is a zip archive without PyTorch's data.pkl; if the checkpoint is inside, unpack it \
+             and give the checkpoint"
                 .into(),
         ),
         (Some(_), Some(_)) => Err("holds two checkpoints in one archive; give one of them".into()),
@@ -118,7 +118,7 @@ fn folder(records: &Records) -> Result<String, String> {
 }
 
 fn read_legacy(file: &Bytes, mut position: usize) -> Result<Content, String> {
-    let cut = || "is cut short; fetch it again".to_owned();
+    let cut = || "is truncated; download it again".to_owned();
     let mut next = || -> Result<Pickle<'_>, String> {
         let pickle = Pickle::read(&file[position..])?;
         position += pickle.length;
@@ -126,7 +126,7 @@ fn read_legacy(file: &Bytes, mut position: usize) -> Result<Content, String> {
     };
     let protocol = next()?;
     if protocol.count(protocol.root) != Some(LEGACY_PROTOCOL) {
-        return Err("is of an unknown version of PyTorch's older format".into());
+        return Err("has an unknown version of PyTorch's legacy format".into());
     }
     // What the machine was like that wrote it. Numbers are little-endian in this format whatever it says.
     next()?;
@@ -147,7 +147,7 @@ fn read_legacy(file: &Bytes, mut position: usize) -> Result<Content, String> {
         let key = keys.text(*key).ok_or_else(cut)?;
         let size = sizes
             .get(&key)
-            .ok_or_else(|| format!("has a storage '{key}' that no tensor names"))?;
+            .ok_or_else(|| format!("has a storage '{key}' that no tensor uses"))?;
         let header = file.get(position..position + 8).ok_or_else(cut)?;
         let count = u64::from_le_bytes(header.try_into().map_err(|_| cut())?);
         let start = position + 8;

@@ -78,7 +78,7 @@ struct Header {
 /// What is wrong with the file, as the rest of a sentence about it.
 pub(crate) fn read(file: &Bytes) -> Result<Content, String> {
     let problem = |error: &dyn std::fmt::Display| {
-        let damaged = format!("is not a whole safetensors file ({error}); fetch it again");
+        let damaged = format!("is not a complete safetensors file ({error}); download it again");
         // It may have the name alone.
         if starts_so(file) {
             damaged
@@ -147,12 +147,12 @@ pub(super) fn read_index(
         let found = foreign::what_is(&text[..text.len().min(foreign::FIRST_BYTES)]);
         match found.filter(|_| !text.windows(12).any(|bytes| bytes == b"\"weight_map\"")) {
             Some(found) => problem(format!(
-                "is {} and no index of a checkpoint in parts, where a checkpoint was expected; {}",
+                "is {}, not a checkpoint or the index of a sharded one; {}",
                 found.name, found.advice
             )),
             None => problem(format!(
-                "is no index of a checkpoint in parts ({error}); give model.safetensors.index.json \
-                 or the checkpoint itself"
+                "is not the index of a sharded checkpoint ({error}); give \
+                 model.safetensors.index.json or the checkpoint itself"
             )),
         }
     })?;
@@ -163,7 +163,7 @@ pub(super) fn read_index(
         let plain = matches!(components.next(), Some(Component::Normal(_)));
         if !plain || components.next().is_some() {
             return Err(problem(format!(
-                "names the part '{file}', which is not a file beside it; fetch it again"
+                "names the shard '{file}', which is not beside it; download it again"
             )));
         }
         let part = path.with_file_name(file);

@@ -1,9 +1,9 @@
 //! Which of a file's tensors are the network's weights.
 //!
-//! Training scripts wrap networks in dictionaries and in other modules, and keep several copies: the
-//! weights themselves, their moving average (EMA), a teacher. A *set* is a group of tensors whose
-//! names share a prefix and, without it, are those of a network. Of several, the one is taken that
-//! timm and torchvision would take.
+//! Training scripts nest networks in dictionaries and other modules, and keep several copies: the
+//! raw weights, their moving average (EMA), a teacher. A *set* is a group of tensors that share a
+//! name prefix and, without it, have a network's names. From several sets, the one that timm and
+//! torchvision would load is chosen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,7 +14,8 @@ use super::fit::Fit;
 use super::{dialects, heads};
 use crate::networks::Architecture;
 
-/// Beside the families' own, tensors that every network of a family has in some dialect.
+/// Tensors that every network of a family has under another library's names, besides the families'
+/// markers.
 const MARKERS: [&str; 4] = [
     "features.denseblock1.denselayer1.conv.1.weight",
     "features.1.conv.0.0.weight",
@@ -22,21 +23,21 @@ const MARKERS: [&str; 4] = [
     "pre_logits.fc1.weight",
 ];
 
-/// How many sets are told apart; a file of more is searched no further.
+/// The maximum number of sets. Any further sets are ignored.
 const MAX_SETS: usize = 64;
 
-/// Which weights of a file are used, where it holds several sets.
+/// Which set of weights to use from a file that holds several.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum WeightsChoice {
-    /// What timm and torchvision's reference scripts take: the moving average where there is one, else
+    /// As timm and torchvision's reference scripts do: the moving average if there is one, else
     /// `state_dict`, `model`, or the only set.
     #[default]
     Usual,
     /// The moving average of the weights (EMA).
     Ema,
-    /// The weights themselves.
+    /// The raw weights.
     Raw,
-    /// The set of this name, or of a name with these parts: `model_ema`, `module.encoder_q`.
+    /// The set with this name, or with these name parts: `model_ema`, `module.encoder_q`.
     Key(String),
 }
 
@@ -64,24 +65,24 @@ impl fmt::Display for WeightsChoice {
     }
 }
 
-/// Which set of a file's weights was taken, and what else there is.
+/// Which set of weights was chosen, and which others the file holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WeightSets {
-    /// The set that was taken: what stands before its tensors' names, such as `state_dict_ema`. Empty
-    /// where nothing does.
+    /// The chosen set: the prefix of its tensors' names, such as `state_dict_ema`. Empty without a
+    /// prefix.
     pub taken: String,
     /// Other sets of weights in the file.
     pub others: Vec<String>,
-    /// Tensors beside the set that were left out.
+    /// Tensors beside the set that are not used.
     pub left_out: Vec<String>,
-    /// The network that the set is of, if it had timm's names.
+    /// The set's network, if it had timm's names.
     pub(super) timm: Option<Architecture>,
 }
 
-/// What a file holds, as far as it matters here.
+/// The relevant content of a file.
 pub(super) struct Held<'a> {
     pub(super) tensors: Tensors,
-    /// Types of what else there is, by name.
+    /// Types of the other tensors, by name.
     pub(super) other: &'a BTreeMap<String, String>,
     /// Names of the dictionaries that tensors are in.
     pub(super) dictionaries: &'a BTreeSet<String>,
@@ -89,13 +90,13 @@ pub(super) struct Held<'a> {
 
 /// A group of tensors that may be a network's weights.
 struct Set {
-    /// What stands before the names, with its dot.
+    /// The prefix of the names, with its dot.
     prefix: String,
     tensors: Tensors,
-    /// The network that it is of, if it had timm's names.
+    /// Its network, if it had timm's names.
     timm: Option<Architecture>,
     fit: Option<Fit>,
-    /// A convolution beside it: then it is a part of a larger network.
+    /// A convolution beside it, which shows that it is a part of a larger network.
     part_because_of: Option<String>,
     left_out: Vec<String>,
 }
@@ -107,7 +108,7 @@ impl Set {
 
     fn shown(&self) -> String {
         let name = match self.name() {
-            "" => "(without a name)",
+            "" => "(unnamed)",
             name => name,
         };
         match self.fit {
@@ -145,7 +146,7 @@ impl Set {
 ///
 /// # Errors
 ///
-/// The sets that there are, if none of them is the one that was asked for, or several may be.
+/// The existing sets, if none or several match the choice.
 pub(super) fn choose(
     held: Held<'_>,
     choice: &WeightsChoice,
@@ -160,7 +161,7 @@ pub(super) fn choose(
         return match choice {
             WeightsChoice::Usual | WeightsChoice::Raw => Ok((tensors, sets)),
             choice => Err(format!(
-                "holds no set of weights '{choice}', nor any of a known network; leave --weights out"
+                "holds no set of weights '{choice}' and none of a known network; omit --weights"
             )),
         };
     }
@@ -190,7 +191,7 @@ fn markers() -> BTreeSet<String> {
         .collect()
 }
 
-/// What stands before the names of the sets.
+/// The prefixes of the sets.
 fn prefixes(held: &Held<'_>) -> BTreeSet<String> {
     let names = held.tensors.keys().chain(held.other.keys());
     let prefix = |name: &String, marker: &str| {
@@ -262,7 +263,7 @@ fn dictionary(dictionaries: &BTreeSet<String>, prefix: &str) -> String {
     }
 }
 
-/// The place of the set that is meant.
+/// The index of the chosen set.
 fn pick(sets: &[Set], choice: &WeightsChoice) -> Result<usize, String> {
     let places = |wanted: &dyn Fn(&Set) -> bool| -> Vec<usize> {
         (0..sets.len())
@@ -276,7 +277,7 @@ fn pick(sets: &[Set], choice: &WeightsChoice) -> Result<usize, String> {
             ([only], _) | ([], [only]) => Ok(*only),
             (_, []) => Err(format!("holds no set of weights '{key}'")),
             _ => Err(format!(
-                "holds several sets of weights that --weights {key} may mean; give one whole name"
+                "holds several sets of weights that match --weights {key}; give one full name"
             )),
         };
     }
@@ -330,14 +331,14 @@ fn equal(sets: &[Set], places: &[usize]) -> Option<usize> {
     rest.iter().all(same).then_some(*first)
 }
 
-/// Where no set is whole: the one that fits best, for the error that will name what it lacks.
+/// If no set is complete: the best match, for an error that lists what it lacks.
 fn nearest(sets: &[Set], places: &[usize]) -> Result<usize, String> {
     for set in sets.iter().filter(|set| set.is_complete()) {
         if let (Some(fit), Some(convolution)) = (set.fit, &set.part_because_of) {
             return Err(format!(
-                "holds a {architecture} called '{name}' as a part of a larger network (beside it: \
-                 '{convolution}'), in which it may compute in another way, with dilated convolutions, say; \
-                 --weights {name} takes it all the same",
+                "holds a {architecture} called '{name}' as part of a larger network (beside it: \
+                 '{convolution}'), which may use it differently, for example with dilated \
+                 convolutions; use --weights {name} to take it anyway",
                 architecture = fit.architecture,
                 name = set.name(),
             ));

@@ -114,7 +114,7 @@ fn one_class_is_refused_with_what_was_found() {
             matches!(error, Error::OneClass { .. }),
             "{files:?}: {error}"
         );
-        assert!(error.to_string().contains("one class only"), "{error}");
+        assert!(error.to_string().contains("only one class"), "{error}");
     }
 }
 
@@ -125,7 +125,7 @@ fn a_class_may_be_called_like_a_split() {
         let (folder, _dir) = open(&["bus/1.png", "car/1.png", &file]);
         let folder = folder.unwrap();
         assert_eq!(folder.classes().len(), 3, "{name}");
-        assert!(folder.summary().notes[0].contains("taken for a class"));
+        assert!(folder.summary().notes[0].contains("used as a class"));
     }
     // As a split's class folder it is not looked at.
     let (folder, _dir) = open(&["train/bus/1.png", "train/train/1.png", "test/train/1.png"]);

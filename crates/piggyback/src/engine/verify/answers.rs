@@ -1,4 +1,4 @@
-//! Checks of what a task answers, on images drawn at random.
+//! Checks of a task's outputs on random images.
 
 use piggyback_kernels::InstructionSet;
 use piggyback_task::{BitMask, Mask, TaskFile};
@@ -10,23 +10,24 @@ use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::random::{Purpose, Random};
 
-/// Images that are predicted while other tasks come and go, and on other numbers of threads.
+/// Number of images predicted while other tasks are loaded and removed, and with other thread
+/// counts.
 const IMAGES: u64 = 3;
 
-/// Images that are predicted together and one by one: no multiple of a vector or a tile.
+/// Number of images predicted together and one by one: not a multiple of a vector or a tile.
 const BATCH: u64 = 13;
 
-/// The name of a task that takes turns with the one that is checked.
+/// The name of the task used in turn with the checked one.
 const OTHER: &str = "other";
 
-/// Predicts images, whose outputs must be numbers.
+/// Predicts images. Their outputs must be finite.
 pub(super) fn numbers(backbone: &Backbone, task: &TaskFile) -> Outcome {
     let images = random_images(task, IMAGES)?;
     engine(backbone, TASK, task)?.predict(TASK, &images)?;
     Ok(None)
 }
 
-/// Predicts the same images again and again while another task comes and goes.
+/// Predicts the same images repeatedly while another task is loaded and removed.
 pub(super) fn repeat(backbone: &Backbone, task: &TaskFile) -> Outcome {
     let images = random_images(task, IMAGES)?;
     let other = opposite(task)?;
@@ -58,7 +59,11 @@ pub(super) fn batch(backbone: &Backbone, task: &TaskFile) -> Outcome {
     for image in &images {
         alone.extend(engine.predict(TASK, std::slice::from_ref(image))?);
     }
-    same(&together, &alone, "when the images come one by one")?;
+    same(
+        &together,
+        &alone,
+        "when the images are predicted one by one",
+    )?;
     Ok(Some(format!("1 image and {BATCH} together")))
 }
 
@@ -66,7 +71,7 @@ pub(super) fn batch(backbone: &Backbone, task: &TaskFile) -> Outcome {
 pub(super) fn threads(backbone: &Backbone, task: &TaskFile) -> Outcome {
     let images = random_images(task, IMAGES)?;
     let engine = engine(backbone, TASK, task)?;
-    // Where all are one, a second one still shares out the work.
+    // At least two, even on a single core.
     let all = rayon::current_num_threads().max(2);
     let on = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
@@ -96,12 +101,12 @@ pub(super) fn instructions(backbone: &Backbone, task: &TaskFile) -> Outcome {
     Ok(Some(names.join(", ")))
 }
 
-/// A new engine that knows one task.
+/// A new engine with one task.
 fn engine(backbone: &Backbone, name: &str, task: &TaskFile) -> Result<Engine> {
     Engine::new(backbone.clone()).with_task(name, task.clone())
 }
 
-/// Predicts with a task that only has to be in the way: its outputs need not be numbers.
+/// Predicts with the other task, whose outputs need not be finite.
 fn use_other(engine: &Engine, images: &[Image]) -> Result<()> {
     match engine.predict(OTHER, images) {
         Err(Error::NotNumbers { .. }) => Ok(()),
@@ -109,7 +114,7 @@ fn use_other(engine: &Engine, images: &[Image]) -> Result<()> {
     }
 }
 
-/// A task that keeps what `task` zeroes, with the backbone's own batch norms: as different as can be.
+/// A maximally different task: it keeps what `task` zeroes, with the backbone's own batch norms.
 fn opposite(task: &TaskFile) -> Result<TaskFile> {
     let mut other = TaskFile {
         norms: Default::default(),

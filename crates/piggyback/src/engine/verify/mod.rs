@@ -1,4 +1,5 @@
-//! Whether a file is whole, fits its backbone, and answers the same in every circumstance.
+//! Verifies that a file is undamaged, fits its backbone, and gives bit-identical outputs in all
+//! conditions.
 
 mod answers;
 
@@ -16,33 +17,34 @@ use crate::files::Artefact;
 use crate::name::named;
 use crate::nn::is_cpu;
 
-/// What a check is of, in the order of the checks.
+/// The checks, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckName {
-    /// Every bit of the file is what training wrote.
+    /// The file is exactly what training wrote.
     Integrity,
     /// It belongs to the backbone's weights.
     Fingerprint,
     /// Its masks, batch norms and head have the backbone's shapes.
     Fit,
-    /// Its outputs are numbers, not infinities or NaN.
+    /// Its outputs are finite.
     Numbers,
-    /// It gives the same bits again after other tasks were loaded, used and removed, and in another order.
+    /// Outputs are bit-identical after other tasks were loaded, used and removed, and in another
+    /// order.
     Repeat,
-    /// It gives the same bits image by image as together.
+    /// Outputs are bit-identical image by image and in a batch.
     Batch,
-    /// It gives the same bits on one thread as on all.
+    /// Outputs are bit-identical on one thread and on all.
     Threads,
-    /// It gives the same bits with every instruction set of this CPU.
+    /// Outputs are bit-identical with every instruction set of this CPU.
     Instructions,
 }
 
 named!(CheckName);
 
 impl CheckName {
-    /// The checks that are made of networks on `device`: only the CPU promises equal bits whatever the batch, the threads
-    /// and the instruction set.
+    /// The checks for networks on `device`. Only the CPU guarantees bit-identical outputs for any
+    /// batch, thread count and instruction set.
     pub fn on(device: &Device) -> &'static [Self] {
         const EVERYWHERE: [CheckName; 5] = [
             CheckName::Integrity,
@@ -70,7 +72,7 @@ impl CheckName {
     }
 }
 
-/// How a check ended.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// What was checked.
@@ -78,7 +80,7 @@ pub struct Check {
     pub name: CheckName,
     /// Whether it passed.
     pub ok: bool,
-    /// What gave equal bits, in words, where there is a choice.
+    /// What was compared, in words, if there is a choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compared: Option<String>,
     /// Why it failed.
@@ -86,7 +88,7 @@ pub struct Check {
     pub reason: Option<String>,
 }
 
-/// What a check compared, in words, where there is a choice; or why it failed.
+/// What a check compared, in words, if there is a choice; or why it failed.
 type Outcome = std::result::Result<Option<String>, Failure>;
 
 /// Why a check failed.
@@ -120,15 +122,15 @@ impl Check {
     }
 }
 
-/// Makes the checks of [`CheckName::on`] of a file that a method left, up to the first that fails: each needs what those
-/// before it proved. `begins` is told of each check before it is made.
+/// Runs the checks of [`CheckName::on`] on a result file and stops at the first failure, as each
+/// check relies on those before it. `begins` is called before each check.
 ///
-/// A task file needs its backbone. Other files answer by themselves, on `device`; with a backbone, it is checked whether
-/// they began as its weights.
+/// A task file needs its backbone. Other files run on `device` without one; if a backbone is given,
+/// the check is that they were created from its weights.
 ///
 /// # Errors
 ///
-/// What keeps the file from being checked: [`Error::Read`] and [`Error::NeedsBackbone`].
+/// [`Error::Read`] and [`Error::NeedsBackbone`], if the file cannot be checked.
 pub fn verify(
     path: &Path,
     backbone: Option<&Backbone>,
@@ -186,10 +188,10 @@ pub fn verify(
     Ok(checks)
 }
 
-/// The name under which a file's tasks are checked.
+/// The name given to a file's tasks during checks.
 const TASK: &str = "task";
 
-/// A check of what a task answers.
+/// A check of a task's outputs.
 type AnswersCheck = fn(&Backbone, &TaskFile) -> Outcome;
 
 const ANSWERS: [(CheckName, AnswersCheck); 5] = [
@@ -200,7 +202,7 @@ const ANSWERS: [(CheckName, AnswersCheck); 5] = [
     (CheckName::Instructions, answers::instructions),
 ];
 
-/// Whether a file is of the backbone that is given; nothing to check without one.
+/// Checks that a file belongs to the given backbone; always passes without one.
 fn check_fingerprint(backbone: Option<&Backbone>, artefact: &Artefact) -> Outcome {
     let Some(backbone) = backbone else {
         return Ok(None);
@@ -223,7 +225,7 @@ fn check_fingerprint(backbone: Option<&Backbone>, artefact: &Artefact) -> Outcom
     match began == own {
         true => Ok(None),
         false => Err(Failure(format!(
-            "it began as weights of fingerprint {began}, and the backbone has {own}"
+            "it was created from weights with fingerprint {began}, but the backbone has {own}"
         ))),
     }
 }

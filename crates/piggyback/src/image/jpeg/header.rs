@@ -195,7 +195,7 @@ impl Frame {
         }
         if components.len() != 3 * usize::from(count) {
             return Err(reason(
-                "its frame header does not fit its number of components",
+                "its frame header's length does not match its number of components",
             ));
         }
         let components: Vec<Component> = components
@@ -211,7 +211,7 @@ impl Frame {
             let factors = 1..=4;
             if !factors.contains(&component.horizontal) || !factors.contains(&component.vertical) {
                 return Err(reason(format!(
-                    "sampling factors {}x{} are not allowed (1 to 4 each)",
+                    "sampling factors {}x{} are invalid (1 to 4 each)",
                     component.horizontal, component.vertical
                 )));
             }

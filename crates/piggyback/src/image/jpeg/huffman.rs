@@ -38,7 +38,7 @@ impl Huffman {
             let count = u32::from(lengths[bits as usize - 1]);
             table.offset[bits as usize] = at as i32 - code as i32;
             if code + count > 1 << bits {
-                return Err(reason("a Huffman table has more codes than there can be"));
+                return Err(reason("a Huffman table has too many codes"));
             }
             for _ in 0..count {
                 if bits <= LOOKAHEAD {

@@ -57,7 +57,7 @@ impl File<'_> {
                 marker::DHT => self.huffman()?,
                 marker::DRI => {
                     let &[high, low] = self.segment()? else {
-                        return Err(reason("its restart interval is no number of 16 bits"));
+                        return Err(reason("its restart interval is not a 16-bit number"));
                     };
                     self.restart = usize::from(u16::from_be_bytes([high, low]));
                 }
@@ -155,7 +155,7 @@ impl File<'_> {
                 .sum::<usize>();
             let symbols = after.get(16..16 + count).ok_or_else(too_short)?;
             if kind & 0xEF > 3 || count > 256 {
-                return Err(reason("a Huffman table's number or size is not allowed"));
+                return Err(reason("a Huffman table's number or size is invalid"));
             }
             read.push((kind, Huffman::new(lengths, symbols)?));
             rest = &after[16 + count..];
@@ -173,7 +173,7 @@ impl File<'_> {
 
     fn scan(&mut self) -> Result<(), Refusal> {
         let segment = self.segment()?.to_vec();
-        let bad = |text: &str| reason(format!("a scan's header is not allowed: {text}"));
+        let bad = |text: &str| reason(format!("a scan's header is invalid: {text}"));
         let [count, rest @ ..] = segment.as_slice() else {
             return Err(bad("it is empty"));
         };
@@ -189,9 +189,9 @@ impl File<'_> {
                 .parts
                 .iter()
                 .position(|part| part.id == name[0])
-                .ok_or_else(|| bad("a component that the frame lacks"))?;
+                .ok_or_else(|| bad("it names a component that the frame lacks"))?;
             if chosen.iter().any(|&(other, _)| other == part) {
-                return Err(bad("a component twice"));
+                return Err(bad("it names a component twice"));
             }
             chosen.push((part, name[1]));
         }
@@ -281,19 +281,19 @@ impl File<'_> {
         };
         if !fits || low > 13 || high > 0 && high != low + 1 {
             return Err(reason(
-                "a progressive scan's range of coefficients or bits is not allowed",
+                "a progressive scan's range of coefficients or bits is invalid",
             ));
         }
         for &(part, _) in chosen {
             let part = &mut self.parts[part];
             if band.0 > 0 && part.missing_bits[0].is_none() {
                 return Err(reason(
-                    "its progressive scans do not begin with that of the mean values",
+                    "its progressive scans do not begin with the DC scan",
                 ));
             }
             for missing in &mut part.missing_bits[band.0..=band.1] {
                 if *missing != (high > 0).then_some(high) {
-                    return Err(reason("its progressive scans do not follow one another"));
+                    return Err(reason("its progressive scans are out of order"));
                 }
                 *missing = Some(low);
             }

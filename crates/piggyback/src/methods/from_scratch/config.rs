@@ -80,14 +80,15 @@ impl Settings for PretrainConfig {
         if let Some(step_epochs) = self.step_epochs {
             check_epochs("step-epochs", 1, step_epochs)?;
             if self.schedule != Schedule::Step {
-                let reason = "means something with schedule 'step' only";
+                let reason = "is used only with schedule 'step'";
                 return Err(Error::setting("step-epochs", reason));
             }
         }
         match self.warmup_epochs {
             Some(warmup) if self.run.epochs > 0 && warmup >= self.run.epochs => {
                 let reason = format!(
-                    "{warmup} leave none of the {} epochs for the schedule; give fewer",
+                    "{warmup} warm-up epochs leave none of the {} epochs for the schedule; use \
+                     fewer",
                     self.run.epochs
                 );
                 Err(Error::setting("warmup-epochs", reason))

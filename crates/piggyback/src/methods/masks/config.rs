@@ -138,17 +138,18 @@ impl Settings for TrainConfig {
         let farthest = self.score_decay * self.mask_rate(1);
         if !(self.score_decay >= 0.0 && farthest <= 1.0) {
             let reason = format!(
-                "{} is not 0 or more, or with lr-mask takes scores beyond their start",
+                "{} must be 0 or more, and at most 1 when multiplied by lr-mask",
                 self.score_decay
             );
             return Err(Error::setting("score-decay", reason));
         }
         if self.score_decay > 0.0 && self.score_init == ScoreInit::Uniform {
-            let reason = "takes scores back to one start, and score-init uniform has many";
+            let reason = "needs a single start score, but score-init is uniform";
             return Err(Error::setting("score-decay", reason));
         }
         if self.mask == MaskKind::Ternary && self.threshold < 0.0 {
-            let reason = "a ternary mask negates weights below zero, so it cannot be negative";
+            let reason = "must be 0 or more: a ternary mask negates weights with scores below \
+                 -threshold";
             return Err(Error::setting("threshold", reason));
         }
         Ok(())

@@ -50,7 +50,7 @@ impl MaskLayers {
         Err(Error::setting(
             "mask-layers",
             format!(
-                "no layer that can be masked is called '{unfit}' or is part of it; they go from {} to {}",
+                "no maskable layer has the name or prefix '{unfit}'; the names go from {} to {}",
                 names.first().unwrap_or(&"none"),
                 names.last().unwrap_or(&"none")
             ),
@@ -76,7 +76,9 @@ impl FromStr for MaskLayers {
                 let prefixes: Vec<String> =
                     text.split(',').map(|part| part.trim().into()).collect();
                 if prefixes.iter().any(String::is_empty) {
-                    return Err("expected all, dense, none, or names with commas between".into());
+                    return Err("expected all, dense, none, or comma-separated name \
+                         prefixes"
+                        .into());
                 }
                 Ok(Self::Prefixes(prefixes))
             }

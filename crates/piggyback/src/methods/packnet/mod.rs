@@ -84,26 +84,26 @@ impl<'a> PackNet<'a> {
             })
         };
         if base.sharing != Sharing::PackNet {
-            return refuse("is a joint network, to which no task can be added".into());
+            return refuse("is a joint network: no task can be added to it".into());
         }
         let (began, id) = (&base.backbone, backbone.id());
         if *began != id {
             return refuse(format!(
-                "began as {} with fingerprint {}, and the backbone is {} with {}; \
-                 give the one it began as",
+                "was created from {} with fingerprint {}, but the backbone is {} with {}; give \
+                 the original backbone",
                 began.architecture, began.fingerprint, id.architecture, id.fingerprint
             ));
         }
         if base.tasks.iter().any(|task| task.name == set.name) {
             return refuse(format!(
-                "holds a task '{}' already; give the data set another name",
+                "already holds a task '{}'; give the data set another name",
                 set.name
             ));
         }
         let free = base.free().map_or(0, |free| free.count);
         if free == 0 || base.tasks.len() >= MOST_TASKS {
             return refuse(format!(
-                "has no free weights left for '{}'; begin another file",
+                "has no free weights left for '{}'; start a new file",
                 set.name
             ));
         }

@@ -204,7 +204,7 @@ impl<'a> Machine<'a> {
                 self.stack.persistent()?;
             }
             b'Q' => self.stack.persistent()?,
-            _ => return Err(format!("its pickle has an unknown code {code:#04x}")),
+            _ => return Err(format!("its pickle has an unknown opcode {code:#04x}")),
         }
         Ok(())
     }

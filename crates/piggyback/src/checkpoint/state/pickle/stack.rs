@@ -12,7 +12,7 @@ const MAX_STEPS: usize = 1 << 22;
 pub(super) type Step<T> = Result<T, String>;
 
 pub(super) fn broken() -> String {
-    "its pickle is cut short or damaged".into()
+    "its pickle is truncated or damaged".into()
 }
 
 pub(super) struct Stack<'a> {
@@ -140,8 +140,8 @@ impl<'a> Stack<'a> {
     pub(super) fn global(&mut self, module: &'a str, name: &'a str) -> Step<()> {
         let global = Global::known(module, name).ok_or_else(|| {
             format!(
-                "its pickle asks for '{module}.{name}', which no checkpoint of weights needs; nothing \
-                 of it was run. If you trust its source, save the weights alone in Python: \
+                "its pickle asks for '{module}.{name}', which no checkpoint of weights needs; no \
+                 code was run. If you trust its source, save only the weights in Python: \
                  torch.save(model.state_dict(), \"weights.pth\")"
             )
         })?;

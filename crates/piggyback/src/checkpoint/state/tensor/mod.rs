@@ -1,4 +1,4 @@
-//! A tensor of a checkpoint, read from the file when it is asked for.
+//! A tensor of a checkpoint, read from the file on demand.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,20 +13,20 @@ const BLOCK: usize = 1 << 16;
 /// How many numbers [`StoredTensor::pieces`] gives at a time.
 const PIECE: usize = 1 << 16;
 
-/// How many numbers a tensor may have that repeats parts of its storage: VGG's largest has 103 million.
+/// Maximum size of a tensor that repeats parts of its storage. VGG's largest tensor has 103 million
+/// numbers.
 const MAX_REPEATED: usize = 1 << 27;
 
-/// A tensor of a checkpoint, in the precision it was stored in.
+/// A tensor of a checkpoint, in its stored precision.
 ///
-/// Its numbers may lie in a memory-mapped file: nothing is read before it is asked for, and a clone
-/// shares them.
+/// Its numbers may be in a memory-mapped file: they are read on demand, and clones share them.
 #[derive(Clone, PartialEq)]
 pub struct StoredTensor {
     dtype: Dtype,
     shape: Vec<usize>,
     /// Little-endian numbers, beginning with the tensor's first.
     data: Bytes,
-    /// Distance of neighbours along each axis, in numbers, where it is not that of row-major order.
+    /// Stride along each axis, in elements, if not row-major.
     strides: Option<Vec<usize>>,
 }
 
@@ -46,7 +46,7 @@ impl StoredTensor {
     ///
     /// # Errors
     ///
-    /// How many bytes the shape needs, if `data` has another number of them.
+    /// The expected number of bytes, if `data` has another length.
     pub fn new(dtype: Dtype, shape: Vec<usize>, data: impl Into<Bytes>) -> Result<Self, String> {
         let data = data.into();
         let expected = elements(&shape).and_then(|n| n.checked_mul(dtype.size_bytes()));
@@ -69,7 +69,7 @@ impl StoredTensor {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// Those of [`new`](Self::new).
     pub fn from_f32(shape: Vec<usize>, values: &[f32]) -> Result<Self, String> {
         let data: Vec<u8> = values
             .iter()
@@ -78,12 +78,11 @@ impl StoredTensor {
         Self::new(Dtype::F32, shape, data)
     }
 
-    /// A tensor as PyTorch describes one: `shape` and `strides` (in numbers) over a storage,
-    /// beginning at its number `offset`.
+    /// A PyTorch tensor: `shape` and `strides` (in elements) over a storage, from element `offset`.
     ///
     /// # Errors
     ///
-    /// What is wrong with a tensor that reaches beyond its storage, or makes very many numbers of few.
+    /// The tensor exceeds its storage, or expands few numbers to very many.
     pub(super) fn view(
         dtype: Dtype,
         shape: Vec<usize>,
@@ -92,7 +91,7 @@ impl StoredTensor {
         offset: usize,
     ) -> Result<Self, String> {
         let size = dtype.size_bytes();
-        let beyond = || format!("its shape {shape:?} reaches beyond its storage");
+        let beyond = || format!("its shape {shape:?} exceeds its storage");
         if strides.len() != shape.len() {
             return Err(format!("it has shape {shape:?} and strides {strides:?}"));
         }
@@ -162,8 +161,8 @@ impl StoredTensor {
         }
     }
 
-    /// The numbers one part after the other, as flat tensors of the same precision. A tensor that is
-    /// not row-major comes whole.
+    /// The numbers in pieces, as flat tensors of the same precision. A tensor that is not row-major
+    /// comes as one piece.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = Self> + '_ {
         let piece = match self.strides {
             None => PIECE,
@@ -186,7 +185,7 @@ impl StoredTensor {
         })
     }
 
-    /// [`bytes`](Self::bytes), given away.
+    /// [`bytes`](Self::bytes), consuming the tensor.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         match &self.strides {
             None => self.data.into(),
@@ -224,8 +223,8 @@ impl StoredTensor {
         values
     }
 
-    /// The same numbers in another precision: each rounded to the nearest 32-bit float and that to the
-    /// nearest of `dtype`, ties to even.
+    /// The tensor in another precision: each number is rounded to the nearest 32-bit float and then
+    /// to the nearest `dtype`, ties to even.
     pub fn to_dtype(&self, dtype: Dtype) -> Self {
         if dtype == self.dtype {
             return self.clone();
@@ -256,7 +255,7 @@ impl StoredTensor {
         }
     }
 
-    /// The same numbers under another shape, or `None` if that has another number of them.
+    /// The tensor with another shape, or `None` if the number of elements differs.
     pub(super) fn reshaped(&self, shape: &[usize]) -> Option<Self> {
         (elements(shape) == Some(self.elements()) && self.strides.is_none()).then(|| Self {
             shape: shape.to_vec(),
@@ -264,13 +263,12 @@ impl StoredTensor {
         })
     }
 
-    /// How many of the numbers are none that a trained network has: not finite, or below zero where the
-    /// tensor holds variances.
+    /// Counts invalid numbers: not finite, or negative if the tensor holds variances.
     pub(crate) fn count_wrong(&self, are_variances: bool) -> usize {
         self.count_odd(are_variances)
     }
 
-    /// How many of the numbers were finite and are not any more in `narrowed`, the same in another
+    /// Counts the finite numbers that are not finite in `narrowed`, the same tensor in another
     /// precision.
     pub(crate) fn count_beyond(&self, narrowed: &Self) -> usize {
         if narrowed.dtype != Dtype::F16 || self.dtype == Dtype::F16 {
@@ -298,8 +296,8 @@ impl StoredTensor {
         bytes.par_chunks(BLOCK * size).map(count).sum()
     }
 
-    /// The numbers as a flat tensor on `device`. On the CPU weights may stay in half precision, which
-    /// its kernels read; elsewhere they become 32-bit floats.
+    /// The numbers as a flat tensor on `device`. On the CPU weights may stay in half precision,
+    /// which the CPU kernels read; other devices get 32-bit floats.
     pub(crate) fn to_tensor(&self, device: &Device) -> Tensor<1> {
         let half = crate::nn::is_cpu(device);
         let data = self.to_tensor_data(half);
@@ -307,8 +305,8 @@ impl StoredTensor {
         Tensor::from_data(data, (device, dtype))
     }
 
-    /// The numbers as a flat tensor's data: in the file's memory itself where they can be used as they
-    /// lie there, else as 32-bit floats. `half` says whether weights may stay in half precision.
+    /// The numbers as a flat tensor's data: the mapped file itself where possible, else 32-bit
+    /// floats. `half`: weights may stay in half precision.
     fn to_tensor_data(&self, half: bool) -> TensorData {
         let dtype = match self.dtype {
             Dtype::F32 => Some(DType::F32),

@@ -76,7 +76,7 @@ pub(super) fn read(file: &Bytes) -> Result<Archive, Damaged> {
         }
     }
     if !rest.is_empty() {
-        return Err(damaged("its directory has more than it says"));
+        return Err(damaged("its directory is longer than it declares"));
     }
     Ok(Archive {
         records,
@@ -111,11 +111,11 @@ impl Directory {
                 .checked_add(END64_BYTES)
                 .is_none_or(|end| end > locator)
             {
-                return Err(damaged("its ZIP64 record is not where it says"));
+                return Err(damaged("its ZIP64 record is not at the declared offset"));
             }
             let end64 = Fields(&file[records_at..locator]);
             if !end64.0.starts_with(&END64) {
-                return Err(damaged("its ZIP64 record is not where it says"));
+                return Err(damaged("its ZIP64 record is not at the declared offset"));
             }
             let wide = [end64.u64(32)?, end64.u64(40)?, end64.u64(48)?];
             let narrow = [(entries, BEYOND_16), (size, BEYOND_32), (start, BEYOND_32)];
@@ -128,11 +128,11 @@ impl Directory {
             parts |= end64.u32(16)? != 0 || end64.u32(20)? != 0 || end64.u64(24)? != entries;
         }
         if parts {
-            return Err(damaged("it is one part of several"));
+            return Err(damaged("it is one part of a split archive"));
         }
         let (start, size) = (as_usize(start)?, as_usize(size)?);
         let end = start.checked_add(size).filter(|end| *end == records_at);
-        let end = end.ok_or_else(|| damaged("its directory is not where it says"))?;
+        let end = end.ok_or_else(|| damaged("its directory is not at the declared offset"))?;
         Ok(Self {
             start,
             end,
@@ -167,12 +167,12 @@ impl Entry {
     /// Reads one, and gives what follows it.
     fn read(directory: &[u8]) -> Result<(Self, &[u8]), Damaged> {
         if !directory.starts_with(&ENTRY) || directory.len() < ENTRY_BYTES {
-            return Err(damaged("its directory is cut short"));
+            return Err(damaged("its directory is truncated"));
         }
         let fields = Fields(directory);
         let length = |at: usize| fields.u16(at).map(|length| length as usize);
         let (name, extra, comment) = (length(28)?, length(30)?, length(32)?);
-        let cut = || damaged("its directory is cut short");
+        let cut = || damaged("its directory is truncated");
         let texts = &directory[ENTRY_BYTES..];
         let (texts, rest) = texts
             .split_at_checked(name + extra + comment)
@@ -201,7 +201,7 @@ impl Entry {
             let short = |_| damaged("a record's size is missing");
             let (id, length) = (fields.u16(0).map_err(short)?, fields.u16(2).map_err(short)?);
             let field = extra.get(4..4 + length as usize);
-            let field = field.ok_or_else(|| damaged("a record's size is cut short"))?;
+            let field = field.ok_or_else(|| damaged("a record's size is truncated"))?;
             if id == u64::from(ZIP64) {
                 for (place, number) in beyond.by_ref().enumerate() {
                     *number = Fields(field).u64(8 * place)?;
@@ -215,7 +215,12 @@ impl Entry {
 
     /// Where its data begin and end: after its local header, before the directory.
     fn place(&self, file: &[u8], directory: usize) -> Result<(usize, usize), Damaged> {
-        let elsewhere = || damaged(format!("its record '{}' is not where it says", self.name));
+        let elsewhere = || {
+            damaged(format!(
+                "its record '{}' is not at the declared offset",
+                self.name
+            ))
+        };
         let header = as_usize(self.offset)?;
         let bytes = file.get(header..directory).ok_or_else(elsewhere)?;
         if !bytes.starts_with(&LOCAL) {
@@ -234,7 +239,7 @@ impl Entry {
         let end = start.checked_add(as_usize(self.size)?);
         match end.filter(|end| *end <= directory) {
             Some(end) => Ok((start, end)),
-            None => Err(damaged(format!("its record '{}' is cut short", self.name))),
+            None => Err(damaged(format!("its record '{}' is truncated", self.name))),
         }
     }
 }
@@ -245,7 +250,7 @@ struct Fields<'a>(&'a [u8]);
 impl Fields<'_> {
     fn array<const N: usize>(&self, at: usize) -> Result<[u8; N], Damaged> {
         let bytes = self.0.get(at..).and_then(|rest| rest.first_chunk::<N>());
-        bytes.copied().ok_or_else(|| damaged("it is cut short"))
+        bytes.copied().ok_or_else(|| damaged("it is truncated"))
     }
 
     fn u16(&self, at: usize) -> Result<u64, Damaged> {

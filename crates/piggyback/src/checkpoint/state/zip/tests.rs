@@ -149,9 +149,9 @@ fn nothing_is_guessed() {
     refused(change(locator + 8, &[0, 0]), "ZIP64");
     let end64 = locator - END64_BYTES;
     refused(change(end64 + 48, &[1]), "");
-    refused(change(end64 + 16, &[1]), "part of several");
+    refused(change(end64 + 16, &[1]), "part of a split archive");
     // A name that the directory and the record's own header do not agree about.
-    refused(change(LOCAL_BYTES, b"b"), "not where it says");
+    refused(change(LOCAL_BYTES, b"b"), "not at the declared offset");
     let prefixed = [b"MZ".to_vec(), whole.clone()].concat();
     refused(read(&prefixed.into()), "");
     refused(
