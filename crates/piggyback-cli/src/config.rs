@@ -22,29 +22,29 @@ use crate::args::{
 
 /// The resolved settings of a run of any method on a backbone.
 #[derive(Debug)]
-pub(crate) struct TrainPlan {
+pub(crate) struct TrainRun {
     pub(crate) backbone: PathBuf,
     pub(crate) load: LoadOptions,
     pub(crate) weights: WeightsChoice,
     pub(crate) data: Vec<NamedPath>,
     pub(crate) layout: Layout,
-    pub(crate) run: RunPlan,
+    pub(crate) run: RunOutputs,
     pub(crate) settings: MethodSettings,
 }
 
 /// The resolved settings of a run of training from scratch.
 #[derive(Debug)]
-pub(crate) struct PretrainPlan {
+pub(crate) struct PretrainRun {
     pub(crate) architecture: Architecture,
     pub(crate) data: PathBuf,
     pub(crate) layout: Layout,
-    pub(crate) run: RunPlan,
+    pub(crate) run: RunOutputs,
     pub(crate) settings: PretrainConfig,
 }
 
 /// Outputs and device of a run.
 #[derive(Debug)]
-pub(crate) struct RunPlan {
+pub(crate) struct RunOutputs {
     pub(crate) out: PathBuf,
     pub(crate) run_dir: PathBuf,
     pub(crate) device: String,
@@ -108,7 +108,7 @@ impl<P: clap::Args + Default + DeserializeOwned> ConfigFile<P> {
 /// # Errors
 ///
 /// A config file that cannot be read or parsed, a setting out of range, a missing path.
-pub(crate) fn train_plan(args: &TrainArgs) -> Result<TrainPlan> {
+pub(crate) fn train_plan(args: &TrainArgs) -> Result<TrainRun> {
     decide_train(args, ConfigFile::read(args.switches.config.as_ref())?)
 }
 
@@ -118,11 +118,11 @@ pub(crate) fn train_plan(args: &TrainArgs) -> Result<TrainPlan> {
 /// # Errors
 ///
 /// The same as [`train_plan`].
-pub(crate) fn pretrain_plan(args: &PretrainArgs) -> Result<PretrainPlan> {
+pub(crate) fn pretrain_plan(args: &PretrainArgs) -> Result<PretrainRun> {
     decide_pretrain(args, ConfigFile::read(args.switches.config.as_ref())?)
 }
 
-fn decide_train(args: &TrainArgs, file: ConfigFile<Places>) -> Result<TrainPlan> {
+fn decide_train(args: &TrainArgs, file: ConfigFile<Places>) -> Result<TrainRun> {
     let places = &args.places;
     let method = places.method.or(file.places.method);
     let flags = Table::try_from(&args.settings)?;
@@ -144,7 +144,7 @@ fn decide_train(args: &TrainArgs, file: ConfigFile<Places>) -> Result<TrainPlan>
         _ => None,
     };
     let out = required(places.out.as_ref(), in_file.out, "out")?;
-    Ok(TrainPlan {
+    Ok(TrainRun {
         backbone,
         data,
         layout: places.layout.or(in_file.layout).unwrap_or_default(),
@@ -158,13 +158,13 @@ fn decide_train(args: &TrainArgs, file: ConfigFile<Places>) -> Result<TrainPlan>
     })
 }
 
-fn decide_pretrain(args: &PretrainArgs, file: ConfigFile<PretrainPlaces>) -> Result<PretrainPlan> {
+fn decide_pretrain(args: &PretrainArgs, file: ConfigFile<PretrainPlaces>) -> Result<PretrainRun> {
     let flags = Table::try_from(&args.settings)?;
     let layers = [file.layer(), Layer::new("", &flags)];
     let settings = PretrainConfig::from_layers("pretraining", &layers)?;
     let (places, in_file) = (&args.places, file.places);
     let out = required(places.out.as_ref(), in_file.out, "out")?;
-    Ok(PretrainPlan {
+    Ok(PretrainRun {
         architecture: required(places.arch.as_ref(), in_file.arch, "arch")?,
         data: required(places.data.as_ref(), in_file.data, "data")?,
         layout: places.layout.or(in_file.layout).unwrap_or_default(),
@@ -179,7 +179,7 @@ fn decide_run(
     given: &RunPlaces,
     in_file: RunPlaces,
     of_task: Option<String>,
-) -> RunPlan {
+) -> RunOutputs {
     let run_dir = || match &of_task {
         None => run_dir(&out),
         Some(task) => {
@@ -187,7 +187,7 @@ fn decide_run(
             out.with_file_name(format!("{name}.{task}.run"))
         }
     };
-    RunPlan {
+    RunOutputs {
         run_dir: (given.run_dir.clone().or(in_file.run_dir)).unwrap_or_else(run_dir),
         device: (given.device.clone().or(in_file.device)).unwrap_or_else(|| DEFAULT_DEVICE.into()),
         checkpoint_every: (given.checkpoint_seconds.or(in_file.checkpoint_seconds))
@@ -239,7 +239,7 @@ mod tests {
         }
     }
 
-    fn merged(flags: &[&str], file: &str) -> Result<TrainPlan> {
+    fn merged(flags: &[&str], file: &str) -> Result<TrainRun> {
         let path = Path::new("flags.toml");
         decide_train(&args(flags), ConfigFile::parse(path, file)?)
     }
@@ -253,7 +253,7 @@ mod tests {
         }
     }
 
-    fn merged_pretrain(flags: &[&str], file: &str) -> Result<PretrainPlan> {
+    fn merged_pretrain(flags: &[&str], file: &str) -> Result<PretrainRun> {
         let line = ["piggyback", "pretrain"].iter().chain(flags);
         let matches = command().try_get_matches_from(line).unwrap();
         let Verb::Pretrain(args) = Args::from_arg_matches(&matches).unwrap().verb else {

@@ -16,7 +16,7 @@ mod write;
 
 use std::process::ExitCode;
 
-use crate::commands::Outcome;
+use crate::commands::Status;
 use crate::printer::Printer;
 
 fn main() -> ExitCode {
@@ -25,10 +25,10 @@ fn main() -> ExitCode {
     let trains = args.verb.trains();
     let ended = interrupt::start(trains, &printer).and_then(|()| commands::run(&args, &printer));
     match ended {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Found) => ExitCode::from(1),
-        Ok(Outcome::Failed) => ExitCode::from(2),
-        Ok(Outcome::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
+        Ok(Status::Done) => ExitCode::SUCCESS,
+        Ok(Status::Found) => ExitCode::from(1),
+        Ok(Status::Failed) => ExitCode::from(2),
+        Ok(Status::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         // Whoever reads our output has seen enough: `piggyback predict ... | head` is a success.
         Err(error) if printer::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -11,7 +11,7 @@ use super::plan::{BackbonePlan, DataPlan, MethodPlan, Order, Plan};
 use super::scope::Scope;
 use super::settings;
 use super::training::PRETRAINED_FILE;
-use super::unit::{self, Job, JobBackbone, JobData, Kind, Unit};
+use super::unit::{self, Job, JobBackbone, JobData, Unit, UnitKind};
 use crate::error::{Error, Result, chain};
 use piggyback::checkpoint::{LoadOptions, StateDict};
 use piggyback::files::MethodName;
@@ -125,7 +125,7 @@ impl Comparison {
                 .map(|(_, summary)| summary.clone());
             let data = data.map_or_else(|| DataSummary::of(&pretrain.data, pretrain.layout), Ok)?;
             let identity = unit::identity(
-                Kind::Pretrain,
+                UnitKind::Pretrain,
                 json!({
                     "arch": pretrain.arch,
                     "settings": settings,
@@ -146,7 +146,7 @@ impl Comparison {
                 needs: Vec::new(),
                 job: Job {
                     identity: identity.clone(),
-                    kind: Kind::Pretrain,
+                    kind: UnitKind::Pretrain,
                     backbone: backbone.clone(),
                     label: String::new(),
                     method: None,
@@ -281,7 +281,7 @@ impl Comparison {
             "data": parts,
             "seed": seed,
         });
-        let job = self.job(Kind::Learn, parts, backbone, method, seed)?;
+        let job = self.job(UnitKind::Learn, parts, backbone, method, seed)?;
         Ok(Unit {
             needs: backbone.need.clone().into_iter().collect(),
             work: total,
@@ -298,7 +298,7 @@ impl Comparison {
         learned: Vec<String>,
     ) -> Result<Unit, String> {
         let parts = json!({ "learned": learned });
-        let job = self.job(Kind::Together, parts, backbone, method, seed)?;
+        let job = self.job(UnitKind::Together, parts, backbone, method, seed)?;
         let is_test = |(set, summary): (&DataPlan, &DataSummary)| {
             let data = JobData {
                 name: set.name.clone(),
@@ -329,7 +329,7 @@ impl Comparison {
 
     fn job(
         &self,
-        kind: Kind,
+        kind: UnitKind,
         parts: Value,
         backbone: &Planned,
         method: &MethodPlan,
@@ -364,7 +364,7 @@ impl Comparison {
         let mut seen = BTreeSet::new();
         (self.units.iter())
             .filter(|unit| {
-                let pretrains = unit.job.kind == Kind::Pretrain;
+                let pretrains = unit.job.kind == UnitKind::Pretrain;
                 chosen(unit) || (pretrains && needed.contains(&unit.job.identity))
             })
             .filter(|unit| seen.insert(&unit.job.identity))

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::results::Results;
-use super::unit::Kind;
 use super::unit::Unit;
+use super::unit::UnitKind;
 
 /// Seconds per unit of work, by what is done, as finished units took them.
 #[derive(Clone, Debug, Default)]
@@ -50,8 +50,8 @@ impl Speeds {
 
 fn key(unit: &Unit) -> String {
     match (unit.job.kind, unit.job.method) {
-        (Kind::Learn, Some(method)) => method.to_string(),
-        (Kind::Together, _) => "together".into(),
+        (UnitKind::Learn, Some(method)) => method.to_string(),
+        (UnitKind::Together, _) => "together".into(),
         _ => "pretrain".into(),
     }
 }

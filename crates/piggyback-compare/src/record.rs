@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::plan::Order;
-use super::unit::{JobData, Kind};
+use super::unit::{JobData, UnitKind};
 use crate::error::{Error, Result};
 use piggyback::engine::Evaluation;
 use piggyback::files::{EpochMetrics, MethodName};
@@ -22,7 +22,7 @@ pub struct Record {
     /// Program and version that computed it.
     pub program: String,
     /// What was done.
-    pub kind: Kind,
+    pub kind: UnitKind,
     /// The network it was done with, or that came out.
     pub backbone: BackboneRecord,
     /// The method's label in the plan, unless a network was pretrained.
@@ -40,7 +40,7 @@ pub struct Record {
     pub tasks: Vec<TaskRecord>,
     /// Earlier tasks, measured again after later ones were learned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub again: Vec<Again>,
+    pub again: Vec<Remeasured>,
     /// Size of the files written, bytes.
     pub file_bytes: u64,
     /// Whether the files hold a whole network, which needs no backbone.
@@ -124,7 +124,7 @@ pub struct LayerZeros {
 
 /// An earlier task, measured again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Again {
+pub struct Remeasured {
     /// The data set learned last before the measurement; none where tasks were only put together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
@@ -210,7 +210,7 @@ pub(super) fn zeros(task: &TaskFile) -> Vec<LayerZeros> {
     layers
 }
 
-impl Again {
+impl Remeasured {
     /// A task whose `outputs` and error were recorded, measured again.
     pub(super) fn new(after: Option<&str>, before: &TaskRecord, now: &Evaluation) -> Self {
         Self {

@@ -9,10 +9,10 @@ use piggyback::Device;
 use piggyback_task::TaskFile;
 
 use super::learn;
-use super::record::{Again, BackboneRecord, Measured, Record, TaskRecord};
+use super::record::{BackboneRecord, Measured, Record, Remeasured, TaskRecord};
 use super::results;
 use super::training::{Controls, LearnedUnit, PRETRAINED_FILE, TASK_FILE, run_in, size};
-use super::unit::{Job, Kind, RESULTS_VERSION, folder};
+use super::unit::{Job, RESULTS_VERSION, UnitKind, folder};
 use crate::error::{Error, Result};
 use piggyback::checkpoint::{LoadOptions, StateDict, WeightsChoice, convert};
 use piggyback::data::ImageFolder;
@@ -39,8 +39,8 @@ pub fn run(
         observe: &mut observe,
     };
     let record = match job.kind {
-        Kind::Pretrain => pretrain(job, &folder, device, controls)?,
-        Kind::Learn => {
+        UnitKind::Pretrain => pretrain(job, &folder, device, controls)?,
+        UnitKind::Learn => {
             let (backbone, about) = open_backbone(job, device)?;
             let LearnedUnit {
                 tasks,
@@ -60,7 +60,7 @@ pub fn run(
                 ..empty(job, about)
             }
         }
-        Kind::Together => together(job, device, controls)?,
+        UnitKind::Together => together(job, device, controls)?,
     };
     results::keep(job, &record)?;
     Ok(record)
@@ -195,7 +195,7 @@ fn together(job: &Job, device: &Device, controls: Controls<'_>) -> Result<Record
             ..EvaluateConfig::default()
         };
         let now = evaluate(&engine, &task.data, samples, &config, &mut go_on)?;
-        again.push(Again::new(None, task, &now));
+        again.push(Remeasured::new(None, task, &now));
     }
     Ok(Record {
         again,

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{Again, TaskRecord};
+use super::record::{Remeasured, TaskRecord};
 use super::settings::recorded;
 use super::training::{
     Controls, LearnedUnit, NETWORK_FILE, data_set, run_in, seconds, size, task_records,
@@ -18,7 +18,7 @@ use crate::error::{Error, Result, atomically};
 use piggyback::engine::{EvaluateConfig, evaluate};
 use piggyback::files::{MethodName, SharedNetwork};
 use piggyback::learn::{CHECKPOINT_FILE, Event};
-use piggyback::{Artefact, Backbone, text};
+use piggyback::{Backbone, LearnedFile, text};
 
 const DONE_FILE: &str = "done.json";
 /// The name under which the file's tasks are put into an engine.
@@ -28,7 +28,7 @@ const FILE: &str = "file";
 #[derive(Serialize, Deserialize)]
 struct Step {
     task: TaskRecord,
-    again: Vec<Again>,
+    again: Vec<Remeasured>,
     seconds: f64,
 }
 
@@ -61,7 +61,7 @@ pub(super) fn learn(
             };
             outcome.product.save(&file)?;
             let seconds = seconds(&outcome);
-            let artefact = outcome.product.clone();
+            let learned_file = outcome.product.clone();
             let mut tasks = task_records(std::slice::from_ref(data), outcome, 0)?;
             let task = tasks
                 .pop()
@@ -75,7 +75,14 @@ pub(super) fn learn(
                 !stop.load(Ordering::Relaxed)
             };
             let earlier: Vec<&TaskRecord> = steps.iter().map(|step| &step.task).collect();
-            let again = measure(job, &artefact, backbone, &earlier, &data.name, &mut go_on)?;
+            let again = measure(
+                job,
+                &learned_file,
+                backbone,
+                &earlier,
+                &data.name,
+                &mut go_on,
+            )?;
             let step = Step {
                 task,
                 again,
@@ -98,11 +105,11 @@ pub(super) fn learn(
         }
     }
     let file = latest.ok_or_else(|| Error::setting("unit", "it has no data"))?;
-    let artefact = Artefact::open(&file)?;
+    let learned_file = LearnedFile::open(&file)?;
     Ok(LearnedUnit {
         file_bytes: size(&file)?,
         standalone: true,
-        paper_bytes: artefact.paper_bits().div_ceil(8),
+        paper_bytes: learned_file.paper_bits().div_ceil(8),
         seconds: steps.iter().map(|step| step.seconds).sum(),
         again: steps.iter().flat_map(|step| step.again.clone()).collect(),
         tasks: steps.into_iter().map(|step| step.task).collect(),
@@ -110,8 +117,8 @@ pub(super) fn learn(
 }
 
 fn shared(path: &Path) -> Result<SharedNetwork> {
-    match Artefact::open(path)? {
-        Artefact::Shared(network) => Ok(network),
+    match LearnedFile::open(path)? {
+        LearnedFile::Shared(network) => Ok(network),
         _ => Err(Error::Results {
             path: path.to_owned(),
             reason: "is no file that tasks can be added to; remove the folder it is in".into(),
@@ -131,17 +138,17 @@ fn remove(path: &Path) -> Result<()> {
 /// Measures the tasks learned before `after` with the file that now holds that too.
 fn measure(
     job: &Job,
-    artefact: &Artefact,
+    learned_file: &LearnedFile,
     backbone: &Backbone,
     earlier: &[&TaskRecord],
     after: &str,
     go_on: &mut dyn FnMut(usize, usize) -> bool,
-) -> Result<Vec<Again>> {
+) -> Result<Vec<Remeasured>> {
     if earlier.is_empty() {
         return Ok(Vec::new());
     }
-    let engine = artefact.engine(FILE, Some(backbone), backbone.device())?;
-    let names = artefact.names(FILE);
+    let engine = learned_file.engine(FILE, Some(backbone), backbone.device())?;
+    let names = learned_file.names(FILE);
     let mut again = Vec::new();
     for ((task, name), data) in earlier.iter().zip(&names).zip(&job.data) {
         let images = data_set(data)?.images;
@@ -152,7 +159,7 @@ fn measure(
             ..EvaluateConfig::default()
         };
         let now = evaluate(&engine, name, samples, &config, &mut *go_on)?;
-        again.push(Again::new(Some(after), task, &now));
+        again.push(Remeasured::new(Some(after), task, &now));
     }
     Ok(again)
 }

@@ -4,17 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::record::{Again, Measured, TaskRecord, zeros};
+use super::record::{Measured, Remeasured, TaskRecord, zeros};
 use super::unit::JobData;
 use crate::error::{Error, Result};
-use piggyback::Artefact;
+use piggyback::LearnedFile;
 use piggyback::data::{DataSet, ImageFolder};
 use piggyback::learn::{Event, Learned, Run};
 
 /// What a unit of a method learned.
 pub(super) struct LearnedUnit {
     pub(super) tasks: Vec<TaskRecord>,
-    pub(super) again: Vec<Again>,
+    pub(super) again: Vec<Remeasured>,
     pub(super) file_bytes: u64,
     pub(super) standalone: bool,
     pub(super) paper_bytes: u64,
@@ -52,25 +52,25 @@ pub(super) fn run_in<'a>(folder: &Path, controls: Controls<'a>) -> Run<'a> {
         .observe(observe)
 }
 
-pub(super) fn seconds(outcome: &Learned<Artefact>) -> f64 {
+pub(super) fn seconds(outcome: &Learned<LearnedFile>) -> f64 {
     outcome.epochs.iter().map(|epoch| epoch.seconds).sum()
 }
 
 /// The records of the data sets that an outcome is of: `data` are all that it learned.
 pub(super) fn task_records(
     data: &[JobData],
-    outcome: Learned<Artefact>,
+    outcome: Learned<LearnedFile>,
     file_bytes: u64,
 ) -> Result<Vec<TaskRecord>> {
     let Learned {
-        product: artefact,
+        product: learned_file,
         epochs,
         best_epoch,
         tests,
         skipped,
         ..
     } = outcome;
-    let entries = artefact.tasks();
+    let entries = learned_file.tasks();
     // Files of several tasks have those last that were learned last.
     let entries = &entries[entries.len().saturating_sub(data.len())..];
     let mut records = Vec::new();
@@ -82,8 +82,8 @@ pub(super) fn task_records(
             skipped: skipped.len(),
             training: entry.training,
         };
-        let (file_bytes, zeros) = match &artefact {
-            Artefact::Task(task) => (Some(file_bytes), zeros(task)),
+        let (file_bytes, zeros) = match &learned_file {
+            LearnedFile::Task(task) => (Some(file_bytes), zeros(task)),
             _ => (None, Vec::new()),
         };
         records.push(TaskRecord {

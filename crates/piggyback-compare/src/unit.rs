@@ -21,7 +21,7 @@ pub const RESULTS_VERSION: u32 = 1;
 /// What a unit does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum UnitKind {
     /// Trains a network from scratch, to be a backbone.
     Pretrain,
     /// Learns one data set, or all of them, with one method.
@@ -47,7 +47,7 @@ pub struct Job {
     /// BLAKE3 of everything that determines the result, hexadecimal.
     pub identity: String,
     /// The kind of work.
-    pub kind: Kind,
+    pub kind: UnitKind,
     /// The network it is done with, or that comes out.
     pub backbone: JobBackbone,
     /// Label of the method in the plan; empty where a network is pretrained.
@@ -103,7 +103,7 @@ impl Job {
 
     /// What it is, for people: `Piggyback, flags, seed 0`.
     pub fn title(&self) -> String {
-        if self.kind == Kind::Pretrain {
+        if self.kind == UnitKind::Pretrain {
             return format!("pretraining of {}", self.backbone.name);
         }
         let data = match self.data.len() {
@@ -113,7 +113,7 @@ impl Job {
         let mut parts = vec![self.backbone.name.clone(), self.label.clone(), data];
         parts.extend(self.order.map(|order| order.to_string()));
         parts.push(format!("seed {}", self.seed));
-        if self.kind == Kind::Together {
+        if self.kind == UnitKind::Together {
             parts.push("all in one engine".into());
         }
         parts.join(", ")
@@ -145,7 +145,7 @@ pub(super) fn short(identity: &str) -> &str {
 
 /// The identity of a unit: BLAKE3 of the format version and of everything that determines the
 /// result.
-pub(super) fn identity(kind: Kind, parts: Value) -> Result<String> {
+pub(super) fn identity(kind: UnitKind, parts: Value) -> Result<String> {
     let mut whole = json!({ "format": RESULTS_VERSION, "kind": kind, "of": parts });
     whole.sort_all_objects();
     let text =

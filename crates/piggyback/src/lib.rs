@@ -105,7 +105,7 @@ pub use checkpoint::Backbone;
 pub use device::{Device, InstructionSet, names as device_names, open as open_device};
 pub use engine::Engine;
 pub use error::{Error, Result};
-pub use files::Artefact;
+pub use files::LearnedFile;
 pub use name::Named;
 pub use networks::{Architecture, Network, Role};
 pub use nn::{GradientScaling, NamedTensor, TensorKind, named_tensors};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::results::{Outcome, parse};
+use super::results::{ProofResult, parse};
 use super::setup::{Demo, FOLDER, Method, data};
 use piggyback_tools::child::{failed, shown};
 use piggyback_tools::demo::{BACKBONE, TASKS};
@@ -51,7 +51,7 @@ impl Demo {
     }
 
     /// Predicts the same images with all tasks in one process, and verifies all task files.
-    pub(super) fn prove(&self, proof: &Proof) -> Result<Outcome> {
+    pub(super) fn prove(&self, proof: &Proof) -> Result<ProofResult> {
         // The first task comes last: the others have been loaded and used when it answers.
         let mut tasks = TASKS.to_vec();
         tasks.retain(|task| *task != proof.task);
@@ -71,7 +71,7 @@ impl Demo {
         }
         let unsound = unsound(&String::from_utf8_lossy(&verified.stdout), files.len())
             .with_context(|| format!("`{}` printed unexpected output", shown(&verify)))?;
-        Ok(Outcome {
+        Ok(ProofResult {
             task: proof.task.clone(),
             tasks: tasks.len(),
             images,

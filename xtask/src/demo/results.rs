@@ -76,7 +76,7 @@ pub(super) struct Row {
 
 /// Whether the outputs of the first task are unchanged.
 #[derive(Debug, Serialize)]
-pub(super) struct Outcome {
+pub(super) struct ProofResult {
     pub(super) task: String,
     /// Tasks in the process that was compared.
     pub(super) tasks: usize,
@@ -93,14 +93,14 @@ pub(super) struct Outcome {
 #[derive(Debug, Serialize)]
 pub(super) struct Results {
     pub(super) tasks: Vec<Row>,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: ProofResult,
     /// Training, evaluation and proof, after fetching and building.
     pub(super) total_seconds: f64,
     /// Set when this was a trial.
     pub(super) epochs_override: Option<usize>,
 }
 
-impl Outcome {
+impl ProofResult {
     pub(super) fn holds(&self) -> bool {
         self.identical && self.images > 0 && self.unsound.is_empty()
     }
@@ -219,7 +219,7 @@ mod tests {
                 backbone_bytes: 9_000_000,
                 seconds: 61.4,
             }],
-            outcome: Outcome {
+            outcome: ProofResult {
                 task: "flags".into(),
                 tasks: 4,
                 images: 254,

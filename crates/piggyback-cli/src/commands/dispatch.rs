@@ -3,14 +3,14 @@
 use anyhow::Result;
 
 use super::{
-    Outcome, backbone, compare, completions, eval, export, inspect, predict, pretrain, threads,
+    Status, backbone, compare, completions, eval, export, inspect, predict, pretrain, threads,
     train, verify,
 };
 use crate::args::{Args, Verb};
 use crate::printer::Printer;
 
 /// Runs the verb of the command line.
-pub(crate) fn run(args: &Args, printer: &Printer) -> Result<Outcome> {
+pub(crate) fn run(args: &Args, printer: &Printer) -> Result<Status> {
     printer.start_log(args.global.verbose);
     threads::start(args.global.threads)?;
     tracing::info!("computing with {} threads", rayon::current_num_threads());

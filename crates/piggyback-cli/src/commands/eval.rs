@@ -7,7 +7,7 @@ use piggyback::engine::{EvaluateConfig, Evaluation, evaluate};
 use serde::Serialize;
 
 use super::run::note_folder;
-use super::{Outcome, choose, engine, open_artefact};
+use super::{Status, choose, engine, open_learned_file};
 use crate::args::{EvalArgs, task_name};
 use crate::printer::Printer;
 use crate::progress::images_bar;
@@ -27,7 +27,7 @@ struct Report<'a> {
     folder: &'a FolderSummary,
 }
 
-pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Outcome> {
+pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Status> {
     // Quick checks come first.
     let backbone = args.backbone.backbone.as_deref();
     let inputs: Vec<&Path> = backbone.into_iter().chain([&*args.task]).collect();
@@ -35,9 +35,9 @@ pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Outcome> {
     let confusion = confusion
         .map(|path| write::claim(path, "--confusion", args.force, &inputs))
         .transpose()?;
-    let artefact = open_artefact(&args.task)?;
-    let index = choose(&artefact, &args.task, args.name.as_deref())?;
-    let task = &artefact.tasks()[index];
+    let learned_file = open_learned_file(&args.task)?;
+    let index = choose(&learned_file, &args.task, args.name.as_deref())?;
+    let task = &learned_file.tasks()[index];
     args.images.settings()?.check(task.preprocessing)?;
     let layout = args.layout.unwrap_or_default();
     let samples = Samples::for_classes_as(&args.data, task.classes, layout)?;
@@ -47,8 +47,8 @@ pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Outcome> {
     let folder = samples.summary().clone();
     note_folder(None, &folder, printer);
     let name = task_name(&args.task);
-    let engine = engine(&artefact, &args.task, &name, &args.backbone, printer)?;
-    let name = artefact.names(&name).swap_remove(index);
+    let engine = engine(&learned_file, &args.task, &name, &args.backbone, printer)?;
+    let name = learned_file.names(&name).swap_remove(index);
 
     let config = EvaluateConfig {
         batch_size: args.batch_size,
@@ -79,7 +79,7 @@ pub(super) fn run(args: &EvalArgs, printer: &Printer) -> Result<Outcome> {
     } else {
         printer.result(&text(&evaluation, args.all_classes))?;
     }
-    Ok(Outcome::found(!evaluation.skipped.is_empty()))
+    Ok(Status::found(!evaluation.skipped.is_empty()))
 }
 
 fn text(evaluation: &Evaluation, all_classes: bool) -> Vec<String> {

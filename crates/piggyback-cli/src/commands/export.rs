@@ -7,7 +7,7 @@ use piggyback::export::{ExportOptions, Exported, Format, export};
 use piggyback::task::Zeros;
 use serde::Serialize;
 
-use super::{Outcome, choose, engine, open_artefact};
+use super::{Status, choose, engine, open_learned_file};
 use crate::args::{ExportArgs, task_name};
 use crate::printer::Printer;
 use crate::report::{pairs, thousands, zeros};
@@ -26,7 +26,7 @@ struct Report<'a> {
     bytes: u64,
 }
 
-pub(super) fn run(args: &ExportArgs, printer: &Printer) -> Result<Outcome> {
+pub(super) fn run(args: &ExportArgs, printer: &Printer) -> Result<Status> {
     if args.softmax && args.to != Format::Onnx {
         bail!("--softmax needs --to onnx: the other formats hold only weights");
     }
@@ -34,11 +34,11 @@ pub(super) fn run(args: &ExportArgs, printer: &Printer) -> Result<Outcome> {
     let backbone = args.backbone.backbone.as_deref();
     let inputs: Vec<&Path> = backbone.into_iter().chain([&*args.task]).collect();
     let _claim = write::claim(&out, "--out", args.force, &inputs)?;
-    let artefact = open_artefact(&args.task)?;
-    let index = choose(&artefact, &args.task, args.name.as_deref())?;
+    let learned_file = open_learned_file(&args.task)?;
+    let index = choose(&learned_file, &args.task, args.name.as_deref())?;
     let name = task_name(&args.task);
-    let engine = engine(&artefact, &args.task, &name, &args.backbone, printer)?;
-    let name = artefact.names(&name).swap_remove(index);
+    let engine = engine(&learned_file, &args.task, &name, &args.backbone, printer)?;
+    let name = learned_file.names(&name).swap_remove(index);
     let (backbone, task) = (engine.backbone(), engine.task(&name)?);
     let options = ExportOptions {
         softmax: args.softmax,
@@ -62,16 +62,12 @@ pub(super) fn run(args: &ExportArgs, printer: &Printer) -> Result<Outcome> {
     } else {
         printer.result(&text(&report))?;
     }
-    Ok(Outcome::Done)
+    Ok(Status::Done)
 }
 
 /// Next to the task file, under its name.
 fn default_out(args: &ExportArgs) -> PathBuf {
-    let extension = match args.to {
-        Format::Onnx => "onnx",
-        Format::Safetensors => "safetensors",
-        Format::PthNames => "pth",
-    };
+    let extension = args.to.extension();
     let stem = match &args.name {
         None => task_name(&args.task),
         Some(task) => format!("{}.{task}", task_name(&args.task)),

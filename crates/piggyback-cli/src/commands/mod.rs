@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use piggyback::checkpoint::{LoadOptions, StateDict, WeightsChoice};
-use piggyback::{Architecture, Artefact, Backbone, Engine};
+use piggyback::{Architecture, Backbone, Engine, LearnedFile};
 
 use crate::args::BackboneArgs;
 use crate::printer::Printer;
@@ -30,7 +30,7 @@ pub(crate) use dispatch::run;
 
 /// How a verb ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum Status {
     /// Nothing to report.
     Done,
     /// A check failed, or images were unreadable.
@@ -41,7 +41,7 @@ pub(crate) enum Outcome {
     Failed,
 }
 
-impl Outcome {
+impl Status {
     fn found(something: bool) -> Self {
         if something { Self::Found } else { Self::Done }
     }
@@ -126,30 +126,30 @@ fn open_checkpoint(
 }
 
 /// Opens what `piggyback train` wrote, or a checkpoint with a classifier.
-fn open_artefact(path: &Path) -> Result<Artefact> {
-    let artefact = Artefact::open(path)?;
-    note_opened(&artefact, path);
-    Ok(artefact)
+fn open_learned_file(path: &Path) -> Result<LearnedFile> {
+    let learned_file = LearnedFile::open(path)?;
+    note_opened(&learned_file, path);
+    Ok(learned_file)
 }
 
 /// Logs what was opened.
-fn note_opened(artefact: &Artefact, path: &Path) {
+fn note_opened(learned_file: &LearnedFile, path: &Path) {
     tracing::info!(
-        kind = %artefact.kind(),
-        tasks = artefact.tasks().len(),
+        kind = %learned_file.kind(),
+        tasks = learned_file.tasks().len(),
         "opened {}",
         path.display()
     );
 }
 
-/// The backbone of `artefact`, read from the file `path`, if it needs one.
+/// The backbone of `learned_file`, read from the file `path`, if it needs one.
 fn backbone_of(
-    artefact: &Artefact,
+    learned_file: &LearnedFile,
     path: &Path,
     args: &BackboneArgs,
     printer: &Printer,
 ) -> Result<Option<Backbone>> {
-    if artefact.needs_backbone() {
+    if learned_file.needs_backbone() {
         if args.backbone.is_none() {
             return Err(needs_backbone(path));
         }
@@ -171,23 +171,23 @@ fn needs_backbone(path: &Path) -> anyhow::Error {
     )
 }
 
-/// An engine for `artefact`, read from the file `path`, with the backbone if it needs one.
+/// An engine for `learned_file`, read from the file `path`, with the backbone if it needs one.
 fn engine(
-    artefact: &Artefact,
+    learned_file: &LearnedFile,
     path: &Path,
     name: &str,
     args: &BackboneArgs,
     printer: &Printer,
 ) -> Result<Engine> {
-    let backbone = backbone_of(artefact, path, args, printer)?;
+    let backbone = backbone_of(learned_file, path, args, printer)?;
     let device = piggyback::open_device(&args.device)?;
-    let engine = artefact.engine(name, backbone.as_ref(), &device);
+    let engine = learned_file.engine(name, backbone.as_ref(), &device);
     engine.with_context(|| path.display().to_string())
 }
 
 /// The index of the task that `wanted` names, if the file may hold several.
-fn choose(artefact: &Artefact, path: &Path, wanted: Option<&str>) -> Result<usize> {
-    let tasks = artefact.tasks();
+fn choose(learned_file: &LearnedFile, path: &Path, wanted: Option<&str>) -> Result<usize> {
+    let tasks = learned_file.tasks();
     let names: Vec<&str> = tasks.iter().filter_map(|task| task.name).collect();
     let shown = path.display();
     match wanted {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use piggyback::checkpoint::ClassSource;
 use piggyback::data::Samples;
-use piggyback::engine::{Answerer, NamedArtefact, Prediction};
+use piggyback::engine::{Answerer, NamedFile, Prediction};
 use piggyback::image::{Image, MAX_FILE_BYTES};
 use piggyback::text::visible;
 use piggyback::{Backbone, Error};
@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::run::note_folder;
-use super::{Outcome, backbone_of, classes, note_opened, open_backbone};
+use super::{Status, backbone_of, classes, note_opened, open_backbone};
 use crate::args::{NamedPath, PredictArgs, task_name};
 use crate::printer::Printer;
 use crate::progress::images_bar;
@@ -38,7 +38,7 @@ struct Likely<'a> {
     probability: f32,
 }
 
-pub(super) fn run(args: &PredictArgs, printer: &Printer) -> Result<Outcome> {
+pub(super) fn run(args: &PredictArgs, printer: &Printer) -> Result<Status> {
     let files = open_tasks(args, printer)?;
     let (images, mut unreadable) = list_images(&args.images, printer)?;
     let answerer = answerer(args, files, printer)?;
@@ -71,19 +71,19 @@ pub(super) fn run(args: &PredictArgs, printer: &Printer) -> Result<Outcome> {
     predict(&mut batch)?;
     bar.finish_and_clear();
     Ok(match predicted {
-        0 => Outcome::Failed,
-        _ => Outcome::found(unreadable + failed > 0),
+        0 => Status::Failed,
+        _ => Status::found(unreadable + failed > 0),
     })
 }
 
 /// Opens the task files, whose names must differ.
-fn open_tasks(args: &PredictArgs, printer: &Printer) -> Result<Vec<NamedArtefact>> {
+fn open_tasks(args: &PredictArgs, printer: &Printer) -> Result<Vec<NamedFile>> {
     for note in args.tasks.iter().filter_map(NamedPath::note) {
         printer.note(&note);
     }
     let named = |task: &NamedPath| (task.name_or(task_name), task.path.clone());
     let files: Vec<_> = args.tasks.iter().map(named).collect();
-    let files = NamedArtefact::open_all(&files).map_err(|error| match error {
+    let files = NamedFile::open_all(&files).map_err(|error| match error {
         Error::NameTaken { name, path } => anyhow!(
             "two tasks are called '{name}'; rename one with --task NAME={}",
             path.display()
@@ -92,8 +92,8 @@ fn open_tasks(args: &PredictArgs, printer: &Printer) -> Result<Vec<NamedArtefact
     })?;
     let settings = args.image.settings()?;
     for file in &files {
-        note_opened(&file.artefact, &file.path);
-        for task in file.artefact.tasks() {
+        note_opened(&file.learned_file, &file.path);
+        for task in file.learned_file.tasks() {
             let checked = settings.check(task.preprocessing);
             checked.with_context(|| file.path.display().to_string())?;
         }
@@ -102,7 +102,7 @@ fn open_tasks(args: &PredictArgs, printer: &Printer) -> Result<Vec<NamedArtefact
 }
 
 /// What answers: the tasks of `files`, or the backbone's own head if there are none.
-fn answerer(args: &PredictArgs, files: Vec<NamedArtefact>, printer: &Printer) -> Result<Answerer> {
+fn answerer(args: &PredictArgs, files: Vec<NamedFile>, printer: &Printer) -> Result<Answerer> {
     if files.is_empty() {
         let backbone = with_classes(args, open_backbone(&args.backbone, printer)?, printer)?;
         let settings = args.image.settings()?;
@@ -110,9 +110,12 @@ fn answerer(args: &PredictArgs, files: Vec<NamedArtefact>, printer: &Printer) ->
         return Ok(Answerer::of_own_head(backbone, preprocessing)?);
     }
     let mut backbone = None;
-    for NamedArtefact { artefact, path, .. } in &files {
-        if backbone.is_none() || !artefact.needs_backbone() {
-            backbone = backbone_of(artefact, path, &args.backbone, printer)?.or(backbone);
+    for NamedFile {
+        learned_file, path, ..
+    } in &files
+    {
+        if backbone.is_none() || !learned_file.needs_backbone() {
+            backbone = backbone_of(learned_file, path, &args.backbone, printer)?.or(backbone);
         }
     }
     let device = piggyback::open_device(&args.backbone.device)?;

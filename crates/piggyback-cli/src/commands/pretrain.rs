@@ -10,13 +10,13 @@ use piggyback::learn::{Learned, Run, Test};
 use piggyback::task::Fingerprint;
 use serde::Serialize;
 
-use super::Outcome;
+use super::Status;
 use super::run::{
     best_error, check_no_image, check_places, ended, note_folder, note_new_start, save, seconds,
     unless_interrupted,
 };
 use crate::args::PretrainArgs;
-use crate::config::{self, PretrainPlan};
+use crate::config::{self, PretrainRun};
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::progress::TrainingProgress;
@@ -46,9 +46,9 @@ struct Summary<'a> {
     folder: &'a FolderSummary,
 }
 
-pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
+pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Status> {
     let plan = config::pretrain_plan(args)?;
-    let PretrainPlan { run, settings, .. } = &plan;
+    let PretrainRun { run, settings, .. } = &plan;
     let is_safetensors = |extension| extension == "safetensors";
     if !run.out.extension().is_some_and(is_safetensors) {
         bail!(
@@ -83,7 +83,7 @@ pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
     let notes = std::mem::take(&mut progress.notes);
     drop(progress);
     let Some(pretrained) = unless_interrupted(outcome, printer)? else {
-        return Ok(Outcome::Interrupted);
+        return Ok(Status::Interrupted);
     };
 
     interrupt::run_is_over();
@@ -117,7 +117,7 @@ pub(super) fn run(args: &PretrainArgs, printer: &Printer) -> Result<Outcome> {
 }
 
 fn summary<'a>(
-    plan: &'a PretrainPlan,
+    plan: &'a PretrainRun,
     pretrained: &'a Learned<StateDict>,
     notes: &'a [String],
     fingerprint: Fingerprint,

@@ -9,9 +9,9 @@ use piggyback::files::EpochMetrics;
 use piggyback::learn::{CHECKPOINT_FILE, RUN_FILES, Test, UNSAVED_FILE, check_run_folder};
 use piggyback::task::atomic;
 
-use super::Outcome;
+use super::Status;
 use crate::args::RunSwitches;
-use crate::config::RunPlan;
+use crate::config::RunOutputs;
 use crate::printer::{Printer, chain};
 use crate::write::{self, Claim};
 
@@ -19,7 +19,7 @@ use crate::write::{self, Claim};
 /// for an hour to learn that. `inputs` are the files that the run reads; `replaces` says that the
 /// file of the result is one of them that it goes on with.
 pub(super) fn check_places(
-    plan: &RunPlan,
+    plan: &RunOutputs,
     switches: &RunSwitches,
     inputs: &[&Path],
     replaces: bool,
@@ -130,7 +130,7 @@ pub(super) fn save(
 }
 
 /// Prints a note if there is no checkpoint to resume from.
-pub(super) fn note_new_start(plan: &RunPlan, switches: &RunSwitches, printer: &Printer) {
+pub(super) fn note_new_start(plan: &RunOutputs, switches: &RunSwitches, printer: &Printer) {
     if switches.resume && !plan.run_dir.join(CHECKPOINT_FILE).exists() {
         printer.note(&format!(
             "no checkpoint in {}: starting a new run",
@@ -168,7 +168,7 @@ pub(super) fn note_folder(name: Option<&str>, summary: &FolderSummary, printer: 
 
 /// What a finished run's exit code says: whether everything could be looked at. `product` names
 /// what is saved.
-pub(super) fn ended(product: &str, test: Test, skipped: &[String], printer: &Printer) -> Outcome {
+pub(super) fn ended(product: &str, test: Test, skipped: &[String], printer: &Printer) -> Status {
     let untested = match test {
         Test::Failed(error) => {
             let context =
@@ -178,7 +178,7 @@ pub(super) fn ended(product: &str, test: Test, skipped: &[String], printer: &Pri
         }
         _ => false,
     };
-    Outcome::found(untested || !skipped.is_empty())
+    Status::found(untested || !skipped.is_empty())
 }
 
 /// The validation error of the epoch that was kept, %.

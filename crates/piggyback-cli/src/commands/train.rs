@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use piggyback::checkpoint::Backbone;
 use piggyback::data::{DataSet, FolderSummary, ImageFolder, Layout};
 use piggyback::engine::Evaluation;
-use piggyback::files::{Artefact, FreeWeights, MethodName, SharedNetwork};
+use piggyback::files::{FreeWeights, LearnedFile, MethodName, SharedNetwork};
 use piggyback::learn::{self, Learned, Run};
 use piggyback::task::Zeros;
 use serde::Serialize;
@@ -15,9 +15,9 @@ use super::run::{
     best_error, check_no_image, check_places, ended, note_folder, note_new_start, save, seconds,
     unless_interrupted,
 };
-use super::{Outcome, load_backbone, open_artefact};
+use super::{Status, load_backbone, open_learned_file};
 use crate::args::{NamedPath, TrainArgs};
-use crate::config::{self, TrainPlan};
+use crate::config::{self, TrainRun};
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::progress::TrainingProgress;
@@ -61,9 +61,9 @@ struct Test<'a> {
     evaluation: Option<&'a Evaluation>,
 }
 
-pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
+pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Status> {
     let plan = config::train_plan(args)?;
-    let TrainPlan { run, settings, .. } = &plan;
+    let TrainRun { run, settings, .. } = &plan;
     let inputs = [plan.backbone.as_path()];
     let adds = settings.method() == MethodName::Packnet && run.out.exists();
     let claim = check_places(run, &args.switches, &inputs, adds)?;
@@ -103,7 +103,7 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
     let notes = std::mem::take(&mut progress.notes);
     drop(progress);
     let Some(learned) = unless_interrupted(outcome, printer)? else {
-        return Ok(Outcome::Interrupted);
+        return Ok(Status::Interrupted);
     };
     interrupt::run_is_over();
 
@@ -116,14 +116,14 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Outcome> {
         write_file(&learned.product, path, replaces || unsaved)
     })?;
     summarise(args, &plan, &backbone, (&learned, &notes), &data, printer)?;
-    let mut outcome = Outcome::Done;
+    let mut outcome = Status::Done;
     let product = match learned.product {
-        Artefact::Network(_) => "network",
+        LearnedFile::Network(_) => "network",
         _ => "task",
     };
     for test in learned.tests {
         let ended = ended(product, test, &learned.skipped, printer);
-        if ended != Outcome::Done {
+        if ended != Status::Done {
             outcome = ended;
         }
     }
@@ -140,8 +140,8 @@ fn open_data(data: &NamedPath, layout: Layout) -> Result<DataSet> {
 
 /// The PackNet file that a task is added to.
 fn open_packnet(path: &Path) -> Result<SharedNetwork> {
-    match open_artefact(path)? {
-        Artefact::Shared(file) if file.free().is_some() => Ok(file),
+    match open_learned_file(path)? {
+        LearnedFile::Shared(file) if file.free().is_some() => Ok(file),
         _ => bail!(
             "{} is not a PackNet file; to create a new one, choose another --out",
             path.display()
@@ -183,25 +183,25 @@ fn check_unchanged(before: &SharedNetwork, out: &Path) -> Result<()> {
 }
 
 /// Writes the file; overwrites an existing one only if `replaces`.
-fn write_file(artefact: &Artefact, path: &Path, replaces: bool) -> Result<()> {
-    match artefact {
-        Artefact::Task(task) if !replaces => Ok(task.save_new(path)?),
+fn write_file(learned_file: &LearnedFile, path: &Path, replaces: bool) -> Result<()> {
+    match learned_file {
+        LearnedFile::Task(task) if !replaces => Ok(task.save_new(path)?),
         _ => {
             ensure!(
                 replaces || !path.exists(),
                 "{} already exists",
                 path.display()
             );
-            Ok(artefact.save(path)?)
+            Ok(learned_file.save(path)?)
         }
     }
 }
 
 fn summarise(
     args: &TrainArgs,
-    plan: &TrainPlan,
+    plan: &TrainRun,
     backbone: &Backbone,
-    (learned, notes): (&Learned<Artefact>, &[String]),
+    (learned, notes): (&Learned<LearnedFile>, &[String]),
     data: &[DataSet],
     printer: &Printer,
 ) -> Result<()> {
@@ -230,11 +230,11 @@ fn summarise(
             })
             .collect(),
         zeros: match &learned.product {
-            Artefact::Task(task) => Some(task.zeros()),
+            LearnedFile::Task(task) => Some(task.zeros()),
             _ => None,
         },
         free: match &learned.product {
-            Artefact::Shared(network) => network.free(),
+            LearnedFile::Shared(network) => network.free(),
             _ => None,
         },
         file_bytes,
@@ -278,7 +278,7 @@ fn text(summary: &Summary<'_>) -> Vec<String> {
     if let Some(Zeros { count, total }) = summary.zeros {
         lines.push((own("zeros"), zeros(count, total)));
     }
-    if let Some(FreeWeights { count, total }) = summary.free {
+    if let Some(FreeWeights { count, total, .. }) = summary.free {
         let share = percent(count as f64, total as f64);
         let (count, total) = (thousands(count), thousands(total));
         let free = format!("{share}, {count} of {total} weights are left for other tasks");

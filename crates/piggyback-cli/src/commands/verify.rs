@@ -7,7 +7,7 @@ use piggyback::engine::{self, Check, CheckName};
 use piggyback::{Backbone, Device, Error};
 use serde::Serialize;
 
-use super::{Outcome, needs_backbone, open_backbone};
+use super::{Status, needs_backbone, open_backbone};
 use crate::args::{DEFAULT_DEVICE, VerifyArgs};
 use crate::bar::Bar;
 use crate::printer::Printer;
@@ -19,7 +19,7 @@ struct Verdict<'a> {
     checks: Vec<Check>,
 }
 
-pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Outcome> {
+pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Status> {
     // A missing file is an error and not a failed check: nothing was checked.
     for path in &args.files {
         File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
@@ -52,7 +52,7 @@ pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Outcome> {
         }
     }
     bar.finish_and_clear();
-    Ok(Outcome::found(failed))
+    Ok(Status::found(failed))
 }
 
 /// The checks of one file.

@@ -4,7 +4,7 @@ use crate::comparison::Comparison;
 use crate::plan::Order;
 use crate::record::{Record, TaskRecord};
 use crate::results::Results;
-use crate::unit::Kind;
+use crate::unit::UnitKind;
 use piggyback::text::csv;
 
 const COLUMNS: &str = "backbone,architecture,fingerprint,data,method,label,order,position,seed,\
@@ -18,7 +18,7 @@ pub(super) fn render(comparison: &Comparison, results: &Results) -> String {
     let learning = comparison
         .units()
         .iter()
-        .filter(|unit| unit.job.kind == Kind::Learn);
+        .filter(|unit| unit.job.kind == UnitKind::Learn);
     for unit in learning {
         let Some(record) = results.get(&unit.job.identity) else {
             continue;

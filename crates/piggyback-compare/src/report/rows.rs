@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use crate::comparison::Comparison;
 use crate::paper::{self, PaperNumber, Variant};
 use crate::plan::{MethodPlan, Order};
-use crate::record::{Again, Record, TaskRecord};
+use crate::record::{Record, Remeasured, TaskRecord};
 use crate::results::Results;
 use crate::scope::Scope;
-use crate::unit::Kind;
+use crate::unit::UnitKind;
 use piggyback::files::MethodName;
 
 /// Mean and spread of numbers.
@@ -54,7 +54,7 @@ pub(super) struct Row<'a> {
     /// For each data set of the plan, a record for each seed that is done.
     pub(super) cells: Vec<Vec<&'a TaskRecord>>,
     /// Earlier tasks measured again.
-    pub(super) again: Vec<&'a Again>,
+    pub(super) again: Vec<&'a Remeasured>,
     /// Units that learn, done or not, for one seed.
     units_per_seed: usize,
 }
@@ -112,12 +112,13 @@ fn row<'a>(
     let first_seed = method.seeds(plan).first().copied();
     for unit in units {
         let job = &unit.job;
-        row.units_per_seed += usize::from(job.kind == Kind::Learn && Some(job.seed) == first_seed);
+        row.units_per_seed +=
+            usize::from(job.kind == UnitKind::Learn && Some(job.seed) == first_seed);
         let Some(record) = results.get(&job.identity) else {
             continue;
         };
         row.again.extend(&record.again);
-        if job.kind != Kind::Learn {
+        if job.kind != UnitKind::Learn {
             continue;
         }
         row.records.entry(job.seed).or_default().push(record);

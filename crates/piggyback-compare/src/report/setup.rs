@@ -6,7 +6,7 @@ use super::document::{Block, Cell, Column, Table};
 use super::tables::pretraining;
 use crate::comparison::Comparison;
 use crate::results::Results;
-use crate::unit::Kind;
+use crate::unit::UnitKind;
 use piggyback::text;
 
 /// The units that are not done, with the reason of those that failed.
@@ -203,5 +203,5 @@ pub(super) fn same_but(
 /// Whether the comparison has a unit that shows forgetting.
 pub(super) fn measures_again(comparison: &Comparison) -> bool {
     (comparison.units().iter())
-        .any(|unit| unit.job.kind == Kind::Together || unit.job.order.is_some())
+        .any(|unit| unit.job.kind == UnitKind::Together || unit.job.order.is_some())
 }

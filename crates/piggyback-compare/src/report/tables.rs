@@ -6,9 +6,9 @@ use super::document::{Cell, Column, NONE, Table};
 use super::rows::{Row, Spread, decathlon};
 use crate::comparison::Comparison;
 use crate::paper::{SIZES_VGG16, VISUAL_DECATHLON_SCORE, Variant};
-use crate::record::{Again, Record, TaskRecord};
+use crate::record::{Record, Remeasured, TaskRecord};
 use crate::results::Results;
-use crate::unit::Kind;
+use crate::unit::UnitKind;
 
 const MEGABYTE: f64 = 1e6;
 
@@ -243,7 +243,7 @@ pub(super) fn costs(rows: &[&Row<'_>]) -> Table {
 pub(super) fn forgetting(rows: &[&Row<'_>]) -> Option<Table> {
     let mut lines = Vec::new();
     for row in rows {
-        let mut by_task: BTreeMap<&str, Vec<&Again>> = BTreeMap::new();
+        let mut by_task: BTreeMap<&str, Vec<&Remeasured>> = BTreeMap::new();
         for again in &row.again {
             by_task.entry(&again.data).or_default().push(again);
         }
@@ -325,7 +325,7 @@ pub(super) fn beside_paper(comparison: &Comparison, rows: &[Row<'_>]) -> Option<
 
 /// Networks that were pretrained for the comparison.
 pub(super) fn pretraining(comparison: &Comparison, results: &Results) -> Option<Table> {
-    let units = (comparison.units().iter()).filter(|unit| unit.job.kind == Kind::Pretrain);
+    let units = (comparison.units().iter()).filter(|unit| unit.job.kind == UnitKind::Pretrain);
     let lines: Vec<Vec<Cell>> = units
         .filter_map(|unit| {
             let record: &Record = results.get(&unit.job.identity)?;

@@ -15,7 +15,7 @@ use piggyback_task::atomic::{self, AtomicFile};
 use piggyback_task::lock::FileLock;
 
 use super::record::Record;
-use super::unit::{Job, Kind, Unit};
+use super::unit::{Job, Unit, UnitKind};
 use crate::error::{Error, Result, atomically, chain};
 use kept::{FAILURE_FILE, RECORD_FILE, unit_folders};
 pub(super) use kept::{keep, kept};
@@ -198,7 +198,7 @@ impl Results {
 
     /// Whether a unit is done: its record is there, and if it made a network, that is.
     pub fn is_done(&self, unit: &Unit) -> bool {
-        let is_there = unit.job.kind != Kind::Pretrain || unit.job.backbone.path.is_file();
+        let is_there = unit.job.kind != UnitKind::Pretrain || unit.job.backbone.path.is_file();
         is_there && self.records.contains_key(&unit.job.identity)
     }
 

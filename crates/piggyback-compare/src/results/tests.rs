@@ -9,7 +9,7 @@ fn record(identity: &str) -> Record {
         format: RESULTS_VERSION,
         identity: identity.to_owned(),
         program: "piggyback".into(),
-        kind: Kind::Together,
+        kind: UnitKind::Together,
         backbone: BackboneRecord {
             name: "b".into(),
             architecture: "vgg11".into(),

@@ -6,6 +6,7 @@ use super::imagenet_classes;
 
 /// Where the names of a head's classes come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ClassSource {
     /// The checkpoint names them.
     Checkpoint,
@@ -19,6 +20,7 @@ pub enum ClassSource {
 
 /// The classes of a checkpoint's own head; class `i` is logit `i`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HeadClasses {
     /// Their names.
     pub names: Arc<[String]>,

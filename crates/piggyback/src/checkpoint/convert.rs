@@ -16,6 +16,7 @@ use crate::networks::Architecture;
 
 /// What [`convert`] wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Converted {
     /// The detected architecture.
     pub architecture: Architecture,
@@ -27,7 +28,7 @@ pub struct Converted {
 
 /// Writes `state` as a safetensors file with torchvision's names, in the precision of `options` or
 /// else as stored. The metadata has classes, preprocessing and a digest, with which
-/// [`Artefact::open`](crate::files::Artefact::open) detects damage.
+/// [`LearnedFile::open`](crate::files::LearnedFile::open) detects damage.
 ///
 /// Only a piece of one tensor is in memory at a time. The file is written atomically.
 ///

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 
 /// A tensor to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WeightInfo {
     /// Its name in the file.
     pub name: String,

@@ -90,6 +90,7 @@ impl LoaderConfig {
 
 /// A batch of images ready for the network.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Batch {
     /// Normalised pixels, `[batch, image_size, image_size, 3]`: channels last.
     pub images: Vec<f32>,
@@ -105,6 +106,7 @@ pub struct Batch {
 
 /// An image that could not be read.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Skipped {
     /// Its sample index.
     pub index: usize,

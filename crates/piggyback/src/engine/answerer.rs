@@ -12,26 +12,26 @@ use super::prediction::Prediction;
 use super::prepared::PreparedImages;
 use crate::checkpoint::Backbone;
 use crate::error::{Error, Result};
-use crate::files::Artefact;
+use crate::files::LearnedFile;
 use crate::image::Image;
 
 /// A result file with the name of its task or tasks.
 #[derive(Clone, Debug)]
-pub struct NamedArtefact {
-    /// The task's name, or the prefix of several tasks' names, see [`Artefact::names`].
+pub struct NamedFile {
+    /// The task's name, or the prefix of several tasks' names, see [`LearnedFile::names`].
     pub name: String,
     /// The file, for messages.
     pub path: PathBuf,
     /// Its content.
-    pub artefact: Artefact,
+    pub learned_file: LearnedFile,
 }
 
-impl NamedArtefact {
+impl NamedFile {
     /// Reads files, given as pairs of name and path.
     ///
     /// # Errors
     ///
-    /// [`Error::NameTaken`], checked before any file is read, and those of [`Artefact::open`].
+    /// [`Error::NameTaken`], checked before any file is read, and those of [`LearnedFile::open`].
     pub fn open_all(files: &[(String, PathBuf)]) -> Result<Vec<Self>> {
         let mut names = BTreeSet::new();
         for (name, path) in files {
@@ -43,7 +43,7 @@ impl NamedArtefact {
             Ok(Self {
                 name: name.clone(),
                 path: path.clone(),
-                artefact: Artefact::open(path)?,
+                learned_file: LearnedFile::open(path)?,
             })
         };
         files.iter().map(open).collect()
@@ -56,7 +56,7 @@ impl NamedArtefact {
 /// An image is prepared once for all tasks with the same preprocessing.
 ///
 /// ```no_run
-/// use piggyback::engine::{Answerer, NamedArtefact};
+/// use piggyback::engine::{Answerer, NamedFile};
 /// use piggyback::image::Image;
 /// use piggyback::{Backbone, Device};
 ///
@@ -65,7 +65,7 @@ impl NamedArtefact {
 /// let files = ["flags", "emoji"].map(|name| {
 ///     (name.to_owned(), format!("{name}.task.safetensors").into())
 /// });
-/// let files = NamedArtefact::open_all(&files)?;
+/// let files = NamedFile::open_all(&files)?;
 /// let answerer = Answerer::new(files, Some(&backbone), &device)?;
 /// for answers in answerer.answers(&[Image::open("photo.jpg")?])? {
 ///     for prediction in answers.predictions {
@@ -116,6 +116,7 @@ impl AnsweredTask {
 
 /// A task's predictions for some images.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Answers<'a> {
     /// The task.
     pub task: &'a AnsweredTask,
@@ -129,10 +130,10 @@ impl Answerer {
     ///
     /// # Errors
     ///
-    /// [`Error::NameTaken`], [`Error::NeedsBackbone`], and those of [`Artefact::engine`] as
+    /// [`Error::NameTaken`], [`Error::NeedsBackbone`], and those of [`LearnedFile::engine`] as
     /// [`Error::InFile`].
     pub fn new(
-        files: Vec<NamedArtefact>,
+        files: Vec<NamedFile>,
         backbone: Option<&Backbone>,
         device: &Device,
     ) -> Result<Self> {
@@ -140,9 +141,9 @@ impl Answerer {
         // The engine of the backbone, which all task files share.
         let mut of_backbone = None;
         for file in files {
-            let names = file.artefact.names(&file.name);
-            let network = match file.artefact {
-                Artefact::Task(task) => {
+            let names = file.learned_file.names(&file.name);
+            let network = match file.learned_file {
+                LearnedFile::Task(task) => {
                     let place = match (of_backbone, backbone) {
                         (Some(place), _) => place,
                         (None, Some(backbone)) => {
@@ -155,8 +156,8 @@ impl Answerer {
                     added.map_err(|error| error.in_file(&file.path))?;
                     place
                 }
-                artefact => {
-                    let engine = artefact.engine(&file.name, None, device);
+                learned_file => {
+                    let engine = learned_file.engine(&file.name, None, device);
                     networks.push(engine.map_err(|error| error.in_file(&file.path))?);
                     networks.len() - 1
                 }

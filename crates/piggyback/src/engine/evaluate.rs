@@ -31,6 +31,7 @@ impl Default for EvaluateConfig {
 
 /// The errors of one class.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ClassResult {
     /// The class.
     pub class: String,
@@ -43,6 +44,7 @@ pub struct ClassResult {
 
 /// The errors of a task on a set of images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Evaluation {
     /// Images evaluated.
     pub images: usize,

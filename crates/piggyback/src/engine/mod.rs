@@ -14,7 +14,7 @@ mod prediction;
 mod prepared;
 mod verify;
 
-pub use answerer::{AnsweredTask, Answerer, Answers, NamedArtefact};
+pub use answerer::{AnsweredTask, Answerer, Answers, NamedFile};
 pub use evaluate::{EvaluateConfig, Evaluation, evaluate};
 pub(crate) use materialise::Materialised;
 pub use own_network::OwnBackbone;

@@ -6,9 +6,9 @@ use piggyback_task::TaskFile;
 use super::predict::Engine;
 use crate::checkpoint::{Backbone, LoadOptions, StateDict};
 use crate::error::{Error, Result};
-use crate::files::{Artefact, SharedNetwork, TaskDescription, WholeNetwork, head_values};
+use crate::files::{LearnedFile, NetworkFile, SharedNetwork, TaskDescription, head_values};
 
-impl Artefact {
+impl LearnedFile {
     /// An engine for its tasks, named as in [`names`](Self::names). A full network is loaded onto
     /// `device`.
     ///
@@ -39,7 +39,7 @@ impl Artefact {
     }
 }
 
-impl WholeNetwork {
+impl NetworkFile {
     /// An engine that serves it under each of `names`.
     pub(crate) fn engine(&self, names: &[&str], device: &Device) -> Result<Engine> {
         let options = LoadOptions {

@@ -52,6 +52,7 @@ pub struct Engine {
 
 /// Memory use of an engine, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct EngineMemory {
     /// The backbone's weights.
     pub backbone_bytes: usize,

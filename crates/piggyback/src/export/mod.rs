@@ -29,6 +29,7 @@ const BACKBONE: &str = "piggyback.backbone";
 /// Output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Format {
     /// ONNX, opset 18: input `images` `[batch, 3, size, size]`, output `logits` `[batch, classes]`,
     /// any batch.
@@ -41,6 +42,17 @@ pub enum Format {
 
 named!(Format);
 
+impl Format {
+    /// The usual end of its files' names, without the dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Onnx => "onnx",
+            Self::Safetensors => "safetensors",
+            Self::PthNames => "pth",
+        }
+    }
+}
+
 /// How a network is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExportOptions {
@@ -50,6 +62,7 @@ pub struct ExportOptions {
 
 /// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Exported {
     /// Number of tensors, including the head's.
     pub tensors: usize,

@@ -11,14 +11,14 @@ use crate::networks::Architecture;
 
 /// A network with its head: a checkpoint with known classes.
 #[derive(Clone, Debug)]
-pub struct WholeNetwork {
+pub struct NetworkFile {
     pub(crate) state: StateDict,
     pub(crate) architecture: Architecture,
     pub(crate) classes: Vec<String>,
     pub(crate) preprocessing: Preprocessing,
 }
 
-impl WholeNetwork {
+impl NetworkFile {
     /// The network of a checkpoint. Its classes are named in the file; a head of 1000 without names
     /// has ImageNet's.
     ///

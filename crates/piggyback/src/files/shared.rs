@@ -66,6 +66,7 @@ pub struct SharedNetwork {
 
 /// The weights that further tasks may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct FreeWeights {
     /// Weights without an owner.
     pub count: u64,

@@ -1,8 +1,8 @@
-//! Sizes of artefacts as the paper's tables count them.
+//! Sizes of learned_files as the paper's tables count them.
 
 use piggyback_task::{Mask, TaskFile, Values};
 
-use super::artefact::Artefact;
+use super::learned_file::LearnedFile;
 use crate::networks::Architecture;
 
 /// Bits of a number: the paper counts 32-bit floats.
@@ -15,13 +15,13 @@ pub fn paper_bits_of_network(architecture: Architecture) -> u64 {
     FLOAT_BITS * tensors.map(|tensor| numbers(&tensor.shape)).sum::<u64>()
 }
 
-impl Artefact {
+impl LearnedFile {
     /// Its size as the paper's tables count it, bits (Mallya et al., ECCV 2018, section 4.3). A
     /// mask has one bit per weight, or two if it is ternary. A weight's owner has
     /// `ceil(log2(owners))` bits. Every other number has 32 bits. Heads are not counted.
     ///
     /// For a task file this is what it adds to its backbone, which is counted once for all its
-    /// tasks ([`paper_bits_of_network`]). For other artefacts it includes their networks.
+    /// tasks ([`paper_bits_of_network`]). For other learned_files it includes their networks.
     pub fn paper_bits(&self) -> u64 {
         match self {
             Self::Task(task) => of_task(task),

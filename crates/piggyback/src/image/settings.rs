@@ -64,6 +64,7 @@ impl Channels {
 /// How images are brought to the network's size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum ResizeMode {
     /// As the backbone expects; a short side of its is scaled with the image size.
     #[default]
@@ -79,6 +80,7 @@ pub enum ResizeMode {
 /// How pixels are interpolated when images are resized.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum InterpolationMode {
     /// As the backbone expects.
     #[default]

@@ -10,7 +10,7 @@ use super::settings::MethodSettings;
 use crate::checkpoint::Backbone;
 use crate::data::DataSet;
 use crate::error::{Error, Result};
-use crate::files::{Artefact, MethodName, SharedNetwork, WholeNetwork};
+use crate::files::{LearnedFile, MethodName, NetworkFile, SharedNetwork};
 use crate::learn::{Learn, Learned, Run, learn};
 
 /// Learns from one data set, or for [`MethodName::Joint`] from several, whose errors count alike. The backbone stays as it is.
@@ -19,14 +19,14 @@ use crate::learn::{Learn, Learned, Run, learn};
 impl Learn for MethodSettings {
     type Start<'s> = &'s Backbone;
     type Data = [DataSet];
-    type Product = Artefact;
+    type Product = LearnedFile;
 
     fn learn(
         &self,
         run: Run<'_>,
         backbone: &Backbone,
         data: &[DataSet],
-    ) -> Result<Learned<Artefact>> {
+    ) -> Result<Learned<LearnedFile>> {
         by_name(self, None, run, backbone, data)
     }
 }
@@ -51,14 +51,14 @@ impl MethodSettings {
 impl Learn for AddTo<'_> {
     type Start<'s> = &'s Backbone;
     type Data = [DataSet];
-    type Product = Artefact;
+    type Product = LearnedFile;
 
     fn learn(
         &self,
         run: Run<'_>,
         backbone: &Backbone,
         data: &[DataSet],
-    ) -> Result<Learned<Artefact>> {
+    ) -> Result<Learned<LearnedFile>> {
         by_name(self.settings, Some(&self.file), run, backbone, data)
     }
 }
@@ -69,7 +69,7 @@ fn by_name(
     mut run: Run<'_>,
     backbone: &Backbone,
     data: &[DataSet],
-) -> Result<Learned<Artefact>> {
+) -> Result<Learned<LearnedFile>> {
     settings.validate()?;
     check_names(data)?;
     let method = settings.method();
@@ -84,35 +84,35 @@ fn by_name(
             let set = only(method, data)?;
             check_norms(config, backbone)?;
             let learned = run.learn(config, backbone, &set.images)?;
-            learned.try_map(|task| Ok(Artefact::Task(task)))
+            learned.try_map(|task| Ok(LearnedFile::Task(task)))
         }
         MethodSettings::Bitdelta(config) => {
             let classes = only(method, data)?.images.classes().to_vec();
             let method = BitDelta::new(backbone, classes, config.clone())?;
             let (device, start) = (backbone.device(), || Ok(method.start()));
             let learned = learn(&method, &method.config, &mut run, data, device, start)?;
-            learned.try_map(|task| Ok(Artefact::Task(task)))
+            learned.try_map(|task| Ok(LearnedFile::Task(task)))
         }
         MethodSettings::Individual(config) => {
             let classes = only(method, data)?.images.classes().to_vec();
             let count = classes.len();
             let method = FineTune::new(backbone, config.clone(), Individual { classes })?;
             let learned = method.learn(count, &mut run, data)?;
-            learned.try_map(|state| Ok(Artefact::Network(WholeNetwork::new(state)?)))
+            learned.try_map(|state| Ok(LearnedFile::Network(NetworkFile::new(state)?)))
         }
         MethodSettings::Joint(config) => {
             let keep = Joint::new(data)?;
             let count = keep.classes();
             let method = FineTune::new(backbone, config.clone(), keep)?;
             let learned = method.learn(count, &mut run, data)?;
-            learned.try_map(|shared| Ok(Artefact::Shared(shared)))
+            learned.try_map(|shared| Ok(LearnedFile::Shared(shared)))
         }
         MethodSettings::Packnet(config) => {
             let set = only(method, data)?;
             let method = PackNet::new(backbone, file.cloned(), set, config.clone())?;
             let (device, start) = (backbone.device(), || method.start());
             let learned = learn(&method, &method.config, &mut run, data, device, start)?;
-            learned.try_map(|shared| Ok(Artefact::Shared(shared)))
+            learned.try_map(|shared| Ok(LearnedFile::Shared(shared)))
         }
     }
 }

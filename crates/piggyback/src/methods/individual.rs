@@ -6,7 +6,7 @@ use super::fine_tune::{FineTune, Keep};
 use crate::checkpoint::{About, StateDict};
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::files::{MethodName, WholeNetwork};
+use crate::files::{MethodName, NetworkFile};
 use crate::methods::masks::TaskNetwork;
 
 /// Keeps the whole network.
@@ -35,6 +35,6 @@ impl Keep for Individual {
         network: &StateDict,
         tasks: &[&str],
     ) -> Result<Engine> {
-        WholeNetwork::new(network.clone())?.engine(tasks, run.backbone.device())
+        NetworkFile::new(network.clone())?.engine(tasks, run.backbone.device())
     }
 }

@@ -12,7 +12,7 @@
 //!
 //! Each is a value that a [`Run`](crate::learn::Run) learns with: [`TrainConfig`] learns masks, [`PretrainConfig`] trains a
 //! network from scratch, and [`MethodSettings`] is any of the table's methods, with its settings from a table of names.
-//! An [`Artefact`](crate::Artefact) answers for the tasks in it.
+//! An [`LearnedFile`](crate::LearnedFile) answers for the tasks in it.
 //!
 //! ```no_run
 //! use piggyback::data::DataSet;

@@ -11,6 +11,7 @@ use crate::nn::TensorKind;
 
 /// What a task does with a tensor of the backbone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Role {
     /// A weight that a mask may cover.
     Mask,

@@ -29,6 +29,7 @@ pub(crate) use init::initial_tensors;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum Architecture {
     MobileNetV2,
     ResNet18,

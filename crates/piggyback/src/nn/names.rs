@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 
 /// A tensor of a module: its name, identity and shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NamedTensor {
     /// Name as in torchvision's state dict, such as `layer1.0.conv1.weight`.
     pub name: String,
@@ -26,6 +27,7 @@ impl NamedTensor {
 /// What a tensor is to the layer that it is a part of. The type of the layer tells, and the field:
 /// neither rank nor name of the tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum TensorKind {
     /// The weight of a convolution: `weight` of Burn's `Conv1d` to `Conv3d` and their transposes.
     ConvolutionWeight,

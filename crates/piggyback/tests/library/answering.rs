@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use piggyback::checkpoint::{ClassSource, LoadOptions};
-use piggyback::engine::{Answerer, Answers, CheckName, NamedArtefact, verify};
+use piggyback::engine::{Answerer, Answers, CheckName, NamedFile, verify};
 use piggyback::export::{ExportOptions, Format, export};
 use piggyback::files::MethodName;
 use piggyback::image::Image;
 use piggyback::learn::Run;
 use piggyback::task::Values;
-use piggyback::{Architecture, Artefact, Backbone, Error};
+use piggyback::{Architecture, Backbone, Error, LearnedFile};
 
 use crate::export::{picture, random_task};
 use crate::methods::{backbone, set, settings};
@@ -25,7 +25,7 @@ fn named(folder: &Path, names: &[&str]) -> Vec<(String, PathBuf)> {
 }
 
 fn answerer(folder: &Path, names: &[&str], backbone: Option<&Backbone>) -> Result<Answerer, Error> {
-    let files = NamedArtefact::open_all(&named(folder, names))?;
+    let files = NamedFile::open_all(&named(folder, names))?;
     Answerer::new(files, backbone, &Device::flex())
 }
 
@@ -92,8 +92,8 @@ fn several_files_answer_as_each_alone() {
     for answers in &answers {
         let task = answers.task.name().unwrap();
         let file = task.split('/').next().unwrap();
-        let artefact = Artefact::open(folder.join(format!("{file}.safetensors"))).unwrap();
-        let engine = artefact
+        let learned_file = LearnedFile::open(folder.join(format!("{file}.safetensors"))).unwrap();
+        let engine = learned_file
             .engine(file, Some(&backbone), &Device::flex())
             .unwrap();
         assert_eq!(answers.task.classes(), engine.task(task).unwrap().classes);
@@ -137,7 +137,7 @@ fn an_answerer_says_which_file_is_in_the_way() {
     let folder = files(&backbone);
     let folder = folder.path();
     // Before anything is read.
-    let twice = NamedArtefact::open_all(&named(folder, &["none", "none"])).unwrap_err();
+    let twice = NamedFile::open_all(&named(folder, &["none", "none"])).unwrap_err();
     assert!(
         matches!(&twice, Error::NameTaken { name, .. } if name == "none"),
         "{twice}"
@@ -156,7 +156,7 @@ fn an_answerer_says_which_file_is_in_the_way() {
         "{error}"
     );
     // One of a file's own tasks has the name of another file.
-    let mut files = NamedArtefact::open_all(&named(folder, &["joint", "first"])).unwrap();
+    let mut files = NamedFile::open_all(&named(folder, &["joint", "first"])).unwrap();
     files[1].name = "joint/b".into();
     let taken = Answerer::new(files, Some(&backbone), &Device::flex()).unwrap_err();
     assert!(

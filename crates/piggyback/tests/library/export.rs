@@ -11,7 +11,7 @@ use piggyback::image::Image;
 use piggyback::task::{
     BitMask, Head, Layout, Mask, Preprocessing, Resize, TaskFile, TrainingRecord, Values,
 };
-use piggyback::{Architecture, Artefact, Backbone, Engine};
+use piggyback::{Architecture, Backbone, Engine, LearnedFile};
 
 use crate::support::{filled, golden, uniform};
 
@@ -135,10 +135,10 @@ fn weights_read_back_give_the_same_bits() {
         let state = StateDict::open(&path).unwrap();
         convert(&state, LoadOptions::default(), &converted).unwrap();
         for path in [&path, &converted] {
-            let artefact = Artefact::open(path).unwrap();
-            assert_eq!(artefact.tasks()[0].classes, task.classes);
-            assert_eq!(artefact.tasks()[0].preprocessing, &task.preprocessing);
-            let engine = artefact.engine("task", None, &Device::flex()).unwrap();
+            let learned_file = LearnedFile::open(path).unwrap();
+            assert_eq!(learned_file.tasks()[0].classes, task.classes);
+            assert_eq!(learned_file.tasks()[0].preprocessing, &task.preprocessing);
+            let engine = learned_file.engine("task", None, &Device::flex()).unwrap();
             assert_eq!(logits(&engine, &images), expected, "{format}");
         }
     }

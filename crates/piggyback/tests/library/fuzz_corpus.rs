@@ -1,11 +1,11 @@
-//! What the fuzzers of checkpoints, artefacts and images start from, replayed by the ordinary tests.
+//! What the fuzzers of checkpoints, learned_files and images start from, replayed by the ordinary tests.
 //!
 //! `cargo xtask bless` writes the seeds.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use piggyback::Artefact;
+use piggyback::LearnedFile;
 use piggyback::checkpoint::{StateDict, StoredTensor};
 use piggyback::image::Image;
 
@@ -69,13 +69,13 @@ fn images_of_the_corpus_are_decoded_or_refused() {
 
 /// Files of shared networks that are wrong in one respect each: refused, with their name.
 #[test]
-fn artefacts_of_the_corpus_are_refused() {
-    let corpus = folder().join("../artefact");
+fn learned_files_of_the_corpus_are_refused() {
+    let corpus = folder().join("../learned_file");
     let mut refused = 0;
     for entry in fs::read_dir(corpus).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
-        let error = Artefact::open(&path).unwrap_err().to_string();
+        let error = LearnedFile::open(&path).unwrap_err().to_string();
         assert!(error.contains(name), "{error}");
         refused += 1;
     }

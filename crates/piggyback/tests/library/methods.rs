@@ -9,12 +9,12 @@ use burn::tensor::Device;
 use piggyback::checkpoint::{LoadOptions, StateDict};
 use piggyback::data::DataSet;
 use piggyback::engine::{EvaluateConfig, evaluate};
-use piggyback::files::{ArtefactKind, MethodName, SharedNetwork};
+use piggyback::files::{LearnedFileKind, MethodName, SharedNetwork};
 use piggyback::image::Image;
 use piggyback::learn::{Event, Learned, Run, Test};
 use piggyback::methods::MethodSettings;
 use piggyback::task::TaskFile;
-use piggyback::{Architecture, Artefact, Backbone, Engine, Error};
+use piggyback::{Architecture, Backbone, Engine, Error, LearnedFile};
 use safetensors::SafeTensors;
 
 use crate::support::filled;
@@ -76,24 +76,24 @@ fn numbers(state: &StateDict) -> BTreeMap<String, Vec<u32>> {
         .collect()
 }
 
-fn learn(method: MethodName, more: &str, data: &[DataSet]) -> Learned<Artefact> {
+fn learn(method: MethodName, more: &str, data: &[DataSet]) -> Learned<LearnedFile> {
     Run::new()
         .learn(&settings(method, more), &backbone(), data)
         .unwrap()
 }
 
-fn shared(artefact: Artefact) -> SharedNetwork {
-    match artefact {
-        Artefact::Shared(shared) => shared,
+fn shared(learned_file: LearnedFile) -> SharedNetwork {
+    match learned_file {
+        LearnedFile::Shared(shared) => shared,
         other => panic!("{other:?}"),
     }
 }
 
-/// The bytes of an artefact's file.
-pub(crate) fn file(artefact: &Artefact) -> Vec<u8> {
+/// The bytes of an learned_file's file.
+pub(crate) fn file(learned_file: &LearnedFile) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("artefact.safetensors");
-    artefact.save(&path).unwrap();
+    let path = folder.path().join("learned_file.safetensors");
+    learned_file.save(&path).unwrap();
     std::fs::read(&path).unwrap()
 }
 
@@ -105,7 +105,7 @@ fn an_individual_network_learns_all_over_and_leaves_the_backbone() {
     let sets = [set("stripes", data.path())];
     let individual = settings(MethodName::Individual, "");
     let outcome = Run::new().learn(&individual, &backbone, &sets[..]).unwrap();
-    let Artefact::Network(network) = &outcome.product else {
+    let LearnedFile::Network(network) = &outcome.product else {
         panic!("{:?}", outcome.product)
     };
     let (began, learned) = (
@@ -127,8 +127,8 @@ fn an_individual_network_learns_all_over_and_leaves_the_backbone() {
     // As a file it answers the same, without the backbone.
     let path = data.path().join("stripes.safetensors");
     outcome.product.save(&path).unwrap();
-    let opened = Artefact::open(&path).unwrap();
-    assert_eq!(opened.kind(), ArtefactKind::Network);
+    let opened = LearnedFile::open(&path).unwrap();
+    assert_eq!(opened.kind(), LearnedFileKind::Network);
     assert_eq!(opened.method(), Some(MethodName::Individual));
     assert!(!opened.needs_backbone());
     assert_eq!(opened.tasks()[0].classes, ["across", "down"]);
@@ -151,7 +151,7 @@ fn an_individual_network_learns_all_over_and_leaves_the_backbone() {
         flipped[at] ^= 1;
         let path = data.path().join("flipped.safetensors");
         std::fs::write(&path, flipped).unwrap();
-        let error = Artefact::open(&path).unwrap_err().to_string();
+        let error = LearnedFile::open(&path).unwrap_err().to_string();
         assert!(error.contains("digest does not match"), "{at}: {error}");
     }
     let (_, header) = SafeTensors::read_metadata(&whole).unwrap();
@@ -159,7 +159,7 @@ fn an_individual_network_learns_all_over_and_leaves_the_backbone() {
     let anew = |metadata| safetensors::serialize(tensors.tensors(), metadata).unwrap();
     let path = data.path().join("anew.safetensors");
     std::fs::write(&path, anew(header.metadata().clone())).unwrap();
-    Artefact::open(&path).unwrap();
+    LearnedFile::open(&path).unwrap();
     assert_eq!(outcome.tests[0].evaluation().unwrap().images, 4);
 }
 
@@ -187,14 +187,14 @@ fn methods_without_masks_keep_what_they_train() {
     assert_eq!(norm_only.norms.len(), 4 * 52);
     assert_eq!(norm_only.training.get("method").unwrap(), "norm-only");
     assert_eq!(
-        Artefact::Task(norm_only).method(),
+        LearnedFile::Task(norm_only).method(),
         Some(MethodName::NormOnly)
     );
 }
 
-fn task(artefact: Artefact) -> TaskFile {
-    match artefact {
-        Artefact::Task(task) => task,
+fn task(learned_file: LearnedFile) -> TaskFile {
+    match learned_file {
+        LearnedFile::Task(task) => task,
         other => panic!("{other:?}"),
     }
 }
@@ -227,13 +227,13 @@ fn bitdelta_keeps_a_bit_of_each_weights_change_and_is_judged_by_it() {
     let weights = Architecture::MobileNetV2.maskable_weights() as u64;
     let norms: usize = bitdelta.norms.values().map(|norm| norm.data().len()).sum();
     assert_eq!(
-        Artefact::Task(bitdelta.clone()).paper_bits(),
+        LearnedFile::Task(bitdelta.clone()).paper_bits(),
         weights + 32 * (52 + norms as u64)
     );
 
     let path = data.path().join("stripes.task.safetensors");
     bitdelta.save(&path).unwrap();
-    let opened = Artefact::open(&path).unwrap();
+    let opened = LearnedFile::open(&path).unwrap();
     assert_eq!(opened.method(), Some(MethodName::Bitdelta));
     assert_eq!(task(opened), bitdelta);
     let engine = Engine::new(backbone)
@@ -257,7 +257,8 @@ fn affine_masks_learn_their_factors_and_drift_leaves_fewer_zeros() {
     assert!(plain.masks.values().all(|mask| mask.affine().is_none()));
     let factors = affine.masks.values().map(|mask| mask.affine().unwrap());
     assert!(factors.into_iter().all(|k| *k != [0.0, 0.0, 1.0, 0.0]));
-    let added = Artefact::Task(affine).paper_bits() - Artefact::Task(plain.clone()).paper_bits();
+    let added =
+        LearnedFile::Task(affine).paper_bits() - LearnedFile::Task(plain.clone()).paper_bits();
     assert_eq!(added, 4 * 32 * plain.masks.len() as u64);
 
     let decayed = learned("score-decay = 100.0");
@@ -308,9 +309,9 @@ fn joint_training_uses_every_data_set() {
     assert_eq!(seen, [12 + 6]);
     assert!(outcome.tests[0].evaluation().is_some() && matches!(outcome.tests[1], Test::None));
     let device = Device::flex();
-    let artefact = outcome.product;
-    assert_eq!(artefact.names("both"), ["both/a", "both/b"]);
-    let joint = artefact.engine("both", None, &device).unwrap();
+    let learned_file = outcome.product;
+    assert_eq!(learned_file.names("both"), ["both/a", "both/b"]);
+    let joint = learned_file.engine("both", None, &device).unwrap();
 
     // Both heads moved from where they began, and the network differs from one of either set alone.
     let still = learn(MethodName::Joint, "epochs = 1\nlr = 0.0", &sets).product;
@@ -327,9 +328,9 @@ fn joint_training_uses_every_data_set() {
     assert_ne!(bits(&joint, "both/a"), bits(&other, "both/a"));
 
     let path = a.path().join("both.safetensors");
-    artefact.save(&path).unwrap();
-    let opened = Artefact::open(&path).unwrap();
-    assert_eq!(opened.kind(), ArtefactKind::Joint);
+    learned_file.save(&path).unwrap();
+    let opened = LearnedFile::open(&path).unwrap();
+    assert_eq!(opened.kind(), LearnedFileKind::Joint);
     assert_eq!(file(&opened), std::fs::read(&path).unwrap());
     let opened = opened.engine("both", None, &device).unwrap();
     assert_eq!(bits(&opened, "both/b"), bits(&joint, "both/b"));
@@ -381,7 +382,7 @@ fn packnet_adds_tasks_without_changing_those_before() {
     }
 
     let engine = |file: &SharedNetwork| {
-        Artefact::Shared(file.clone())
+        LearnedFile::Shared(file.clone())
             .engine("file", None, &device)
             .unwrap()
     };
@@ -404,9 +405,9 @@ fn packnet_adds_tasks_without_changing_those_before() {
 
     // As a file it is the same, and it takes no further task.
     let path = a.path().join("shared.packnet.safetensors");
-    Artefact::Shared(second).save(&path).unwrap();
-    let opened = Artefact::open(&path).unwrap();
-    assert_eq!(opened.kind(), ArtefactKind::Packnet);
+    LearnedFile::Shared(second).save(&path).unwrap();
+    let opened = LearnedFile::open(&path).unwrap();
+    assert_eq!(opened.kind(), LearnedFileKind::Packnet);
     assert_eq!(opened.names("file"), ["file/a", "file/b"]);
     assert_eq!(file(&opened), std::fs::read(&path).unwrap());
     let loaded = opened.engine("file", None, &device).unwrap();
@@ -426,7 +427,7 @@ fn packnet_adds_tasks_without_changing_those_before() {
 
 /// Every method, stopped within an epoch and resumed, gives the same file as one that was not.
 #[test]
-fn a_run_stopped_and_resumed_gives_the_same_artefact() {
+fn a_run_stopped_and_resumed_gives_the_same_learned_file() {
     let data = folder(&[("train", 6)]);
     let backbone = backbone();
     for method in MethodName::ALL {
@@ -488,7 +489,7 @@ fn a_run_stopped_and_resumed_gives_the_same_artefact() {
 }
 
 #[test]
-fn files_that_are_no_artefact_are_refused() {
+fn files_that_are_no_learned_file_are_refused() {
     let data = folder(&[("train", 6)]);
     let sets = [set("a", data.path())];
     let whole = file(&learn(MethodName::Packnet, "epochs = 1", &sets).product);
@@ -496,7 +497,7 @@ fn files_that_are_no_artefact_are_refused() {
     let refusal = |bytes: &[u8]| {
         let _ = std::fs::remove_file(&path);
         std::fs::write(&path, bytes).unwrap();
-        Artefact::open(&path).unwrap_err().to_string()
+        LearnedFile::open(&path).unwrap_err().to_string()
     };
     assert!(refusal(&whole[..whole.len() - 1]).contains("bad.safetensors"));
     let mut flipped = whole.clone();
@@ -521,7 +522,7 @@ fn files_that_are_no_artefact_are_refused() {
     let state = filled(Architecture::MobileNetV2, 10);
     piggyback::checkpoint::convert(&state, LoadOptions::default(), &path).unwrap();
     assert!(
-        Artefact::open(&path)
+        LearnedFile::open(&path)
             .unwrap_err()
             .to_string()
             .contains("10 classes")

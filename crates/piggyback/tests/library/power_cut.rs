@@ -10,7 +10,7 @@ use piggyback::files::MethodName;
 use piggyback::image::{AugmentPreset, ImageSettings};
 use piggyback::learn::{Event, Learned, Run, RunSettings};
 use piggyback::methods::PretrainConfig;
-use piggyback::{Architecture, Artefact};
+use piggyback::{Architecture, LearnedFile};
 
 use crate::methods::{backbone, file, set, settings};
 use crate::tasks::{SIDE, folder};
@@ -67,7 +67,7 @@ fn every_method_goes_on_from_within_an_epoch_to_the_same_bits() {
         let settings = settings(method, "augment = 'light'");
         let learned = |run: Run<'_>| run.learn(&settings, &backbone, sets).unwrap();
         let expected = learned(Run::new());
-        let same = |other: &Learned<Artefact>, how: &str| {
+        let same = |other: &Learned<LearnedFile>, how: &str| {
             assert_eq!(other.best_epoch, expected.best_epoch, "{method} {how}");
             let same = file(&other.product) == file(&expected.product);
             assert!(same, "{method} {how}");

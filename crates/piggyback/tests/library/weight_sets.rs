@@ -455,7 +455,7 @@ fn files_of_other_kinds_are_told_what_they_are() {
                 _ => StateDict::open(&path).unwrap_err().to_string(),
             };
             assert!(error.contains(what) && error.contains(name), "{error}");
-            let error = piggyback::files::Artefact::open(&path)
+            let error = piggyback::files::LearnedFile::open(&path)
                 .unwrap_err()
                 .to_string();
             assert!(error.contains(what), "{error}");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::rows::{Kind, ROWS, Row};
+use super::rows::{ROWS, Row, RowKind};
 use crate::measure::{Roofline, median};
 use piggyback_tools::table::markdown;
 
@@ -76,10 +76,10 @@ impl Measured {
     }
 
     /// How much of the machine we used, in words.
-    fn use_of(&self, kind: Kind, seconds: f64, peak: &Roofline) -> Option<String> {
+    fn use_of(&self, kind: RowKind, seconds: f64, peak: &Roofline) -> Option<String> {
         let passes = match kind {
             // The output, the gradient of the input, the gradient of the weight.
-            Kind::TrainingStep => 3.0,
+            RowKind::TrainingStep => 3.0,
             _ => 1.0,
         };
         let gflops = |multiply_adds: f64| {
@@ -97,10 +97,10 @@ impl Measured {
             )
         };
         match kind {
-            Kind::TrainingStep | Kind::Inference => self.multiply_adds.map(gflops),
-            Kind::ScoreUpdate => self.weights.map(|weights| gbs(SCORE_BYTES * weights)),
+            RowKind::TrainingStep | RowKind::Inference => self.multiply_adds.map(gflops),
+            RowKind::ScoreUpdate => self.weights.map(|weights| gbs(SCORE_BYTES * weights)),
             // Read once, written once.
-            Kind::TaskSwitch => self.bytes.map(|bytes| gbs(2.0 * bytes)),
+            RowKind::TaskSwitch => self.bytes.map(|bytes| gbs(2.0 * bytes)),
         }
     }
 
@@ -126,7 +126,7 @@ impl Measured {
         let seconds = [ours.seconds(), best.seconds()];
         let of = self.use_of(row.kind, seconds[0], peak).unwrap_or_default();
         let mut rows = vec![line(row.work.into(), seconds, milliseconds, row.target, of)];
-        if row.kind == Kind::TrainingStep {
+        if row.kind == RowKind::TrainingStep {
             let memory = [ours.memory_bytes(), best.memory_bytes()];
             let work = format!("{}: peak memory", row.work);
             rows.push(line(work, memory, megabytes, 1.0, String::new()));

@@ -7,7 +7,7 @@ use piggyback::task::Fingerprint;
 use serde::Serialize;
 
 use crate::args::ConvertArgs;
-use crate::commands::{Outcome, open_checkpoint};
+use crate::commands::{Status, open_checkpoint};
 use crate::printer::Printer;
 use crate::report::{pairs, thousands};
 use crate::write;
@@ -29,7 +29,7 @@ struct Report<'a> {
     peak_memory_bytes: Option<u64>,
 }
 
-pub(super) fn run(args: &ConvertArgs, printer: &Printer) -> Result<Outcome> {
+pub(super) fn run(args: &ConvertArgs, printer: &Printer) -> Result<Status> {
     let out = &args.out;
     if out
         .extension()
@@ -74,7 +74,7 @@ pub(super) fn run(args: &ConvertArgs, printer: &Printer) -> Result<Outcome> {
     } else {
         printer.result(&text(&report))?;
     }
-    Ok(Outcome::Done)
+    Ok(Status::Done)
 }
 
 fn text(report: &Report<'_>) -> Vec<String> {

@@ -7,7 +7,7 @@ use piggyback_hub::{ENDPOINT, FetchedFile, Hub, Progress};
 use serde::Serialize;
 
 use crate::args::FetchArgs;
-use crate::commands::Outcome;
+use crate::commands::Status;
 use crate::printer::Printer;
 use crate::report::{count, thousands};
 use crate::write::{self, Claim};
@@ -25,7 +25,7 @@ struct Summary<'a> {
     files: &'a [FetchedFile],
 }
 
-pub(super) fn run(args: &FetchArgs, printer: &Printer) -> Result<Outcome> {
+pub(super) fn run(args: &FetchArgs, printer: &Printer) -> Result<Status> {
     let out = args.out.as_deref();
     let claim = out.map(|out| write::claim(out, "--out", args.force, &[]));
     let claim = claim.transpose()?;
@@ -69,7 +69,7 @@ pub(super) fn run(args: &FetchArgs, printer: &Printer) -> Result<Outcome> {
     } else {
         printer.path(&summary.path)?;
     }
-    Ok(Outcome::Done)
+    Ok(Status::Done)
 }
 
 /// Downloads a model (`OWNER/NAME`) to the cache; returns the path of its checkpoint.

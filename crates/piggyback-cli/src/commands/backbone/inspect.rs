@@ -8,7 +8,7 @@ use piggyback::task::{Fingerprint, Preprocessing, TrainingRecord};
 use serde::Serialize;
 
 use crate::args::BackboneInspectArgs;
-use crate::commands::{Outcome, open_checkpoint};
+use crate::commands::{Status, open_checkpoint};
 use crate::printer::Printer;
 use crate::report::{images, pairs, table, thousands, training_lines};
 
@@ -47,7 +47,7 @@ struct Tensor<'a> {
     shape: &'a [usize],
 }
 
-pub(super) fn run(args: &BackboneInspectArgs, printer: &Printer) -> Result<Outcome> {
+pub(super) fn run(args: &BackboneInspectArgs, printer: &Printer) -> Result<Status> {
     let options = LoadOptions {
         architecture: args.arch,
         ..LoadOptions::default()
@@ -85,7 +85,7 @@ pub(super) fn run(args: &BackboneInspectArgs, printer: &Printer) -> Result<Outco
     } else {
         printer.result(&text(&contents))?;
     }
-    Ok(Outcome::Done)
+    Ok(Status::Done)
 }
 
 fn text(contents: &Contents<'_>) -> Vec<String> {

@@ -3,7 +3,7 @@ use piggyback::Architecture;
 use serde::Serialize;
 
 use crate::args::ListArgs;
-use crate::commands::Outcome;
+use crate::commands::Status;
 use crate::printer::Printer;
 use crate::report::{table, thousands};
 
@@ -22,14 +22,14 @@ struct Row {
     batch_norm: bool,
 }
 
-pub(super) fn run(args: &ListArgs, printer: &Printer) -> Result<Outcome> {
+pub(super) fn run(args: &ListArgs, printer: &Printer) -> Result<Status> {
     let rows = Architecture::ALL.map(row);
     if args.json {
         rows.iter().try_for_each(|row| printer.json(row))?;
     } else {
         printer.result(&text(&rows))?;
     }
-    Ok(Outcome::Done)
+    Ok(Status::Done)
 }
 
 fn row(architecture: Architecture) -> Row {

@@ -10,11 +10,11 @@ use anyhow::Result;
 #[cfg(feature = "hub")]
 pub(super) use fetch::model as fetch_model;
 
-use super::Outcome;
+use super::Status;
 use crate::args::{BackboneCommand, BackboneVerb};
 use crate::printer::Printer;
 
-pub(super) fn run(command: &BackboneCommand, printer: &Printer) -> Result<Outcome> {
+pub(super) fn run(command: &BackboneCommand, printer: &Printer) -> Result<Status> {
     match &command.verb {
         BackboneVerb::List(args) => list::run(args, printer),
         BackboneVerb::Inspect(args) => inspect::run(args, printer),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use piggyback_compare::Unit;
 
-use super::unit::{STOP, Told};
+use super::unit::{ChildMessage, STOP};
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::progress::not_saved;
@@ -98,18 +98,18 @@ impl Child {
         if let Some(stdout) = self.process.stdout.take() {
             for line in BufReader::new(stdout).lines() {
                 match line.ok().and_then(|line| serde_json::from_str(&line).ok()) {
-                    Some(Told::Progress { what, done, total }) => {
+                    Some(ChildMessage::Progress { what, done, total }) => {
                         bar.set_length(total as u64);
                         bar.set_position(done as u64);
                         bar.set_message(&what);
                     }
-                    Some(Told::Skipped(reason)) => {
+                    Some(ChildMessage::Skipped(reason)) => {
                         printer.warn(&format!("{place}: left out: {reason}"));
                     }
-                    Some(Told::NotSaved(reason)) => {
+                    Some(ChildMessage::NotSaved(reason)) => {
                         printer.warn(&format!("{place}: {}", not_saved(&reason)));
                     }
-                    Some(Told::Failed(reason)) => failure = Some(reason),
+                    Some(ChildMessage::Failed(reason)) => failure = Some(reason),
                     None => {}
                 }
             }

@@ -15,7 +15,7 @@ use piggyback_compare::report::Report;
 use piggyback_compare::{Comparison, Plan, Record, Results, Speeds, Unit};
 use serde::Serialize;
 
-use super::Outcome;
+use super::Status;
 use super::run::note_folder;
 use crate::args::{CompareArgs, Shard};
 use crate::printer::Printer;
@@ -49,11 +49,7 @@ struct Listed<'a> {
     state: &'static str,
 }
 
-pub(super) fn run(
-    args: &CompareArgs,
-    threads: Option<usize>,
-    printer: &Printer,
-) -> Result<Outcome> {
+pub(super) fn run(args: &CompareArgs, threads: Option<usize>, printer: &Printer) -> Result<Status> {
     let mut plan = Plan::open(&args.plan)?;
     // An unknown device should fail here, and not in every unit.
     piggyback::open_device(&args.device)?;
@@ -95,9 +91,9 @@ pub(super) fn run(
     }
     if interrupted {
         printer.warn("stopped; the same command continues");
-        return Ok(Outcome::Interrupted);
+        return Ok(Status::Interrupted);
     }
-    Ok(Outcome::found(!summary.failed.is_empty()))
+    Ok(Status::found(!summary.failed.is_empty()))
 }
 
 /// The files of the report.
@@ -153,7 +149,7 @@ fn fetch_model(model: &str, _printer: &Printer) -> Result<std::path::PathBuf> {
     bail!("hf:{model} needs a program built with the Cargo feature hub; give a file instead")
 }
 
-fn list(units: &[&Unit], results: &Results, json: bool, printer: &Printer) -> Result<Outcome> {
+fn list(units: &[&Unit], results: &Results, json: bool, printer: &Printer) -> Result<Status> {
     let state = |unit: &Unit| {
         if results.is_done(unit) {
             "done"
@@ -171,7 +167,7 @@ fn list(units: &[&Unit], results: &Results, json: bool, printer: &Printer) -> Re
                 state: state(unit),
             })?;
         }
-        return Ok(Outcome::Done);
+        return Ok(Status::Done);
     }
     let rows: Vec<[String; 3]> = (units.iter())
         .map(|unit| {
@@ -200,7 +196,7 @@ fn list(units: &[&Unit], results: &Results, json: bool, printer: &Printer) -> Re
     let mut lines = table(&rows);
     lines.extend([String::new(), total]);
     printer.result(&lines)?;
-    Ok(Outcome::Done)
+    Ok(Status::Done)
 }
 
 fn duration(seconds: f64) -> Duration {

@@ -12,7 +12,7 @@ use piggyback_compare::{Job, Memory, Results};
 use serde::{Deserialize, Serialize};
 
 use crate::args::CompareUnitArgs;
-use crate::commands::Outcome;
+use crate::commands::Status;
 use crate::interrupt;
 use crate::printer::Printer;
 
@@ -25,7 +25,7 @@ pub(super) const STOP: &str = "stop";
 /// The messages of a unit's process, a line of JSON each.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Told {
+pub(super) enum ChildMessage {
     /// Progress.
     Progress {
         what: String,
@@ -43,7 +43,7 @@ pub(super) enum Told {
 /// Computes the unit whose job is the first line of stdin, and stops, with a checkpoint, at the
 /// next line or when stdin ends: so it does not outlive the process that started it. If stdin ends
 /// after it was told to stop, that process did not wait: it ends at once.
-pub(in crate::commands) fn run(args: &CompareUnitArgs, printer: &Printer) -> Result<Outcome> {
+pub(in crate::commands) fn run(args: &CompareUnitArgs, printer: &Printer) -> Result<Status> {
     let mut line = String::new();
     io::stdin()
         .lock()
@@ -74,7 +74,7 @@ pub(in crate::commands) fn run(args: &CompareUnitArgs, printer: &Printer) -> Res
                 steps,
                 error,
                 ..
-            } => Told::Progress {
+            } => ChildMessage::Progress {
                 what: format!("epoch {epoch} error {error:.1} %"),
                 done: *step,
                 total: *steps,
@@ -83,16 +83,16 @@ pub(in crate::commands) fn run(args: &CompareUnitArgs, printer: &Printer) -> Res
                 split,
                 images,
                 total,
-            } => Told::Progress {
+            } => ChildMessage::Progress {
                 what: (*split).to_owned(),
                 done: *images,
                 total: *total,
             },
-            Event::Skipped(reason) => Told::Skipped(reason.clone()),
-            Event::NotSaved(reason) => Told::NotSaved(reason.clone()),
+            Event::Skipped(reason) => ChildMessage::Skipped(reason.clone()),
+            Event::NotSaved(reason) => ChildMessage::NotSaved(reason.clone()),
             _ => return,
         };
-        let is_progress = matches!(told, Told::Progress { .. });
+        let is_progress = matches!(told, ChildMessage::Progress { .. });
         if is_progress && last.is_some_and(|last| last.elapsed() < TICK) {
             return;
         }
@@ -105,12 +105,12 @@ pub(in crate::commands) fn run(args: &CompareUnitArgs, printer: &Printer) -> Res
             if let Some(memory) = Memory::now() {
                 Results::note_memory(&job, record, memory.peak_bytes)?;
             }
-            Ok(Outcome::Done)
+            Ok(Status::Done)
         }
-        Err(error) if error.is_interruption() => Ok(Outcome::Interrupted),
+        Err(error) if error.is_interruption() => Ok(Status::Interrupted),
         Err(error) => {
-            printer.json(&Told::Failed(piggyback_compare::reason(&error)))?;
-            Ok(Outcome::Failed)
+            printer.json(&ChildMessage::Failed(piggyback_compare::reason(&error)))?;
+            Ok(Status::Failed)
         }
     }
 }

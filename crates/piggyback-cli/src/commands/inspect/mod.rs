@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use piggyback::task::{BackboneId, Mask, Preprocessing, TaskFile, TrainingRecord};
-use piggyback::{Artefact, plot};
+use piggyback::{LearnedFile, plot};
 use serde::Serialize;
 
-use super::{Outcome, open_artefact};
+use super::{Status, open_learned_file};
 use crate::args::InspectArgs;
 use crate::printer::Printer;
 use crate::report::{count, images, pairs, percent, table, thousands, training_lines, zeros};
@@ -73,7 +73,7 @@ struct Layer<'a> {
     zeros: Share,
 }
 
-pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Result<Outcome> {
+pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Result<Status> {
     if args.svg.is_some() && args.files.len() > 1 {
         bail!("--svg plots a single task file; give only one");
     }
@@ -83,13 +83,13 @@ pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Result<Outcome> {
     let svg = svg.transpose()?;
     let mut unreadable = false;
     for path in &args.files {
-        match open_artefact(path) {
-            Ok(Artefact::Task(task)) => show(args, svg.as_ref(), path, &task, printer)?,
-            Ok(artefact) => {
+        match open_learned_file(path) {
+            Ok(LearnedFile::Task(task)) => show(args, svg.as_ref(), path, &task, printer)?,
+            Ok(learned_file) => {
                 if args.svg.is_some() {
                     bail!("{} has no masks for --svg to plot", path.display());
                 }
-                network::show(args, path, &artefact, printer)?;
+                network::show(args, path, &learned_file, printer)?;
             }
             Err(error) => {
                 unreadable = true;
@@ -98,9 +98,9 @@ pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Result<Outcome> {
         }
     }
     Ok(if unreadable {
-        Outcome::Failed
+        Status::Failed
     } else {
-        Outcome::Done
+        Status::Done
     })
 }
 

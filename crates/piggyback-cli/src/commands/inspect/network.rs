@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use anyhow::Result;
-use piggyback::Artefact;
-use piggyback::files::{ArtefactKind, FreeWeights};
+use piggyback::LearnedFile;
+use piggyback::files::{FreeWeights, LearnedFileKind};
 use piggyback::task::{Preprocessing, TrainingRecord};
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ use crate::report::{images, pairs, percent, thousands, training_lines};
 #[derive(Serialize)]
 struct Contents<'a> {
     file: Cow<'a, str>,
-    kind: ArtefactKind,
+    kind: LearnedFileKind,
     architecture: &'a str,
     file_bytes: u64,
     /// Weights that are free for further tasks (PackNet).
@@ -40,22 +40,22 @@ struct Task<'a> {
 pub(super) fn show(
     args: &InspectArgs,
     path: &Path,
-    artefact: &Artefact,
+    learned_file: &LearnedFile,
     printer: &Printer,
 ) -> Result<()> {
-    let shared = match artefact {
-        Artefact::Shared(network) => Some(network),
+    let shared = match learned_file {
+        LearnedFile::Shared(network) => Some(network),
         _ => None,
     };
     let free = shared.and_then(|network| network.free());
     let owned = shared.map(|network| network.owned()).unwrap_or_default();
-    let tasks = artefact.tasks().into_iter().enumerate();
+    let tasks = learned_file.tasks().into_iter().enumerate();
     let contents = Contents {
         file: path.to_string_lossy(),
-        kind: artefact.kind(),
-        architecture: match artefact {
-            Artefact::Network(network) => network.architecture().name(),
-            Artefact::Shared(network) => network.architecture().name(),
+        kind: learned_file.kind(),
+        architecture: match learned_file {
+            LearnedFile::Network(network) => network.architecture().name(),
+            LearnedFile::Shared(network) => network.architecture().name(),
             _ => "",
         },
         file_bytes: file_bytes(path)?,
@@ -79,8 +79,8 @@ pub(super) fn show(
 
 fn text(contents: &Contents<'_>, args: &InspectArgs) -> Vec<String> {
     let what = match contents.kind {
-        ArtefactKind::Joint => "one network with a head for each data set",
-        ArtefactKind::Packnet => "PackNet: each task has its own part of one network's weights",
+        LearnedFileKind::Joint => "one network with a head for each data set",
+        LearnedFileKind::Packnet => "PackNet: each task has its own part of one network's weights",
         _ => "a whole network",
     };
     let mut lines = vec![
@@ -96,7 +96,7 @@ fn text(contents: &Contents<'_>, args: &InspectArgs) -> Vec<String> {
             thousands(total)
         )
     };
-    if let Some(FreeWeights { count, total }) = contents.free {
+    if let Some(FreeWeights { count, total, .. }) = contents.free {
         lines.push(("free", share(count, total)));
     }
     let mut shown = vec![contents.file.to_string()];

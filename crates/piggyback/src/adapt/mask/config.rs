@@ -7,6 +7,7 @@ use crate::nn::{GradientScaling, ScoreGradient};
 /// The possible factors of a weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum MaskKind {
     /// 0 or 1: a weight is kept if its score is above the threshold.
     #[default]
@@ -18,6 +19,7 @@ pub enum MaskKind {
 /// Initialization of scores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum ScoreInit {
     /// All at the start value.
     #[default]

@@ -4,6 +4,7 @@ use crate::networks::Architecture;
 
 /// A timm network with the same tensor names and shapes as a supported network, but other outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lookalike {
     /// The supported network.
     pub architecture: Architecture,

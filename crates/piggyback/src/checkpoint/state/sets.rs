@@ -28,6 +28,7 @@ const MAX_SETS: usize = 64;
 
 /// Which set of weights to use from a file that holds several.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WeightsChoice {
     /// As timm and torchvision's reference scripts do: the moving average if there is one, else
     /// `state_dict`, `model`, or the only set.
@@ -67,6 +68,7 @@ impl fmt::Display for WeightsChoice {
 
 /// Which set of weights was chosen, and which others the file holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WeightSets {
     /// The chosen set: the prefix of its tensors' names, such as `state_dict_ema`. Empty without a
     /// prefix.

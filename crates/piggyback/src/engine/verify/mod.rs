@@ -13,13 +13,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Backbone;
 use crate::error::{Error, Result};
-use crate::files::Artefact;
+use crate::files::LearnedFile;
 use crate::name::named;
 use crate::nn::is_cpu;
 
 /// The checks, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum CheckName {
     /// The file is exactly what training wrote.
     Integrity,
@@ -74,6 +75,7 @@ impl CheckName {
 
 /// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Check {
     /// What was checked.
     #[serde(rename = "check")]
@@ -139,11 +141,11 @@ pub fn verify(
 ) -> Result<Vec<Check>> {
     File::open(path).map_err(|error| Error::read(path, error))?;
     begins(CheckName::Integrity);
-    let artefact = match Artefact::open(path) {
-        Ok(artefact) => artefact,
+    let learned_file = match LearnedFile::open(path) {
+        Ok(learned_file) => learned_file,
         Err(error) => return Ok(vec![Check::new(CheckName::Integrity, Err(error.into()))]),
     };
-    if artefact.needs_backbone() && backbone.is_none() {
+    if learned_file.needs_backbone() && backbone.is_none() {
         return Err(Error::NeedsBackbone {
             path: path.to_owned(),
         });
@@ -151,14 +153,14 @@ pub fn verify(
     let mut checks = vec![Check::new(CheckName::Integrity, Ok(None))];
 
     begins(CheckName::Fingerprint);
-    let outcome = check_fingerprint(backbone, &artefact);
+    let outcome = check_fingerprint(backbone, &learned_file);
     checks.push(Check::new(CheckName::Fingerprint, outcome));
     if checks.iter().any(|check| !check.ok) {
         return Ok(checks);
     }
 
     begins(CheckName::Fit);
-    let engine = match artefact.engine(TASK, backbone, device) {
+    let engine = match learned_file.engine(TASK, backbone, device) {
         Ok(engine) => engine,
         Err(error) => {
             checks.push(Check::new(CheckName::Fit, Err(error.into())));
@@ -174,7 +176,7 @@ pub fn verify(
     {
         begins(name);
         let mut outcome = Ok(None);
-        for task in artefact.names(TASK) {
+        for task in learned_file.names(TASK) {
             outcome = check(engine.backbone(), engine.task(&task)?.as_ref());
             if outcome.is_err() {
                 break;
@@ -203,17 +205,20 @@ const ANSWERS: [(CheckName, AnswersCheck); 5] = [
 ];
 
 /// Checks that a file belongs to the given backbone; always passes without one.
-fn check_fingerprint(backbone: Option<&Backbone>, artefact: &Artefact) -> Outcome {
+fn check_fingerprint(backbone: Option<&Backbone>, learned_file: &LearnedFile) -> Outcome {
     let Some(backbone) = backbone else {
         return Ok(None);
     };
-    let began = match artefact {
-        Artefact::Task(task) => {
+    let began = match learned_file {
+        LearnedFile::Task(task) => {
             return backbone.check_origin(task).map(|()| None).map_err(Failure);
         }
-        Artefact::Shared(network) => network.backbone().fingerprint.to_string(),
-        Artefact::Network(_) => {
-            let training = artefact.tasks().into_iter().find_map(|task| task.training);
+        LearnedFile::Shared(network) => network.backbone().fingerprint.to_string(),
+        LearnedFile::Network(_) => {
+            let training = learned_file
+                .tasks()
+                .into_iter()
+                .find_map(|task| task.training);
             let recorded = training.and_then(|record| record.get("backbone-fingerprint")?.as_str());
             match recorded {
                 Some(recorded) => recorded.to_owned(),

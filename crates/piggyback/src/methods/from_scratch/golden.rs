@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::config::PretrainConfig;
-use super::whole::Whole;
+use super::every_weight::EveryWeight;
 use crate::checkpoint::{About, StoredTensor};
 use crate::learn::{Objective, Sgd};
 use crate::networks::Architecture;
@@ -28,7 +28,7 @@ fn steps_are_those_of_pytorch() {
     state.tensors.insert("fc.bias".into(), bias);
 
     let device = Device::flex();
-    let method = Whole {
+    let method = EveryWeight {
         architecture,
         about: About::default(),
         preprocessing: architecture.preprocessing(),

@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use piggyback_task::TrainingRecord;
 
 use super::config::PretrainConfig;
-use super::whole::Whole;
+use super::every_weight::EveryWeight;
 use crate::checkpoint::{About, StateDict};
 use crate::data::{DataSet, ImageFolder};
 use crate::error::Result;
@@ -54,7 +54,7 @@ impl Learn for PretrainConfig {
             preprocessing: Some(preprocessing.clone()),
             training: None,
         };
-        let method = Whole {
+        let method = EveryWeight {
             architecture,
             about,
             preprocessing,
@@ -81,7 +81,7 @@ impl Learn for PretrainConfig {
 }
 
 /// The network at random, and how it came about.
-fn untrained(method: &Whole, classes: usize) -> Result<StateDict> {
+fn untrained(method: &EveryWeight, classes: usize) -> Result<StateDict> {
     let mut network = method.initial(classes)?;
     let mut record = TrainingRecord::default();
     let settings = TrainingRecord::from_serialize(&method.settings())?;

@@ -1,9 +1,9 @@
 //! Training a network from scratch, to be a backbone.
 
 mod config;
+mod every_weight;
 #[cfg(test)]
 mod golden;
 mod learn;
-mod whole;
 
 pub use config::PretrainConfig;

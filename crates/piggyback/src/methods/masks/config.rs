@@ -16,6 +16,7 @@ use crate::nn::GradientScaling;
 /// A set of defaults for all settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Preset {
     /// What serves small data sets best: masks on all but depthwise convolutions, batch norm trained
     /// at a rate of its own.
@@ -28,6 +29,7 @@ pub enum Preset {
 /// How batch norms are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum NormMode {
     /// Affine and statistics are trained and stored in the task file.
     Task,
@@ -38,6 +40,7 @@ pub enum NormMode {
 /// Learning-rate schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Schedule {
     /// A tenth from half of the epochs on: the paper's.
     Step,

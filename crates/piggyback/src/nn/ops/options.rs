@@ -31,6 +31,7 @@ impl Conv2dOptions {
 /// How a score's gradient is scaled (Piggyback's released code; the paper uses none).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum GradientScaling {
     /// The gradient as it is.
     #[default]

@@ -11,13 +11,13 @@ use super::config::PretrainConfig;
 use crate::checkpoint::{About, Backbone, LoadOptions, StateDict, StoredTensor};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::files::WholeNetwork;
+use crate::files::NetworkFile;
 use crate::learn::{Objective, RunSettings, Sgd, SgdRates, cross_entropy};
 use crate::methods::masks::TaskNetwork;
 use crate::networks::{Architecture, initial_tensors};
 
 /// The method of training from scratch.
-pub(super) struct Whole {
+pub(super) struct EveryWeight {
     pub(super) architecture: Architecture,
     pub(super) about: About,
     pub(super) preprocessing: Preprocessing,
@@ -26,7 +26,7 @@ pub(super) struct Whole {
     pub(super) device: Device,
 }
 
-impl Whole {
+impl EveryWeight {
     fn state(&self, tensors: BTreeMap<String, StoredTensor>) -> StateDict {
         let mut state = StateDict::new(self.architecture.name(), tensors);
         state.about = self.about.clone();
@@ -83,7 +83,7 @@ impl Whole {
     }
 }
 
-impl Objective for Whole {
+impl Objective for EveryWeight {
     type Network = TaskNetwork;
     type Optimizer = Sgd;
     type Settings = PretrainConfig;
@@ -144,7 +144,7 @@ impl Objective for Whole {
     }
 
     fn engine(&self, network: &StateDict, tasks: &[&str]) -> Result<Engine> {
-        WholeNetwork::new(network.clone())?.engine(tasks, &self.device)
+        NetworkFile::new(network.clone())?.engine(tasks, &self.device)
     }
 
     fn describe(&self, record: &mut TrainingRecord, _steps: usize) {

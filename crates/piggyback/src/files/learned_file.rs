@@ -1,6 +1,6 @@
 //! Result files of all methods.
 //!
-//! The kind of an [`Artefact`] is detected from its content. It lists its tasks and its size as the
+//! The kind of an [`LearnedFile`] is detected from its content. It lists its tasks and its size as the
 //! paper counts it, and makes an [`Engine`] for its tasks.
 
 use std::path::Path;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::TaskEntry;
 use super::method_name::MethodName;
-use super::network::WholeNetwork;
+use super::network::NetworkFile;
 use super::shared::{self, SharedNetwork, Sharing};
 use crate::checkpoint::{StateDict, safetensors_metadata};
 use crate::error::Result;
@@ -19,20 +19,20 @@ use crate::name::named;
 /// The result of a method.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Artefact {
+pub enum LearnedFile {
     /// A task file, which needs its backbone.
     Task(TaskFile),
     /// A full network for one task.
-    Network(WholeNetwork),
+    Network(NetworkFile),
     /// A network shared by several tasks.
     Shared(SharedNetwork),
 }
 
-/// The kind of an artefact.
+/// The kind of an learned_file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum ArtefactKind {
+pub enum LearnedFileKind {
     /// A task file: needs its backbone.
     Task,
     /// A checkpoint with a head: a full network.
@@ -43,15 +43,15 @@ pub enum ArtefactKind {
     Packnet,
 }
 
-named!(ArtefactKind);
+named!(LearnedFileKind);
 
-impl Artefact {
-    /// Reads an artefact. Its kind is detected from the content. Any network's checkpoint with a
-    /// head is an artefact too.
+impl LearnedFile {
+    /// Reads an learned_file. Its kind is detected from the content. Any network's checkpoint with a
+    /// head is an learned_file too.
     ///
     /// # Errors
     ///
-    /// The file cannot be read, is damaged, or is not an artefact.
+    /// The file cannot be read, is damaged, or is not an learned_file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         match Found::at(path) {
@@ -59,14 +59,14 @@ impl Artefact {
             Found::Shared => Ok(Self::Shared(SharedNetwork::open(path)?)),
             Found::Checkpoint => {
                 let state = StateDict::open(path)?;
-                let network = WholeNetwork::new(state)?;
+                let network = NetworkFile::new(state)?;
                 network.state().check_digest()?;
                 Ok(Self::Network(network))
             }
         }
     }
 
-    /// Writes the artefact and overwrites an existing file. The write is atomic: `path` holds
+    /// Writes the learned_file and overwrites an existing file. The write is atomic: `path` holds
     /// either the old file or the complete new one.
     ///
     /// # Errors
@@ -82,13 +82,13 @@ impl Artefact {
     }
 
     /// Its kind.
-    pub fn kind(&self) -> ArtefactKind {
+    pub fn kind(&self) -> LearnedFileKind {
         match self {
-            Self::Task(_) => ArtefactKind::Task,
-            Self::Network(_) => ArtefactKind::Network,
+            Self::Task(_) => LearnedFileKind::Task,
+            Self::Network(_) => LearnedFileKind::Network,
             Self::Shared(network) => match network.sharing {
-                Sharing::Joint => ArtefactKind::Joint,
-                Sharing::PackNet => ArtefactKind::Packnet,
+                Sharing::Joint => LearnedFileKind::Joint,
+                Sharing::PackNet => LearnedFileKind::Packnet,
             },
         }
     }
@@ -136,7 +136,7 @@ impl Artefact {
     }
 
     /// The task names in [`engine`](Self::engine), in the order of [`tasks`](Self::tasks): `name`
-    /// for an artefact of one task, `name/task` for each of several.
+    /// for an learned_file of one task, `name/task` for each of several.
     pub fn names(&self, name: &str) -> Vec<String> {
         (self.tasks().iter())
             .map(|task| match task.name {
