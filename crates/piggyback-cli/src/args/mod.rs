@@ -122,6 +122,15 @@ fn with_defaults<S: clap::Args>(
     })
 }
 
+/// Lists the options of `A` after all others in the help.
+fn at_the_end<A: clap::Args>(command: Command) -> Command {
+    let options = A::augment_args(Command::new("options"));
+    // An argument that is changed goes to the end of the command's list.
+    (options.get_arguments()).fold(command, |command, option| {
+        command.mut_arg(option.get_id(), |option| option)
+    })
+}
+
 /// The defaults of setting `name` that differ from `value`, with their methods.
 fn other_defaults(name: &str, value: &toml::Value, methods: &[MethodName]) -> String {
     let mut others: Vec<(String, String)> = Vec::new();

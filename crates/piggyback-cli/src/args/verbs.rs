@@ -6,10 +6,11 @@ use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use piggyback::methods::{PretrainConfig, TrainConfig};
 
+use super::method::OtherMethods;
 use super::{
     BackboneCommand, CompareArgs, CompareUnitArgs, EvalArgs, ExportArgs, InspectArgs, PredictArgs,
-    PretrainArgs, PretrainSettings, Settings, TrainArgs, VerifyArgs, WITHOUT_MASKS, count,
-    environment, quiet_about_twins, switch, with_defaults,
+    PretrainArgs, PretrainSettings, RunPlaces, RunSwitches, Settings, TrainArgs, VerifyArgs,
+    WITHOUT_MASKS, at_the_end, count, environment, quiet_about_twins, switch, with_defaults,
 };
 
 /// Teach one pretrained vision network many tasks, each kept in a small file.
@@ -130,9 +131,14 @@ pub(crate) fn parse() -> Args {
 pub(crate) fn command() -> Command {
     quiet_about_twins(Args::command())
         .mut_subcommand("train", |command| {
-            with_defaults::<Settings>(command, &TrainConfig::default(), &WITHOUT_MASKS)
+            let command =
+                with_defaults::<Settings>(command, &TrainConfig::default(), &WITHOUT_MASKS);
+            let command = at_the_end::<RunPlaces>(command);
+            at_the_end::<OtherMethods>(at_the_end::<RunSwitches>(command))
         })
         .mut_subcommand("pretrain", |command| {
-            with_defaults::<PretrainSettings>(command, &PretrainConfig::default(), &[])
+            let command =
+                with_defaults::<PretrainSettings>(command, &PretrainConfig::default(), &[]);
+            at_the_end::<RunSwitches>(at_the_end::<RunPlaces>(command))
         })
 }
