@@ -34,6 +34,7 @@ pub fn forward(x: &[f32], function: Function) -> Vec<f32> {
 /// Gradient of the elements `x` from that of their function.
 ///
 /// # Panics
+///
 /// If the lengths differ.
 pub fn backward(x: &[f32], grad: &[f32], function: Function) -> Vec<f32> {
     backward_on(Isa::best(), x, grad, function)

@@ -186,6 +186,7 @@ impl Drop for Workspace {
 /// A vector of `len` values, all of which `fill` writes.
 ///
 /// # Safety
+///
 /// `fill` must write every element.
 pub unsafe fn filled(len: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
     let mut values = take(len);
@@ -199,6 +200,7 @@ pub unsafe fn filled(len: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> 
 /// As [`filled`], for bytes, whose memory is not kept.
 ///
 /// # Safety
+///
 /// `fill` must write every element.
 pub unsafe fn filled_bytes(len: usize, fill: impl FnOnce(&mut [MaybeUninit<u8>])) -> Vec<u8> {
     let mut values = Vec::with_capacity(len);

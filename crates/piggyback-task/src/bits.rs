@@ -24,7 +24,7 @@ pub struct BitMask {
 }
 
 impl BitMask {
-    /// `len` bits, bit `i` being `bit(i)`; `bit` is called once for each index, in order.
+    /// `len` bits, where bit `i` is `bit(i)`. `bit` is called once for each index, in order.
     pub fn from_fn(len: usize, mut bit: impl FnMut(usize) -> bool) -> Self {
         let mut bytes = vec![0; len.div_ceil(8)];
         for i in 0..len {
@@ -95,7 +95,7 @@ impl BitMask {
 }
 
 impl fmt::Debug for BitMask {
-    /// Counts, not millions of bits.
+    /// Prints counts instead of millions of bits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BitMask")
             .field("len", &self.len)

@@ -17,6 +17,7 @@ pub(super) const GROUP: usize = 4;
 
 impl Tiles {
     /// # Panics
+    ///
     /// If `x` is empty or not a whole number of rows of `channels`.
     pub(super) fn new(x: &[f32], channels: usize) -> Self {
         const VALUES: usize = 64;

@@ -37,6 +37,7 @@ impl ImageFolder {
     /// Lists the images of a folder whose layout is found out: [`open_as`](Self::open_as) with [`Layout::Auto`].
     ///
     /// # Errors
+    ///
     /// Those of [`open_as`](Self::open_as).
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, Error> {
         Self::open_as(dir, Layout::Auto)
@@ -46,6 +47,7 @@ impl ImageFolder {
     /// first bytes are.
     ///
     /// # Errors
+    ///
     /// [`Error::Missing`], [`Error::NotAFolder`], [`Error::Io`]; [`Error::Empty`] or
     /// [`Error::NoClassFolders`] if there are no class folders, [`Error::OneClass`] if there is one;
     /// [`Error::NoImages`] for a class of the training images, or a whole split, without images;

@@ -22,6 +22,7 @@ impl Loader {
     /// Checks the settings; no image is read yet.
     ///
     /// # Errors
+    ///
     /// [`Error::Setting`] or [`image::Error::Preprocessing`](crate::image::Error::Preprocessing) for a setting out of range, [`Error::TooFewImages`] if
     /// there are fewer images than `min_batch`.
     pub fn new(

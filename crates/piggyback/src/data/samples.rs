@@ -53,6 +53,7 @@ impl Samples {
     /// [`for_classes_as`](Self::for_classes_as) with [`Layout::Auto`].
     ///
     /// # Errors
+    ///
     /// Those of [`for_classes_as`](Self::for_classes_as).
     pub fn for_classes(dir: impl AsRef<Path>, classes: &[String]) -> Result<Self, Error> {
         Self::for_classes_as(dir, classes, Layout::Auto)
@@ -65,6 +66,7 @@ impl Samples {
     /// them.
     ///
     /// # Errors
+    ///
     /// [`Error::UnknownClass`] if a folder's name is not in `classes`; [`Error::NoImages`] if there are none;
     /// [`Error::NoEvaluationSplit`] if `dir` holds the training split alone; [`Error::Missing`],
     /// [`Error::NotAFolder`], [`Error::Empty`], [`Error::NoClassFolders`], [`Error::TwoSplits`],
@@ -107,6 +109,7 @@ impl Samples {
     /// A file is taken whatever its name.
     ///
     /// # Errors
+    ///
     /// [`Error::Missing`], [`Error::Io`], and [`Error::NoImages`] for a folder without images.
     pub fn unlabelled(paths: &[PathBuf]) -> Result<Self, Error> {
         let mut files = Listing::default();
@@ -293,6 +296,7 @@ impl Samples {
     /// order. The same `seed` gives the same split.
     ///
     /// # Errors
+    ///
     /// [`Error::ValidationShare`] if `share` is not within (0, 1); [`Error::NothingToHoldOut`] if no class
     /// has two images.
     pub fn split_validation(&self, share: f64, seed: u64) -> Result<(Self, Self), Error> {

@@ -18,6 +18,7 @@ impl DataSet {
     /// The data set in `dir`, under the folder's name.
     ///
     /// # Errors
+    ///
     /// As [`ImageFolder::open`].
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, Error> {
         let dir = dir.as_ref();

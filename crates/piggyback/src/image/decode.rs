@@ -21,6 +21,7 @@ impl Image {
     /// Reads and decodes a file as [`decode`](Self::decode) does.
     ///
     /// # Errors
+    ///
     /// [`Error::Missing`], [`Error::Io`], [`Error::FileTooLarge`], and those of [`decode`](Self::decode).
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
@@ -46,6 +47,7 @@ impl Image {
     /// profiles are ignored, as by torchvision's loader.
     ///
     /// # Errors
+    ///
     /// [`Error::EmptyFile`], [`Error::UnknownFormat`], [`Error::TooManyPixels`] (before any pixel is
     /// allocated) and [`Error::Decode`], also for truncated images.
     pub fn decode(bytes: &[u8], name: impl AsRef<Path>) -> Result<Self, Error> {

@@ -18,6 +18,7 @@ use piggyback_task::foreign::FIRST_BYTES;
 /// wherever it lies: metadata is stepped over.
 ///
 /// # Errors
+///
 /// As [`Image::open`](super::pixels::Image::open).
 pub(crate) fn check_header(path: &Path) -> Result<(), Error> {
     let file = File::open(path).map_err(|source| Error::io(path, source))?;

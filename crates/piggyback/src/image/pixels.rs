@@ -17,6 +17,7 @@ impl Image {
     /// Takes `pixels` of shape `[height, width, 3]`, red first.
     ///
     /// # Errors
+    ///
     /// [`Error::PixelCount`] if their number does not fit or a side is zero, [`Error::TooManyPixels`].
     pub fn from_pixels(width: u32, height: u32, pixels: Vec<u8>) -> Result<Self, Error> {
         check_size(Path::new("image"), width, height)?;

@@ -18,6 +18,7 @@ impl Image {
     /// truncated and the crop's offset rounded half to even. Pixels are exactly Pillow's.
     ///
     /// # Errors
+    ///
     /// [`Error::Preprocessing`] for a size of zero, or another preprocessing that cannot be carried out.
     pub fn prepare(&self, preprocessing: &Preprocessing) -> Result<Vec<f32>, Error> {
         preprocessing.validate()?;
