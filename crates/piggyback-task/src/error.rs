@@ -98,7 +98,9 @@ pub enum Error {
     #[error("damaged: its digest does not match its content; download or train it again")]
     Damaged,
     /// A mask has an unknown codec.
-    #[error("{weight}: unknown codec {codec:?}, this version reads only \"packed\"; update Piggyback")]
+    #[error(
+        "{weight}: unknown codec {codec:?}, this version reads only \"packed\"; update Piggyback"
+    )]
     UnknownCodec {
         /// Name of the tensor.
         weight: String,

@@ -1,4 +1,4 @@
-//! From a decoded image to the network's input.
+//! Preprocessing of a decoded image.
 
 use piggyback_task::{Preprocessing, Resize};
 
@@ -19,7 +19,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// [`Error::Preprocessing`] for a size of zero, or another preprocessing that cannot be carried out.
+    /// [`Error::Preprocessing`] for a size of zero or other invalid preprocessing.
     pub fn prepare(&self, preprocessing: &Preprocessing) -> Result<Vec<f32>, Error> {
         preprocessing.validate()?;
         let mut values = to_unit(self.input(preprocessing).pixels());
@@ -41,7 +41,8 @@ impl Image {
         }
     }
 
-    /// What random crops are taken from: the whole image, its short side resized if the preprocessing says so.
+    /// The source of random crops: the whole image, with its short side resized if the
+    /// preprocessing requires it.
     pub(crate) fn crop_source(self, preprocessing: &Preprocessing) -> Image {
         match preprocessing.resize {
             Resize::Squash => self,

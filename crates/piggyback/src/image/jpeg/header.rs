@@ -1,10 +1,11 @@
-//! What stands before a jpeg's first scan: size, components, colour, orientation; what is not read is refused by name.
+//! A jpeg's header up to the first scan: size, components, colour, orientation. Unsupported
+//! features give a specific error.
 
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 
 use image::metadata::Orientation;
 
-/// Why a header is not read.
+/// Why a header is refused.
 pub(in crate::image) enum Refusal {
     Io(io::Error),
     /// To follow "cannot be decoded as jpeg: ".
