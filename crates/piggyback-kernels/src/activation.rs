@@ -1,6 +1,6 @@
 //! Smooth activations, element by element, and their gradients.
 //!
-//! They are passes of their own: no part of a convolution's epilogue or of batch norm, unlike
+//! They are separate passes, not part of a convolution's epilogue or of batch norm, unlike
 //! [`batch_norm::Activation`](super::batch_norm::Activation).
 
 use std::mem::MaybeUninit;

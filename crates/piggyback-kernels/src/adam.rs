@@ -1,4 +1,4 @@
-//! Adam (Kingma and Ba, 2015) as PyTorch computes it, fused into one pass.
+//! Adam (Kingma and Ba, 2015) like PyTorch's, fused into one pass.
 
 use rayon::prelude::*;
 

@@ -1,5 +1,5 @@
-//! Pixels of two activations side by side, and apart again. Nothing is computed, so there is one body for every
-//! instruction set.
+//! Concatenates the channels of two activations, and splits them again. It only copies, so there is
+//! one implementation for all instruction sets.
 
 use rayon::prelude::*;
 

@@ -1,4 +1,4 @@
-//! What follows a convolution in inference, applied to its outputs while they are in registers.
+//! Operations after a convolution in inference, applied to outputs while they are in registers.
 
 use super::batch_norm::Activation;
 use super::simd::{Kernel, Simd, load};

@@ -1,4 +1,5 @@
-//! Channels times a gate each, as squeeze-and-excitation ends (Hu et al., CVPR 2018), and the gradients.
+//! Multiplies each channel by its gate, the last step of squeeze-and-excitation (Hu et al., CVPR
+//! 2018), with gradients.
 
 use std::mem::MaybeUninit;
 

@@ -1,5 +1,5 @@
-//! Fully connected layers, whose weights can be the most of a network: VGG's fc6 has 411 MB. They are read in place,
-//! a panel at a time, and once for all rows of the batch.
+//! Fully connected layers. Their weights can be most of a network: VGG's fc6 has 411 MB. They are
+//! read in place, one panel at a time, once for all rows of the batch.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Masking weights: selection, never multiplication, so that a masked weight is `+0.0` whatever it was.
+//! Masks weights by selection, not multiplication, so that a masked weight is always `+0.0`.
 
 use rayon::prelude::*;
 

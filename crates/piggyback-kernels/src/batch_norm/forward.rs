@@ -1,4 +1,4 @@
-//! Statistics, and normalisation with what follows it.
+//! Batch statistics, and normalisation fused with the shortcut and activation.
 
 use std::mem::MaybeUninit;
 

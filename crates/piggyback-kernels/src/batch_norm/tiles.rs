@@ -1,4 +1,4 @@
-//! Rows of few channels, taken several at a time so that vectors are full.
+//! Groups several rows of few channels, to fill vectors.
 
 use rayon::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A convolution's weights in the form that its forward pass reads.
+//! A convolution's weights, packed for the forward pass.
 
 use super::super::gemm::Packed;
 use super::super::simd::Isa;

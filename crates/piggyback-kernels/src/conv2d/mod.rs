@@ -1,7 +1,7 @@
 //! Two-dimensional convolution and its gradients.
 //!
-//! Depthwise convolutions have kernels of their own; every other one is a product of matrices whose rows are gathered
-//! a block at a time, so that no buffer grows with the image.
+//! Depthwise convolutions have separate kernels. All others are matrix products whose rows are
+//! gathered one block at a time, so that no buffer grows with the image.
 
 mod dense;
 mod depthwise;

@@ -1,4 +1,4 @@
-//! Where a product is written to.
+//! The output of a product.
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;

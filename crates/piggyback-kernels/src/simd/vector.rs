@@ -1,4 +1,4 @@
-//! What kernels are written in: vectors of an instruction set, whichever it is.
+//! Vectors that are generic over the instruction set.
 
 /// Work whose body is compiled once per instruction set.
 pub(crate) trait Kernel {

@@ -7,9 +7,9 @@
 //! | 1x1 convolution, mean over space | `features.8` | `[1280]` | masked |
 //! | head | `classifier.1` | `[classes]` | head |
 //!
-//! Every convolution is followed by a batch norm; those of squeeze-and-excitation have biases instead, which
-//! are frozen. The activation is SiLU. torchvision drops whole blocks at random in training (stochastic depth);
-//! that is left out here.
+//! Every convolution is followed by a batch norm; those of squeeze-and-excitation have biases
+//! instead, which are frozen. The activation is SiLU. torchvision's stochastic depth in training is
+//! not implemented.
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -36,7 +36,7 @@ const STAGES: [(usize, usize, usize, usize, usize); 7] = [
 /// Channels of B0 after the first convolution.
 const STEM: usize = 32;
 
-/// What tells one EfficientNet from another.
+/// Parameters of an EfficientNet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variant {
     /// Factor of the channels.

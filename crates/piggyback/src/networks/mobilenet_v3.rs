@@ -9,8 +9,8 @@
 //! | head | `classifier.3` | `[classes]` | head |
 //!
 //! Every convolution is followed by a batch norm, of epsilon 1e-3 and momentum 0.01; those of
-//! squeeze-and-excitation and the fully connected layer have biases, which are frozen. timm's networks have
-//! other batch norms (epsilon 1e-5) or another padding, so that its weights are of other networks.
+//! squeeze-and-excitation and the fully connected layer have biases, which are frozen. timm's
+//! networks have another batch-norm epsilon (1e-5) or padding, so timm's weights do not fit.
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -72,7 +72,7 @@ const SMALL: &[&[Row]] = &[
 /// Channels after the first convolution.
 const STEM: usize = 16;
 
-/// What tells Small from Large.
+/// Parameters of Small and Large.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variant {
     stages: &'static [&'static [Row]],

@@ -24,7 +24,7 @@ use crate::nn::{Activation, BatchNorm2d, Conv2d, ConvNorm, Graph, SqueezeExcitat
 /// Channels after the first convolution.
 const STEM: usize = 32;
 
-/// What tells one RegNet from another. The paper draws stages from a line; these are the results.
+/// Parameters of a RegNet. The paper computes stages from a linear rule; these are the results.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variant {
     /// Blocks of each stage.

@@ -1,4 +1,4 @@
-//! Squeeze-and-excitation (Hu et al., CVPR 2018): channels weighed by what all of the image holds.
+//! Squeeze-and-excitation (Hu et al., CVPR 2018): channels weighted by global context.
 
 use burn::module::Module;
 use burn::tensor::Device;

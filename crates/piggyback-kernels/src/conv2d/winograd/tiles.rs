@@ -1,4 +1,4 @@
-//! Tiles of maps at the points, and back.
+//! Transforms tiles of maps to the points and back.
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;

@@ -21,7 +21,7 @@ use piggyback_kernels::linear::{self, LinearShape};
 use piggyback_kernels::pool::PoolShape;
 use piggyback_kernels::{adam, batch_norm, concat, conv2d, gate, mask, pool};
 
-/// Forward and backward passes that run on kernels of our own.
+/// Forward and backward passes on this project's kernels.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait CpuOps: Backend {
     fn conv2d(

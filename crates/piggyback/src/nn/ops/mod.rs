@@ -1,12 +1,12 @@
 //! The operations that networks are built from, as functions on tensors.
 //!
-//! On the CPU (`flex`) each goes to a kernel of our own through [`cpu`]: channels-last, fused where
-//! memory is the limit, with a backward pass that Burn's CPU backend lacks or does slowly. On every
-//! other device the same function is composed of Burn's operations; that composition is also what
-//! the kernels are tested against.
+//! On the CPU (`flex`) each calls one of this project's kernels through [`cpu`]: channels-last,
+//! fused where memory bandwidth is the limit, with a backward pass that is missing or slow in
+//! Burn's CPU backend. On other devices the function is composed of Burn's operations. The kernels
+//! are tested against this composition.
 //!
-//! Activations are `[batch, channels, height, width]`. The CPU kernels return them with
-//! channels-last strides, and take any strides at the price of a copy.
+//! Activations are `[batch, channels, height, width]`. The CPU kernels return channels-last
+//! strides, and copy inputs with other strides.
 
 mod activation;
 mod adam;
@@ -320,9 +320,9 @@ fn max_pool2d_reference(input: Tensor<4>, options: PoolOptions) -> Tensor<4> {
 }
 
 /// The weight where its score is above the threshold, else +0.0 (ternary: the negated weight where
-/// the score is below zero). The gradient passes straight through to the scores:
-/// `d loss / d score = d loss / d masked weight * weight` (Piggyback, section 3.2); see
-/// [`ScoreGradient`] for who multiplies.
+/// the score is below zero). The gradient passes straight through to the scores: `d loss / d score
+/// = d loss / d masked weight * weight` (Piggyback, section 3.2). [`ScoreGradient`] determines who
+/// multiplies by the weight.
 ///
 /// # Shapes
 ///
