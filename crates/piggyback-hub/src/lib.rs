@@ -105,7 +105,7 @@ impl Hub {
             let host = endpoint.strip_prefix(scheme);
             host.is_some_and(|host| !host.is_empty())
         }) {
-            let reason = format!("'{endpoint}' is no address; expected is one like {ENDPOINT}");
+            let reason = format!("'{endpoint}' is not a URL; expected one like {ENDPOINT}");
             return Err(Error::setting("endpoint", reason));
         }
         let config = Agent::config_builder()
@@ -146,7 +146,7 @@ impl Hub {
         mut observe: impl FnMut(Progress<'_>),
     ) -> Result<Fetched> {
         if !is_model(model) {
-            let expected = "is no model of the hub; expected is OWNER/NAME";
+            let expected = "is not a hub model; expected OWNER/NAME";
             return Err(Error::model(model, expected));
         }
         if let Some(other) = Lookalike::called(model) {
@@ -154,8 +154,8 @@ impl Hub {
             return Err(Error::model(
                 model,
                 format!(
-                    "is no {ours}: it has the same tensors, but {}, so it would answer wrongly; give a \
-                     model of {ours}",
+                    "is not a {ours}: it has the same tensors, but {}, so it would give wrong \
+                     outputs; give a model of {ours}",
                     other.difference
                 ),
             ));
@@ -208,14 +208,14 @@ impl Hub {
         let answer = request.call().map_err(|error| match error {
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => Error::model(
                 model,
-                format!("cannot be asked for ({error}); check the endpoint and the token"),
+                format!("cannot be requested ({error}); check the endpoint and the token"),
             ),
             ureq::Error::Io(error) => self.no_answer(&error),
             error => self.no_answer(&error),
         })?;
         match answer.status().as_u16() {
             code if expected.contains(&code) => Ok(answer),
-            code @ 500.. => Err(self.no_answer(&format!("its answer was error {code}"))),
+            code @ 500.. => Err(self.no_answer(&format!("it returned error {code}"))),
             code => Err(Error::model(model, self.refusal(code, model))),
         }
     }
@@ -226,19 +226,19 @@ impl Hub {
         match code {
             // Without a token the hub does not reveal which models exist.
             401 | 403 if token => format!(
-                "is not open to your token (error {code}): check the name, and on \
-                 {endpoint}/{model} whether the model wants its conditions accepted"
+                "is not accessible with your token (error {code}): check the name, and on \
+                 {endpoint}/{model} whether you have to accept the model's conditions"
             ),
             401 | 403 => format!(
-                "does not exist or is private or gated (error {code}): check the name on \
+                "does not exist, or is private or gated (error {code}): check the name on \
                  {endpoint}/{model}, or set HF_TOKEN to a token of {endpoint}/settings/tokens"
             ),
             404 => format!(
-                "or the revision or file asked for does not exist (error 404); \
-                 look at {endpoint}/{model}/tree/main"
+                "or the requested revision or file does not exist (error 404); see \
+                 {endpoint}/{model}/tree/main"
             ),
-            429 => "is asked for too often (error 429): wait some minutes, or set HF_TOKEN".into(),
-            code => format!("cannot be had: the hub's answer was error {code}"),
+            429 => "was requested too often (error 429): wait a few minutes, or set HF_TOKEN".into(),
+            code => format!("is not available: the hub returned error {code}"),
         }
     }
 

@@ -30,7 +30,7 @@ impl DataSet {
 
     /// The default name for a folder.
     pub fn name_of(dir: &Path) -> String {
-        // `.` and `..` have no name of their own.
+        // `.` and `..` have no name.
         let real = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
         let name = dir.file_name().or(real.file_name()).unwrap_or_default();
         name.to_string_lossy().into_owned()

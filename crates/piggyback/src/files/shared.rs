@@ -401,7 +401,7 @@ impl SharedNetwork {
         let owners = self.owners.values().flatten();
         if let Some(owner) = owners.into_iter().find(|owner| usize::from(**owner) > last) {
             return Err(format!(
-                "a weight's owner is task {owner}, but the last is {last}"
+                "a weight's owner is {owner}, but the last owner is {last}"
             ));
         }
         Ok(())

@@ -95,7 +95,7 @@ pub(crate) fn detect(first_bytes: &[u8]) -> Option<Format> {
     }
 }
 
-/// "BM" also begins texts: the size of the header that follows must be one that a bitmap can have.
+/// Text files may also begin with "BM", so the following header size must be valid for a bitmap.
 fn is_bitmap(first_bytes: &[u8]) -> bool {
     first_bytes
         .get(14..18)

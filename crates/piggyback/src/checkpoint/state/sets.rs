@@ -142,7 +142,7 @@ impl Set {
     }
 }
 
-/// Chooses a set, under names of ours and with its head in place.
+/// Chooses a set, with Piggyback's names and its head renamed.
 ///
 /// # Errors
 ///

@@ -296,12 +296,12 @@ pub(super) fn linear_bias_gradient(grad: &FlexTensor) -> FlexTensor {
     vector(sums)
 }
 
-/// What a batch norm's gradients are computed from.
+/// Saved values for a batch norm's gradients.
 #[derive(Clone, Debug)]
 pub(super) struct NormSaved {
     pub(super) input: FlexTensor,
-    /// The output, where a shortcut was added before an activation: which gradients that lets
-    /// through cannot be told from the input then.
+    /// The output, if a shortcut was added before an activation. Then the input alone does not
+    /// determine which gradients pass.
     pub(super) output: Option<FlexTensor>,
     /// Weight, bias, mean and variance.
     pub(super) values: [FlexTensor; 4],
@@ -460,7 +460,7 @@ fn dense(tensor: &FlexTensor) -> FlexTensor {
     }
 }
 
-/// Values in place of those of a [`dense`] tensor, in the order of tensors outside the kernels.
+/// A tensor like a [`dense`] tensor with other values, in the order used outside the kernels.
 fn with_values(like: &FlexTensor, values: Vec<f32>) -> FlexTensor {
     let shape = like.layout().shape();
     match shape.num_dims() {
@@ -575,7 +575,7 @@ pub(super) fn score_gradient(
             let total: f64 = weights.iter().map(|weight| f64::from(weight.abs())).sum();
             let mean = (total / weights.len() as f64) as f32;
             let mut gradient = mask::score_gradient(slice(&grad), weights);
-            // A layer of zeros has no scale, and nothing to choose among.
+            // A layer of zeros has no scale and no gradient.
             if mean > 0.0 {
                 gradient.iter_mut().for_each(|value| *value /= mean);
             }
@@ -593,7 +593,7 @@ pub(super) fn score_gradient(
     vector(gradient)
 }
 
-/// The same values in row-major order, without a copy where they lie so: `[elements]`.
+/// The values in row-major order, `[elements]`, without a copy if possible.
 pub(super) fn flat(tensor: &FlexTensor) -> FlexTensor {
     tensor.reshape(Shape::from([tensor.layout().num_elements()]))
 }
@@ -629,7 +629,7 @@ impl ChannelsLast {
 /// [`crate::nn::ops::apply_bits`] for a tensor without autodiff on the CPU.
 pub(super) fn apply_bits<const D: usize>(weight: Tensor<D>, bits: &Bits) -> Tensor<D> {
     let weight = primitive(weight).to_contiguous();
-    // The network that is made here takes the memory of one that was dropped.
+    // Reuses the memory of a dropped network.
     let mut masked = buffer::scratch(weight.layout().num_elements());
     mask::select_bits(
         slice(&weight),
@@ -668,7 +668,7 @@ pub(super) fn adam_step(
     (parameter, Moments { first, second })
 }
 
-/// The CPU backend's own tensor. Only called for tensors on that device.
+/// The CPU backend's tensor. Call it only for tensors on the CPU.
 pub(super) fn primitive<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
     tensor
         .try_into_primitive::<Flex>()
@@ -701,7 +701,8 @@ pub(super) fn slice(tensor: &FlexTensor) -> &[f32] {
 
 fn tensor(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
     let layout = Layout::contiguous(Shape::from(shape.to_vec()));
-    // Shared memory, because that has an owner, who gives it back when the last tensor is gone.
+    // Shared bytes have an owner, which returns the memory to the pool when the last tensor is
+    // dropped.
     let owned = bytes::Bytes::from_owner(Recycled::new(values));
     let bytes = Bytes::from_shared(owned, AllocationProperty::Other);
     FlexTensor::new(bytes, layout, DType::F32)

@@ -255,7 +255,7 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// A line's number, of which `00` and `01` were false and true.
+/// The number in a line; `00` and `01` are false and true.
 fn integer(line: &[u8]) -> Value<'_> {
     match line {
         b"00" => Value::Bool(false),
