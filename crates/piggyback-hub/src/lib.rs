@@ -237,7 +237,9 @@ impl Hub {
                 "or the requested revision or file does not exist (error 404); see \
                  {endpoint}/{model}/tree/main"
             ),
-            429 => "was requested too often (error 429): wait a few minutes, or set HF_TOKEN".into(),
+            429 => {
+                "was requested too often (error 429): wait a few minutes, or set HF_TOKEN".into()
+            }
             code => format!("is not available: the hub returned error {code}"),
         }
     }

@@ -1,4 +1,5 @@
-//! CPU kernels of vision networks, on plain slices: no tensor library, `f32` in channels-last order.
+//! CPU kernels of vision networks, on plain slices: no tensor library, `f32` in channels-last
+//! order.
 //!
 //! Activations are `[batch, height, width, channels]`, contiguous. Convolution weights keep
 //! PyTorch's order `[out, in / groups, kernel height, kernel width]`. Every kernel follows the

@@ -6,8 +6,8 @@ use crate::Error;
 
 /// Bits packed eight to a byte: bit `i` is bit `i % 8` (least significant first) of byte `i / 8`.
 ///
-/// The unused high bits of the last byte are zero, so equal bits are equal bytes. This is the order of
-/// `numpy.packbits(..., bitorder="little")`.
+/// The unused high bits of the last byte are zero, so equal bits are equal bytes. This is the order
+/// of `numpy.packbits(..., bitorder="little")`.
 ///
 /// ```
 /// use piggyback_task::BitMask;
@@ -37,7 +37,8 @@ impl BitMask {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if there are not exactly `ceil(len / 8)` bytes, or an unused bit of the last byte is set.
+    /// [`Error::Invalid`] if there are not exactly `ceil(len / 8)` bytes, or an unused bit of the
+    /// last byte is set.
     pub fn from_bytes(len: usize, bytes: Vec<u8>) -> Result<Self, Error> {
         let expected = len.div_ceil(8);
         if bytes.len() != expected {

@@ -161,8 +161,8 @@ fn invalid_header(header: &[u8], reason: String) -> Error {
     Error::NotSafetensors { reason }
 }
 
-/// Writes a safetensors file: metadata by sorted key, then the tensors in the order given, without gaps, after a header
-/// padded with spaces to a multiple of eight bytes.
+/// Writes a safetensors file: metadata by sorted key, then the tensors in the order given, without
+/// gaps, after a header padded with spaces to a multiple of eight bytes.
 pub(crate) fn write(
     metadata: &BTreeMap<&str, String>,
     tensors: &[(String, Tensor<'_>)],
@@ -203,7 +203,8 @@ pub(crate) fn write(
     Ok(bytes)
 }
 
-/// Text as a JSON string; serde_json escapes quotes, backslashes and control characters, nothing else.
+/// Text as a JSON string; serde_json escapes quotes, backslashes and control characters, nothing
+/// else.
 fn json_string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -215,7 +216,8 @@ mod tests {
 
     use super::{Container, Tensor, write};
 
-    /// The `safetensors` crate must read what we write, and would write the same tensors the same way.
+    /// The `safetensors` crate must read what we write, and would write the same tensors the same
+    /// way.
     #[test]
     fn the_safetensors_crate_writes_the_same_bytes() {
         let data = [1u8, 2, 3, 4];

@@ -27,8 +27,8 @@ impl Delta {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if `up` does not have as many bits as `shape` has elements, a dimension is zero, or `scale` is
-    /// negative or not finite.
+    /// [`Error::Invalid`] if `up` does not have as many bits as `shape` has elements, a dimension
+    /// is zero, or `scale` is negative or not finite.
     pub fn new(shape: impl Into<Vec<usize>>, up: BitMask, scale: f32) -> Result<Self, Error> {
         let shape = shape.into();
         let expected = element_count(&shape)?;

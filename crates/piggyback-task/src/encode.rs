@@ -137,7 +137,8 @@ fn text(value: &impl Serialize) -> Result<String, Error> {
     json::to_string(value).map_err(|error| Error::invalid("metadata", error.to_string()))
 }
 
-/// Floats first, so that they start at a multiple of four bytes and can be mapped; then bits; by name within each.
+/// Floats first, so that they start at a multiple of four bytes and can be mapped; then bits; by
+/// name within each.
 fn tensors(task: &TaskFile) -> Vec<(String, Tensor<'_>)> {
     let factors = task.masks.iter().filter_map(|(weight, mask)| {
         let factors = numbers(&[4], mask.affine()?);

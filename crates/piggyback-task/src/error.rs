@@ -6,11 +6,13 @@ use std::path::PathBuf;
 /// An error of reading, checking or writing a task file.
 ///
 /// Functions on bytes and values do not know a path; [`TaskFile::open`](crate::TaskFile::open) and
-/// [`TaskFile::save`](crate::TaskFile::save) wrap what they return in [`Error::InFile`], whose message begins with the path.
+/// [`TaskFile::save`](crate::TaskFile::save) wrap what they return in [`Error::InFile`], whose
+/// message begins with the path.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The file at `path` has this problem. The message already contains the problem's, so it is not a source.
+    /// The file at `path` has this problem. The message already contains the problem's, so it is
+    /// not a source.
     #[error("{}: {problem}", path.display())]
     InFile {
         /// The file concerned.

@@ -95,11 +95,12 @@ impl Dtype {
 
 /// Hashes a backbone's tensors in the order of their names.
 ///
-/// The tensors are those of the feature extractor: every floating-point weight, bias, running mean and running variance,
-/// without the head and without counters such as `num_batches_tracked`. Names are torchvision's and ascend in byte order.
+/// The tensors are those of the feature extractor: every floating-point weight, bias, running mean
+/// and running variance, without the head and without counters such as `num_batches_tracked`. Names
+/// are torchvision's and ascend in byte order.
 ///
-/// The hashed bytes are the ASCII line `piggyback fingerprint 1\n`, then for each tensor, with every integer an unsigned
-/// 64-bit little-endian one:
+/// The hashed bytes are the ASCII line `piggyback fingerprint 1\n`, then for each tensor, with
+/// every integer an unsigned 64-bit little-endian one:
 ///
 /// | field | bytes |
 /// | --- | --- |
@@ -108,7 +109,8 @@ impl Dtype {
 /// | number of dimensions, each dimension | 8 + 8 n |
 /// | number of data bytes, the elements in row-major order, little-endian | 8 + n |
 ///
-/// Every part is preceded by its length, so two different lists of tensors never give the same bytes.
+/// Every part is preceded by its length, so two different lists of tensors never give the same
+/// bytes.
 ///
 /// ```
 /// use piggyback_task::{Dtype, FingerprintBuilder};

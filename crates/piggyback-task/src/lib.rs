@@ -73,7 +73,8 @@
 //!
 //! # Errors
 //!
-//! [`Error`] says what was expected and what to do; [`TaskFile::open`] and [`TaskFile::save`] put the path before it:
+//! [`Error`] says what was expected and what to do; [`TaskFile::open`] and [`TaskFile::save`] put
+//! the path before it:
 //!
 //! ```
 //! # use piggyback_task::TaskFile;

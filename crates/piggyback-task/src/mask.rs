@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::values::element_count;
 use crate::{BitMask, Error};
 
-/// A mask over one weight: each element is kept or zeroed; in a ternary mask a kept one may also change sign.
+/// A mask over one weight: each element is kept or zeroed; in a ternary mask a kept one may also
+/// change sign.
 ///
 /// Bits are in row-major order of the weight in the file's [`Layout`](crate::Layout). The effective
 /// weight is `+0.0` where [`keep`](Mask::keep) is 0, `-w` where [`sign`](Mask::sign) is 1, and `w`
@@ -33,7 +34,8 @@ impl Mask {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if `keep` does not have as many bits as `shape` has elements, or a dimension is zero.
+    /// [`Error::Invalid`] if `keep` does not have as many bits as `shape` has elements, or a
+    /// dimension is zero.
     pub fn binary(shape: impl Into<Vec<usize>>, keep: BitMask) -> Result<Self, Error> {
         let shape = shape.into();
         check_len("keep", &shape, &keep)?;

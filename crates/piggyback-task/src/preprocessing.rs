@@ -34,7 +34,8 @@ pub enum Interpolation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocessing {
-    // In alphabetical order: fields are written to the task file in this order, and its keys are sorted.
+    // In alphabetical order: fields are written to the task file in this order, and its keys are
+    // sorted.
     /// Side of the square input, pixels.
     pub image_size: u32,
     /// Interpolation of the resize.
@@ -52,8 +53,9 @@ impl Preprocessing {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if `image_size` is 0 or above [`MAX_IMAGE_SIZE`], the short side is resized to less than
-    /// `image_size` or more than [`MAX_IMAGE_SIZE`], a mean is not finite, or a standard deviation is not finite and positive.
+    /// [`Error::Invalid`] if `image_size` is 0 or above [`MAX_IMAGE_SIZE`], the short side is
+    /// resized to less than `image_size` or more than [`MAX_IMAGE_SIZE`], a mean is not finite, or
+    /// a standard deviation is not finite and positive.
     pub fn validate(&self) -> Result<(), Error> {
         let refuse = |reason: String| Err(Error::invalid("preprocessing", reason));
         if !(1..=MAX_IMAGE_SIZE).contains(&self.image_size) {

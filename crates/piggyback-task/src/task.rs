@@ -24,7 +24,8 @@ pub struct BackboneId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layout {
-    /// PyTorch's names and shapes: `[out, in / groups, height, width]` for a convolution, `[out, in]` for a linear layer.
+    /// PyTorch's names and shapes: `[out, in / groups, height, width]` for a convolution, `[out,
+    /// in]` for a linear layer.
     Torch,
     /// A custom Burn module: Burn's names and shapes.
     Burn,

@@ -1,4 +1,5 @@
-//! Batch normalisation over `[rows, channels]`, rows being batch x height x width, in as few passes as possible.
+//! Batch normalisation over `[rows, channels]`, rows being batch x height x width, in as few passes
+//! as possible.
 //!
 //! Sums over rows use fixed chunks that are added in order, in `f64`, so that they do not depend on
 //! threads or the instruction set.

@@ -51,11 +51,11 @@ impl ImageFolder {
     /// # Errors
     ///
     /// [`Error::Missing`], [`Error::NotAFolder`], [`Error::Io`]; [`Error::Empty`] or
-    /// [`Error::NoClassFolders`] if there are no class folders, [`Error::OneClass`] if there is one;
-    /// [`Error::NoImages`] for a class of the training images, or a whole split, without images;
-    /// [`Error::NoTrain`]; [`Error::UnknownClass`] for a class of `val/` or `test/` that `train/` lacks;
-    /// [`Error::TwoSplits`], [`Error::Ambiguous`], [`Error::NoSplits`]; [`Error::ClassName`],
-    /// [`Error::SameClass`].
+    /// [`Error::NoClassFolders`] if there are no class folders, [`Error::OneClass`] if there is
+    /// one; [`Error::NoImages`] for a class of the training images, or a whole split, without
+    /// images; [`Error::NoTrain`]; [`Error::UnknownClass`] for a class of `val/` or `test/` that
+    /// `train/` lacks; [`Error::TwoSplits`], [`Error::Ambiguous`], [`Error::NoSplits`];
+    /// [`Error::ClassName`], [`Error::SameClass`].
     pub fn open_as(dir: impl AsRef<Path>, layout: Layout) -> Result<Self, Error> {
         let dir = dir.as_ref();
         check_folder(dir)?;

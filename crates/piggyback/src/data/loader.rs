@@ -23,8 +23,9 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// [`Error::Setting`] or [`image::Error::Preprocessing`](crate::image::Error::Preprocessing) for a setting out of range, [`Error::TooFewImages`] if
-    /// there are fewer images than `min_batch`.
+    /// [`Error::Setting`] or [`image::Error::Preprocessing`](crate::image::Error::Preprocessing)
+    /// for a setting out of range, [`Error::TooFewImages`] if there are fewer images than
+    /// `min_batch`.
     pub fn new(
         samples: Samples,
         preprocessing: Preprocessing,

@@ -68,10 +68,11 @@ impl Samples {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownClass`] if a folder's name is not in `classes`; [`Error::NoImages`] if there are none;
-    /// [`Error::NoEvaluationSplit`] if `dir` holds the training split alone; [`Error::Missing`],
-    /// [`Error::NotAFolder`], [`Error::Empty`], [`Error::NoClassFolders`], [`Error::TwoSplits`],
-    /// [`Error::Ambiguous`], [`Error::NoSplits`], [`Error::ClassName`], [`Error::SameClass`], [`Error::Io`].
+    /// [`Error::UnknownClass`] if a folder's name is not in `classes`; [`Error::NoImages`] if there
+    /// are none; [`Error::NoEvaluationSplit`] if `dir` holds the training split alone;
+    /// [`Error::Missing`], [`Error::NotAFolder`], [`Error::Empty`], [`Error::NoClassFolders`],
+    /// [`Error::TwoSplits`], [`Error::Ambiguous`], [`Error::NoSplits`], [`Error::ClassName`],
+    /// [`Error::SameClass`], [`Error::Io`].
     pub fn for_classes_as(
         dir: impl AsRef<Path>,
         classes: &[String],
@@ -104,8 +105,8 @@ impl Samples {
         })
     }
 
-    /// Images without classes, for prediction: the files named, and all images below the folders named, in the
-    /// order given. Every class index is 0.
+    /// Images without classes, for prediction: the files named, and all images below the folders
+    /// named, in the order given. Every class index is 0.
     ///
     /// A file that is given directly may have any name.
     ///
@@ -300,8 +301,8 @@ impl Samples {
     ///
     /// # Errors
     ///
-    /// [`Error::ValidationShare`] if `share` is not within (0, 1); [`Error::NothingToHoldOut`] if no class
-    /// has two images.
+    /// [`Error::ValidationShare`] if `share` is not within (0, 1); [`Error::NothingToHoldOut`] if
+    /// no class has two images.
     pub fn split_validation(&self, share: f64, seed: u64) -> Result<(Self, Self), Error> {
         if !(share > 0.0 && share < 1.0) {
             return Err(Error::ValidationShare { share });

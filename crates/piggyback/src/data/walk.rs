@@ -239,8 +239,8 @@ fn has_images(folder: &Path, seen: &mut HashSet<PathBuf>) -> Result<bool, Error>
     Ok(false)
 }
 
-/// The images below `folder`, as paths relative to `root`, in the order of torchvision's `make_dataset`:
-/// folders sorted by their whole path as text, files within a folder by name.
+/// The images below `folder`, as paths relative to `root`, in the order of torchvision's
+/// `make_dataset`: folders sorted by their whole path as text, files within a folder by name.
 ///
 /// Each real folder is listed once, whatever the number of links to it, so link cycles end.
 pub(super) fn images_below(

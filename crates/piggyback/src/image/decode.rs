@@ -22,7 +22,8 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`], [`Error::Io`], [`Error::FileTooLarge`], and those of [`decode`](Self::decode).
+    /// [`Error::Missing`], [`Error::Io`], [`Error::FileTooLarge`], and those of
+    /// [`decode`](Self::decode).
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let file = File::open(path).map_err(|source| Error::io(path, source))?;
@@ -48,8 +49,8 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyFile`], [`Error::UnknownFormat`], [`Error::TooManyPixels`] (before any pixel is
-    /// allocated) and [`Error::Decode`], also for truncated images.
+    /// [`Error::EmptyFile`], [`Error::UnknownFormat`], [`Error::TooManyPixels`] (before any pixel
+    /// is allocated) and [`Error::Decode`], also for truncated images.
     pub fn decode(bytes: &[u8], name: impl AsRef<Path>) -> Result<Self, Error> {
         let path = name.as_ref();
         let format = format_of(path, &bytes[..bytes.len().min(FIRST_BYTES)])?;

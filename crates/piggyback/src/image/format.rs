@@ -55,7 +55,8 @@ impl Format {
     }
 }
 
-/// The format of a file that begins with these bytes (its first [`DETECT_BYTES`], or all of a shorter file).
+/// The format of a file that begins with these bytes (its first [`DETECT_BYTES`], or all of a
+/// shorter file).
 ///
 /// The rest of the file is checked by [`check_header`](super::header::check_header) and
 /// [`Image::decode`](super::pixels::Image::decode).

@@ -8,14 +8,15 @@ use super::resize::{Span, resize, resize_window};
 
 /// A random crop is taken from an image at most this many times longer than wide.
 ///
-/// The short side of an image of 1 x 100000 pixels resized to 256 would make its long side 25.6 million.
+/// The short side of an image of 1 x 100000 pixels resized to 256 would make its long side 25.6
+/// million.
 const MAX_ASPECT: u32 = 8;
 
 impl Image {
     /// The network's input of shape `[image_size, image_size, 3]` (channels last), normalised.
     ///
-    /// [`Resize::ShortSide`] follows torchvision's `Resize` and `CenterCrop`: the long side's length is
-    /// truncated and the crop's offset rounded half to even. Pixels are exactly Pillow's.
+    /// [`Resize::ShortSide`] follows torchvision's `Resize` and `CenterCrop`: the long side's
+    /// length is truncated and the crop's offset rounded half to even. Pixels are exactly Pillow's.
     ///
     /// # Errors
     ///

@@ -73,7 +73,8 @@ pub(super) fn resize(
     )
 }
 
-/// For each output position of one axis: the input positions it reads and their fixed-point coefficients.
+/// For each output position of one axis: the input positions it reads and their fixed-point
+/// coefficients.
 struct Taps {
     bounds: Vec<(usize, usize)>,
     coefficients: Vec<i32>,
@@ -123,7 +124,8 @@ impl Taps {
         }
     }
 
-    /// Pillow leaves out the pass of an axis that keeps its length; a single tap of 1 copies as well.
+    /// Pillow leaves out the pass of an axis that keeps its length; a single tap of 1 copies as
+    /// well.
     fn identity(outputs: Span) -> Self {
         let positions = outputs.start as usize..(outputs.start + outputs.len) as usize;
         Self {

@@ -21,8 +21,8 @@ use super::init::Distribution;
 use super::inverted_residual::{Activations, BlockShape, InvertedResidual, timm_layer};
 use crate::nn::{Activation, BatchNorm2d, Conv2d, ConvNorm, Graph, conv_norm};
 
-/// Expansion, kernel, first stride, output channels and repeats of each stage of B0, from which the others are
-/// scaled (table 1 of the paper).
+/// Expansion, kernel, first stride, output channels and repeats of each stage of B0, from which the
+/// others are scaled (table 1 of the paper).
 const STAGES: [(usize, usize, usize, usize, usize); 7] = [
     (1, 3, 1, 16, 1),
     (6, 3, 2, 24, 2),
@@ -43,7 +43,8 @@ pub(super) struct Variant {
     width: f64,
     /// Factor of the repeats.
     depth: f64,
-    /// Side of the images, and their shorter side before the middle is cut out: torchvision's first weights.
+    /// Side of the images, and their shorter side before the middle is cut out: torchvision's first
+    /// weights.
     sides: [u32; 2],
     /// Share of the features dropped before the head in training.
     dropout: f64,

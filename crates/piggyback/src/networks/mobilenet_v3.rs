@@ -1,4 +1,5 @@
-//! MobileNetV3 (Howard et al., ICCV 2019), as torchvision's `mobilenet_v3_small` and `mobilenet_v3_large`.
+//! MobileNetV3 (Howard et al., ICCV 2019), as torchvision's `mobilenet_v3_small` and
+//! `mobilenet_v3_large`.
 //!
 //! | part | names | shapes of Large for images of 224x224 | role |
 //! | --- | --- | --- | --- |
@@ -22,8 +23,8 @@ use super::init::Distribution;
 use super::inverted_residual::{Activations, BlockShape, InvertedResidual, timm_layer};
 use crate::nn::{Activation, BatchNorm2d, Conv2d, ConvNorm, Graph, Linear, conv_norm};
 
-/// A block: kernel, channels of the filters, output channels, whether it has squeeze-and-excitation, its
-/// activation and stride.
+/// A block: kernel, channels of the filters, output channels, whether it has
+/// squeeze-and-excitation, its activation and stride.
 type Row = (usize, usize, usize, bool, Activation, usize);
 
 const RE: Activation = Activation::Relu;

@@ -8,9 +8,9 @@
 //! | mean over space | | `[440]` | |
 //! | head | `fc` | `[classes]` | head |
 //!
-//! Every convolution is followed by a batch norm; those of squeeze-and-excitation have biases instead, which
-//! are frozen. timm's `regnety_008` has the paper's widths, torchvision's 800MF others; the two other sizes are
-//! the same in both.
+//! Every convolution is followed by a batch norm; those of squeeze-and-excitation have biases
+//! instead, which are frozen. timm's `regnety_008` has the paper's widths, torchvision's 800MF
+//! others; the two other sizes are the same in both.
 
 use burn::module::Module;
 use burn::tensor::Device;

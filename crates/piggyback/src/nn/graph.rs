@@ -49,7 +49,8 @@ pub(crate) trait Graph {
         let maps = self.conv(conv, input, Activation::None);
         self.norm(norm, maps, activation)
     }
-    /// A convolution without bias, its batch norm, the sum with `shortcut`, which has the same shape, and an activation.
+    /// A convolution without bias, its batch norm, the sum with `shortcut`, which has the same
+    /// shape, and an activation.
     fn conv_norm_add(
         &mut self,
         conv: &Conv2d,
@@ -138,7 +139,8 @@ impl<'a> Eager<'a> {
         }
     }
 
-    /// A convolution and what follows it, packed for one pass over `input`, if this is inference on the CPU.
+    /// A convolution and what follows it, packed for one pass over `input`, if this is inference on
+    /// the CPU.
     fn pack(
         &self,
         conv: &Conv2d,

@@ -1,5 +1,6 @@
-//! Convolutions of 3x3 at stride 1 by Winograd's minimal filtering (Lavin and Gray, *Fast Algorithms for Convolutional
-//! Neural Networks*, CVPR 2016): a tile of 4x4 outputs takes 36 products per pair of channels instead of 144.
+//! Convolutions of 3x3 at stride 1 by Winograd's minimal filtering (Lavin and Gray, *Fast
+//! Algorithms for Convolutional Neural Networks*, CVPR 2016): a tile of 4x4 outputs takes 36
+//! products per pair of channels instead of 144.
 //!
 //! A tile of 6x6 inputs, a filter and a tile of outputs are treated as values of a polynomial at
 //! six points per axis. Between the transforms there is one matrix product for each of the 36

@@ -304,8 +304,8 @@ fn pick(sets: &[Set], choice: &WeightsChoice) -> Result<usize, String> {
     }
 }
 
-/// The only one of the sets at `places`, or the one in the first dictionary of `order` that has just one,
-/// or any of them if they are equal.
+/// The only one of the sets at `places`, or the one in the first dictionary of `order` that has
+/// just one, or any of them if they are equal.
 fn among(sets: &[Set], places: &[usize], order: &[&str]) -> Option<usize> {
     if let [only] = places {
         return Some(*only);

@@ -283,7 +283,8 @@ impl Hints {
         }
     }
 
-    /// libjpeg's rule: a JFIF marker means `YCbCr`, else Adobe's decides, else the components' names.
+    /// libjpeg's rule: a JFIF marker means `YCbCr`, else Adobe's decides, else the components'
+    /// names.
     fn color(&self, components: &[Component]) -> Result<Color, Refusal> {
         let ids: Vec<u8> = components.iter().map(|component| component.id).collect();
         match (ids.as_slice(), self.adobe) {

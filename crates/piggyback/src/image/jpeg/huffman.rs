@@ -162,7 +162,8 @@ impl<'a> Bits<'a> {
         table.symbols.get(position as usize).copied().ok_or(Damaged)
     }
 
-    /// A number of `size` bits (at most 16) after a symbol: its highest bit says whether it is positive.
+    /// A number of `size` bits (at most 16) after a symbol: its highest bit says whether it is
+    /// positive.
     #[inline]
     pub(super) fn signed(&mut self, size: u32) -> Result<i32, Damaged> {
         if size == 0 {

@@ -50,7 +50,8 @@ pub(super) fn inverse(coefficients: &[i16; 64], table: &[u16; 64], out: &mut [u8
     {
         *value = coefficient.wrapping_mul(factor as i16);
     }
-    // Down the columns, eight at a time; then along the rows, which are the columns of what is turned over.
+    // Down the columns, eight at a time; then along the rows, which are the columns of what is
+    // turned over.
     let mut between = [[0; 8]; 8];
     pass::<{ CONST_BITS - PASS1_BITS }>(&rows, &mut between);
     pass::<{ CONST_BITS + PASS1_BITS + 3 }>(&transposed(&between), &mut rows);

@@ -196,7 +196,8 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// A further bit of a band: one for each coefficient that has any, and new coefficients between them.
+    /// A further bit of a band: one for each coefficient that has any, and new coefficients between
+    /// them.
     fn refine(
         &self,
         block: &mut Block,

@@ -392,7 +392,8 @@ pub(super) fn norm_backward(
         }
         Statistics::Running => {
             let gradients = batch_norm::backward_eval(&pass, wants_affine);
-            // From scale and shift to weight and bias: scale = weight / std, shift = bias - mean * scale.
+            // From scale and shift to weight and bias: scale = weight / std, shift = bias - mean *
+            // scale.
             let affine = gradients.affine.map(|(scale, shift)| {
                 let weight = (scale.iter().zip(&shift).zip(mean).zip(&affine.inverse_std))
                     .map(|(((scale, shift), mean), inverse)| (scale - mean * shift) * inverse)
@@ -640,7 +641,8 @@ pub(super) fn apply_bits<const D: usize>(weight: Tensor<D>, bits: &Bits) -> Tens
     Tensor::from_primitive::<Flex>(tensor(masked.into_vec(), weight.layout().shape()))
 }
 
-/// [`super::adam::adam_step`] for tensors without autodiff on the CPU, in place where they are not shared.
+/// [`super::adam::adam_step`] for tensors without autodiff on the CPU, in place where they are not
+/// shared.
 pub(super) fn adam_step(
     parameter: Tensor<1>,
     gradient: Gradient,

@@ -38,8 +38,8 @@ pub(crate) use packed_conv::{PackedConv, PackedConvs, is_cpu_inference, some_ima
 ///
 /// # Shapes
 ///
-/// `input` `[batch, in, height, width]`, `weight` `[out, in / groups, kernel height, kernel width]`,
-/// the latter of any precision.
+/// `input` `[batch, in, height, width]`, `weight` `[out, in / groups, kernel height, kernel
+/// width]`, the latter of any precision.
 pub(crate) fn conv2d(input: Tensor<4>, weight: Tensor<4>, options: Conv2dOptions) -> Tensor<4> {
     let weight = computed(weight);
     if is_cpu(&input.device()) {
@@ -375,8 +375,8 @@ fn threshold_mask_reference<const D: usize>(
     masked + (scores.clone() - scores.detach()) * slope.detach()
 }
 
-/// The weight with packed mask bits applied, in its own precision: kept, negated, or +0.0. Carries no
-/// gradient.
+/// The weight with packed mask bits applied, in its own precision: kept, negated, or +0.0. Carries
+/// no gradient.
 pub(crate) fn apply_bits<const D: usize>(weight: Tensor<D>, bits: &Bits) -> Tensor<D> {
     let stored: FloatDType = weight.dtype().into();
     if stored != FloatDType::F32 {

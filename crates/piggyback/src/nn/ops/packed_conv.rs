@@ -21,8 +21,9 @@ pub(crate) fn is_cpu_inference(input: &Tensor<4>) -> bool {
     is_cpu(&device) && !device.is_autodiff()
 }
 
-/// `part` of a network for some images after the others, whose maps [`MAPS_PIXELS`] keeps small: `[batch, channels, height,
-/// width]` to as many maps. For inference on the CPU, where no image's bits depend on the others.
+/// `part` of a network for some images after the others, whose maps [`MAPS_PIXELS`] keeps small:
+/// `[batch, channels, height, width]` to as many maps. For inference on the CPU, where no image's
+/// bits depend on the others.
 pub(crate) fn some_images_at_a_time(
     images: Tensor<4>,
     mut part: impl FnMut(Tensor<4>) -> Tensor<4>,
@@ -63,8 +64,9 @@ struct AffineValues {
 }
 
 impl PackedConv {
-    /// Packs `weight`, `[out, in / groups, kernel height, kernel width]` of any precision, for inputs of the size of
-    /// `input`, `[batch, in, height, width]`. What follows is a batch norm, or a bias as [`NormValues::of_bias`].
+    /// Packs `weight`, `[out, in / groups, kernel height, kernel width]` of any precision, for
+    /// inputs of the size of `input`, `[batch, in, height, width]`. What follows is a batch norm,
+    /// or a bias as [`NormValues::of_bias`].
     pub(crate) fn new(
         weight: Tensor<4>,
         after: Option<NormValues>,
@@ -139,7 +141,8 @@ impl PackedConv {
     }
 }
 
-/// The packed convolutions of a network whose weights never change: one for every convolution among its modules.
+/// The packed convolutions of a network whose weights never change: one for every convolution among
+/// its modules.
 ///
 /// Layers are keyed by the identity of their weight, so the order and number of calls do not
 /// matter.
@@ -166,9 +169,10 @@ impl PackedConvs {
         )
     }
 
-    /// The convolution whose weight is `weight`, followed by the bias or batch norm `after`. It is made by `pack` if it is
-    /// not there yet; and for this call alone if it was made for inputs of another size, for another instruction set, or
-    /// followed by something else, and if the network has no such layer.
+    /// The convolution whose weight is `weight`, followed by the bias or batch norm `after`. It is
+    /// made by `pack` if it is not there yet; and for this call alone if it was made for inputs of
+    /// another size, for another instruction set, or followed by something else, and if the network
+    /// has no such layer.
     pub(crate) fn get(
         &self,
         weight: ParamId,
@@ -230,7 +234,8 @@ mod tests {
             map_tensors(layers, &mut Drawn(random)).freeze()
         }
 
-        /// A pass through convolutions by number, each followed by the norm of a number or by its own bias.
+        /// A pass through convolutions by number, each followed by the norm of a number or by its
+        /// own bias.
         fn run(&self, mut graph: Eager<'_>, order: &[(usize, Option<usize>)]) -> TensorData {
             let images = Tensor::ones([2, 8, 9, 9], &Device::flex());
             let relu = Activation::Relu;
