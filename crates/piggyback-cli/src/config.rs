@@ -344,7 +344,9 @@ mod tests {
         let plan = with(&flags, "method = 'packnet'\nlr = 0.25").unwrap();
         assert_eq!(plan.settings.method(), MethodName::Individual);
         assert_eq!(plan.data[1].name.as_deref(), Some("more"));
-        assert!(refused(&["--lr", "1"], "").contains("unknown key 'lr'; method piggyback has"));
+        assert!(
+            refused(&["--lr", "1"], "").contains("method piggyback has no option --lr; it has --")
+        );
         let error = refused(&["--method", "individual"], "lr-mask = 1e-4");
         assert!(
             error.starts_with("flags.toml: unknown key 'lr-mask'; method individual"),

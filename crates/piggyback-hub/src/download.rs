@@ -1,4 +1,4 @@
-//! Bringing one file into the cache.
+//! Downloading a file into the cache.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -12,14 +12,14 @@ use crate::error::{Error, Result};
 use crate::listing::{Entry, Listing, percent_encoded};
 use crate::{Fetch, FetchedFile, Progress, create_folder};
 
-/// How often a connection that is cut off in the middle of a file is taken up again.
+/// Number of attempts to resume a download after a lost connection.
 const TRIES: usize = 5;
 
 /// Bytes read at once.
 const BLOCK_BYTES: usize = 1 << 16;
 
 impl Fetch<'_> {
-    /// The file `name` in the cache, downloaded if it is not there whole.
+    /// The file `name` in the cache, downloaded if missing or incomplete.
     pub(super) fn file(&mut self, listing: &Listing, name: &str) -> Result<FetchedFile> {
         let entry = listing.entry(self.model, name)?;
         let path = self.folder.join(&listing.commit).join(name);
@@ -51,11 +51,11 @@ impl Fetch<'_> {
         })
     }
 
-    /// Completes `part`; returns how many bytes came over the network.
+    /// Completes `part`; returns the number of downloaded bytes.
     fn download(&mut self, part: &mut Part, listing: &Listing, name: &str) -> Result<u64> {
         let encoded: Vec<String> = name.split('/').map(percent_encoded).collect();
-        // An address with a commit always stands for the same bytes, so a beginning that is there
-        // needs no comparison with the rest; the hash is checked in the end.
+        // A URL with a commit always gives the same bytes, so a partial file can be continued
+        // without comparison. The hash is checked at the end.
         let (model, commit) = (self.model, &listing.commit);
         let path = format!("{model}/resolve/{commit}/{}", encoded.join("/"));
         let mut downloaded_bytes = 0;
@@ -68,7 +68,7 @@ impl Fetch<'_> {
             let mut answer = self.hub.get(model, &path, range, &[200, 206, 416])?;
             match answer.status().as_u16() {
                 206 if starts_at(&answer, part.bytes) => {}
-                // The server sends everything, whatever was asked for.
+                // The server ignored the range and sends the whole file.
                 200 => part.clear()?,
                 _ => {
                     part.clear()?;
@@ -113,18 +113,18 @@ impl Fetch<'_> {
     }
 }
 
-/// The beginning of a file.
+/// A partial file.
 struct Part {
     path: PathBuf,
     file: File,
-    /// Hash of the bytes that are there.
+    /// Hash of the bytes so far.
     hash: Sha256,
     bytes: u64,
     total_bytes: u64,
 }
 
 impl Part {
-    /// Opens what an earlier download left, or nothing.
+    /// Opens the partial file of an earlier download, or a new one.
     fn open(path: PathBuf, total_bytes: u64) -> Result<Self> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -166,7 +166,7 @@ impl Part {
         Ok(())
     }
 
-    /// Gives the whole file its name.
+    /// Renames the complete file.
     fn finish(self, path: &Path) -> Result<()> {
         (self.file.sync_all())
             .and_then(|()| atomic::target(path))
@@ -175,7 +175,7 @@ impl Part {
     }
 }
 
-/// The file at `path`, if it is what `entry` says.
+/// The file at `path`, if it matches `entry`.
 fn cached(path: &Path, entry: &Entry) -> Result<Option<FetchedFile>> {
     let mut file = match File::open(path) {
         Ok(file) => file,
@@ -200,7 +200,7 @@ fn hex(hash: &Sha256) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether the part of a file that was sent begins at `bytes`.
+/// Whether the response's range starts at `bytes`.
 fn starts_at<B>(answer: &http::Response<B>, bytes: u64) -> bool {
     let range = answer.headers().get("Content-Range");
     let range = range.and_then(|range| range.to_str().ok());

@@ -1,4 +1,4 @@
-//! What can go wrong with a hub.
+//! Errors of fetching from a hub.
 
 use std::io;
 use std::path::Path;
@@ -8,14 +8,14 @@ use thiserror::Error;
 /// The result of this crate's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that fetching a model can fail with.
+/// All errors of fetching a model.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file, or a setting, that the library would refuse too.
+    /// An error of the library, for a file or a setting.
     #[error(transparent)]
     Piggyback(#[from] piggyback::Error),
-    /// A model that cannot be had from the hub.
+    /// A model is not available from the hub.
     #[error("hf:{model} {reason}")]
     Model {
         /// The model, `owner/name`.
@@ -23,14 +23,14 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
-    /// A hub that does not answer.
+    /// The hub does not respond.
     #[error(
         "cannot reach {endpoint}: {reason}; check the network, and HTTPS_PROXY if there is a proxy"
     )]
     Unreachable {
         /// The hub's address.
         endpoint: String,
-        /// What happened instead of an answer.
+        /// The network error.
         reason: String,
     },
 }

@@ -1,8 +1,8 @@
-//! Model files from the Hugging Face hub, kept in a cache folder.
+//! Downloads model files from the Hugging Face hub into a cache folder.
 //!
-//! [`Hub::fetch`] asks the hub which files a model has, takes the one that holds the weights, and
-//! checks it against the SHA-256 that the hub publishes. What is there already is not fetched again:
-//! neither a whole file, nor the beginning of one whose download was cut off. Below the cache folder:
+//! [`Hub::fetch`] lists a model's files, downloads the one with the weights, and checks it against
+//! the SHA-256 that the hub publishes. Cached files are not downloaded again, and interrupted
+//! downloads are resumed. The cache folder contains:
 //!
 //! ```text
 //! hub/timm--resnet50.tv_in1k/refs/main                      the commit that a revision stood for
@@ -32,10 +32,10 @@ use piggyback::checkpoint::Lookalike;
 /// The Hugging Face hub itself.
 pub const ENDPOINT: &str = "https://huggingface.co";
 
-/// How long to wait for a connection, and for the next bytes of an answer.
+/// Timeout for a connection, and for the next bytes of a response.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A hub and the folder that keeps what was fetched from it.
+/// A hub with its cache folder.
 #[derive(Debug)]
 pub struct Hub {
     endpoint: String,
@@ -44,67 +44,68 @@ pub struct Hub {
     agent: Agent,
 }
 
-/// What happens during [`Hub::fetch`].
+/// Progress of [`Hub::fetch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress<'a> {
-    /// Another process is fetching the same model; this one goes on when it is done.
+    /// Waiting for another process that is fetching the same model.
     Waiting,
-    /// The hub does not answer, so the revision is taken to be what it was last time.
+    /// The hub does not respond, so the revision's last known commit is used.
     Offline {
-        /// Why the hub does not answer.
+        /// The network error.
         reason: &'a str,
-        /// The commit of last time.
+        /// The last known commit.
         commit: &'a str,
     },
     /// A file is being downloaded.
     Downloading {
         /// Its name in the model.
         file: &'a str,
-        /// Bytes that are there.
+        /// Bytes downloaded so far.
         bytes: u64,
-        /// Bytes that there will be.
+        /// Total size, bytes.
         total_bytes: u64,
     },
 }
 
-/// What [`Hub::fetch`] came to.
+/// The result of [`Hub::fetch`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
-    /// The commit that the revision stands for.
+    /// The commit of the revision.
     pub commit: String,
-    /// The file asked for; if it is the index of a checkpoint in parts, the parts follow.
+    /// The requested file; for the index of a sharded checkpoint, followed by its shards.
     pub files: Vec<FetchedFile>,
 }
 
-/// A file that is in the cache, whole and checked.
+/// A complete, verified file in the cache.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FetchedFile {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// Its size, bytes.
     pub bytes: u64,
     /// SHA-256 of its content in hexadecimal.
     pub sha256: String,
-    /// How many bytes of it came over the network this time: 0 if it was in the cache.
+    /// Bytes downloaded by this call: 0 if it was cached.
     pub downloaded_bytes: u64,
 }
 
 impl Hub {
-    /// The hub at `endpoint` (such as [`ENDPOINT`]), whose files are kept in the folder `cache`.
+    /// The hub at `endpoint` (such as [`ENDPOINT`]), with cache folder `cache`.
     ///
-    /// `token` opens private and gated models. It is sent to the endpoint's host and to no other,
-    /// wherever that redirects to. Proxies are taken from the environment (`HTTPS_PROXY`, `NO_PROXY`).
+    /// `token` gives access to private and gated models. It is sent only to the endpoint's host,
+    /// never to a redirect target on another host. Proxies are taken from the environment
+    /// (`HTTPS_PROXY`, `NO_PROXY`).
     ///
     /// # Errors
     ///
-    /// An endpoint that is no `http://` or `https://` address.
+    /// The endpoint is not an `http://` or `https://` URL.
     pub fn new(endpoint: &str, token: Option<&str>, cache: impl Into<PathBuf>) -> Result<Self> {
         if !["http://", "https://"].iter().any(|scheme| {
             let host = endpoint.strip_prefix(scheme);
             host.is_some_and(|host| !host.is_empty())
         }) {
-            let reason = format!("'{endpoint}' is no address; expected is one like {ENDPOINT}");
+            let reason = format!("'{endpoint}' is not a URL; expected one like {ENDPOINT}");
             return Err(Error::setting("endpoint", reason));
         }
         let config = Agent::config_builder()
@@ -123,20 +124,20 @@ impl Hub {
         })
     }
 
-    /// Brings a file of `model` (`owner/name`) at `revision` (a branch, tag or commit) into the cache.
+    /// Downloads a file of `model` (`owner/name`) at `revision` (a branch, tag or commit) into the
+    /// cache.
     ///
-    /// Without `file` that is `model.safetensors`, or else `model.safetensors.index.json` and the
-    /// parts it names, or else the only `.safetensors` file, or else `pytorch_model.bin`.
+    /// The default `file` is `model.safetensors`, or else `model.safetensors.index.json` with its
+    /// shards, or else the only `.safetensors` file, or else `pytorch_model.bin`.
     ///
-    /// A commit whose files are in the cache needs no network; nor does a branch, if the hub does not
-    /// answer, and what it stood for last time is in the cache. A download that is cut off leaves its
-    /// beginning, from which the next one continues.
+    /// A cached commit needs no network. If the hub does not respond, a branch's last known commit
+    /// is used if cached. An interrupted download is resumed by the next call.
     ///
     /// # Errors
     ///
-    /// A model, revision or file that the hub does not have or does not show without a token; no
-    /// answer from the hub; a file whose size or SHA-256 differs from what the hub says (which is
-    /// deleted); a cache that cannot be written; names that lead out of the cache folder.
+    /// The model, revision or file does not exist or needs a token; the hub does not respond; a
+    /// file's size or SHA-256 differs from the hub's (the file is deleted); the cache cannot be
+    /// written; or names that leave the cache folder.
     pub fn fetch(
         &self,
         model: &str,
@@ -145,7 +146,7 @@ impl Hub {
         mut observe: impl FnMut(Progress<'_>),
     ) -> Result<Fetched> {
         if !is_model(model) {
-            let expected = "is no model of the hub; expected is OWNER/NAME";
+            let expected = "is not a hub model; expected OWNER/NAME";
             return Err(Error::model(model, expected));
         }
         if let Some(other) = Lookalike::called(model) {
@@ -153,8 +154,8 @@ impl Hub {
             return Err(Error::model(
                 model,
                 format!(
-                    "is no {ours}: it has the same tensors, but {}, so it would answer wrongly; give a \
-                     model of {ours}",
+                    "is not a {ours}: it has the same tensors, but {}, so it would give wrong \
+                     outputs; give a model of {ours}",
                     other.difference
                 ),
             ));
@@ -168,7 +169,7 @@ impl Hub {
             folder: self.cache.join("hub").join(model.replace('/', "--")),
             observe: &mut observe,
         };
-        // Two writers of one file would spoil it.
+        // Two concurrent writers would corrupt a file.
         let _lock = fetch.lock()?;
         let listing = fetch.listing(revision)?;
         let name = listing.choose(model, file)?;
@@ -188,7 +189,8 @@ impl Hub {
         })
     }
 
-    /// Asks for an address below the endpoint; `Ok` is an answer with one of the codes in `expected`.
+    /// Requests a URL below the endpoint; `Ok` is a response with one of the `expected` status
+    /// codes.
     fn get(
         &self,
         model: &str,
@@ -206,37 +208,39 @@ impl Hub {
         let answer = request.call().map_err(|error| match error {
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => Error::model(
                 model,
-                format!("cannot be asked for ({error}); check the endpoint and the token"),
+                format!("cannot be requested ({error}); check the endpoint and the token"),
             ),
             ureq::Error::Io(error) => self.no_answer(&error),
             error => self.no_answer(&error),
         })?;
         match answer.status().as_u16() {
             code if expected.contains(&code) => Ok(answer),
-            code @ 500.. => Err(self.no_answer(&format!("its answer was error {code}"))),
+            code @ 500.. => Err(self.no_answer(&format!("it returned error {code}"))),
             code => Err(Error::model(model, self.refusal(code, model))),
         }
     }
 
-    /// What a client error of the hub means for whoever asked.
+    /// The message for a client error of the hub.
     fn refusal(&self, code: u16, model: &str) -> String {
         let (endpoint, token) = (&self.endpoint, self.token.is_some());
         match code {
-            // Without a token the hub does not say which models do not exist.
+            // Without a token the hub does not reveal which models exist.
             401 | 403 if token => format!(
-                "is not open to your token (error {code}): check the name, and on \
-                 {endpoint}/{model} whether the model wants its conditions accepted"
+                "is not accessible with your token (error {code}): check the name, and on \
+                 {endpoint}/{model} whether you have to accept the model's conditions"
             ),
             401 | 403 => format!(
-                "does not exist or is private or gated (error {code}): check the name on \
+                "does not exist, or is private or gated (error {code}): check the name on \
                  {endpoint}/{model}, or set HF_TOKEN to a token of {endpoint}/settings/tokens"
             ),
             404 => format!(
-                "or the revision or file asked for does not exist (error 404); \
-                 look at {endpoint}/{model}/tree/main"
+                "or the requested revision or file does not exist (error 404); see \
+                 {endpoint}/{model}/tree/main"
             ),
-            429 => "is asked for too often (error 429): wait some minutes, or set HF_TOKEN".into(),
-            code => format!("cannot be had: the hub's answer was error {code}"),
+            429 => {
+                "was requested too often (error 429): wait a few minutes, or set HF_TOKEN".into()
+            }
+            code => format!("is not available: the hub returned error {code}"),
         }
     }
 
@@ -248,7 +252,7 @@ impl Hub {
     }
 }
 
-/// A model that is being fetched.
+/// A model being fetched.
 struct Fetch<'a> {
     hub: &'a Hub,
     model: &'a str,
@@ -258,7 +262,7 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
-    /// Keeps other processes from this model until the file is dropped.
+    /// Locks this model against other processes until the lock is dropped.
     fn lock(&mut self) -> Result<FileLock> {
         create_folder(&self.folder)?;
         let path = self.folder.join(".lock");
@@ -266,7 +270,7 @@ impl Fetch<'_> {
         lock.map_err(|source| Error::write(&path, source))
     }
 
-    /// The files of the model at a revision, from the hub or as they were last time.
+    /// The files of the model at a revision, from the hub or from the cache.
     fn listing(&mut self, revision: &str) -> Result<Listing> {
         let reference = self.folder.join("refs").join(percent_encoded(revision));
         let recorded = if is_commit(revision) {
@@ -300,7 +304,7 @@ impl Fetch<'_> {
         }
     }
 
-    /// Asks the hub for the files of the model.
+    /// Requests the model's list of files from the hub.
     fn ask(&self, revision: &str) -> Result<Listing> {
         let (model, encoded) = (self.model, percent_encoded(revision));
         let path = format!("api/models/{model}/revision/{encoded}?blobs=true");
@@ -333,7 +337,7 @@ fn create_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|source| Error::write(path, source))
 }
 
-/// Writes a small file, in a folder that is made if needed.
+/// Writes a small file; creates its folder if needed.
 fn write(path: &Path, content: &[u8]) -> Result<()> {
     create_folder(path.parent().unwrap_or(Path::new(".")))?;
     atomic::write(path, content).map_err(|source| Error::write(path, source))

@@ -1,4 +1,4 @@
-//! Which files a model has, and which of them holds its weights.
+//! The files of a model, and the choice of the one with its weights.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use piggyback::text;
 
-/// What the files of a model are called that hold its weights, the best first.
+/// Names of weights files, in order of preference.
 const SAFETENSORS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const PYTORCH: &str = "pytorch_model.bin";
@@ -35,21 +35,21 @@ pub(super) struct Entry {
     lfs: Option<Large>,
 }
 
-/// What the hub says about large files, such as all of weights.
+/// The hub's entry for large files, which include all weights.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct Large {
     sha256: String,
 }
 
 impl Entry {
-    /// SHA-256 of the content in hexadecimal; the hub gives none for small files of text.
+    /// SHA-256 of the content in hexadecimal; the hub has none for small text files.
     pub(super) fn sha256(&self) -> Option<&str> {
         self.lfs.as_ref().map(|large| large.sha256.as_str())
     }
 }
 
 impl Listing {
-    /// Reads the hub's answer, in which nothing is trusted that becomes a path.
+    /// Parses the hub's response. Everything that becomes a path is checked.
     pub(super) fn parse(model: &str, json: &[u8]) -> Result<Self> {
         let listing: Self = serde_json::from_slice(json)
             .map_err(|error| Error::model(model, format!("has an invalid listing ({error})")))?;
@@ -82,7 +82,7 @@ impl Listing {
         Ok(entry)
     }
 
-    /// The name of the file asked for, or of the one that holds the weights.
+    /// The name of the requested file, or of the one with the weights.
     pub(super) fn choose(&self, model: &str, file: Option<&str>) -> Result<String> {
         if let Some(file) = file {
             return Ok(file.to_owned());
@@ -113,7 +113,7 @@ impl Listing {
     }
 }
 
-/// The files beside the index `name` that it says the tensors are in.
+/// The shards that the index `name` lists.
 pub(super) fn shards(model: &str, name: &str, path: &Path) -> Result<Vec<String>> {
     #[derive(Deserialize)]
     struct Index {
@@ -144,24 +144,24 @@ fn list<'a>(names: impl Iterator<Item = &'a str> + Clone) -> String {
     }
 }
 
-/// Whether it is the full name of a commit.
+/// Whether it is a full commit id.
 pub(super) fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether it is `owner/name`, or the `name` of a model from before there were owners.
+/// Whether it is `owner/name`, or the `name` of an old model without an owner.
 pub(super) fn is_model(text: &str) -> bool {
     let is_name = |name: &str| {
         !name.is_empty()
             && !name.starts_with(['.', '-'])
-            // The cache writes `owner/name` with two dashes.
+            // The cache encodes the slash of `owner/name` as two dashes.
             && !name.contains("--")
             && (name.chars()).all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
     };
     text.split('/').count() <= 2 && text.split('/').all(is_name)
 }
 
-/// Whether a file of this name is inside the folder that it is put in, on every system.
+/// Whether a file with this name stays inside its folder, on every operating system.
 fn is_plain(name: &str) -> bool {
     let normal = |part: Component<'_>| matches!(part, Component::Normal(_));
     !name.contains(|c: char| c.is_control() || matches!(c, '\\' | ':'))
@@ -169,7 +169,7 @@ fn is_plain(name: &str) -> bool {
         && Path::new(name).components().all(normal)
 }
 
-/// Text as one part of an address.
+/// Text as one URL path segment.
 pub(super) fn percent_encoded(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {

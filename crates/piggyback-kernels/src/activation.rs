@@ -1,6 +1,6 @@
 //! Smooth activations, element by element, and their gradients.
 //!
-//! They are passes of their own: no part of a convolution's epilogue or of batch norm, unlike
+//! They are separate passes, not part of a convolution's epilogue or of batch norm, unlike
 //! [`batch_norm::Activation`](super::batch_norm::Activation).
 
 use std::mem::MaybeUninit;
@@ -34,6 +34,7 @@ pub fn forward(x: &[f32], function: Function) -> Vec<f32> {
 /// Gradient of the elements `x` from that of their function.
 ///
 /// # Panics
+///
 /// If the lengths differ.
 pub fn backward(x: &[f32], grad: &[f32], function: Function) -> Vec<f32> {
     backward_on(Isa::best(), x, grad, function)

@@ -1,4 +1,4 @@
-//! Adam (Kingma and Ba, 2015) as PyTorch computes it, fused into one pass.
+//! Adam (Kingma and Ba, 2015) like PyTorch's, fused into one pass.
 
 use rayon::prelude::*;
 
@@ -32,6 +32,7 @@ const TASK_LEN: usize = 1 << 15;
 /// One step in place. `exp_avg` and `exp_avg_sq` are the two moments, `step` counts from 1.
 ///
 /// # Panics
+///
 /// If the lengths differ or `step` is 0.
 pub fn step(
     parameter: &mut [f32],

@@ -1,7 +1,9 @@
-//! Memory of large buffers: written once without being zeroed first, and kept for the next buffer of its size.
+//! Memory for large buffers: not zeroed before use, and reused for the next buffer of the same
+//! size.
 //!
-//! A training step asks for the same sizes in the same order as the one before. Memory fresh from the system is zeroed
-//! page by page at first touch, which costs more than most kernels take, so what one step frees the next one is given.
+//! Every training step needs the same sizes in the same order. New memory from the system is zeroed
+//! page by page at first touch, which takes longer than most kernels. So each step reuses the
+//! memory that the previous one freed.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -186,6 +188,7 @@ impl Drop for Workspace {
 /// A vector of `len` values, all of which `fill` writes.
 ///
 /// # Safety
+///
 /// `fill` must write every element.
 pub unsafe fn filled(len: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
     let mut values = take(len);
@@ -199,6 +202,7 @@ pub unsafe fn filled(len: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> 
 /// As [`filled`], for bytes, whose memory is not kept.
 ///
 /// # Safety
+///
 /// `fill` must write every element.
 pub unsafe fn filled_bytes(len: usize, fill: impl FnOnce(&mut [MaybeUninit<u8>])) -> Vec<u8> {
     let mut values = Vec::with_capacity(len);

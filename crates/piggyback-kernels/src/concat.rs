@@ -1,5 +1,5 @@
-//! Pixels of two activations side by side, and apart again. Nothing is computed, so there is one body for every
-//! instruction set.
+//! Concatenates the channels of two activations, and splits them again. It only copies, so there is
+//! one implementation for all instruction sets.
 
 use rayon::prelude::*;
 
@@ -17,6 +17,7 @@ fn task_pixels([first, second]: [usize; 2]) -> usize {
 /// `[pixels, channels[0] + channels[1]]`.
 ///
 /// # Panics
+///
 /// If either has no channels, or they are not whole pixels, as many in each.
 pub fn concat(first: &[f32], second: &[f32], channels: [usize; 2]) -> Vec<f32> {
     let [left, right] = channels;
@@ -68,6 +69,7 @@ pub fn join(parts: &[&[f32]]) -> Vec<f32> {
 /// The two that [`concat()`] gives `joined` for; its gradients from that of its output.
 ///
 /// # Panics
+///
 /// If either has no channels, or `joined` is not whole pixels.
 pub fn split(joined: &[f32], channels: [usize; 2]) -> (Vec<f32>, Vec<f32>) {
     let [left, right] = channels;

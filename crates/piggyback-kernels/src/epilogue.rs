@@ -1,4 +1,4 @@
-//! What follows a convolution in inference, applied to its outputs while they are in registers.
+//! Operations after a convolution in inference, applied to outputs while they are in registers.
 
 use super::batch_norm::Activation;
 use super::simd::{Kernel, Simd, load};
@@ -18,6 +18,7 @@ pub struct Epilogue<'a> {
 
 impl<'a> Epilogue<'a> {
     /// # Panics
+    ///
     /// If it does not fit an output of `len` values with this many channels.
     pub fn check(&self, channels: usize, len: usize) {
         assert_eq!(self.scale.len(), channels, "length of scale");
@@ -39,6 +40,7 @@ impl<'a> Epilogue<'a> {
     }
 
     /// # Panics
+    ///
     /// If it does not reach as far as `rows` of `columns` that are `stride` apart.
     pub fn check_rows(&self, rows: usize, columns: usize, stride: usize) {
         let end = rows.saturating_sub(1) * stride + columns;
@@ -54,6 +56,7 @@ impl<'a> Epilogue<'a> {
     /// `channel`.
     ///
     /// # Safety
+    ///
     /// So many values must be readable from `channel` on of `scale` and `shift`, and from `at` on of the shortcut.
     #[inline(always)]
     pub unsafe fn apply<S: Simd, const FULL: bool>(
@@ -81,6 +84,7 @@ impl<'a> Epilogue<'a> {
     /// Replaces `len` values that stand at `at` of the output and start with `channel`.
     ///
     /// # Safety
+    ///
     /// So many values must be readable and writable at `values`, readable from `channel` on of `scale` and `shift`, and
     /// from `at` on of the shortcut.
     #[inline(always)]

@@ -1,4 +1,5 @@
-//! Channels times a gate each, as squeeze-and-excitation ends (Hu et al., CVPR 2018), and the gradients.
+//! Multiplies each channel by its gate, the last step of squeeze-and-excitation (Hu et al., CVPR
+//! 2018), with gradients.
 
 use std::mem::MaybeUninit;
 
@@ -13,6 +14,7 @@ const TASK_PIXELS: usize = 256;
 /// `x`, `[images, pixels, channels]`, times `gates`, `[images, channels]`.
 ///
 /// # Panics
+///
 /// If the lengths do not fit each other.
 pub fn forward(x: &[f32], gates: &[f32], channels: usize) -> Vec<f32> {
     forward_on(Isa::best(), x, gates, channels)
@@ -21,6 +23,7 @@ pub fn forward(x: &[f32], gates: &[f32], channels: usize) -> Vec<f32> {
 /// Gradients of `x` and of `gates` from that of the product.
 ///
 /// # Panics
+///
 /// If the lengths do not fit each other.
 pub fn backward(x: &[f32], gates: &[f32], grad: &[f32], channels: usize) -> [Vec<f32>; 2] {
     let isa = Isa::best();

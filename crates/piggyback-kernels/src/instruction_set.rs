@@ -1,4 +1,4 @@
-//! Choosing an instruction set, to show that the choice does not matter.
+//! Selection of the instruction set. Results do not depend on it.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};

@@ -1,9 +1,10 @@
-//! CPU kernels of vision networks, on plain slices: no tensor library, `f32` in channels-last order.
+//! CPU kernels of vision networks, on plain slices: no tensor library, `f32` in channels-last
+//! order.
 //!
-//! Activations are `[batch, height, width, channels]`, contiguous. Convolution weights keep PyTorch's order
-//! `[out, in / groups, kernel height, kernel width]`. Every kernel obeys the exactness rules of `docs/kernels.md`:
-//! its bits depend on its inputs alone, not on the instruction set, the number of threads or (where rows are
-//! independent) on what else is in the batch.
+//! Activations are `[batch, height, width, channels]`, contiguous. Convolution weights keep
+//! PyTorch's order `[out, in / groups, kernel height, kernel width]`. Every kernel follows the
+//! exactness rules of `docs/kernels.md`: results depend only on the inputs, not on the instruction
+//! set, the number of threads or (if rows are independent) the rest of the batch.
 
 pub mod activation;
 pub mod adam;

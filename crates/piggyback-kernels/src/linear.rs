@@ -1,5 +1,5 @@
-//! Fully connected layers, whose weights can be the most of a network: VGG's fc6 has 411 MB. They are read in place,
-//! a panel at a time, and once for all rows of the batch.
+//! Fully connected layers. Their weights can be most of a network: VGG's fc6 has 411 MB. They are
+//! read in place, one panel at a time, once for all rows of the batch.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -30,6 +30,7 @@ const TASK_ROWS: usize = 16;
 /// `x * weight^T + bias`, `[batch, outputs]`. A row's output does not depend on the others in the batch.
 ///
 /// # Panics
+///
 /// If a slice does not have the length that `shape` asks for.
 pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], shape: LinearShape) -> Vec<f32> {
     forward_on(Isa::best(), x, weight, bias, shape)
@@ -61,6 +62,7 @@ fn forward_on(isa: Isa, x: &[f32], weight: &[f32], bias: &[f32], shape: LinearSh
 /// Gradient of the input, `[batch, inputs]`, from that of the output, `[batch, outputs]`.
 ///
 /// # Panics
+///
 /// If a slice does not have the length that `shape` asks for.
 pub fn input_gradient(grad_out: &[f32], weight: &[f32], shape: LinearShape) -> Vec<f32> {
     input_gradient_on(Isa::best(), grad_out, weight, shape)
@@ -85,6 +87,7 @@ fn input_gradient_on(isa: Isa, grad_out: &[f32], weight: &[f32], shape: LinearSh
 /// Gradient of the weights, `[outputs, inputs]`: each a sum over the batch in order.
 ///
 /// # Panics
+///
 /// If a slice does not have the length that `shape` asks for.
 pub fn weight_gradient(x: &[f32], grad_out: &[f32], shape: LinearShape) -> Vec<f32> {
     weight_gradient_on(Isa::best(), x, grad_out, shape)

@@ -1,4 +1,4 @@
-//! Masking weights: selection, never multiplication, so that a masked weight is `+0.0` whatever it was.
+//! Masks weights by selection, not multiplication, so that a masked weight is always `+0.0`.
 
 use rayon::prelude::*;
 
@@ -11,6 +11,7 @@ const TASK_LEN: usize = 1 << 16;
 /// The weights whose score exceeds the threshold; the others become `+0.0` (Mallya et al., 2018, section 3.2).
 ///
 /// # Panics
+///
 /// If the lengths differ.
 pub fn select(weight: &[f32], scores: &[f32], threshold: f32) -> Vec<f32> {
     combine(Isa::best(), weight, scores, Rule::Binary { threshold })
@@ -19,6 +20,7 @@ pub fn select(weight: &[f32], scores: &[f32], threshold: f32) -> Vec<f32> {
 /// Ternary selection: `w` where the score exceeds `threshold`, `-w` where it lies below 0, `+0.0` elsewhere.
 ///
 /// # Panics
+///
 /// If the lengths differ.
 pub fn select_ternary(weight: &[f32], scores: &[f32], threshold: f32) -> Vec<f32> {
     combine(Isa::best(), weight, scores, Rule::Ternary { threshold })
@@ -27,6 +29,7 @@ pub fn select_ternary(weight: &[f32], scores: &[f32], threshold: f32) -> Vec<f32
 /// Straight-through gradient of the scores: `grad_weight * weight`, elementwise.
 ///
 /// # Panics
+///
 /// If the lengths differ.
 pub fn score_gradient(grad_weight: &[f32], weight: &[f32]) -> Vec<f32> {
     combine(Isa::best(), grad_weight, weight, Rule::Product)
@@ -35,6 +38,7 @@ pub fn score_gradient(grad_weight: &[f32], weight: &[f32]) -> Vec<f32> {
 /// The elementwise sum.
 ///
 /// # Panics
+///
 /// If the lengths differ.
 pub fn sum(a: &[f32], b: &[f32]) -> Vec<f32> {
     combine(Isa::best(), a, b, Rule::Sum)
@@ -106,6 +110,7 @@ impl Kernel for Combine<'_> {
 /// well, the weight is negated. Bit `i % 8` of byte `i / 8` belongs to weight `i`.
 ///
 /// # Panics
+///
 /// If `out` differs in length from `weight`, or a plane does not have one bit per weight, rounded up to bytes.
 pub fn select_bits(weight: &[f32], keep: &[u8], negate: Option<&[u8]>, out: &mut [f32]) {
     select_bits_on(Isa::best(), weight, keep, negate, out);

@@ -1,5 +1,4 @@
-//! Pages of memory, of which large buffers want large ones: fewer to be zeroed one by one at first touch, fewer whose
-//! addresses the processor looks up.
+//! Huge pages for large buffers: fewer pages to zero at first touch, and fewer TLB misses.
 
 /// Asks the system for huge pages where `buffer`, not yet touched, covers whole ones. A hint: without it, or on a system
 /// that does not know it, nothing but speed is lost.

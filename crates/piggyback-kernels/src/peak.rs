@@ -1,4 +1,4 @@
-//! How many multiply-adds this CPU does when nothing else is in the way: what kernels are held against.
+//! Peak multiply-adds of this CPU, to compare kernels with.
 
 use super::simd::{Isa, Kernel, Simd};
 

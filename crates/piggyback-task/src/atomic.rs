@@ -1,12 +1,13 @@
-//! Files that are there whole or not at all.
+//! Atomic file writes.
 //!
-//! All files that the project writes go through [`AtomicFile`]: the bytes go to a hidden file in the same folder, reach the
-//! disk, and only then take the name. What stands under the name before is kept until then, and only a regular file is ever
-//! replaced: a device or a pipe stays what it is.
+//! All files are written through [`AtomicFile`]: the bytes go to a hidden temporary file in the
+//! same folder, which is synced and then renamed. Until then the old file is kept. Only a regular
+//! file is ever replaced, never a device or a pipe.
 //!
-//! A hidden file is removed when its [`AtomicFile`] is dropped, or by [`abandon`] when a signal ends the program. What a
-//! process that was killed left behind is removed by the next one that writes in the same folder: the names are of a form that
-//! nobody else uses, and a file that is still being written is locked.
+//! A temporary file is removed when its [`AtomicFile`] is dropped, or by [`abandon`] when a signal
+//! ends the program. Leftovers of a killed process are removed by the next write to the same
+//! folder. This is safe because their names have a unique form, and files still being written are
+//! locked.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -17,15 +18,15 @@ use tempfile::{Builder, NamedTempFile};
 use crate::hidden::{Hidden, RANDOM, SUFFIX, is_hidden};
 pub use crate::hidden::{PREFIX, abandon};
 
-/// Most links that are followed, as Linux has it.
+/// Maximum number of links followed, as in Linux.
 const MAX_LINKS: usize = 40;
 
-/// What stands at a path where a file is to be written, and is none: in the [`io::Error`]s of this module.
+/// Why a path is not a regular file; wrapped in the [`io::Error`]s of this module.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}; give the name of a file")]
 pub struct NotAFile(String);
 
-/// A file that is being written, and has no name yet.
+/// A file being written under a temporary name.
 ///
 /// ```
 /// use std::io::Write;
@@ -48,13 +49,13 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Begins the file that is to be at `path`, or at the place that `path` links to.
+    /// Creates a temporary file for `path`, or for the target if `path` is a link.
     ///
-    /// Also removes what earlier processes left in its folder.
+    /// Also removes leftovers of earlier processes in its folder.
     ///
     /// # Errors
     ///
-    /// As [`target`], and if no file can be made in the folder.
+    /// Those of [`target`], or no file can be created in the folder.
     pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
         let target = target(path.as_ref())?;
         let folder = folder(&target);
@@ -69,7 +70,7 @@ impl AtomicFile {
                 let path = file.path().to_owned();
                 Ok((file, path))
             })?;
-            // A process that clears leftovers may have found the file before it was locked.
+            // Another process may have removed the file as a leftover before it was locked.
             let taken = matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
             if !taken && file.path().exists() {
                 return Ok(Self {
@@ -81,16 +82,16 @@ impl AtomicFile {
         }
     }
 
-    /// The file itself, to be written to.
+    /// The temporary file, for writing.
     pub fn file_mut(&mut self) -> &mut File {
         self.file.as_file_mut()
     }
 
-    /// Gives the file its name, in place of a file that has it.
+    /// Renames the file to its final name, replacing an existing file.
     ///
     /// # Errors
     ///
-    /// A full disk, or a name that by now belongs to something else than a file.
+    /// The disk is full, or the name now belongs to something other than a file.
     pub fn replace(self) -> io::Result<()> {
         self.finish(|file, target| {
             check_kind(target)?;
@@ -98,11 +99,11 @@ impl AtomicFile {
         })
     }
 
-    /// Gives the file its name, unless that is taken.
+    /// Renames the file to its final name, unless that exists.
     ///
     /// # Errors
     ///
-    /// A full disk, and [`io::ErrorKind::AlreadyExists`].
+    /// The disk is full, or [`io::ErrorKind::AlreadyExists`].
     pub fn create_new(self) -> io::Result<()> {
         self.finish(|file, target| file.persist_noclobber(target).map_err(|error| error.error))
     }
@@ -118,7 +119,8 @@ impl AtomicFile {
         } = self;
         file.as_file().sync_all()?;
         hidden.end(|| put_in_place(file, &target).map(drop))?;
-        // The new name outlives a power cut only once the folder is on the disk too. Some file systems cannot do that.
+        // The new name survives a power cut only once the folder is synced too. Some file systems
+        // do not support that.
         #[cfg(unix)]
         let _ = File::open(folder(&target)).and_then(|folder| folder.sync_all());
         Ok(())
@@ -135,32 +137,34 @@ impl Write for AtomicFile {
     }
 }
 
-/// Writes `bytes` to the file at `path`, in place of one that is there.
+/// Writes `bytes` to the file at `path`, replacing an existing file.
 ///
 /// # Errors
 ///
-/// As [`AtomicFile::create`] and [`AtomicFile::replace`].
+/// Those of [`AtomicFile::create`] and [`AtomicFile::replace`].
 pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
     let mut file = AtomicFile::create(path)?;
     file.write_all(bytes)?;
     file.replace()
 }
 
-/// Fails where no file could be written to `path`, before there is anything to write: makes one beside it and removes it again.
+/// Fails if no file can be written to `path`. It creates a temporary file beside it and removes it
+/// again.
 ///
 /// # Errors
 ///
-/// As [`AtomicFile::create`].
+/// Those of [`AtomicFile::create`].
 pub fn check(path: impl AsRef<Path>) -> io::Result<()> {
     AtomicFile::create(path).map(drop)
 }
 
-/// The place that is written when `path` is: `path`, or what it links to. A link stays, and the file that it leads to is replaced.
+/// The path that a write to `path` replaces: `path` itself, or the target of a link. The link
+/// stays.
 ///
 /// # Errors
 ///
-/// [`NotAFile`] for a folder, a device, a pipe, a socket, a link to nothing, and a name that only a folder can have; and what the
-/// operating system says of a path that it cannot take.
+/// [`NotAFile`] for a folder, a device, a pipe, a socket, a broken link, and a name ending in a
+/// slash; and the operating system's error for an invalid path.
 pub fn target(path: &Path) -> io::Result<PathBuf> {
     let bytes = path.as_os_str().as_encoded_bytes();
     let separator = |byte: &u8| std::path::is_separator(char::from(*byte));
@@ -172,7 +176,8 @@ pub fn target(path: &Path) -> io::Result<PathBuf> {
     }
     let mut path = path.to_owned();
     for links in 0..=MAX_LINKS {
-        // Files that a process has open, such as /dev/stdout: their names are not the ones that would be replaced.
+        // Open files of a process, such as /dev/stdout: renaming would not replace the file behind
+        // them.
         let around = fs::canonicalize(folder(&path));
         if around.is_ok_and(|folder| folder.starts_with("/proc") || folder.starts_with("/dev/fd")) {
             return Err(not_a_file("it is a process's open file"));
@@ -196,7 +201,7 @@ pub fn target(path: &Path) -> io::Result<PathBuf> {
     Err(not_a_file("its links form a loop"))
 }
 
-/// Fails if something else than a regular file has this very name.
+/// Fails if this name exists but is not a regular file.
 fn check_kind(path: &Path) -> io::Result<()> {
     let kind = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -245,13 +250,15 @@ pub(crate) fn folder(path: &Path) -> &Path {
 fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = Builder::new();
     builder.prefix(PREFIX).suffix(SUFFIX).rand_bytes(RANDOM);
-    // Temporary files are private by default; this one becomes an ordinary file, to which the umask applies.
+    // Temporary files are private by default; this one becomes an ordinary file, so the umask
+    // applies.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.tempfile_in(folder)
 }
 
-/// Removes the hidden files in `folder` of processes that are gone. What cannot be removed is left.
+/// Removes the temporary files of ended processes in `folder`. Files that cannot be removed are
+/// left.
 pub fn remove_leftovers(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
@@ -262,7 +269,7 @@ pub fn remove_leftovers(folder: &Path) {
             continue;
         }
         let opened = OpenOptions::new().write(true).open(entry.path());
-        // Whoever writes a file holds its lock.
+        // A file being written is locked.
         if let Ok(file) = opened
             && file.try_lock().is_ok()
         {

@@ -6,8 +6,8 @@ use crate::Error;
 
 /// Bits packed eight to a byte: bit `i` is bit `i % 8` (least significant first) of byte `i / 8`.
 ///
-/// The unused high bits of the last byte are zero, so equal bits are equal bytes. This is the order of
-/// `numpy.packbits(..., bitorder="little")`.
+/// The unused high bits of the last byte are zero, so equal bits are equal bytes. This is the order
+/// of `numpy.packbits(..., bitorder="little")`.
 ///
 /// ```
 /// use piggyback_task::BitMask;
@@ -24,7 +24,7 @@ pub struct BitMask {
 }
 
 impl BitMask {
-    /// `len` bits, bit `i` being `bit(i)`; `bit` is called once for each index, in order.
+    /// `len` bits, where bit `i` is `bit(i)`. `bit` is called once for each index, in order.
     pub fn from_fn(len: usize, mut bit: impl FnMut(usize) -> bool) -> Self {
         let mut bytes = vec![0; len.div_ceil(8)];
         for i in 0..len {
@@ -37,7 +37,8 @@ impl BitMask {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if there are not exactly `ceil(len / 8)` bytes, or an unused bit of the last byte is set.
+    /// [`Error::Invalid`] if there are not exactly `ceil(len / 8)` bytes, or an unused bit of the
+    /// last byte is set.
     pub fn from_bytes(len: usize, bytes: Vec<u8>) -> Result<Self, Error> {
         let expected = len.div_ceil(8);
         if bytes.len() != expected {
@@ -95,7 +96,7 @@ impl BitMask {
 }
 
 impl fmt::Debug for BitMask {
-    /// Counts, not millions of bits.
+    /// Prints counts instead of millions of bits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BitMask")
             .field("len", &self.len)

@@ -1,7 +1,8 @@
 //! The safetensors container: eight bytes of header length, a JSON header, the data.
 //!
-//! Reading is ours rather than the `safetensors` crate's because errors must say what a user can do, and because a header
-//! may announce any number: every sum here is checked. Writing is ours because one content must give one byte sequence.
+//! This does not use the `safetensors` crate. Reading needs errors with advice, and checked
+//! arithmetic, as a header may declare any number. Writing must give one byte sequence for one
+//! content.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,11 +12,11 @@ use serde::Deserialize;
 use crate::Error;
 use crate::foreign::{FIRST_BYTES, Foreign, what_is};
 
-/// The header may be this long, as in every safetensors reader.
+/// Maximum length of the header, as in other safetensors readers.
 pub(crate) const MAX_HEADER_BYTES: u64 = 100_000_000;
 
-/// Bytes that [`check_start`] looks at: the header's length and its first character, or what tells a file of another
-/// kind.
+/// Bytes that [`check_start`] needs: the header's length and first character, or the signature of
+/// another format.
 pub(crate) const START_BYTES: usize = FIRST_BYTES;
 
 #[derive(Debug, Deserialize)]
@@ -33,7 +34,7 @@ struct TensorInfo {
     data_offsets: (u64, u64),
 }
 
-/// A safetensors file taken apart; the tensors are not yet located in the data.
+/// A parsed safetensors file. The tensors are not yet located in the data.
 #[derive(Debug)]
 pub(crate) struct Container<'a> {
     pub(crate) metadata: BTreeMap<String, String>,
@@ -50,9 +51,9 @@ pub(crate) struct Tensor<'a> {
     pub(crate) data: Cow<'a, [u8]>,
 }
 
-/// Checks what the first [`START_BYTES`] of a file of `file_bytes` announce, and returns the header's length.
+/// Checks the first [`START_BYTES`] of a file of `file_bytes`, and returns the header's length.
 ///
-/// It decides before anything else is read, so a header of 4 GB costs nothing.
+/// Nothing else is read before, so a declared header of 4 GB costs nothing.
 pub(crate) fn check_start(start: &[u8], file_bytes: u64) -> Result<u64, Error> {
     if file_bytes == 0 {
         let reason = "it is empty".to_owned();
@@ -89,11 +90,11 @@ pub(crate) fn check_start(start: &[u8], file_bytes: u64) -> Result<u64, Error> {
 }
 
 impl<'a> Container<'a> {
-    /// Takes the header apart.
+    /// Parses the header.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
         let start = bytes.get(..START_BYTES).unwrap_or(bytes);
         let header_bytes = check_start(start, bytes.len() as u64)? as usize;
-        // In range: `check_start` compared the announced length with the real one.
+        // In range: `check_start` compared the declared length with the real one.
         let (header, data) = bytes[8..].split_at(header_bytes);
         let invalid = |reason: String| invalid_header(header, reason);
         let text = str::from_utf8(header).map_err(|error| invalid(error.to_string()))?;
@@ -112,7 +113,7 @@ impl<'a> Container<'a> {
         self.header
     }
 
-    /// Checks that the data end where the last tensor ends.
+    /// Checks that the data ends with the last tensor.
     pub(crate) fn check_length(&self) -> Result<(), Error> {
         let ends = self.tensors.values().map(|info| info.data_offsets.1);
         let header_end = 8 + self.header.len() as u64;
@@ -127,7 +128,7 @@ impl<'a> Container<'a> {
         })
     }
 
-    /// Locates the tensors. Gaps and overlaps are not looked for: re-encoding finds them.
+    /// Locates the tensors. Gaps and overlaps are not checked here: re-encoding finds them.
     pub(crate) fn tensors(&self) -> Result<BTreeMap<String, Tensor<'a>>, Error> {
         let locate = |(name, info): (&String, &TensorInfo)| {
             let (begin, end) = info.data_offsets;
@@ -150,7 +151,7 @@ impl<'a> Container<'a> {
     }
 }
 
-/// A header that cannot be read was once a task's if the keys of one are in it.
+/// The error for an unreadable header. It is a damaged task file if it contains a task file's keys.
 fn invalid_header(header: &[u8], reason: String) -> Error {
     let key = b"\"piggyback.";
     if header.windows(key.len()).any(|at| at == key) {
@@ -160,8 +161,8 @@ fn invalid_header(header: &[u8], reason: String) -> Error {
     Error::NotSafetensors { reason }
 }
 
-/// Writes a safetensors file: metadata by sorted key, then the tensors in the order given, without gaps, after a header
-/// padded with spaces to a multiple of eight bytes.
+/// Writes a safetensors file: metadata by sorted key, then the tensors in the order given, without
+/// gaps, after a header padded with spaces to a multiple of eight bytes.
 pub(crate) fn write(
     metadata: &BTreeMap<&str, String>,
     tensors: &[(String, Tensor<'_>)],
@@ -202,7 +203,8 @@ pub(crate) fn write(
     Ok(bytes)
 }
 
-/// Text as a JSON string; serde_json escapes quotes, backslashes and control characters, nothing else.
+/// Text as a JSON string; serde_json escapes quotes, backslashes and control characters, nothing
+/// else.
 fn json_string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -214,7 +216,8 @@ mod tests {
 
     use super::{Container, Tensor, write};
 
-    /// The `safetensors` crate must read what we write, and would write the same tensors the same way.
+    /// The `safetensors` crate must read what we write, and would write the same tensors the same
+    /// way.
     #[test]
     fn the_safetensors_crate_writes_the_same_bytes() {
         let data = [1u8, 2, 3, 4];

@@ -1,4 +1,4 @@
-//! From bytes to a task; everything is checked before it is believed.
+//! Decodes a task file. Everything is checked before it is trusted.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use crate::{BitMask, Delta, Error, Head, Layout, Mask, TaskFile, TrainingRecord,
 
 /// Reads a task file.
 ///
-/// The order of the checks makes the error the most helpful one: is it safetensors, is it a task, is it of a version we
-/// read, is it whole, is its content sound, is it in canonical form.
+/// The order of the checks gives the most helpful error: is it safetensors, a task file, a
+/// supported version, undamaged, valid, in canonical form?
 pub(crate) fn decode(bytes: &[u8]) -> Result<TaskFile, Error> {
     let mut container = Container::parse(bytes)?;
     let mut metadata = std::mem::take(&mut container.metadata);
@@ -53,7 +53,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<TaskFile, Error> {
         return Err(Error::invalid(name, "not a tensor of this task file"));
     }
     task.validate()?;
-    // The one thing left that could differ is how the content is written down, and this finds any of it.
+    // Only the encoding of the content can still differ, and this finds any difference.
     if encode::encode(&task)?.0 != bytes {
         return Err(Error::NotCanonical);
     }

@@ -1,9 +1,10 @@
-//! How a task's weights differ from the backbone's: a bit for each, and how far.
+//! Deltas: the sign of each weight's change and one scale per tensor.
 
 use crate::values::element_count;
 use crate::{BitMask, Error};
 
-/// A change of one weight tensor: every element moves by the same amount, up or down (Liu et al., *BitDelta*, NeurIPS 2024).
+/// A change of one weight tensor: every element changes by plus or minus the same scale (Liu et
+/// al., *BitDelta*, NeurIPS 2024).
 ///
 /// The effective weight is `w + scale` where [`up`](Delta::up) is 1, and `w - scale` where it is 0.
 ///
@@ -22,12 +23,12 @@ pub struct Delta {
 }
 
 impl Delta {
-    /// A change by `scale`, up where the bit is 1.
+    /// A delta of `scale`, positive where the bit is 1.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if `up` does not have as many bits as `shape` has elements, a dimension is zero, or `scale` is
-    /// negative or not finite.
+    /// [`Error::Invalid`] if `up` does not have as many bits as `shape` has elements, a dimension
+    /// is zero, or `scale` is negative or not finite.
     pub fn new(shape: impl Into<Vec<usize>>, up: BitMask, scale: f32) -> Result<Self, Error> {
         let shape = shape.into();
         let expected = element_count(&shape)?;
@@ -38,7 +39,7 @@ impl Delta {
             );
             return Err(Error::invalid("delta", reason));
         }
-        // A negative zero would be a second way to say zero.
+        // Negative zero would be a second encoding of zero.
         if !scale.is_finite() || scale.is_sign_negative() {
             let reason = format!("its scale is {scale}; expected a finite number of 0 or more");
             return Err(Error::invalid("delta", reason));
@@ -56,7 +57,7 @@ impl Delta {
         &self.up
     }
 
-    /// How far every weight moves.
+    /// The absolute change of every weight.
     pub fn scale(&self) -> f32 {
         self.scale
     }

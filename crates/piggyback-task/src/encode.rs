@@ -1,4 +1,4 @@
-//! From a task to the bytes of its file.
+//! Encodes a task file.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,17 +8,18 @@ use serde::{Deserialize, Serialize};
 use crate::container::{self, Tensor};
 use crate::{BitMask, Delta, Error, Mask, TaskFile, Values, json};
 
-/// The newest version of the format that is read; a task is written in the oldest that can say it.
+/// The newest supported format version. A task is written in the oldest version that can represent
+/// it.
 pub const FORMAT_VERSION: u64 = 2;
 
-/// What stands before the digest's 64 characters in the header, and nowhere else in it: inside a JSON string the quotes
-/// would be escaped.
+/// Prefix of the digest's 64 characters in the header. It occurs only once: inside a JSON string
+/// the quotes would be escaped.
 pub(crate) const DIGEST_PREFIX: &str = "\"piggyback.digest\":\"";
 
 /// Number of characters of a digest.
 pub(crate) const DIGEST_CHARS: usize = 64;
 
-/// Name of the one codec.
+/// Name of the only codec.
 pub(crate) const PACKED: &str = "packed";
 
 /// Whether a mask has a plane of signs.
@@ -29,7 +30,7 @@ pub(crate) enum Kind {
     Ternary,
 }
 
-/// What the metadata say about a mask; fields in alphabetical order.
+/// Metadata of a mask; fields in alphabetical order.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct MaskInfo {
     pub(crate) codec: String,
@@ -52,7 +53,7 @@ impl From<&Mask> for MaskInfo {
     }
 }
 
-/// What the metadata say about a change; fields in alphabetical order.
+/// Metadata of a delta; fields in alphabetical order.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct DeltaInfo {
     pub(crate) codec: String,
@@ -68,7 +69,7 @@ impl From<&Delta> for DeltaInfo {
     }
 }
 
-/// The oldest version that can say what a task holds.
+/// The oldest format version that can represent a task.
 fn version(task: &TaskFile) -> u64 {
     let is_affine = task.masks.values().any(|mask| mask.affine().is_some());
     if is_affine || !task.deltas.is_empty() {
@@ -87,7 +88,7 @@ pub(crate) fn encode(task: &TaskFile) -> Result<(Vec<u8>, String), Error> {
     Ok((bytes, digest))
 }
 
-/// Where the digest's characters are, in a file whose header says it has one.
+/// The position of the digest's characters in the file.
 pub(crate) fn digest_position(bytes: &[u8]) -> Option<usize> {
     let prefix = DIGEST_PREFIX.as_bytes();
     let found = bytes.windows(prefix.len()).position(|at| at == prefix)?;
@@ -136,7 +137,8 @@ fn text(value: &impl Serialize) -> Result<String, Error> {
     json::to_string(value).map_err(|error| Error::invalid("metadata", error.to_string()))
 }
 
-/// Floats first, so that they start at a multiple of four bytes and can be mapped; then bits; by name within each.
+/// Floats first, so that they start at a multiple of four bytes and can be mapped; then bits; by
+/// name within each.
 fn tensors(task: &TaskFile) -> Vec<(String, Tensor<'_>)> {
     let factors = task.masks.iter().filter_map(|(weight, mask)| {
         let factors = numbers(&[4], mask.affine()?);

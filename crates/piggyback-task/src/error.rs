@@ -1,16 +1,18 @@
-//! What can be wrong with a task file, in sentences a user can act on.
+//! Errors of task files, with advice for the user.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why a task file was refused, or could not be read or written.
+/// An error of reading, checking or writing a task file.
 ///
 /// Functions on bytes and values do not know a path; [`TaskFile::open`](crate::TaskFile::open) and
-/// [`TaskFile::save`](crate::TaskFile::save) wrap what they return in [`Error::InFile`], whose message begins with the path.
+/// [`TaskFile::save`](crate::TaskFile::save) wrap what they return in [`Error::InFile`], whose
+/// message begins with the path.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The file at `path` has this problem. The message already contains the problem's, so it is not a source.
+    /// The file at `path` has this problem. The message already contains the problem's, so it is
+    /// not a source.
     #[error("{}: {problem}", path.display())]
     InFile {
         /// The file concerned.
@@ -21,13 +23,13 @@ pub enum Error {
     /// The file could not be read.
     #[error("cannot read the task file: {source}")]
     Read {
-        /// What the operating system said.
+        /// The operating system's reason.
         source: io::Error,
     },
     /// The file could not be written; nothing was left behind.
     #[error("cannot write the task file: {source}; an earlier file of that name is untouched")]
     Write {
-        /// What the operating system said.
+        /// The operating system's reason.
         source: io::Error,
     },
     /// [`TaskFile::save_new`](crate::TaskFile::save_new) found something at its path.
@@ -38,7 +40,8 @@ pub enum Error {
     NotAFile,
     /// The file is larger than any task file may be.
     #[error(
-        "too large for a task file: {bytes} bytes, at most {limit_bytes} are read; give the file that training wrote"
+        "too large for a task file: {bytes} bytes, but the limit is {limit_bytes}; give the file \
+         that training wrote"
     )]
     TooLarge {
         /// Size of the file, bytes.
@@ -49,58 +52,61 @@ pub enum Error {
     /// The bytes are not a safetensors file at all.
     #[error("not a safetensors file: {reason}; give the file that training wrote")]
     NotSafetensors {
-        /// What gave it away.
+        /// How it was detected.
         reason: String,
     },
-    /// The file is of a known kind, and that is not safetensors.
-    #[error("is {name}, where a task file was expected; {advice}")]
+    /// The file has another known format.
+    #[error("is {name}, not a task file; {advice}")]
     Foreign {
-        /// What it is, with its article.
+        /// The format, with its article.
         name: &'static str,
         /// What to do.
         advice: &'static str,
     },
-    /// A safetensors file of another kind, such as a network's checkpoint.
+    /// Another kind of safetensors file, such as a network's checkpoint.
     #[error(
         "a safetensors file, but not a task file: it has no piggyback metadata (a network's checkpoint?); \
          give the file that training wrote"
     )]
     NotATask,
-    /// The file follows a later version of the format.
+    /// The file has a newer format version.
     #[error(
-        "written by a newer version of Piggyback (format {version}, this one reads {supported}); update Piggyback"
+        "written by a newer version of Piggyback (format version {version}, but this one reads \
+         up to {supported}); update Piggyback"
     )]
     NewerVersion {
-        /// The format version the file names.
+        /// The file's format version.
         version: u64,
-        /// The newest version this crate reads.
+        /// The newest supported version.
         supported: u64,
     },
-    /// The file ends before, or goes on after, the end its header announces.
+    /// The file is shorter or longer than its header declares.
     #[error(
-        "damaged: {actual_bytes} bytes long instead of {expected_bytes}; fetch or train it again"
+        "damaged: {actual_bytes} bytes long instead of {expected_bytes}; download or train it again"
     )]
     WrongLength {
-        /// Size the header announces, bytes.
+        /// Size that the header declares, bytes.
         expected_bytes: u64,
         /// Size found, bytes.
         actual_bytes: u64,
     },
-    /// The header of what was a task file cannot be read.
-    #[error("damaged: its header is not valid ({reason}); fetch or train it again")]
+    /// The header of a damaged task file cannot be read.
+    #[error("damaged: its header is not valid ({reason}); download or train it again")]
     DamagedHeader {
-        /// What the JSON reader said.
+        /// The JSON parser's error.
         reason: String,
     },
-    /// Some bit is not what was written.
-    #[error("damaged: its digest does not match its content; fetch or train it again")]
+    /// The content does not match the digest.
+    #[error("damaged: its digest does not match its content; download or train it again")]
     Damaged,
-    /// A mask is stored in a way this version does not know.
-    #[error("{weight}: unknown codec {codec:?}, this version reads \"packed\"; update Piggyback")]
+    /// A mask has an unknown codec.
+    #[error(
+        "{weight}: unknown codec {codec:?}, this version reads only \"packed\"; update Piggyback"
+    )]
     UnknownCodec {
         /// Name of the tensor.
         weight: String,
-        /// The codec the file names.
+        /// The file's codec.
         codec: String,
     },
     /// A value breaks a rule of the format.
@@ -111,15 +117,16 @@ pub enum Error {
         /// What was expected and what was found.
         reason: String,
     },
-    /// The content is sound but not in the one byte sequence that the format gives it.
+    /// The content is valid, but not in canonical form.
     #[error(
-        "not in canonical form: its content is sound but was rewritten by another program; fetch or train it again"
+        "not in canonical form: its content is valid but was rewritten by another program; \
+         download or train it again"
     )]
     NotCanonical,
 }
 
 impl Error {
-    /// The problem itself, without the path that [`Error::InFile`] puts before it.
+    /// The error without the path of [`Error::InFile`].
     pub fn problem(&self) -> &Error {
         match self {
             Error::InFile { problem, .. } => problem.problem(),
@@ -134,7 +141,7 @@ impl Error {
         }
     }
 
-    /// Names the tensor that a constructor, which knows no names, complained about.
+    /// Adds the tensor's name to the error of a constructor, which does not know it.
     pub(crate) fn about(self, what: &str) -> Self {
         match self {
             Error::Invalid { reason, .. } => Error::invalid(what, reason),

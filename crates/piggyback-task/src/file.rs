@@ -8,37 +8,39 @@ use crate::atomic::{AtomicFile, NotAFile};
 use crate::container::{START_BYTES, check_start};
 use crate::{Error, TaskFile, decode, encode};
 
-/// Largest file that is read, bytes: masks over eight billion weights.
+/// Maximum file size, bytes: enough for masks over eight billion weights.
 pub const MAX_FILE_BYTES: u64 = 1 << 30;
 
 impl TaskFile {
-    /// The bytes of the task's file: a function of the content alone.
+    /// The bytes of the task file. They depend only on the content.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] as [`validate`](TaskFile::validate), or if the header would be longer than safetensors allows.
+    /// [`Error::Invalid`] from [`validate`](TaskFile::validate), or if the header would be longer
+    /// than safetensors allows.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         self.validate()?;
         encode::encode(self).map(|(bytes, _)| bytes)
     }
 
-    /// BLAKE3 of the task's file with the digest's own characters replaced by `0`, as 64 hexadecimal digits; the file
-    /// carries it, and two tasks have the same if and only if all of their content is the same.
+    /// BLAKE3 of the task file with the digest's own characters replaced by `0`, as 64 hexadecimal
+    /// digits. The file stores it. Two tasks have the same digest if and only if their content is
+    /// identical.
     ///
     /// # Errors
     ///
-    /// As [`to_bytes`](TaskFile::to_bytes).
+    /// Those of [`to_bytes`](TaskFile::to_bytes).
     pub fn digest(&self) -> Result<String, Error> {
         self.validate()?;
         encode::encode(self).map(|(_, digest)| digest)
     }
 
-    /// Reads a task from the bytes of its file.
+    /// Reads a task from a file's bytes.
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with them; nothing is trusted, and no input panics. Bytes that are accepted are those that
-    /// [`to_bytes`](TaskFile::to_bytes) would write.
+    /// The bytes are not a valid task file. Nothing is trusted, and no input panics. Accepted bytes
+    /// are exactly those that [`to_bytes`](TaskFile::to_bytes) writes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         decode::decode(bytes)
     }
@@ -47,8 +49,8 @@ impl TaskFile {
     ///
     /// # Errors
     ///
-    /// [`Error::InFile`] with the path and what is wrong. A file that is too large, or whose header is longer than the file,
-    /// is refused before it is read.
+    /// [`Error::InFile`] with the path and the error. A file that is too large, or whose header is
+    /// longer than the file, is refused before it is read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         read(path)
@@ -56,25 +58,27 @@ impl TaskFile {
             .map_err(|problem| in_file(path, problem))
     }
 
-    /// Writes the task file, in place of one that is there.
+    /// Writes the task file, replacing an existing one.
     ///
-    /// Whatever happens, `path` holds either the old file or the whole new one ([`AtomicFile`]).
+    /// The write is atomic: `path` holds either the old file or the complete new one
+    /// ([`AtomicFile`]).
     ///
     /// # Errors
     ///
-    /// [`Error::InFile`] with the path: the task is not valid, `path` is a folder or a device, or the disk refused.
+    /// [`Error::InFile`] with the path: the task is not valid, `path` is a folder or a device, or
+    /// writing failed.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         self.write(path, AtomicFile::replace)
             .map_err(|problem| in_file(path, problem))
     }
 
-    /// Writes the task file, unless something is there already.
+    /// Writes the task file, unless the path exists.
     ///
     /// # Errors
     ///
-    /// As [`save`](TaskFile::save), and [`Error::Exists`] (in [`Error::InFile`]) if the path exists, even if it came into
-    /// being a moment ago.
+    /// Those of [`save`](TaskFile::save), and [`Error::Exists`] (in [`Error::InFile`]) if the path
+    /// exists, without a race.
     pub fn save_new(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         self.write(path, AtomicFile::create_new)
@@ -110,7 +114,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
             limit_bytes: MAX_FILE_BYTES,
         });
     }
-    // The limit holds even if the file grows meanwhile.
+    // The limit holds even if the file grows while it is read.
     let mut rest = file.take(MAX_FILE_BYTES);
     rest.read_to_end(&mut bytes).map_err(read_error)?;
     Ok(bytes)

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::values::element_count;
 
-/// What a fingerprint's input begins with, so that it can never equal another use of BLAKE3.
+/// Prefix of a fingerprint's input: it separates fingerprints from other uses of BLAKE3.
 const DOMAIN: &[u8] = b"piggyback fingerprint 1\n";
 
-/// BLAKE3 over a backbone's tensors: equal for equal weights, whatever container they came in.
+/// BLAKE3 over a backbone's tensors: equal for equal weights, in any file format.
 ///
 /// It is written as 64 lowercase hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -93,13 +93,14 @@ impl Dtype {
     }
 }
 
-/// Hashes a backbone's tensors, one after the other in the order of their names.
+/// Hashes a backbone's tensors in the order of their names.
 ///
-/// The tensors are those of the feature extractor: every floating-point weight, bias, running mean and running variance,
-/// without the head and without counters such as `num_batches_tracked`. Names are torchvision's and ascend in byte order.
+/// The tensors are those of the feature extractor: every floating-point weight, bias, running mean
+/// and running variance, without the head and without counters such as `num_batches_tracked`. Names
+/// are torchvision's and ascend in byte order.
 ///
-/// The hashed bytes are the ASCII line `piggyback fingerprint 1\n`, then for each tensor, with every integer an unsigned
-/// 64-bit little-endian one:
+/// The hashed bytes are the ASCII line `piggyback fingerprint 1\n`, then for each tensor, with
+/// every integer an unsigned 64-bit little-endian one:
 ///
 /// | field | bytes |
 /// | --- | --- |
@@ -108,7 +109,8 @@ impl Dtype {
 /// | number of dimensions, each dimension | 8 + 8 n |
 /// | number of data bytes, the elements in row-major order, little-endian | 8 + n |
 ///
-/// Every part is preceded by its length, so two different lists of tensors never give the same bytes.
+/// Every part is preceded by its length, so two different lists of tensors never give the same
+/// bytes.
 ///
 /// ```
 /// use piggyback_task::{Dtype, FingerprintBuilder};
@@ -128,7 +130,7 @@ pub struct FingerprintBuilder {
     hasher: blake3::Hasher,
     /// The tensor begun last.
     name: Option<String>,
-    /// How many of its bytes are still to come.
+    /// Number of its missing bytes.
     missing_bytes: u64,
 }
 
@@ -139,7 +141,7 @@ impl Default for FingerprintBuilder {
 }
 
 impl FingerprintBuilder {
-    /// A builder that has seen no tensor.
+    /// A builder without tensors.
     pub fn new() -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(DOMAIN);
@@ -150,11 +152,11 @@ impl FingerprintBuilder {
         }
     }
 
-    /// Adds a whole tensor: `bytes` are its elements in row-major order, little-endian.
+    /// Adds a complete tensor: `bytes` are its elements in row-major order, little-endian.
     ///
     /// # Errors
     ///
-    /// As [`begin`](Self::begin) and [`write`](Self::write), and if `bytes` are fewer than the shape needs.
+    /// Those of [`begin`](Self::begin) and [`write`](Self::write), or there are too few `bytes`.
     pub fn add(
         &mut self,
         name: &str,
@@ -167,12 +169,12 @@ impl FingerprintBuilder {
         self.check_complete()
     }
 
-    /// Begins a tensor whose bytes [`write`](Self::write) hands over in pieces.
+    /// Begins a tensor whose bytes are added in pieces with [`write`](Self::write).
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if `name` does not sort after the tensor before it, that tensor is incomplete, or the size
-    /// of this one overflows.
+    /// [`Error::Invalid`] if `name` does not sort after the previous tensor, the previous tensor is
+    /// incomplete, or this tensor's size overflows.
     pub fn begin(&mut self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<(), Error> {
         self.check_complete()?;
         if let Some(previous) = self.name.as_deref().filter(|previous| name <= *previous) {
@@ -220,7 +222,7 @@ impl FingerprintBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if the last tensor is incomplete or there was none.
+    /// [`Error::Invalid`] if the last tensor is incomplete or there are no tensors.
     pub fn finish(self) -> Result<Fingerprint, Error> {
         self.check_complete()?;
         if self.name.is_none() {

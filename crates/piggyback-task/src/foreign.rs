@@ -1,12 +1,13 @@
-//! What a file is that was given where a checkpoint, a task or an image was expected: a Git LFS pointer, a page of a
-//! server, an archive, a format of another program. Errors then say so instead of "damaged".
+//! Detects files of other formats that were given instead of a checkpoint, a task file or an image:
+//! a Git LFS pointer, an HTML page, an archive. Errors then name the format instead of "damaged".
 //!
-//! It stands in this crate because task files need it too, and this crate depends on no other of the project.
+//! It is in this crate because task files need it too, and this crate depends on no other crate of
+//! the project.
 
-/// How many bytes of a file's beginning [`what_is`] wants to see; fewer are fine for a shorter file.
+/// Number of bytes at the beginning of a file that [`what_is`] needs, or fewer for a shorter file.
 pub const FIRST_BYTES: usize = 1024;
 
-/// A kind of file that was not expected.
+/// An unexpected file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Foreign {
     /// With its article, to follow "this is": "a Git LFS pointer".
@@ -59,7 +60,7 @@ const MP4: Foreign = kind("a video", "extract its frames as png or jpeg");
 const HEIC: Foreign = kind("a HEIC image", CONVERT_IMAGE);
 const AVIF: Foreign = kind("an AVIF image", CONVERT_IMAGE);
 
-/// Bytes at an offset that tell a kind by themselves.
+/// Signatures: bytes at an offset that identify a format.
 #[rustfmt::skip]
 const SIGNATURES: &[(usize, &[u8], Foreign)] = &[
     (0, b"\x89HDF\r\n\x1A\n", kind("an HDF5 file (Keras weights, .h5)", TORCH_WEIGHTS)),
@@ -108,10 +109,9 @@ const SIGNATURES: &[(usize, &[u8], Foreign)] = &[
     (0, b"SQLite format 3\0", kind("an SQLite database", GIVE_OTHER)),
 ];
 
-/// Tells a file by its first [`FIRST_BYTES`]; `None` where they show nothing known, or for an empty file.
+/// Detects a file's format from its first [`FIRST_BYTES`]; `None` if unknown or empty.
 ///
-/// The caller has ruled out the formats that it reads: what is one of these is named here too, for the callers that
-/// read others.
+/// The result may be a format that the caller reads, so callers must check their own formats first.
 pub fn what_is(first_bytes: &[u8]) -> Option<Foreign> {
     let starts_at = |offset: usize, bytes: &[u8]| {
         first_bytes
@@ -166,7 +166,7 @@ fn is_safetensors(first_bytes: &[u8]) -> bool {
     matches!(first_bytes, [_, _, _, _, 0, 0, 0, 0, b'{', ..])
 }
 
-/// A `ModelProto` that begins as every known writer begins it: the version of the format, then another of its fields.
+/// A `ModelProto` that begins as all known writers do: the IR version, then another field.
 fn is_onnx(first_bytes: &[u8]) -> bool {
     match *first_bytes {
         // The producer's name, a string.
@@ -185,7 +185,7 @@ fn all_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|&byte| byte == 0)
 }
 
-/// What is written in a text, if it is one.
+/// The format of a text file, if it is one.
 fn text(first_bytes: &[u8]) -> Option<Foreign> {
     let text = readable(first_bytes)?.to_ascii_lowercase();
     let text = text.trim_start();
@@ -219,7 +219,7 @@ fn text(first_bytes: &[u8]) -> Option<Foreign> {
     )
 }
 
-/// An object or a list, as far as it can be seen.
+/// Whether the visible part is an object or a list.
 fn is_json(text: &str) -> bool {
     let inside = |open: char| text.strip_prefix(open).map(str::trim_start);
     inside('{').is_some_and(|rest| rest.starts_with(['"', '}']))
@@ -243,7 +243,7 @@ fn readable(first_bytes: &[u8]) -> Option<String> {
         [0xFE, 0xFF, rest @ ..] => wide(rest, u16::from_be_bytes),
         [0xEF, 0xBB, 0xBF, rest @ ..] | rest => match str::from_utf8(rest) {
             Ok(text) => text.to_owned(),
-            // The last character is cut where the first bytes end.
+            // The last character may be truncated.
             Err(error) if error.error_len().is_none() => {
                 String::from_utf8_lossy(&rest[..error.valid_up_to()]).into_owned()
             }

@@ -1,21 +1,21 @@
-//! Files that are ours for a moment: their names, and what this process has of them.
+//! Temporary files: their names, and those that this process has.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{fs, io};
 
-/// How the names of files begin that are ours for a moment: temporary files and locks.
+/// Name prefix of temporary files and locks.
 pub const PREFIX: &str = ".piggyback-";
 pub(crate) const SUFFIX: &str = ".tmp";
-/// Characters of a hidden file's name between prefix and suffix.
+/// Number of random characters in a temporary file's name.
 pub(crate) const RANDOM: usize = 10;
-/// How the names of locks end.
+/// Name suffix of locks.
 pub(crate) const LOCK_SUFFIX: &str = ".lock";
 /// Hexadecimal digits in the name of a lock beside a file.
 pub(crate) const LOCK_DIGITS: usize = 16;
 
-/// Whether a name is one of those that this crate gives to files that do not stay.
+/// Whether a name has the form of this crate's temporary files and locks.
 pub(crate) fn is_hidden(name: &[u8]) -> bool {
     let middle = |suffix: &str, length: usize| {
         let rest = name.strip_prefix(PREFIX.as_bytes());
@@ -27,7 +27,7 @@ pub(crate) fn is_hidden(name: &[u8]) -> bool {
     middle(SUFFIX, RANDOM) || middle(LOCK_SUFFIX, LOCK_DIGITS)
 }
 
-/// The hidden files of this process.
+/// The temporary files of this process.
 #[derive(Default)]
 struct UnderWay {
     paths: BTreeSet<PathBuf>,
@@ -44,12 +44,12 @@ fn under_way() -> MutexGuard<'static, UnderWay> {
     UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A hidden file that [`abandon`] removes as long as this lives.
+/// A temporary file that [`abandon`] removes while this value lives.
 #[derive(Debug)]
 pub(crate) struct Hidden(PathBuf);
 
 impl Hidden {
-    /// Notes the file that `make` makes, so that [`abandon`] comes before or after it.
+    /// Registers the file that `make` creates, atomically with respect to [`abandon`].
     pub(crate) fn begin<T>(
         make: impl FnOnce() -> io::Result<(T, PathBuf)>,
     ) -> io::Result<(T, Self)> {
@@ -60,7 +60,7 @@ impl Hidden {
         Ok((made, Self(path)))
     }
 
-    /// Does what makes the file a hidden one no more.
+    /// Runs `put_in_place`, after which the file is no longer temporary.
     pub(crate) fn end<T>(self, put_in_place: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let files = under_way();
         check_going_on(&files)?;
@@ -69,7 +69,7 @@ impl Hidden {
         ended
     }
 
-    /// Removes the file, unless that is done.
+    /// Removes the file, unless already removed.
     pub(crate) fn remove(&self) {
         let mut files = under_way();
         if files.paths.remove(&self.0) {
@@ -91,8 +91,8 @@ fn check_going_on(files: &UnderWay) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes all hidden files of this process, and makes it write no more: for a program that is about to end without dropping
-/// what it has.
+/// Removes all temporary files of this process and prevents new ones: for a program that is about
+/// to exit without running destructors.
 pub fn abandon() {
     let mut files = under_way();
     files.abandoned = true;

@@ -1,15 +1,15 @@
-//! JSON with one spelling for every value.
+//! JSON with one representation of every value.
 //!
-//! How serde_json spells a float has changed between its versions (`1e16`, `1e+16`), and a file must mean the same bytes
-//! for ever, so the spelling of floats is ours. It is Python's: the shortest digits that read back as the same float,
-//! and an exponent of at least two digits below 1e-4 and from 1e16.
+//! serde_json's float format has changed between versions (`1e16`, `1e+16`), but a file's bytes
+//! must never change. Floats are therefore formatted here, as in Python: the shortest digits that
+//! read back as the same float, with an exponent of at least two digits below 1e-4 and from 1e16.
 
 use std::io;
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
-/// Compact JSON. Fields and keys stand in the order in which `value` serialises them.
+/// Compact JSON. Fields and keys are in the order in which `value` serialises them.
 pub(crate) fn to_string(value: &impl Serialize) -> Result<String, serde_json::Error> {
     let mut bytes = Vec::new();
     value.serialize(&mut Serializer::with_formatter(&mut bytes, Canonical))?;
@@ -28,7 +28,7 @@ impl Formatter for Canonical {
     }
 }
 
-/// Chooses between a float's positional and scientific spelling as Rust gives them: `0.1` and `1e-1`.
+/// Chooses between Rust's positional and scientific format of a float: `0.1` and `1e-1`.
 fn spell(positional: &str, scientific: &str) -> String {
     let (digits, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
     match exponent.parse::<i32>() {

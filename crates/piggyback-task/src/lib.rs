@@ -1,11 +1,12 @@
-//! The task file: what one task adds to a frozen network, in a small file that anyone can open.
+//! The task file: everything that one task adds to a frozen network, in a small safetensors file.
 //!
-//! A **backbone** is a pretrained network that is never written. A **task** selects from its weights: one bit per weight
-//! keeps or zeroes it ([`Mask`]), the batch-norm layers may carry the task's own values ([`Values`]), and a classifier
-//! ([`Head`]) reads the features. [`TaskFile`] holds all of it and becomes `flags.task.safetensors`.
+//! A **backbone** is a pretrained network that is never changed. A **task** selects from its
+//! weights: one bit per weight keeps or zeroes it ([`Mask`]). It may also have its own batch-norm
+//! values ([`Values`]), and it has a classifier ([`Head`]). [`TaskFile`] holds all of this and is
+//! saved as `flags.task.safetensors`.
 //!
-//! This crate knows bits, bytes and files. It does not know networks: it depends on no tensor library, runs nothing it reads,
-//! and has no `unsafe`.
+//! This crate handles bits, bytes and files, but no networks: it depends on no tensor library,
+//! never runs code from a file, and has no `unsafe`.
 //!
 //! # Writing a task
 //!
@@ -16,9 +17,9 @@
 //!     TrainingRecord, Values,
 //! };
 //!
-//! // Masks fit one set of weights alone, so a task names the backbone and fingerprints it.
-//! let mut fingerprint = FingerprintBuilder::new();
-//! fingerprint.add("conv.weight", Dtype::F32, &[1, 1, 3, 3], &[0; 36])?;
+//! // Masks fit only one set of weights, so a task stores the backbone's name and fingerprint. let
+//! mut fingerprint = FingerprintBuilder::new(); fingerprint.add("conv.weight", Dtype::F32, &[1, 1,
+//! 3, 3], &[0; 36])?;
 //!
 //! let mut task = TaskFile {
 //!     backbone: BackboneId {
@@ -54,24 +55,26 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What the file promises
+//! # Guarantees
 //!
 //! It is a valid safetensors file, so Python reads it with `safetensors` and
 //! `numpy.unpackbits(bitorder="little")`; `docs/format.md` specifies it to the byte. Beyond that:
 //!
-//! - **One content, one byte sequence.** Keys are sorted, tensors follow each other without gaps, nothing depends on when or
-//!   where the file was written. Equal tasks are equal files, so a file can be compared, cached and named by its
+//! - **One content, one byte sequence.** Keys are sorted, tensors are stored without gaps, and
+//!   nothing depends on when or where the file was written. Equal tasks give byte-for-byte
+//!   identical files, so a file can be compared, cached and named by its
 //!   [digest](TaskFile::digest).
-//! - **Anything else is refused.** The digest covers every bit, so damage is found before the content is looked at. What is left
-//!   is proven by encoding the content again and comparing bytes: there is no second way to write a task, and so no input on
-//!   which two readers could disagree.
-//! - **Reading is safe.** Every length is compared with what is there before it is used; no input panics, and none makes the reader
-//!   allocate more than a small multiple of the file's size.
-//! - **Writing is all or nothing.** [`TaskFile::save`] writes beside the target and renames.
+//! - **Anything else is refused.** The digest covers every bit, so damage is detected before the
+//!   content is parsed. Then the content is encoded again and the bytes are compared. A task
+//!   therefore has only one valid encoding, and two readers cannot disagree on a file.
+//! - **Reading is safe.** Every length is checked before it is used. No input causes a panic, or an
+//!   allocation of more than a small multiple of the file's size.
+//! - **Writing is atomic.** [`TaskFile::save`] writes a temporary file and renames it.
 //!
 //! # Errors
 //!
-//! [`Error`] says what was expected and what to do; [`TaskFile::open`] and [`TaskFile::save`] put the path before it:
+//! [`Error`] says what was expected and what to do; [`TaskFile::open`] and [`TaskFile::save`] put
+//! the path before it:
 //!
 //! ```
 //! # use piggyback_task::TaskFile;
@@ -80,7 +83,7 @@
 //! std::fs::write(&path, b"PK\x03\x04 a zip archive")?;
 //! let error = TaskFile::open(&path).unwrap_err();
 //! assert!(error.to_string().ends_with(
-//!     "weights.task.safetensors: is a zip archive, where a task file was expected; unpack it and give what is inside"
+//!     "weights.task.safetensors: is a zip archive, not a task file; unpack it and give what is inside"
 //! ));
 //! # Ok::<(), std::io::Error>(())
 //! ```

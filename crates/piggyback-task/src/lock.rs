@@ -1,4 +1,4 @@
-//! Locks between processes: files that a process holds, and that are free again however it ends.
+//! Locks between processes: lock files that are released even if the process is killed.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::Path;
@@ -8,34 +8,34 @@ use std::{io, thread};
 use crate::atomic;
 use crate::hidden::{Hidden, LOCK_DIGITS, LOCK_SUFFIX, PREFIX};
 
-/// How often a lock is tried that is held, and how long apart.
+/// Number of attempts to take a lock, and the delay between them.
 const TRIES: usize = 5;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A lock, held until it is dropped or the process ends.
 ///
-/// Its file is removed when it is dropped. A process that is killed leaves the file, which then locks nothing.
+/// Its file is removed on drop. A killed process leaves the file, but the lock is released.
 #[derive(Debug)]
 pub struct FileLock {
-    /// Locked as long as it is open.
+    /// Locked while open.
     _file: File,
     hidden: Hidden,
 }
 
 impl FileLock {
-    /// Takes the lock whose file is `path`; `None` if another holds it, in this process or another.
+    /// Takes the lock with file `path`. `None` if it is already held, in this process or another.
     ///
-    /// A file system without locks protects from nothing, and is no reason not to go on.
+    /// On a file system without locks it succeeds without protection.
     ///
     /// # Errors
     ///
-    /// The file cannot be made.
+    /// The file cannot be created.
     pub fn try_take(path: &Path) -> io::Result<Option<Self>> {
         let mut tries = 0;
         loop {
             let file = open(path)?;
             if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
-                // Whoever removes what killed processes left holds a lock for a moment.
+                // A process that removes leftovers holds the lock briefly.
                 if tries == TRIES {
                     return Ok(None);
                 }
@@ -47,11 +47,12 @@ impl FileLock {
         }
     }
 
-    /// [`FileLock::try_take`], which waits for the other. `waiting` is told if it has to.
+    /// [`FileLock::try_take`], but waits until the lock is free. `waiting` is called if it has to
+    /// wait.
     ///
     /// # Errors
     ///
-    /// The file cannot be made or locked.
+    /// The file cannot be created or locked.
     pub fn take(path: &Path, mut waiting: impl FnMut()) -> io::Result<Self> {
         loop {
             let file = open(path)?;
@@ -65,11 +66,11 @@ impl FileLock {
         }
     }
 
-    /// Takes the lock on writing the file at `path`, under whatever name; `None` if another holds it.
+    /// Takes the lock for writing the file at `path`, also via links. `None` if it is already held.
     ///
     /// # Errors
     ///
-    /// As [`atomic::target`], and a folder that cannot be written.
+    /// Those of [`atomic::target`], or the folder cannot be written.
     pub fn for_file(path: &Path) -> io::Result<Option<Self>> {
         let target = atomic::target(path)?;
         let name = target.file_name().unwrap_or_default().as_encoded_bytes();
@@ -78,7 +79,7 @@ impl FileLock {
         Self::try_take(&target.with_file_name(lock))
     }
 
-    /// The lock, unless the one before it has removed the file since it was opened.
+    /// The lock, unless its previous holder removed the file after it was opened.
     fn of(file: File, path: &Path) -> io::Result<Option<Self>> {
         if !is_at(&file, path)? {
             return Ok(None);
@@ -93,7 +94,7 @@ impl FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // Elsewhere a file that is open keeps its name.
+        // On other systems an open file cannot be removed.
         if cfg!(unix) {
             self.hidden.remove();
         }

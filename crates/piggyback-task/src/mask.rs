@@ -1,16 +1,18 @@
-//! Which weights of the backbone a task keeps.
+//! Masks over the backbone's weights.
 
 use serde::Serialize;
 
 use crate::values::element_count;
 use crate::{BitMask, Error};
 
-/// A mask over one weight: each element is kept or zeroed; in a ternary mask a kept one may also change sign.
+/// A mask over one weight: each element is kept or zeroed; in a ternary mask a kept one may also
+/// change sign.
 ///
-/// Bits follow the row-major layout of the weight as the file's [`Layout`](crate::Layout) says. The effective weight is
-/// `+0.0` where [`keep`](Mask::keep) is 0, `-w` where [`sign`](Mask::sign) is 1, and `w` elsewhere. With the factors
-/// `k` of an [affine](Mask::affine) mask it is `k0 * w + k1 + k2 * masked + k3 * m` instead: `masked` is that weight, and `m`
-/// what it is divided by `w`: 0, -1 or 1.
+/// Bits are in row-major order of the weight in the file's [`Layout`](crate::Layout). The effective
+/// weight is `+0.0` where [`keep`](Mask::keep) is 0, `-w` where [`sign`](Mask::sign) is 1, and `w`
+/// elsewhere. An [affine](Mask::affine) mask has factors `k`, and its effective weight is `k0 * w +
+/// k1 + k2 * masked + k3 * m`. Here `masked` is the plain effective weight, and `m` is its factor:
+/// 0, -1 or 1.
 ///
 /// ```
 /// use piggyback_task::{BitMask, Mask};
@@ -32,7 +34,8 @@ impl Mask {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if `keep` does not have as many bits as `shape` has elements, or a dimension is zero.
+    /// [`Error::Invalid`] if `keep` does not have as many bits as `shape` has elements, or a
+    /// dimension is zero.
     pub fn binary(shape: impl Into<Vec<usize>>, keep: BitMask) -> Result<Self, Error> {
         let shape = shape.into();
         check_len("keep", &shape, &keep)?;
@@ -48,7 +51,7 @@ impl Mask {
     ///
     /// # Errors
     ///
-    /// As [`Mask::binary`], and if a bit of `sign` is 1 where `keep` is 0.
+    /// Those of [`Mask::binary`], or a bit of `sign` is 1 where `keep` is 0.
     pub fn ternary(
         shape: impl Into<Vec<usize>>,
         keep: BitMask,
@@ -70,8 +73,8 @@ impl Mask {
         })
     }
 
-    /// The same mask with the factors of an affine one (Mancini et al., *Adding New Tasks to a Single Network with Weight
-    /// Transformations using Binary Masks*, 2018).
+    /// Makes the mask affine with these factors (Mancini et al., *Adding New Tasks to a Single
+    /// Network with Weight Transformations using Binary Masks*, 2018).
     ///
     /// # Errors
     ///
@@ -100,7 +103,7 @@ impl Mask {
         self.sign.as_ref()
     }
 
-    /// The factors of an affine mask, one of each for the whole tensor.
+    /// The four factors of an affine mask, which apply to the whole tensor.
     pub fn affine(&self) -> Option<&[f32; 4]> {
         self.affine.as_ref()
     }
@@ -114,17 +117,17 @@ impl Mask {
     }
 }
 
-/// How many weights are masked out, of how many.
+/// The number of masked-out weights and the total.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Zeros {
     /// Weights zeroed.
     pub count: u64,
-    /// Weights under a mask.
+    /// Weights with a mask.
     pub total: u64,
 }
 
 impl Zeros {
-    /// The share of the weights that is zeroed, in `[0, 1]`; 0 where nothing is masked.
+    /// The share of zeroed weights, in `[0, 1]`; 0 without masks.
     pub fn share(self) -> f64 {
         if self.total == 0 {
             return 0.0;

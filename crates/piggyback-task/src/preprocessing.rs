@@ -1,13 +1,14 @@
-//! How an image becomes the network's input; recorded at training, obeyed at prediction.
+//! Image preprocessing: recorded in training and applied in prediction.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// Largest side of a network's input, pixels: beyond it one image would take gigabytes of activations.
+/// Maximum side of a network's input, pixels. With more, one image would take gigabytes of
+/// activations.
 pub const MAX_IMAGE_SIZE: u32 = 4096;
 
-/// How an image is brought to the network's square input.
+/// How an image is resized to the network's square input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Resize {
@@ -27,32 +28,34 @@ pub enum Interpolation {
     Bicubic,
 }
 
-/// How an image becomes the network's input of shape `[3, image_size, image_size]`.
+/// Preprocessing of an image to the network's input of shape `[3, image_size, image_size]`.
 ///
 /// Pixels are RGB in `[0, 1]`; each channel is normalised as `(pixel - mean) / std`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocessing {
-    // In alphabetical order: fields are written to the task file in this order, and its keys are sorted.
+    // In alphabetical order: fields are written to the task file in this order, and its keys are
+    // sorted.
     /// Side of the square input, pixels.
     pub image_size: u32,
     /// Interpolation of the resize.
     pub interpolation: Interpolation,
     /// Mean of each channel (red, green, blue), in units of the full range.
     pub mean: [f32; 3],
-    /// How the image is brought to that size.
+    /// How the image is resized to that size.
     pub resize: Resize,
     /// Standard deviation of each channel, in units of the full range.
     pub std: [f32; 3],
 }
 
 impl Preprocessing {
-    /// Checks that an image can be prepared this way.
+    /// Checks that the settings are valid.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if `image_size` is 0 or above [`MAX_IMAGE_SIZE`], the short side is resized to less than
-    /// `image_size` or more than [`MAX_IMAGE_SIZE`], a mean is not finite, or a standard deviation is not finite and positive.
+    /// [`Error::Invalid`] if `image_size` is 0 or above [`MAX_IMAGE_SIZE`], the short side is
+    /// resized to less than `image_size` or more than [`MAX_IMAGE_SIZE`], a mean is not finite, or
+    /// a standard deviation is not finite and positive.
     pub fn validate(&self) -> Result<(), Error> {
         let refuse = |reason: String| Err(Error::invalid("preprocessing", reason));
         if !(1..=MAX_IMAGE_SIZE).contains(&self.image_size) {

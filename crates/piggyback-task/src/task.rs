@@ -1,4 +1,4 @@
-//! A task: everything one backbone needs to solve it.
+//! The content of a task file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Delta, Error, Fingerprint, Head, Mask, Preprocessing, TrainingRecord, Values, Zeros};
 
-/// Batch-norm fields that a task may carry, the last part of a key of [`TaskFile::norms`].
+/// Batch-norm fields that a task may have: the last part of a key of [`TaskFile::norms`].
 pub const NORM_FIELDS: [&str; 4] = ["weight", "bias", "running_mean", "running_var"];
 
-/// Which backbone a task belongs to.
+/// The identity of a backbone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackboneId {
@@ -20,13 +20,14 @@ pub struct BackboneId {
     pub fingerprint: Fingerprint,
 }
 
-/// How the weights under the masks are laid out.
+/// The layout of the masked weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layout {
-    /// PyTorch's names and shapes: `[out, in / groups, height, width]` for a convolution, `[out, in]` for a linear layer.
+    /// PyTorch's names and shapes: `[out, in / groups, height, width]` for a convolution, `[out,
+    /// in]` for a linear layer.
     Torch,
-    /// A user's own Burn module: Burn's names and shapes.
+    /// A custom Burn module: Burn's names and shapes.
     Burn,
 }
 
@@ -40,27 +41,27 @@ impl Layout {
     }
 }
 
-/// A task, as a task file holds it.
+/// A task: the content of a task file.
 ///
-/// Masks and values check themselves when they are made; what concerns several parts is checked by
-/// [`validate`](TaskFile::validate), which writing and reading call.
+/// Masks and values are checked on construction. [`validate`](TaskFile::validate) checks that the
+/// parts fit together; reading and writing call it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskFile {
-    /// The backbone the masks select from.
+    /// The backbone that the task belongs to.
     pub backbone: BackboneId,
     /// Layout of the masked weights.
     pub layout: Layout,
     /// Names of the classes; class `i` is logit `i`.
     pub classes: Vec<String>,
-    /// How an image becomes the network's input.
+    /// Image preprocessing.
     pub preprocessing: Preprocessing,
-    /// Masks by weight name, such as `features.0.0.weight`. Weights without one are used as they are; a task without any
-    /// is a classifier alone.
+    /// Masks by weight name, such as `features.0.0.weight`. Weights without a mask are used
+    /// unchanged; a task without any is only a classifier.
     pub masks: BTreeMap<String, Mask>,
-    /// Changes by weight name, of weights without a mask.
+    /// Deltas by weight name, for weights without a mask.
     pub deltas: BTreeMap<String, Delta>,
-    /// The task's own batch-norm values by `<module>.<field>`, such as `features.0.1.running_mean`; the field is one of
-    /// [`NORM_FIELDS`]. Those absent are the backbone's.
+    /// The task's batch-norm values by `<module>.<field>`, such as `features.0.1.running_mean`,
+    /// where the field is one of [`NORM_FIELDS`]. Missing values are the backbone's.
     pub norms: BTreeMap<String, Values>,
     /// The classifier.
     pub head: Head,
@@ -69,18 +70,19 @@ pub struct TaskFile {
 }
 
 impl TaskFile {
-    /// How many of the masked weights are zeroed, over all masks; [`Mask::zeros`] counts one.
+    /// Counts the zeroed weights over all masks; [`Mask::zeros`] counts those of one.
     pub fn zeros(&self) -> Zeros {
         self.masks.values().map(Mask::zeros).sum()
     }
 
-    /// Checks what no single part can check about itself.
+    /// Checks that the parts are valid and fit together.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] naming the part: an empty architecture or name, classes that are missing, empty or not unique, a head
-    /// that is not `[classes, features]` and `[classes]`, a batch-norm key of another form or a negative variance, unsound
-    /// preprocessing, a training record too deeply nested to be read back.
+    /// [`Error::Invalid`] with the name of the part: an empty architecture or name; classes that
+    /// are missing, empty or not unique; a head that is not `[classes, features]` and `[classes]`;
+    /// an invalid batch-norm key or a negative variance; invalid preprocessing; or a training
+    /// record too deeply nested to be read back.
     pub fn validate(&self) -> Result<(), Error> {
         if self.backbone.architecture.is_empty() {
             return Err(Error::invalid("backbone", "its architecture has no name"));

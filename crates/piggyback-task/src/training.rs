@@ -1,13 +1,13 @@
-//! The record of how a task was trained.
+//! The training record of a task.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{Error, json};
 
-/// Whatever the trainer wants to remember: a JSON object whose keys are written in sorted order.
+/// A JSON object with arbitrary entries, whose keys are written in sorted order.
 ///
-/// Record 64-bit floats: a 32-bit `1e-4` widens to `0.00009999999747378752`.
+/// Use 64-bit floats: a 32-bit `1e-4` widens to `0.00009999999747378752`.
 ///
 /// ```
 /// use piggyback_task::TrainingRecord;
@@ -22,7 +22,7 @@ use crate::{Error, json};
 pub struct TrainingRecord(Map<String, Value>);
 
 impl TrainingRecord {
-    /// The record of anything that serialises to a JSON object, such as a configuration.
+    /// A record from any value that serialises to a JSON object, such as a configuration.
     ///
     /// # Errors
     ///
@@ -35,12 +35,12 @@ impl TrainingRecord {
         }
     }
 
-    /// Records `value` under `key`, in place of what was there.
+    /// Sets `key` to `value`, replacing an existing entry.
     pub fn insert(&mut self, key: impl Into<String>, value: impl Into<Value>) {
         self.0.insert(key.into(), value.into());
     }
 
-    /// What is recorded under `key`.
+    /// The value of `key`.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.0.get(key)
     }
@@ -53,9 +53,9 @@ impl TrainingRecord {
     /// Compact JSON with sorted keys: equal records give equal text.
     pub fn to_json(&self) -> String {
         let mut value = Value::Object(self.0.clone());
-        // Objects are sorted already, unless some crate of the build turns on serde_json's `preserve_order`.
+        // Objects are already sorted, unless another crate enables serde_json's `preserve_order`.
         value.sort_all_objects();
-        // A JSON value has string keys and finite numbers: there is nothing that could fail to serialise.
+        // Cannot fail: a JSON value has string keys and finite numbers.
         json::to_string(&value).unwrap_or_default()
     }
 

@@ -10,12 +10,12 @@ pub struct Values {
 }
 
 impl Values {
-    /// A tensor of this shape, its elements in row-major order.
+    /// A tensor of this shape, with elements in row-major order.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if `data` does not have as many elements as `shape` says, a dimension is zero, or an element
-    /// is infinite or not a number.
+    /// [`Error::Invalid`] if the number of elements does not match `shape`, a dimension is zero, or
+    /// an element is not finite.
     pub fn new(shape: impl Into<Vec<usize>>, data: Vec<f32>) -> Result<Self, Error> {
         let shape = shape.into();
         let expected = element_count(&shape)?;
@@ -53,7 +53,7 @@ pub struct Head {
     pub bias: Values,
 }
 
-/// How many elements a tensor of this shape has; shapes come from files, so the product is checked.
+/// The number of elements of a shape. Shapes come from files, so the product is checked.
 pub(crate) fn element_count(shape: &[usize]) -> Result<usize, Error> {
     if shape.contains(&0) {
         let reason = format!("shape {shape:?} has a dimension of zero");

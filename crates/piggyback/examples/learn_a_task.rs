@@ -1,4 +1,4 @@
-//! Learns a task and uses it.
+//! Trains a task and predicts with it.
 //!
 //! ```text
 //! cargo run --release --example learn_a_task -- data/mobilenet_v2.pth data/sketch data/sketch/test/symbols

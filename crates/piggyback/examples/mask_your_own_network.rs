@@ -1,5 +1,5 @@
-//! Learns a mask over a network of your own: random weights that are never changed, only chosen from.
-//! Then saves it as a task file, and loads it into a fresh copy of the network.
+//! Trains a mask over a custom network with random weights that never change. Then saves it as a
+//! task file and loads it into a fresh copy of the network.
 //!
 //! ```text
 //! cargo run --release --example mask_your_own_network
@@ -17,7 +17,7 @@ use piggyback::engine::OwnBackbone;
 use piggyback::mask::{self, MaskConfig};
 use piggyback::task::{Interpolation, Preprocessing, Resize, TaskFile};
 
-/// Any Burn module will do.
+/// Any Burn module works.
 #[derive(Module, Debug)]
 struct SmallNetwork {
     conv: Conv2d,
@@ -41,7 +41,7 @@ impl SmallNetwork {
     }
 }
 
-/// Stripes across (class 0) and down (class 1), shifted from image to image.
+/// Horizontal (class 0) and vertical (class 1) stripes, shifted from image to image.
 fn stripes(device: &Device) -> (Tensor<4>, Tensor<1, Int>) {
     let pixel = |image: usize, row: usize, column: usize| {
         let along = if image.is_multiple_of(2) { row } else { column };
@@ -64,20 +64,20 @@ fn stripes(device: &Device) -> (Tensor<4>, Tensor<1, Int>) {
 
 fn main() -> piggyback::Result<()> {
     let device = Device::flex().autodiff();
-    // In earnest the weights come from a file; here a seed stands for it.
+    // In practice the weights come from a file; here they come from a fixed seed.
     device.seed(7);
     let pretrained = SmallNetwork::new(&device);
-    // What task files will be bound to: all weights but the head's.
+    // Task files will be bound to these weights: all except the head's.
     let backbone = OwnBackbone::new("small-network", &pretrained, "head")?;
 
-    // Freeze everything but the head, then let scores choose among the convolution's weights.
+    // Freeze everything except the head, then attach scores to the convolution's weights.
     let network = (pretrained.clone().freeze()).unfreeze_group(ParamGroup::from_predicate("head."));
     let config = MaskConfig::default();
     let mut network = mask::attach(network, &config, |tensor| tensor.name == "conv.weight");
 
     let (images, labels) = stripes(&device);
     let loss = CrossEntropyLossConfig::new().init(&device);
-    // PyTorch's epsilon: a score's gradient is small, and Burn's default would drown it.
+    // PyTorch's epsilon: score gradients are small, and Burn's default would dominate them.
     let mut optimizer = AdamConfig::new().with_epsilon(1e-8).init();
     for step in 0..=60 {
         let loss = loss.forward(network.forward(images.clone()), labels.clone());
@@ -93,11 +93,11 @@ fn main() -> piggyback::Result<()> {
         network = optimizer.step(1e-3, network, gradients);
     }
 
-    // The weights are what they were; what was learned is one bit for each, and the head.
+    // The weights are unchanged; only one bit per weight and the head were trained.
     let after = network.conv.weight.base().into_data();
     after.assert_eq(&pretrained.conv.weight.val().into_data(), true);
 
-    // A task file is made for images; this network's are 8 x 8.
+    // A task file needs image preprocessing; this network's images are 8 x 8.
     let preprocessing = Preprocessing {
         image_size: 8,
         interpolation: Interpolation::Bilinear,
@@ -112,7 +112,7 @@ fn main() -> piggyback::Result<()> {
     let bytes = task.masks["conv.weight"].keep().as_bytes().len();
     println!("{} holds a mask of {bytes} bytes", path.display());
 
-    // Elsewhere: the same weights and the file are the trained network.
+    // Later: the same weights and the file give the trained network.
     let loaded = backbone.apply(pretrained, &TaskFile::open(&path)?)?;
     let plain = Device::flex();
     let images = Tensor::from_data(images.into_data(), &plain);

@@ -1,4 +1,5 @@
-//! Networks and golden files of the unit tests; `tests/library/support.rs` is the same from outside.
+//! Networks and golden files of the unit tests; `tests/library/support.rs` is the same from
+//! outside.
 
 pub(crate) use piggyback_testing::uniform;
 

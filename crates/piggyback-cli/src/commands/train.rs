@@ -100,7 +100,7 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Status> {
         None => learning.learn(settings, &backbone, &data[..]),
         Some(file) => learning.learn(&settings.adding_to(file.clone()), &backbone, &data[..]),
     };
-    let notes = std::mem::take(&mut progress.notes);
+    let mut notes = std::mem::take(&mut progress.notes);
     drop(progress);
     let Some(learned) = unless_interrupted(outcome, printer)? else {
         return Ok(Status::Interrupted);
@@ -115,6 +115,16 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Result<Status> {
         let unsaved = path != run.out;
         write_file(&learned.product, path, replaces || unsaved)
     })?;
+    if let LearnedFile::Task(task) = &learned.product
+        && !task.masks.is_empty()
+        && task.zeros().count == 0
+    {
+        let note = "no weight is masked: the scores did not reach the threshold. --method \
+                    norm-only gives such a task in a smaller file; for masks, train more epochs or \
+                    raise --lr-mask";
+        printer.note(note);
+        notes.push(note.into());
+    }
     summarise(args, &plan, &backbone, (&learned, &notes), &data, printer)?;
     let mut outcome = Status::Done;
     let product = match learned.product {

@@ -139,7 +139,7 @@ fn a_checkpoint_of_another_architecture() {
         "backbone.safetensors",
         "mobilenet_v2",
         "missing: features.0.0.weight",
-        "left over: stem.weight",
+        "unexpected: stem.weight",
     ]);
     fs::remove_file(place.checkpoint()).unwrap();
     train(&place.out(), &["--arch", "resnet18"]).refused_with(&["not resnet18", "missing"]);

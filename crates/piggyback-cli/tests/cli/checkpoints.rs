@@ -173,7 +173,7 @@ fn checkpoints_that_cannot_be_used() {
     );
     refused(
         |tensors| drop(tensors.insert("extra".into(), (vec![1], vec![0.0]))),
-        &["mobilenet_v2", "left over", "extra"],
+        &["mobilenet_v2", "unexpected", "extra"],
     );
     refused(
         |tensors| tensors.get_mut("features.0.1.bias").unwrap().0 = vec![1, 32],

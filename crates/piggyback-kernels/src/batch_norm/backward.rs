@@ -46,6 +46,7 @@ pub struct Gradients {
 /// `affine` holds the gradients of gamma and beta.
 ///
 /// # Panics
+///
 /// If the lengths disagree or `x` is empty.
 pub fn backward_train(pass: &Backward<'_>, mean: &[f32], inv_std: &[f32]) -> Gradients {
     backward_train_on(Isa::best(), pass, mean, inv_std)
@@ -92,6 +93,7 @@ fn narrow(values: &[f64]) -> Vec<f32> {
 /// Gradients with fixed scale and shift. `wants_affine` asks for those of scale and shift.
 ///
 /// # Panics
+///
 /// If the lengths disagree or `x` is empty.
 pub fn backward_eval(pass: &Backward<'_>, wants_affine: bool) -> Gradients {
     backward_eval_on(Isa::best(), pass, wants_affine)

@@ -72,6 +72,7 @@ impl Kernel for Products<'_> {
 
 impl Products<'_> {
     /// # Safety
+    ///
     /// `ROWS` tiles from `first` on, of which `count` columns are wanted, must lie inside of the slices.
     #[inline(always)]
     unsafe fn rows<S: Simd, const ROWS: usize>(&mut self, simd: S, first: usize, count: usize) {
@@ -90,6 +91,7 @@ impl Products<'_> {
     }
 
     /// # Safety
+    ///
     /// As for `rows`, with `count` columns from `column` on, a whole vector where `FULL`.
     #[inline(always)]
     unsafe fn column<S: Simd, const ROWS: usize, const FULL: bool>(
@@ -198,6 +200,7 @@ impl Kernel for InputGradient<'_> {
 
 impl InputGradient<'_> {
     /// # Safety
+    ///
     /// `count` values from `at` on must lie inside of the rows, and from `column` on inside of a tile; a whole vector
     /// where `FULL`.
     #[inline(always)]

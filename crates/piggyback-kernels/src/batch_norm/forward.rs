@@ -1,4 +1,4 @@
-//! Statistics, and normalisation with what follows it.
+//! Batch statistics, and normalisation fused with the shortcut and activation.
 
 use std::mem::MaybeUninit;
 
@@ -42,6 +42,7 @@ pub struct Statistics {
 /// Mean and biased variance of each channel of `x`, `[rows, channels]`, from sums in `f64`.
 ///
 /// # Panics
+///
 /// If `x` is empty or not a whole number of rows.
 pub fn statistics(x: &[f32], channels: usize) -> Statistics {
     statistics_on(Isa::best(), x, channels)
@@ -109,6 +110,7 @@ impl Kernel for Moments<'_> {
 /// `[rows, channels]`, `scale` and `shift` hold one value per channel.
 ///
 /// # Panics
+///
 /// If the lengths disagree.
 pub fn apply(
     x: &[f32],

@@ -1,7 +1,8 @@
-//! Batch normalisation over `[rows, channels]`, rows being batch x height x width, in as few passes as possible.
+//! Batch normalisation over `[rows, channels]`, rows being batch x height x width, in as few passes
+//! as possible.
 //!
-//! Sums over rows are taken over fixed chunks and added up in order, in `f64`, so that they depend on neither the
-//! threads nor the instruction set.
+//! Sums over rows use fixed chunks that are added in order, in `f64`, so that they do not depend on
+//! threads or the instruction set.
 
 mod backward;
 mod backward_rows;

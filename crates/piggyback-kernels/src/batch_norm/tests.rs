@@ -1,4 +1,4 @@
-//! Batch normalisation beside plain `f64` formulas.
+//! Compares batch normalisation with plain `f64` formulas.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Rows of few channels, taken several at a time so that vectors are full.
+//! Groups several rows of few channels, to fill vectors.
 
 use rayon::prelude::*;
 
@@ -17,6 +17,7 @@ pub(super) const GROUP: usize = 4;
 
 impl Tiles {
     /// # Panics
+    ///
     /// If `x` is empty or not a whole number of rows of `channels`.
     pub(super) fn new(x: &[f32], channels: usize) -> Self {
         const VALUES: usize = 64;

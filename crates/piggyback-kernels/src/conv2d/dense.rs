@@ -1,4 +1,4 @@
-//! Convolutions as products of matrices: all but the depthwise ones.
+//! Convolutions as matrix products: all except depthwise ones.
 
 use std::mem::MaybeUninit;
 

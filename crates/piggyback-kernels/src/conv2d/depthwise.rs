@@ -1,4 +1,4 @@
-//! Depthwise convolutions: every channel with its own kernel, vectors run across channels.
+//! Depthwise convolutions: one filter per channel, vectorized across channels.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;

@@ -98,6 +98,7 @@ impl Kernel for Segment<'_> {
 
 impl Segment<'_> {
     /// # Safety
+    ///
     /// Every position of every tap in use must hold `count` channels from `channel` on; `FULL` means a whole vector.
     #[inline(always)]
     unsafe fn channels_from<S: Simd, const FULL: bool>(
@@ -128,6 +129,7 @@ impl Segment<'_> {
     }
 
     /// # Safety
+    ///
     /// As for `channels_from`, with `TAPS` taps in use, and `AHEAD` values to prefetch.
     #[inline(always)]
     unsafe fn fixed<S: Simd, const FULL: bool, const TAPS: usize, const AHEAD: usize>(
@@ -230,6 +232,7 @@ impl Kernel for Sums<'_> {
 
 impl Sums<'_> {
     /// # Safety
+    ///
     /// Every position of every tap in use must hold `count` channels from `channel` on; `FULL` means a whole vector.
     #[inline(always)]
     unsafe fn channels_from<S: Simd, const FULL: bool>(
@@ -260,6 +263,7 @@ impl Sums<'_> {
     }
 
     /// # Safety
+    ///
     /// As for `channels_from`, with `TAPS` taps in use, and `AHEAD` values to prefetch.
     #[inline(always)]
     unsafe fn fixed<S: Simd, const FULL: bool, const TAPS: usize, const AHEAD: usize>(

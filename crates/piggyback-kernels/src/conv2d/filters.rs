@@ -1,4 +1,4 @@
-//! A convolution's weights in the form that its forward pass reads.
+//! A convolution's weights, packed for the forward pass.
 
 use super::super::gemm::Packed;
 use super::super::simd::Isa;
@@ -46,6 +46,7 @@ impl Filters {
     /// Packs `weight`, `[out_channels, in_channels / groups, kernel[0], kernel[1]]`, for inference.
     ///
     /// # Panics
+    ///
     /// If `shape` is not valid or `weight` does not have the length it asks for.
     pub fn for_inference(weight: &[f32], shape: &Conv2dShape) -> Self {
         Self::new(Isa::best(), weight, shape, Pass::Inference)

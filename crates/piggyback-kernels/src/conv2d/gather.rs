@@ -1,4 +1,5 @@
-//! A convolution's input as the rows of a matrix, one row per position, without storing that matrix.
+//! A convolution's input as the rows of a matrix, one row per position, without storing that
+//! matrix.
 
 use std::ops::Range;
 

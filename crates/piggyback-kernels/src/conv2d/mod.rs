@@ -1,7 +1,7 @@
 //! Two-dimensional convolution and its gradients.
 //!
-//! Depthwise convolutions have kernels of their own; every other one is a product of matrices whose rows are gathered
-//! a block at a time, so that no buffer grows with the image.
+//! Depthwise convolutions have separate kernels. All others are matrix products whose rows are
+//! gathered one block at a time, so that no buffer grows with the image.
 
 mod dense;
 mod depthwise;
@@ -29,6 +29,7 @@ use filters::PackedFilters;
 /// others in the batch.
 ///
 /// # Panics
+///
 /// If `shape` is not valid or a slice does not have the length it asks for.
 pub fn forward(x: &[f32], weight: &[f32], shape: &Conv2dShape) -> Vec<f32> {
     let isa = Isa::best();
@@ -39,6 +40,7 @@ pub fn forward(x: &[f32], weight: &[f32], shape: &Conv2dShape) -> Vec<f32> {
 /// [`forward`] from weights that were packed before, and what follows it in inference.
 ///
 /// # Panics
+///
 /// As [`forward`], and if the filters or the epilogue do not fit the shape.
 pub fn forward_packed(
     x: &[f32],
@@ -76,6 +78,7 @@ fn forward_on(
 /// depend on the others in the batch.
 ///
 /// # Panics
+///
 /// If `shape` is not valid or a slice does not have the length it asks for.
 pub fn input_gradient(grad_out: &[f32], weight: &[f32], shape: &Conv2dShape) -> Vec<f32> {
     input_gradient_on(Isa::best(), grad_out, weight, shape)
@@ -99,6 +102,7 @@ fn input_gradient_on(isa: Isa, grad_out: &[f32], weight: &[f32], shape: &Conv2dS
 /// Gradient of the weights, `[out_channels, in_channels / groups, kernel[0], kernel[1]]`.
 ///
 /// # Panics
+///
 /// If `shape` is not valid or a slice does not have the length it asks for.
 pub fn weight_gradient(x: &[f32], grad_out: &[f32], shape: &Conv2dShape) -> Vec<f32> {
     weight_gradient_on(Isa::best(), x, grad_out, shape)

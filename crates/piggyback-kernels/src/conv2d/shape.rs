@@ -80,6 +80,7 @@ impl Conv2dShape {
     /// Checks that the shape can be computed and that no size overflows.
     ///
     /// # Errors
+    ///
     /// See [`ShapeError`].
     pub fn validate(&self) -> Result<(), ShapeError> {
         let counts = [

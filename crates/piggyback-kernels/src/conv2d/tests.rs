@@ -1,4 +1,4 @@
-//! Convolutions beside their definition.
+//! Compares convolutions with their definition.
 
 use proptest::prelude::*;
 

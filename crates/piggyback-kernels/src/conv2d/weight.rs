@@ -1,4 +1,4 @@
-//! Gradient of the weights as a product whose depth is every output pixel.
+//! Gradient of the weights as a matrix product whose depth runs over all output pixels.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;

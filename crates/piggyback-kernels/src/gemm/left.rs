@@ -1,4 +1,4 @@
-//! The left side of a product and the loop over its rows.
+//! The left-hand matrix of a product and the loop over its rows.
 
 use std::ops::Range;
 

@@ -1,5 +1,5 @@
-//! Matrix product: every element is one fused multiply-add chain in ascending depth from 0, so its bits do not depend
-//! on the other rows, the threads, the place in a tile or the instruction set.
+//! Matrix product. Every element is one fused multiply-add chain in ascending depth from 0, so it
+//! does not depend on the other rows, the threads, the position in a tile or the instruction set.
 
 mod left;
 mod matrix;

@@ -1,4 +1,4 @@
-//! The right side of a product, cut into panels that the tiles read in order.
+//! The right-hand matrix of a product, packed into panels that the tiles read in order.
 
 use std::ops::Range;
 

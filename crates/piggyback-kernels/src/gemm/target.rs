@@ -1,4 +1,4 @@
-//! Where a product is written to.
+//! The output of a product.
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -31,6 +31,7 @@ impl<'a> Target<'a> {
     /// What starts with value `at`.
     ///
     /// # Panics
+    ///
     /// If there are not so many.
     pub(crate) fn from(&mut self, at: usize) -> Target<'_> {
         // SAFETY: `self` is borrowed for as long as the part lives.
@@ -40,6 +41,7 @@ impl<'a> Target<'a> {
     /// What starts with value `at`, while `self` and other parts of it stay in use.
     ///
     /// # Safety
+    ///
     /// Nobody may write or read the values that are written to the part while it is in use.
     pub(crate) unsafe fn shared(&self, at: usize) -> Self {
         assert!(at <= self.len, "part of a target");

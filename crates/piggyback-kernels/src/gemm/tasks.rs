@@ -1,4 +1,4 @@
-//! How a product is shared out among threads. No bit depends on it.
+//! Divides a product among threads. Results do not depend on it.
 
 use std::ops::Range;
 

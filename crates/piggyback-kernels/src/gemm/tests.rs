@@ -1,4 +1,4 @@
-//! Products beside chains of `f32::mul_add`.
+//! Compares products with chains of `f32::mul_add`.
 
 use std::ops::Range;
 

@@ -157,6 +157,7 @@ impl<const K_MAJOR: bool> Block<'_, K_MAJOR> {
     }
 
     /// # Safety
+    ///
     /// The tile must lie inside the block, and `check` must have passed.
     #[inline(always)]
     unsafe fn tile<S: Simd>(
@@ -201,6 +202,7 @@ impl<const K_MAJOR: bool> Block<'_, K_MAJOR> {
     }
 
     /// # Safety
+    ///
     /// As for `tile`, with `ROWS` rows and `columns` in the last of `VECTORS` vectors.
     #[inline(always)]
     unsafe fn fixed_tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
@@ -305,6 +307,7 @@ impl<const K_MAJOR: bool> Block<'_, K_MAJOR> {
     /// Applies the epilogue to a tile just stored, of fewer columns than a panel.
     ///
     /// # Safety
+    ///
     /// As for `tile`, after which it runs.
     #[inline(always)]
     unsafe fn finish_tile<S: Simd>(

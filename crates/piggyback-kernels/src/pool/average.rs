@@ -11,6 +11,7 @@ use super::max::PoolShape;
 /// Mean over the pixels of each image: `[batch, pixels, channels]` to `[batch, channels]`. Pixels are added in order.
 ///
 /// # Panics
+///
 /// If `x` does not have `batch * pixels * channels` elements or `pixels` or `channels` is 0.
 pub fn global_average_pool(x: &[f32], batch: usize, pixels: usize, channels: usize) -> Vec<f32> {
     assert!(
@@ -37,6 +38,7 @@ pub fn global_average_pool(x: &[f32], batch: usize, pixels: usize, channels: usi
 /// Gradient of the input of [`global_average_pool`], `[batch, pixels, channels]`.
 ///
 /// # Panics
+///
 /// If `grad_out` does not have `batch * channels` elements or `pixels` or `channels` is 0.
 pub fn global_average_pool_backward(
     grad_out: &[f32],
@@ -63,6 +65,7 @@ pub fn global_average_pool_backward(
 /// row-major order, and the sum is divided.
 ///
 /// # Panics
+///
 /// If `x` does not have the length that `shape` asks for. `shape` must be valid and without padding.
 pub fn average_pool2d(x: &[f32], shape: &PoolShape) -> Vec<f32> {
     average_pool2d_on(Isa::best(), x, shape)
@@ -96,6 +99,7 @@ pub(super) fn average_pool2d_on(isa: Isa, x: &[f32], shape: &PoolShape) -> Vec<f
 /// divided.
 ///
 /// # Panics
+///
 /// If `grad_out` does not have the length that `shape` asks for. `shape` must be valid and without padding.
 pub fn average_pool2d_backward(grad_out: &[f32], shape: &PoolShape) -> Vec<f32> {
     average_pool2d_backward_on(Isa::best(), grad_out, shape)

@@ -70,6 +70,7 @@ impl PoolShape {
 /// Max pooling: the output, `[batch, out_height, out_width, channels]`. NaN wins, as in PyTorch.
 ///
 /// # Panics
+///
 /// If `x` does not have the length that `shape` asks for. `shape` must be valid.
 pub fn max_pool2d(x: &[f32], shape: &PoolShape) -> Vec<f32> {
     max_pool2d_on(Isa::best(), x, shape)
@@ -98,6 +99,7 @@ pub(super) fn max_pool2d_on(isa: Isa, x: &[f32], shape: &PoolShape) -> Vec<f32> 
 /// [`max_pool2d_backward`] takes.
 ///
 /// # Panics
+///
 /// As [`max_pool2d`].
 pub fn max_pool2d_with_positions(x: &[f32], shape: &PoolShape) -> (Vec<f32>, Vec<u8>) {
     max_pool2d_with_positions_on(Isa::best(), x, shape)
@@ -227,6 +229,7 @@ impl MaxLine<'_> {
 /// Gradient of the input of [`max_pool2d_with_positions`]: overlapping windows add up in the order of the output.
 ///
 /// # Panics
+///
 /// If a slice does not have the length that `shape` asks for. `shape` must be valid.
 pub fn max_pool2d_backward(grad_out: &[f32], positions: &[u8], shape: &PoolShape) -> Vec<f32> {
     max_pool2d_backward_on(Isa::best(), grad_out, positions, shape)

@@ -1,4 +1,4 @@
-//! Poolings of windows beside their definitions.
+//! Compares pooling with its definition.
 
 use proptest::prelude::*;
 

@@ -1,8 +1,9 @@
-//! One generic kernel body, an instruction set each for AVX-512, AVX2, NEON and everything else.
+//! One generic kernel body for AVX-512, AVX2, NEON and other CPUs.
 //!
-//! A kernel is a struct that implements [`Kernel`]; [`Isa::run`] compiles its body once per instruction set and calls
-//! the one asked for. Bodies must be `#[inline(always)]` and free of closures, which would not inherit the
-//! instruction set. All give equal bits, because every operation used is rounded once per lane.
+//! A kernel is a struct that implements [`Kernel`]. [`Isa::run`] compiles its body once per
+//! instruction set and calls the selected one. Bodies must be `#[inline(always)]` and free of
+//! closures, which would not inherit the instruction set. All are bit-identical, because every
+//! operation used is rounded once per lane.
 
 #[cfg(target_arch = "aarch64")]
 mod neon;

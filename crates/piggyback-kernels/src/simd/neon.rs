@@ -1,4 +1,4 @@
-//! NEON: eight lanes in two registers, so that a matrix tile fills the 32 that there are.
+//! NEON: eight lanes in two registers, so that a matrix tile fills all 32 registers.
 //!
 //! NEON is part of the target, so every call of an intrinsic that takes no pointer is sound.
 

@@ -1,4 +1,4 @@
-//! Eight lanes in plain Rust: what the compiler makes of it on any CPU.
+//! Eight lanes in plain Rust, for any CPU.
 
 use super::vector::{Kernel, Simd};
 

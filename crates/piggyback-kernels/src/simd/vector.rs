@@ -1,4 +1,4 @@
-//! What kernels are written in: vectors of an instruction set, whichever it is.
+//! Vectors that are generic over the instruction set.
 
 /// Work whose body is compiled once per instruction set.
 pub(crate) trait Kernel {
@@ -67,24 +67,28 @@ pub trait Simd: Copy {
     /// Reads a vector.
     ///
     /// # Safety
+    ///
     /// `from` must be valid for reading `LANES` values.
     unsafe fn load(self, from: *const f32) -> Self::Vector;
 
     /// Reads `count <= LANES` values; the other lanes are 0.
     ///
     /// # Safety
+    ///
     /// `from` must be valid for reading `count` values.
     unsafe fn load_first(self, from: *const f32, count: usize) -> Self::Vector;
 
     /// Writes a vector.
     ///
     /// # Safety
+    ///
     /// `to` must be valid for writing `LANES` values.
     unsafe fn store(self, to: *mut f32, vector: Self::Vector);
 
     /// Writes the first `count <= LANES` values.
     ///
     /// # Safety
+    ///
     /// `to` must be valid for writing `count` values.
     unsafe fn store_first(self, to: *mut f32, vector: Self::Vector, count: usize);
 }
@@ -92,6 +96,7 @@ pub trait Simd: Copy {
 /// A whole vector where `FULL`, otherwise its first `count` values.
 ///
 /// # Safety
+///
 /// `from` must be valid for reading that many values.
 #[inline(always)]
 pub(crate) unsafe fn load<S: Simd, const FULL: bool>(
@@ -112,6 +117,7 @@ pub(crate) unsafe fn load<S: Simd, const FULL: bool>(
 /// Writes a whole vector where `FULL`, otherwise its first `count` values.
 ///
 /// # Safety
+///
 /// `to` must be valid for writing that many values.
 #[inline(always)]
 pub(crate) unsafe fn store<S: Simd, const FULL: bool>(

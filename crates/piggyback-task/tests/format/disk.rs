@@ -178,7 +178,7 @@ fn a_damaged_file_is_named_with_the_remedy() {
     *bytes.last_mut().unwrap() ^= 1;
     assert_eq!(
         open_error(&bytes),
-        "flags.task.safetensors: damaged: its digest does not match its content; fetch or train it again"
+        "flags.task.safetensors: damaged: its digest does not match its content; download or train it again"
     );
 }
 
@@ -189,7 +189,7 @@ fn a_truncated_file_is_named_with_its_lengths() {
     assert_eq!(
         open_error(&bytes[..half]),
         format!(
-            "flags.task.safetensors: damaged: {half} bytes long instead of {}; fetch or train it again",
+            "flags.task.safetensors: damaged: {half} bytes long instead of {}; download or train it again",
             // Half of this file is within the header, which is as far as its length is known.
             8 + u64::from_le_bytes(bytes[..8].try_into().unwrap())
         )

@@ -197,7 +197,7 @@ fn an_unknown_codec() {
     });
     assert_eq!(
         message,
-        "mask.features.0.0.weight: unknown codec \"huffman\", this version reads \"packed\"; update Piggyback"
+        "mask.features.0.0.weight: unknown codec \"huffman\", this version reads only \"packed\"; update Piggyback"
     );
 }
 

@@ -28,7 +28,7 @@ fn fewer_bytes_than_a_header_length() {
 #[test]
 fn another_kind_of_file() {
     let message = refuse(b"PK\x03\x04 and so on").to_string();
-    assert_starts(&message, "is a zip archive, where a task file was expected");
+    assert_starts(&message, "is a zip archive, not a task file");
     let message = refuse(b"\x01\x02\xFD\xFC\xFB and so on").to_string();
     assert_starts(
         &message,
@@ -126,7 +126,7 @@ fn a_newer_version() {
     let message = changed(|forge| forge.set("piggyback.format", "3"));
     assert_eq!(
         message,
-        "written by a newer version of Piggyback (format 3, this one reads 2); update Piggyback"
+        "written by a newer version of Piggyback (format version 3, but this one reads up to 2); update Piggyback"
     );
 }
 

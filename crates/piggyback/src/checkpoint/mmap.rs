@@ -29,7 +29,8 @@ impl MappedFile {
         let file = File::open(path)?;
         // SAFETY: the map is never written through. That nobody else writes the file while it is
         // mapped cannot be enforced, as with every memory map; `StateDict::open` tells its callers.
-        // Whatever bytes are found, they are parsed with checked arithmetic, and any bytes are numbers.
+        // Whatever bytes are found, they are parsed with checked arithmetic, and any bytes are
+        // numbers.
         let map = unsafe { Mmap::map(&file) }?;
         Ok(Self(Arc::new(map)))
     }
@@ -44,8 +45,8 @@ impl MappedFile {
     pub(crate) fn release(&self) {
         #[cfg(unix)]
         {
-            // SAFETY: the map is shared with the file and never written through, so that dropping its
-            // pages loses nothing: the next access reads the same bytes from the file again.
+            // SAFETY: the map is shared with the file and never written through, so that dropping
+            // its pages loses nothing: the next access reads the same bytes from the file again.
             let advised = unsafe { self.0.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
             // Memory that is not given back now is given back when the system needs it.
             drop(advised);

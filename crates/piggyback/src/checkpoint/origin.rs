@@ -107,8 +107,8 @@ impl Backbone {
     }
 }
 
-/// Key of a training record: the fingerprints of the backbone in every precision, by its name, and with all
-/// tensors in half precision.
+/// Key of a training record: the fingerprints of the backbone in every precision, by its name, and
+/// with all tensors in half precision.
 const PRECISIONS: &str = "backbone-precisions";
 
 /// Records the fingerprints of the backbone's weights in other precisions.

@@ -60,8 +60,8 @@ impl Misfit {
     fn describe(&self) -> String {
         let parts = [
             ("missing", &self.missing),
-            ("left over", &self.left_over),
-            ("of another shape", &self.shapes),
+            ("unexpected", &self.left_over),
+            ("wrong shape", &self.shapes),
         ];
         let lists: Vec<String> = parts
             .into_iter()

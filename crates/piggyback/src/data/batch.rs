@@ -1,10 +1,10 @@
-//! A batch, and how a loader forms it.
+//! Batches and their settings.
 
 use super::error::Error;
 use super::order::Order;
 use crate::image::{self, Augment};
 
-/// Decoding threads beyond which the network is the slower part.
+/// With more decoding threads, the network is the bottleneck.
 const MOST_WORKERS: usize = 8;
 
 /// Room for about 9,700 images of 96 x 96 pixels.
@@ -15,21 +15,22 @@ const DEFAULT_CACHE_BYTES: usize = 256 << 20;
 pub struct LoaderConfig {
     /// Images in a batch.
     pub batch_size: usize,
-    /// Fewest images in a batch: a shorter last batch is merged into the one before it. Training batch norm
-    /// needs 2, since one value has no variance.
+    /// Minimum batch size: a smaller last batch is merged into the previous one. Training batch
+    /// norm needs 2, since one value has no variance.
     pub min_batch: usize,
     /// The order of an epoch's images.
     pub order: Order,
-    /// Random changes, drawn from `(seed, epoch, sample index)`.
+    /// Augmentation, drawn from `(seed, epoch, sample index)`.
     pub augment: Option<Augment>,
-    /// Seed of the order and the augmentation.
+    /// Random seed of the order and the augmentation.
     pub seed: u64,
-    /// Leave out images that cannot be read and list them in [`Batch::skipped`], instead of ending with the error.
+    /// Skip images that cannot be read and list them in [`Batch::skipped`], instead of stopping
+    /// with the error.
     pub skip_bad: bool,
-    /// Decoding threads. At most one batch more than threads is held ready or in work.
+    /// Number of decoding threads. At most one more batch than threads is in memory.
     pub workers: usize,
-    /// Memory for decoded and resized images, so that later epochs need not read them again; what does not fit
-    /// is decoded each time. Changes speed, never a bit.
+    /// Cache size for decoded and resized images, bytes. Images that do not fit are decoded every
+    /// epoch. It affects only speed, not results.
     pub cache_bytes: usize,
 }
 
@@ -46,7 +47,7 @@ impl LoaderConfig {
         }
     }
 
-    /// Batches in the order of the list, for one pass: nothing is cached.
+    /// Batches in list order for a single pass, without a cache.
     pub fn evaluation(batch_size: usize) -> Self {
         Self {
             batch_size,
@@ -62,7 +63,7 @@ impl LoaderConfig {
 }
 
 impl LoaderConfig {
-    /// Refuses settings out of range.
+    /// Fails on settings out of range.
     pub(super) fn check(&self) -> Result<(), Error> {
         if let Some(augment) = &self.augment {
             augment.check()?;
@@ -100,7 +101,7 @@ pub struct Batch {
     pub labels: Vec<u32>,
     /// Sample index of each image.
     pub indices: Vec<usize>,
-    /// Images left out because they could not be read.
+    /// Images skipped because they could not be read.
     pub skipped: Vec<Skipped>,
 }
 
@@ -110,7 +111,7 @@ pub struct Batch {
 pub struct Skipped {
     /// Its sample index.
     pub index: usize,
-    /// Why; names the file.
+    /// The error, which names the file.
     pub error: image::Error,
 }
 

@@ -1,11 +1,12 @@
-//! Decoded and resized images, kept while there is room.
+//! Cache of decoded and resized images.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::image::Image;
 
-/// Images by sample index. What was put in stays: once it is full, the other images are decoded each epoch.
+/// Images by sample index. Nothing is evicted: once it is full, all other images are decoded every
+/// epoch.
 #[derive(Debug)]
 pub(super) struct Cache {
     limit_bytes: usize,
@@ -31,7 +32,7 @@ impl Cache {
         stored.images.get(&index).cloned()
     }
 
-    /// Stores the image if there is room for it.
+    /// Stores the image if it fits.
     pub(super) fn put(&self, index: usize, image: &Arc<Image>) {
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = stored.bytes + image.pixels().len();

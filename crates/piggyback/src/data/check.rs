@@ -1,4 +1,4 @@
-//! A look at the images of a data set before anything is learned from them.
+//! Checks of a data set's images before training.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -10,16 +10,17 @@ use rayon::prelude::*;
 use super::samples::Samples;
 use crate::image::{Error, check_header};
 
-/// Most images of one list that are looked at; of a longer one so many, evenly spread.
+/// Maximum number of images checked per list. From a longer list, this many are chosen, evenly
+/// spread.
 pub(crate) const MOST_IMAGES: usize = 50_000;
 
-/// Images that are looked at between two reports of progress.
+/// Images checked between two progress reports.
 const IMAGES_AT_ONCE: usize = 256;
 
-/// How much of a file is told apart by its bytes; the rest by its length.
+/// Bytes at the beginning of a file that are compared; the rest is compared by length.
 const HEAD_BYTES: u64 = 4096;
 
-/// What tells a file's content from another's without reading all of it.
+/// A cheap identity of a file's content: its first bytes and its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Head {
     file_bytes: u64,
@@ -43,16 +44,17 @@ impl Head {
     }
 }
 
-/// What a look at the images of a list found.
+/// The result of checking a list of images.
 #[derive(Debug, Default)]
 pub(crate) struct Looked {
-    /// Images that were looked at, by their index; `None` for one that cannot be read at all.
+    /// The checked images by index; `None` for a file that cannot be read.
     heads: Vec<(usize, Option<Head>)>,
     /// Images whose header shows that they cannot be decoded.
     pub(crate) unreadable: Vec<Error>,
 }
 
-/// Looks at the headers of images, in parallel; `None` once `go_on`, told how many are done, says no.
+/// Checks the headers of images, in parallel. `go_on` is called with the number done; once it
+/// returns `false`, the result is `None`.
 pub(crate) fn look_at(samples: &Samples, go_on: &mut dyn FnMut(usize) -> bool) -> Option<Looked> {
     let all = samples.len();
     let wanted = all.min(MOST_IMAGES);
@@ -88,12 +90,12 @@ pub(crate) fn look_at(samples: &Samples, go_on: &mut dyn FnMut(usize) -> bool) -
 }
 
 impl Looked {
-    /// Number of images that were looked at.
+    /// Number of images checked.
     pub(crate) fn images(&self) -> usize {
         self.heads.len()
     }
 
-    /// BLAKE3, hexadecimal, of what was seen of the images: it differs when one of them is replaced.
+    /// BLAKE3 of the images' identities, hexadecimal. It changes when an image is replaced.
     pub(crate) fn digest(&self) -> String {
         let mut hash = blake3::Hasher::new();
         for (index, head) in &self.heads {
@@ -108,9 +110,10 @@ impl Looked {
         hash.finalize().to_hex().to_string()
     }
 
-    /// How many of these images, of `samples`, are byte for byte images of `others`, which `seen` is of.
+    /// How many of these images, of `samples`, are byte-for-byte identical to an image of `others`,
+    /// which `seen` describes.
     ///
-    /// Files are read whole only where length and first bytes are equal.
+    /// Files are read completely only if length and first bytes are equal.
     pub(crate) fn same_files(&self, samples: &Samples, seen: &Self, others: &Samples) -> usize {
         let mut by_head: HashMap<Head, Vec<usize>> = HashMap::new();
         for (index, head) in &seen.heads {

@@ -1,4 +1,4 @@
-//! The threads that decode one epoch, and the iterator that puts their batches in order.
+//! The decoding threads of one epoch, and the iterator that yields their batches in order.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ struct Work {
     source: Arc<Source>,
     epoch: u64,
     order: Vec<u32>,
-    /// Batches that may be ready or in work at once.
+    /// Maximum number of batches in memory.
     window: usize,
     stopped: AtomicBool,
     progress: Mutex<Progress>,
@@ -24,7 +24,7 @@ struct Work {
 
 #[derive(Debug)]
 struct Progress {
-    /// The next batch that a thread takes on.
+    /// The next batch for a thread.
     claimed: usize,
     /// The next batch that the iterator yields.
     yielded: usize,
@@ -43,7 +43,7 @@ impl Work {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A thread's life: claim a batch within the window, decode it, hand it over.
+    /// The thread's loop: claim a batch within the window, decode it, deliver it.
     fn run(&self) {
         let _notice = DeathNotice(self);
         while let Some(number) = self.claim() {
@@ -98,7 +98,7 @@ impl Work {
     }
 }
 
-/// Tells the iterator of a thread that panicked, so that it does not wait for its batch for ever.
+/// Notifies the iterator when a thread panics, so that it does not wait forever.
 struct DeathNotice<'a>(&'a Work);
 
 impl Drop for DeathNotice<'_> {
@@ -151,7 +151,7 @@ impl Epoch {
                 Err(source) => failure = Some(Error::Worker { source }),
             }
         }
-        // Fewer threads than asked for are slower, but do.
+        // Fewer threads than requested are slower, but sufficient.
         let failure = failure.filter(|_| workers.is_empty());
         Self {
             work,
@@ -187,7 +187,7 @@ impl Drop for Epoch {
     fn drop(&mut self) {
         self.work.stop();
         for worker in self.workers.drain(..) {
-            // A panic was reported by `take`, or nobody is left to hear of it.
+            // A panic was already reported by `take`.
             let _ = worker.join();
         }
     }

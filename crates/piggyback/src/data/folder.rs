@@ -17,14 +17,15 @@ use super::walk::check_folder;
 /// flags/test/ad/3.png
 /// ```
 ///
-/// `val/` and `test/` are optional; without `train/`, every sub-folder is a class and all images are for training.
-/// The splits may be spelt otherwise, in any case: `training`; `valid`, `validation`, `dev`; `testing`. A folder
-/// that holds nothing but the data set is looked through.
+/// `val/` and `test/` are optional. Without `train/`, every sub-folder is a class and all images
+/// are for training. Other names of splits, in upper or lower case: `training`; `valid`,
+/// `validation`, `dev`; `testing`. An enclosing folder that holds only the data set is skipped.
 ///
-/// Classes are numbered in the order of their names (by code point, as torchvision does); names are compared in
-/// Unicode's composed form. Sub-folders of a class are searched too; symbolic links are followed, each real folder
-/// once per class. [`summary`](Self::summary) tells what is left out: files that are not images, hidden ones, and
-/// those in folders that systems or Piggyback itself wrote.
+/// Classes are sorted by name (by code point, like torchvision), after normalization to Unicode's
+/// composed form. Sub-folders of a class are searched too. Symbolic links are followed, and each
+/// real folder is listed once per class. [`summary`](Self::summary) lists what is not used: files
+/// that are not images, hidden files, and files in folders of operating systems or of Piggyback
+/// itself.
 #[derive(Clone, Debug)]
 pub struct ImageFolder {
     train: Samples,
@@ -34,24 +35,27 @@ pub struct ImageFolder {
 }
 
 impl ImageFolder {
-    /// Lists the images of a folder whose layout is found out: [`open_as`](Self::open_as) with [`Layout::Auto`].
+    /// Lists the images of a folder with automatic layout detection: [`open_as`](Self::open_as)
+    /// with [`Layout::Auto`].
     ///
     /// # Errors
+    ///
     /// Those of [`open_as`](Self::open_as).
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, Error> {
         Self::open_as(dir, Layout::Auto)
     }
 
-    /// Lists the images of a folder. Only files whose name is not an image's are opened, to see whether their
-    /// first bytes are.
+    /// Lists the images of a folder. Files without an image extension are opened to detect images
+    /// by their first bytes; no other file is opened.
     ///
     /// # Errors
+    ///
     /// [`Error::Missing`], [`Error::NotAFolder`], [`Error::Io`]; [`Error::Empty`] or
-    /// [`Error::NoClassFolders`] if there are no class folders, [`Error::OneClass`] if there is one;
-    /// [`Error::NoImages`] for a class of the training images, or a whole split, without images;
-    /// [`Error::NoTrain`]; [`Error::UnknownClass`] for a class of `val/` or `test/` that `train/` lacks;
-    /// [`Error::TwoSplits`], [`Error::Ambiguous`], [`Error::NoSplits`]; [`Error::ClassName`],
-    /// [`Error::SameClass`].
+    /// [`Error::NoClassFolders`] if there are no class folders, [`Error::OneClass`] if there is
+    /// one; [`Error::NoImages`] for a class of the training images, or a whole split, without
+    /// images; [`Error::NoTrain`]; [`Error::UnknownClass`] for a class of `val/` or `test/` that
+    /// `train/` lacks; [`Error::TwoSplits`], [`Error::Ambiguous`], [`Error::NoSplits`];
+    /// [`Error::ClassName`], [`Error::SameClass`].
     pub fn open_as(dir: impl AsRef<Path>, layout: Layout) -> Result<Self, Error> {
         let dir = dir.as_ref();
         check_folder(dir)?;
@@ -96,27 +100,27 @@ impl ImageFolder {
         })
     }
 
-    /// The classes in order; a class's position is its label.
+    /// The classes in order; a class's index is its label.
     pub fn classes(&self) -> &[String] {
         self.train.classes()
     }
 
-    /// The images to train with.
+    /// The training images.
     pub fn train(&self) -> &Samples {
         &self.train
     }
 
-    /// The images of `val/`, to choose with.
+    /// The images of `val/`, for validation.
     pub fn val(&self) -> Option<&Samples> {
         self.val.as_ref()
     }
 
-    /// The images of `test/`, to be used once, at the end.
+    /// The images of `test/`, for use only once, at the end.
     pub fn test(&self) -> Option<&Samples> {
         self.test.as_ref()
     }
 
-    /// How the folder was understood, and what of it is not used.
+    /// How the folder was interpreted, and which files are not used.
     pub fn summary(&self) -> &FolderSummary {
         &self.summary
     }

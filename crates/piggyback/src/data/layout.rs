@@ -1,7 +1,7 @@
-//! Telling folders of classes from folders of splits.
+//! Detects whether sub-folders are classes or splits.
 //!
-//! A split (`train/`, `val/`, `test/`, in the spellings that people use) holds class folders; a class holds
-//! images. Where a folder could be both, it is refused, and [`Layout`] says which it is.
+//! A split (`train/`, `val/`, `test/`, or a common variant) holds class folders, and a class holds
+//! images. An ambiguous folder is an error; [`Layout`] resolves it.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -13,20 +13,20 @@ use super::error::Error;
 use super::summary::{FolderSummary, LeftOutReason};
 use super::walk::{Contents, Entries, composed, count_files, entries};
 
-/// Folders within folders beyond which no data set is looked for.
+/// Maximum depth of enclosing folders.
 const MOST_WRAPPERS: usize = 8;
 
-/// What the sub-folders of a folder of images are.
+/// How sub-folders are interpreted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
-    /// Found out from names and contents; refused in doubt.
+    /// Detected from names and contents; an error if ambiguous.
     #[default]
     Auto,
     /// Every sub-folder is a class, whatever its name.
     Classes,
-    /// Sub-folders called `train`, `val` or `test` are splits, which hold the class folders; others are left
-    /// out.
+    /// Sub-folders called `train`, `val` or `test` are splits, which hold the class folders; others
+    /// are not used.
     Splits,
 }
 
@@ -60,7 +60,7 @@ pub(super) enum Split {
 impl Split {
     const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
 
-    /// The names that its folder may have, in lower case.
+    /// The valid names of its folder, in lower case.
     fn names(self) -> &'static [&'static str] {
         match self {
             Self::Train => &["train", "training"],
@@ -69,7 +69,7 @@ impl Split {
         }
     }
 
-    /// The split that a folder's name means, in any case.
+    /// The split of a folder name, ignoring case.
     fn of(folder: &OsString) -> Option<Self> {
         let name = folder.to_str()?.to_lowercase();
         (Self::ALL.into_iter()).find(|split| split.names().contains(&name.as_str()))
@@ -82,7 +82,7 @@ impl fmt::Display for Split {
     }
 }
 
-/// Where the class folders of a data set are.
+/// The location of a data set's class folders.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Arrangement {
     /// In this folder.
@@ -107,9 +107,10 @@ struct Named {
     contents: Contents,
 }
 
-/// Finds out what the sub-folders of `dir` are, looking through a folder that holds nothing but the data set.
+/// Detects what the sub-folders of `dir` are. An enclosing folder that holds only the data set is
+/// skipped.
 ///
-/// `known` are the classes, where they are known.
+/// `known` are the classes, if known.
 pub(super) fn arrangement(
     dir: &Path,
     layout: Layout,
@@ -162,7 +163,7 @@ pub(super) fn arrangement(
     Ok(Arrangement::Classes(root))
 }
 
-/// Whether one of `folders` is called like a split and holds folders, as a class of that name would not.
+/// Whether one of `folders` has a split's name and holds folders, unlike a class of that name.
 fn holds_a_split(root: &Path, folders: &[OsString]) -> Result<bool, Error> {
     for name in folders.iter().filter(|name| Split::of(name).is_some()) {
         let contents = Contents::of(&root.join(name))?;
@@ -173,7 +174,7 @@ fn holds_a_split(root: &Path, folders: &[OsString]) -> Result<bool, Error> {
     Ok(false)
 }
 
-/// The only one of `folders` that holds images, if it is no class but holds folders of images.
+/// The only one of `folders` with images, if it is not a class but holds folders of images.
 fn wrapped(root: &Path, folders: &[OsString]) -> Result<Option<PathBuf>, Error> {
     let mut found = None;
     for name in folders {
@@ -189,15 +190,16 @@ fn wrapped(root: &Path, folders: &[OsString]) -> Result<Option<PathBuf>, Error> 
     Ok(found)
 }
 
-/// Refuses folders that look like splits under names of their own, or like classes that hold splits: there are at least two,
-/// without an image in them, and all hold folders of the same names.
+/// Fails on folders that look like splits with other names, or like classes that hold splits: at
+/// least two, without direct images, all with sub-folders of the same names.
 fn check_not_alike(root: &Path, folders: &[OsString]) -> Result<(), Error> {
     if folders.len() < 2 {
         return Ok(());
     }
     let mut names: Option<Vec<OsString>> = None;
     for folder in folders {
-        // The first class with images, or with other folders, ends the look: of very many classes one is listed.
+        // Stops at the first class with images or other sub-folders, so usually only one of many
+        // classes is listed.
         let found = entries(&root.join(folder), &mut FolderSummary::default())?;
         let is_alike = names.as_ref().is_none_or(|names| *names == found.folders);
         if !found.images.is_empty() || found.folders.is_empty() || !is_alike {
@@ -216,7 +218,8 @@ fn check_not_alike(root: &Path, folders: &[OsString]) -> Result<(), Error> {
     })
 }
 
-/// A split's folder, or the one of the same split in it where it holds nothing else, as `train/train`.
+/// A split's folder, or the nested one of the same split if it holds nothing else, as in
+/// `train/train`.
 fn innermost(
     split: Split,
     path: PathBuf,
@@ -242,7 +245,7 @@ fn innermost(
     Ok((inner, inside))
 }
 
-/// Decides where some folders have a split's name.
+/// Decides if some folders have a split's name.
 fn arrangement_of_named(
     root: &Path,
     layout: Layout,
@@ -284,8 +287,8 @@ fn arrangement_of_named(
     splits(root, named).map(Arrangement::Splits)
 }
 
-/// Whether the folders with a split's name are splits, given the other folders that hold images; refused in
-/// doubt.
+/// Whether the folders with a split's name are splits, given the other folders with images; an
+/// error if ambiguous.
 fn are_splits(
     root: &Path,
     named: &[Named],
@@ -297,8 +300,8 @@ fn are_splits(
     };
     let hold_classes = named.iter().any(|named| named.contents.folders);
     match named {
-        // A class may be called like a split. A folder of test images without labels is met too often beside
-        // class folders to be taken for a class.
+        // A class may have a split's name. But unlabelled test images are too common beside class
+        // folders to count as a class.
         [only] if !hold_classes && only.split != Split::Test => {
             summary.note(format!(
                 "{}: used as a class, as it holds images like the folders beside it",
@@ -319,7 +322,7 @@ fn file_name(path: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// One folder for each split; an empty one gives way to one of another spelling.
+/// One folder per split; an empty one is ignored if there is another spelling.
 fn splits(root: &Path, named: Vec<Named>) -> Result<Splits, Error> {
     let mut splits = Splits {
         root: root.into(),

@@ -1,10 +1,10 @@
-//! The names of very many files in little memory.
+//! Memory-efficient lists of file names.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Files and their classes, in an order. The names of one folder stand in one buffer, so that a file
-/// costs its name and four bytes.
+/// An ordered list of files and their classes. All names of a folder share one buffer, so a file
+/// takes its name plus four bytes.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     folders: Vec<Folder>,
@@ -18,11 +18,11 @@ struct Folder {
     class: u32,
     /// Index of its first file.
     first: usize,
-    /// All names, without anything between them.
+    /// All names, concatenated.
     names: String,
     /// Where each name ends.
     ends: Vec<u32>,
-    /// Whole paths of files that are not their folder and a name in Unicode, by their place in `ends`.
+    /// Full paths of files that are not simply a folder and a Unicode name, by index in `ends`.
     odd: BTreeMap<usize, PathBuf>,
 }
 
@@ -59,7 +59,7 @@ impl Listing {
         }
     }
 
-    /// Gives back the memory that was kept ready for more files.
+    /// Frees spare capacity.
     pub(super) fn shrink(&mut self) {
         if let Some(last) = self.folders.last_mut() {
             last.shrink();
@@ -69,7 +69,7 @@ impl Listing {
     fn push(&mut self, path: PathBuf, class: u32) {
         let parent = path.parent().unwrap_or(Path::new(""));
         let name = path.file_name().and_then(|name| name.to_str());
-        // Joining must give the same text again: it does not where slashes are doubled.
+        // Joining must give the same path, which fails for doubled slashes.
         let name = name.filter(|name| parent.join(name).as_os_str() == path.as_os_str());
         let text = name.unwrap_or_default();
         if !(self.folders.last()).is_some_and(|last| last.takes(parent, class, text)) {

@@ -1,4 +1,4 @@
-//! Batches in an order of their own, whatever decodes them.
+//! Batches in a deterministic order, independent of the decoding threads.
 
 use std::sync::Arc;
 
@@ -14,16 +14,18 @@ use super::source::Source;
 
 /// Streams the batches of a list of images.
 ///
-/// What a batch holds depends on the samples, the preprocessing, the seed and the epoch alone.
+/// A batch depends only on the samples, the preprocessing, the seed and the epoch.
 #[derive(Debug)]
 pub struct Loader(Arc<Source>);
 
 impl Loader {
-    /// Checks the settings; no image is read yet.
+    /// Checks the settings. No image is read yet.
     ///
     /// # Errors
-    /// [`Error::Setting`] or [`image::Error::Preprocessing`](crate::image::Error::Preprocessing) for a setting out of range, [`Error::TooFewImages`] if
-    /// there are fewer images than `min_batch`.
+    ///
+    /// [`Error::Setting`] or [`image::Error::Preprocessing`](crate::image::Error::Preprocessing)
+    /// for a setting out of range, [`Error::TooFewImages`] if there are fewer images than
+    /// `min_batch`.
     pub fn new(
         samples: Samples,
         preprocessing: Preprocessing,
@@ -53,7 +55,7 @@ impl Loader {
         })))
     }
 
-    /// The images that the batches are made of.
+    /// The images.
     pub fn samples(&self) -> &Samples {
         &self.0.samples
     }
@@ -65,16 +67,17 @@ impl Loader {
 
     /// The batches of an epoch, in order.
     ///
-    /// Without `skip_bad`, the first image (in order) that cannot be read ends the epoch with its error. With
-    /// it, the batch goes without that image; a batch left with fewer than `min_batch` is yielded empty, its
-    /// [`skipped`](super::Batch::skipped) listed, so that the numbering of batches stays.
+    /// Without `skip_bad`, the first image (in order) that cannot be read ends the epoch with its
+    /// error. With it, the image is skipped. A batch left with fewer than `min_batch` images is
+    /// yielded empty, with its [`skipped`](super::Batch::skipped) images, so that batch numbers do
+    /// not change.
     ///
     /// Dropping the iterator stops the threads.
     pub fn epoch(&self, epoch: u64) -> Epoch {
         self.epoch_from(epoch, 0)
     }
 
-    /// The batches of an epoch from `first_batch` on: the same as the whole epoch's, bit for bit.
+    /// The batches of an epoch from `first_batch` on, bit-identical to those of the full epoch.
     pub fn epoch_from(&self, epoch: u64, first_batch: usize) -> Epoch {
         Epoch::start(self.0.clone(), epoch, first_batch)
     }

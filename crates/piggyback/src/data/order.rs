@@ -1,4 +1,4 @@
-//! Which images make up which batch.
+//! The order of images and their division into batches.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use crate::random::{Purpose, Random};
 pub enum Order {
     /// As listed.
     Sequential,
-    /// Shuffled anew each epoch, as `(seed, epoch)` decides.
+    /// Shuffled in each epoch, from `(seed, epoch)`.
     Shuffled,
 }
 
@@ -33,7 +33,8 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    /// Batches of `batch_size` images; a last one of fewer than `min_batch` is merged into the one before.
+    /// Batches of `batch_size` images. A last batch of fewer than `min_batch` is merged into the
+    /// previous one.
     pub(super) fn new(images: usize, batch_size: usize, min_batch: usize) -> Self {
         let rest = images % batch_size;
         let whole = images / batch_size;

@@ -13,21 +13,22 @@ use super::walk::{
 };
 use crate::random::{Purpose, Random};
 
-/// Image files and their classes; the images themselves stay on disk.
+/// Image files and their classes. The images stay on disk.
 ///
-/// Each file costs its name and four bytes, and four more in each part of a split; clones share them.
+/// Each file takes its name plus four bytes, and four more in each part of a split. Clones share
+/// them.
 #[derive(Clone, Debug)]
 pub struct Samples {
     root: Arc<Path>,
     classes: Arc<[String]>,
     /// Paths are relative to the root.
     listing: Arc<Listing>,
-    /// Which files of the listing these are; all where it is `None`.
+    /// The selected files of the listing; `None` for all.
     chosen: Option<Arc<[u32]>>,
     summary: Arc<FolderSummary>,
 }
 
-/// How many images a split holds, if they are in no class folders.
+/// Number of images in a split without class folders.
 fn unlabelled_images(dir: &Path, classes: &[String]) -> Result<Option<usize>, Error> {
     let mut summary = FolderSummary::default();
     let Entries { folders, images } = entries(dir, &mut summary)?;
@@ -49,26 +50,29 @@ fn unlabelled_images(dir: &Path, classes: &[String]) -> Result<Option<usize>, Er
 }
 
 impl Samples {
-    /// The images of an evaluation split, labelled by the position of their class folder in `classes`:
+    /// The images of an evaluation split, labelled by the index of their class in `classes`:
     /// [`for_classes_as`](Self::for_classes_as) with [`Layout::Auto`].
     ///
     /// # Errors
+    ///
     /// Those of [`for_classes_as`](Self::for_classes_as).
     pub fn for_classes(dir: impl AsRef<Path>, classes: &[String]) -> Result<Self, Error> {
         Self::for_classes_as(dir, classes, Layout::Auto)
     }
 
-    /// The images of an evaluation split, labelled by the position of their class folder in `classes`.
+    /// The images of an evaluation split, labelled by the index of their class in `classes`.
     ///
-    /// Takes the test split of `dir` if it has one with class folders, else its validation split, else `dir`
-    /// itself. Classes without a folder have no images; files are ordered by class, then as torchvision orders
-    /// them.
+    /// Uses the test split of `dir` if it has one with class folders, else its validation split,
+    /// else `dir` itself. Classes without a folder have no images. Files are sorted by class, then
+    /// in torchvision's order.
     ///
     /// # Errors
-    /// [`Error::UnknownClass`] if a folder's name is not in `classes`; [`Error::NoImages`] if there are none;
-    /// [`Error::NoEvaluationSplit`] if `dir` holds the training split alone; [`Error::Missing`],
-    /// [`Error::NotAFolder`], [`Error::Empty`], [`Error::NoClassFolders`], [`Error::TwoSplits`],
-    /// [`Error::Ambiguous`], [`Error::NoSplits`], [`Error::ClassName`], [`Error::SameClass`], [`Error::Io`].
+    ///
+    /// [`Error::UnknownClass`] if a folder's name is not in `classes`; [`Error::NoImages`] if there
+    /// are none; [`Error::NoEvaluationSplit`] if `dir` holds the training split alone;
+    /// [`Error::Missing`], [`Error::NotAFolder`], [`Error::Empty`], [`Error::NoClassFolders`],
+    /// [`Error::TwoSplits`], [`Error::Ambiguous`], [`Error::NoSplits`], [`Error::ClassName`],
+    /// [`Error::SameClass`], [`Error::Io`].
     pub fn for_classes_as(
         dir: impl AsRef<Path>,
         classes: &[String],
@@ -101,12 +105,13 @@ impl Samples {
         })
     }
 
-    /// Images without classes, for prediction: the files named, and all images below the folders named, in the
-    /// order given. Every class index is 0.
+    /// Images without classes, for prediction: the files named, and all images below the folders
+    /// named, in the order given. Every class index is 0.
     ///
-    /// A file is taken whatever its name.
+    /// A file that is given directly may have any name.
     ///
     /// # Errors
+    ///
     /// [`Error::Missing`], [`Error::Io`], and [`Error::NoImages`] for a folder without images.
     pub fn unlabelled(paths: &[PathBuf]) -> Result<Self, Error> {
         let mut files = Listing::default();
@@ -128,14 +133,15 @@ impl Samples {
 
     /// The class folders in `dir`, which are the classes.
     pub(super) fn read_classes(dir: &Path) -> Result<Self, Error> {
-        // What is left out is counted when the folders are read.
+        // Unused files are counted when the folders are read.
         let folders = class_folders(dir, &mut FolderSummary::default())?;
         let classes = folders.into_iter().map(|folder| folder.class).collect();
         Self::read(dir, classes, FolderSummary::default())
     }
 
-    /// The images of a validation or test split, and in `summary` what was left out of it; `None` where they
-    /// have no classes: they lie in the split itself, or in one folder that is called like no class.
+    /// The images of a validation or test split; unused files are added to `summary`. `None` if the
+    /// images have no classes: they are directly in the split, or in one folder with an unknown
+    /// class name.
     pub(super) fn read_split(
         dir: &Path,
         classes: Arc<[String]>,
@@ -184,7 +190,7 @@ impl Samples {
         Ok(Self::all(dir, classes, files, summary))
     }
 
-    /// The images of a whole listing, whose paths are relative to `root`.
+    /// The images of a complete listing, with paths relative to `root`.
     fn all(
         root: &Path,
         classes: Arc<[String]>,
@@ -201,8 +207,8 @@ impl Samples {
         }
     }
 
-    /// The images of all `parts`, one part after the other; their classes, too, stand one after the
-    /// other, so that a part's labels begin where the one before ends.
+    /// Concatenates the images and the classes of all `parts`. The labels of each part are offset
+    /// by the number of classes before it.
     pub(crate) fn union<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Self {
         let parts: Vec<&Self> = parts.into_iter().collect();
         if let [one] = parts[..] {
@@ -222,7 +228,7 @@ impl Samples {
         )
     }
 
-    /// How the folder was understood, and what of it is not used.
+    /// How the folder was interpreted, and which files are not used.
     pub fn summary(&self) -> &FolderSummary {
         &self.summary
     }
@@ -245,7 +251,7 @@ impl Samples {
         &self.root
     }
 
-    /// The classes in order; a class's position is its label.
+    /// The classes in order; a class's index is its label.
     pub fn classes(&self) -> &[String] {
         &self.classes
     }
@@ -272,7 +278,7 @@ impl Samples {
         counts
     }
 
-    /// Where an image stands in the listing.
+    /// The index of an image in the listing.
     fn place(&self, index: usize) -> Option<usize> {
         match &self.chosen {
             Some(chosen) => chosen.get(index).map(|&place| place as usize),
@@ -285,16 +291,18 @@ impl Samples {
         (0..self.len()).filter_map(|index| self.listing.class(self.place(index)?))
     }
 
-    /// Holds out about `share` of the images for validation: `(train, validation)`.
+    /// Splits off about `share` of the images for validation: `(train, validation)`.
     ///
-    /// Stratified: a class gives `share` of its images, rounded down, and the images still missing from
-    /// `share` of the whole come from the classes with the largest remainders (ties by lot), one each. Every
-    /// class keeps at least one image for training; at least one image is held out. Both parts keep the
-    /// order. The same `seed` gives the same split.
+    /// The split is stratified: each class gives `share` of its images, rounded down. The images
+    /// still missing from `share` of the total come from the classes with the largest remainders,
+    /// one each (ties are broken at random). Every class keeps at least one training image, and at
+    /// least one image is held out. Both parts keep the order. The same `seed` gives the same
+    /// split.
     ///
     /// # Errors
-    /// [`Error::ValidationShare`] if `share` is not within (0, 1); [`Error::NothingToHoldOut`] if no class
-    /// has two images.
+    ///
+    /// [`Error::ValidationShare`] if `share` is not within (0, 1); [`Error::NothingToHoldOut`] if
+    /// no class has two images.
     pub fn split_validation(&self, share: f64, seed: u64) -> Result<(Self, Self), Error> {
         if !(share > 0.0 && share < 1.0) {
             return Err(Error::ValidationShare { share });

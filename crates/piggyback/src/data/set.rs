@@ -1,14 +1,14 @@
-//! Images to learn from, under a name.
+//! A named data set.
 
 use std::path::Path;
 
 use super::error::Error;
 use super::folder::ImageFolder;
 
-/// A folder of images under the name of the task that it is.
+/// An image folder with the name of its task.
 #[derive(Clone, Debug)]
 pub struct DataSet {
-    /// The name: of the task, where a file holds several, and in messages.
+    /// The name, used in messages and as the task's name in a file with several tasks.
     pub name: String,
     /// The images.
     pub images: ImageFolder,
@@ -18,7 +18,8 @@ impl DataSet {
     /// The data set in `dir`, under the folder's name.
     ///
     /// # Errors
-    /// As [`ImageFolder::open`].
+    ///
+    /// Those of [`ImageFolder::open`].
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, Error> {
         let dir = dir.as_ref();
         Ok(Self {
@@ -27,9 +28,9 @@ impl DataSet {
         })
     }
 
-    /// The name that a folder gives.
+    /// The default name for a folder.
     pub fn name_of(dir: &Path) -> String {
-        // `.` and `..` have no name of their own.
+        // `.` and `..` have no name.
         let real = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
         let name = dir.file_name().or(real.file_name()).unwrap_or_default();
         name.to_string_lossy().into_owned()

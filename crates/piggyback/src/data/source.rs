@@ -1,4 +1,4 @@
-//! Where batches come from, whatever thread makes them.
+//! The source of batches, shared by the threads.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::samples::Samples;
 use crate::image::{self, Image, normalise, to_unit};
 use crate::random::{Purpose, Random};
 
-/// Where batches come from: what the threads share.
+/// The source of batches, shared by the threads.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) samples: Samples,

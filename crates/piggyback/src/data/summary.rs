@@ -1,4 +1,4 @@
-//! What was noticed while a folder was listed: what of it is not used, and why.
+//! Which files of a folder are not used, and why.
 
 use std::path::Path;
 
@@ -9,17 +9,18 @@ use serde::Serialize;
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum LeftOutReason {
-    /// Their content is that of no image format that is read.
+    /// They are not in a supported image format.
     NotAnImage,
     /// Their name, or that of their folder, begins with a dot.
     Hidden,
-    /// They lie in a folder that an operating system or a storage device made, such as `@eaDir` or `__MACOSX`.
+    /// They are in a folder of an operating system or storage device, such as `@eaDir` or
+    /// `__MACOSX`.
     SystemFolder,
-    /// They lie in a folder that Piggyback wrote: of a run or a comparison.
+    /// They are in a folder that Piggyback wrote: a run or a comparison.
     RunFolder,
     /// Images beside the class folders.
     NoClass,
-    /// They lie in a folder that is no split, beside `train/`, `val/` and `test/`.
+    /// They are in a folder that is not a split, beside `train/`, `val/` and `test/`.
     NoSplit,
     /// Images of a split that has no class folders.
     Unlabelled,
@@ -41,7 +42,7 @@ impl LeftOutReason {
     }
 }
 
-/// Files that are not used for one reason.
+/// Unused files with the same reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct LeftOut {
@@ -49,23 +50,23 @@ pub struct LeftOut {
     pub reason: LeftOutReason,
     /// How many files.
     pub files: usize,
-    /// The first of them, or the folder that they lie in.
+    /// The first of them, or their folder.
     pub example: String,
 }
 
-/// What a folder's listing came to besides its images.
+/// Notes and unused files of a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FolderSummary {
-    /// How the folder was understood, where a reader might have understood it otherwise; sentences.
+    /// How the folder was interpreted, if this may be unexpected; sentences.
     pub notes: Vec<String>,
-    /// What was left out, by reason.
+    /// Unused files by reason.
     pub left_out: Vec<LeftOut>,
 }
 
 impl FolderSummary {
-    /// All that was left out, in one line: "left out: 2 files that are not images (such as a/notes.txt)";
-    /// `None` if nothing was.
+    /// All unused files, in one line: "left out: 2 files that are not images (such as
+    /// a/notes.txt)"; `None` if there are none.
     pub fn left_out_text(&self) -> Option<String> {
         let parts: Vec<String> = (self.left_out.iter())
             .map(
@@ -86,7 +87,7 @@ impl FolderSummary {
         self.notes.push(text);
     }
 
-    /// Counts `files` more; none leave no trace.
+    /// Counts `files` more; does nothing for 0.
     pub(super) fn leave_out(&mut self, reason: LeftOutReason, files: usize, example: &Path) {
         if files == 0 {
             return;
@@ -101,7 +102,7 @@ impl FolderSummary {
         }
     }
 
-    /// Adds what was noticed in another part of the folder.
+    /// Adds the summary of another part of the folder.
     pub(super) fn merge(&mut self, other: &Self) {
         self.notes.extend(other.notes.iter().cloned());
         for left in &other.left_out {

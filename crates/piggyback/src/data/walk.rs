@@ -13,8 +13,8 @@ use super::error::Error;
 use super::summary::{FolderSummary, LeftOutReason};
 use crate::image::{DETECT_BYTES, EXTENSIONS, detect};
 
-/// Folders that systems and storage devices leave among pictures, in lower case: thumbnails of Synology and
-/// QNAP, resource forks of macOS archives, recycle bins, snapshots, compiled Python.
+/// Folders that operating systems and storage devices create, in lower case: thumbnails of Synology
+/// and QNAP, resource forks of macOS archives, recycle bins, snapshots, compiled Python.
 const SYSTEM_FOLDERS: [&str; 12] = [
     "@eadir",
     "@recycle",
@@ -30,19 +30,19 @@ const SYSTEM_FOLDERS: [&str; 12] = [
     "@tmp",
 ];
 
-/// How deep a folder of runs may hold run folders: `runs/compare/NAME/UNIT`.
+/// Maximum depth of run folders: `runs/compare/NAME/UNIT`.
 const RUNS_DEPTH: usize = 4;
 
-/// What a folder holds that is used; names in order.
+/// The used content of a folder; names in order.
 #[derive(Default)]
 pub(super) struct Entries {
     pub(super) folders: Vec<OsString>,
     pub(super) images: Vec<OsString>,
 }
 
-/// The folders and images in a folder, sorted by name; what else it holds is counted in `summary`.
+/// The folders and images in a folder, sorted by name. Other files are counted in `summary`.
 ///
-/// A file is an image if it has an image's name, or its first bytes are an image's.
+/// A file is an image if its extension or its first bytes are those of one.
 pub(super) fn entries(folder: &Path, summary: &mut FolderSummary) -> Result<Entries, Error> {
     let failed = |source| Error::io(folder, source);
     let mut found = Entries::default();
@@ -60,7 +60,7 @@ pub(super) fn entries(folder: &Path, summary: &mut FolderSummary) -> Result<Entr
                 None => found.folders.push(name),
             }
         } else if name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
-            // Our own, of a run that writes its file here.
+            // A temporary file of a run that writes here.
         } else if is_hidden(&name) {
             others.insert(name, (LeftOutReason::Hidden, 1));
         } else if is_image(&entry.path(), &name, kind) {
@@ -77,8 +77,8 @@ pub(super) fn entries(folder: &Path, summary: &mut FolderSummary) -> Result<Entr
     Ok(found)
 }
 
-/// What an entry is, symbolic links followed. A broken link keeps its own kind: named like an image it is
-/// listed, and fails by name when read.
+/// The type of an entry, following symbolic links. A broken link keeps its own type: if named like
+/// an image, it is listed and gives an error when read.
 fn kind_of(entry: &DirEntry) -> std::io::Result<FileType> {
     let kind = entry.file_type()?;
     Ok(if kind.is_symlink() {
@@ -103,11 +103,11 @@ fn reason_to_leave_folder(path: &Path, name: &OsStr) -> Option<LeftOutReason> {
     is_run_folder(path, RUNS_DEPTH).then_some(LeftOutReason::RunFolder)
 }
 
-/// Whether Piggyback wrote the folder: that of a run, of a comparison, or one that holds nothing but such.
+/// Whether Piggyback wrote the folder: a run, a comparison, or a folder that holds only these.
 fn is_run_folder(path: &Path, depth: usize) -> bool {
     let has = |name: &str| path.join(name).is_file();
     let is_run = has("config.toml") && has("metrics.jsonl");
-    // A folder of a user's images stays one, even if a run was told to keep its files there.
+    // A folder with the user's images is still used, even if a run keeps its files there.
     if is_run && holds_images(path) {
         return false;
     }
@@ -145,7 +145,8 @@ pub(crate) fn holds_images(folder: &Path) -> bool {
     })
 }
 
-/// Number of files in a folder and all below; links are not followed, what cannot be read counts nothing.
+/// Number of files in a folder, recursively. Links are not followed; unreadable folders count as
+/// empty.
 pub(super) fn count_files(folder: &Path) -> usize {
     let Ok(entries) = fs::read_dir(folder) else {
         return 0;
@@ -182,17 +183,17 @@ fn has_image_content(path: &Path) -> bool {
     read.is_ok() && detect(&start).is_some()
 }
 
-/// Where the images of a folder lie.
+/// Where a folder has images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Contents {
-    /// There are images in the folder itself.
+    /// Directly in the folder.
     pub(super) images: bool,
-    /// There are images below a folder in it.
+    /// In sub-folders.
     pub(super) folders: bool,
 }
 
 impl Contents {
-    /// Looks until it knows, without listing everything.
+    /// Searches only until both are known, without listing everything.
     pub(super) fn of(folder: &Path) -> Result<Self, Error> {
         let found = entries(folder, &mut FolderSummary::default())?;
         let mut seen = HashSet::new();
@@ -238,10 +239,10 @@ fn has_images(folder: &Path, seen: &mut HashSet<PathBuf>) -> Result<bool, Error>
     Ok(false)
 }
 
-/// The images below `folder`, as paths relative to `root`, in the order of torchvision's `make_dataset`:
-/// folders sorted by their whole path as text, files within a folder by name.
+/// The images below `folder`, as paths relative to `root`, in the order of torchvision's
+/// `make_dataset`: folders sorted by their whole path as text, files within a folder by name.
 ///
-/// Each real folder is listed once however many links lead to it, so links in a circle end.
+/// Each real folder is listed once, whatever the number of links to it, so link cycles end.
 pub(super) fn images_below(
     root: &Path,
     folder: &Path,
@@ -274,7 +275,7 @@ pub(super) fn images_below(
 pub(super) struct ClassFolder {
     /// In Unicode's composed form (NFC), so that a folder copied from a Mac has the same class.
     pub(super) class: String,
-    /// As the file system has it.
+    /// As in the file system.
     pub(super) folder: String,
 }
 
@@ -283,8 +284,8 @@ pub(super) fn composed(name: &str) -> String {
     name.nfc().collect()
 }
 
-/// The class folders in `folder`, sorted by class as torchvision sorts them. Images beside them are of no
-/// class, and counted in `summary`.
+/// The class folders in `folder`, sorted by class in torchvision's order. Images beside them have
+/// no class and are counted in `summary`.
 pub(super) fn class_folders(
     folder: &Path,
     summary: &mut FolderSummary,
@@ -325,7 +326,7 @@ pub(super) fn class_folders(
     Ok(classes)
 }
 
-/// Refuses what is missing or not a folder.
+/// Fails if the path does not exist or is not a folder.
 pub(super) fn check_folder(path: &Path) -> Result<(), Error> {
     let target = fs::metadata(path).map_err(|source| Error::io(path, source))?;
     if target.is_dir() {

@@ -131,7 +131,7 @@ impl Cache {
                 at += 1;
                 continue;
             }
-            // One that is busy is looked at again by whoever keeps it busy.
+            // A busy network is trimmed later by its current user.
             let Ok(mut made) = entry.slot.network.try_lock() else {
                 at += 1;
                 continue;

@@ -250,8 +250,8 @@ impl OwnBackbone {
         }
     }
 
-    /// The number of features of a head's weight, and whether it is `[features, classes]`, as Burn's
-    /// `Linear` has it, or `[classes, features]`, as PyTorch's.
+    /// The number of features of a head's weight, and whether it is `[features, classes]`, as
+    /// Burn's `Linear` has it, or `[classes, features]`, as PyTorch's.
     fn head_layout(&self, shape: &[usize], classes: usize) -> Result<(usize, bool)> {
         match shape {
             [features, outputs] if *outputs == classes => Ok((*features, true)),

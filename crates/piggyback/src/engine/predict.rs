@@ -295,7 +295,7 @@ impl Engine {
         }
     }
 
-    // Under these locks maps are looked at and changed, which does not panic half-way.
+    // A poisoned lock is safe: map operations under it do not panic half-way.
 
     fn read_tasks(&self) -> RwLockReadGuard<'_, BTreeMap<String, Arc<Slot>>> {
         self.tasks.read().unwrap_or_else(PoisonError::into_inner)

@@ -115,7 +115,7 @@ fn model(export: &Export) -> Result<Message> {
     }))
 }
 
-/// A `ValueInfoProto` of floats; a dimension that is no number is a name.
+/// A `ValueInfoProto` of floats. A dimension is a number or a name.
 fn value_info(name: &str, dimensions: &[&str]) -> Message {
     let shape = dimensions.iter().fold(Message::default(), |shape, text| {
         let dimension = match text.parse() {

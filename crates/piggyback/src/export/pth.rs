@@ -63,8 +63,8 @@ fn write_archive(
     Ok(())
 }
 
-/// A dictionary of tensors whose numbers are in the records `data/0`, `data/1` and so on, in pickle's
-/// protocol 2 (opcodes: `pickletools` of Python's library).
+/// A dictionary of tensors whose numbers are in the records `data/0`, `data/1` and so on, in
+/// pickle's protocol 2 (opcodes: `pickletools` of Python's library).
 fn pickle(tensors: &[NamedValues]) -> Vec<u8> {
     let mut pickle = Pickle(b"\x80\x02".to_vec());
     pickle.push(b"}(");

@@ -1,6 +1,6 @@
 //! Result files of all methods.
 //!
-//! The kind of an [`LearnedFile`] is detected from its content. It lists its tasks and its size as the
+//! The kind of a [`LearnedFile`] is detected from its content. It lists its tasks and its size as the
 //! paper counts it, and makes an [`Engine`] for its tasks.
 
 use std::path::Path;

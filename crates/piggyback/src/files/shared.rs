@@ -1,10 +1,10 @@
 //! A file with one network for several tasks, each with its own head.
 //!
 //! It is a safetensors file: the network's tensors under torchvision's names as 32-bit floats,
-//! `head.<i>.weight` and `head.<i>.bias` of task `i` (counted from 0), and, where weights have owners,
-//! `owner.<weight>` with a byte for each weight. Everything else is JSON under the metadata key
-//! `piggyback.shared`: an object of `content`, itself JSON as text, and `digest`, the BLAKE3 of that
-//! text and all tensors. `docs/methods.md` has the details.
+//! `head.<i>.weight` and `head.<i>.bias` of task `i` (counted from 0), and, where weights have
+//! owners, `owner.<weight>` with a byte for each weight. Everything else is JSON under the metadata
+//! key `piggyback.shared`: an object of `content`, itself JSON as text, and `digest`, the BLAKE3 of
+//! that text and all tensors. `docs/methods.md` has the details.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -402,7 +402,7 @@ impl SharedNetwork {
         let owners = self.owners.values().flatten();
         if let Some(owner) = owners.into_iter().find(|owner| usize::from(**owner) > last) {
             return Err(format!(
-                "a weight's owner is task {owner}, but the last is {last}"
+                "a weight's owner is {owner}, but the last owner is {last}"
             ));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Random changes to training images.
+//! Image augmentation.
 
 use piggyback_task::Interpolation;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use super::resize::resize;
 use crate::name::named;
 use crate::random::Random;
 
-/// Random changes to a training image, drawn from `(seed, epoch, sample index)` alone.
+/// Augmentation of a training image, drawn only from `(seed, epoch, sample index)`.
 ///
 /// Applied in this order: crop, shift, flip, colour. The default changes nothing.
 ///
@@ -23,38 +23,41 @@ use crate::random::Random;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augment {
-    /// Mirror half of the images left to right. Wrong for flags, text and anything else with a handedness.
+    /// Flip half of the images horizontally. Wrong for flags, text and anything else that is not
+    /// mirror-symmetric.
     pub flip: bool,
-    /// Move the image by up to this share of its side, in whole pixels, along both axes. The uncovered part
-    /// repeats the edge, which keeps both photographs and drawings on a plain ground seamless.
+    /// Shift the image by up to this share of its side, in whole pixels, along both axes. The edge
+    /// is repeated to fill the gap, which suits both photographs and drawings on a plain
+    /// background.
     pub shift: f64,
-    /// Cut out a random rectangle and resize it to the input.
+    /// Crop a random rectangle and resize it to the input.
     pub crop: Option<RandomCrop>,
-    /// Change brightness, contrast and saturation.
+    /// Random brightness, contrast and saturation.
     pub color: ColorJitter,
 }
 
-/// A set of changes with a name.
+/// A named augmentation preset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AugmentPreset {
     /// Nothing.
     None,
-    /// Mirrors.
+    /// Horizontal flips.
     Flip,
-    /// Shift by up to 4 %, crops of at least 70 % of the area, colour by up to 20 %. Does not mirror, so that it suits
-    /// flags and drawings.
+    /// Shifts by up to 4 %, crops of at least 70 % of the area, colour jitter by up to 20 %. No
+    /// flips, so it suits flags and drawings.
     Light,
-    /// torchvision's random resized crop, and mirrors: the paper's setting for whole photographs.
+    /// torchvision's random resized crop and horizontal flips: the paper's setting for whole
+    /// photographs.
     Paper,
-    /// Mirrors: the paper's setting for images cropped to the object.
+    /// Horizontal flips: the paper's setting for images cropped to the object.
     PaperCropped,
 }
 
 named!(AugmentPreset);
 
 impl Augment {
-    /// The changes of a preset.
+    /// The augmentation of a preset.
     pub fn preset(preset: AugmentPreset) -> Self {
         match preset {
             AugmentPreset::None => Self::default(),
@@ -83,7 +86,7 @@ impl Augment {
         }
     }
 
-    /// Refuses settings out of range.
+    /// Fails on settings out of range.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if !(0.0..=0.5).contains(&self.shift) {
             let value = self.shift.to_string();
@@ -97,7 +100,8 @@ impl Augment {
         self.crop.map_or(Ok(()), |crop| crop.check())
     }
 
-    /// The changed image, `[side, side, 3]` in `[0, 1]`. Without a crop `source` must be `side` x `side` pixels.
+    /// The augmented image, `[side, side, 3]` in `[0, 1]`. Without a crop, `source` must have
+    /// `side` x `side` pixels.
     pub(crate) fn apply(
         &self,
         source: &Image,
@@ -105,8 +109,8 @@ impl Augment {
         interpolation: Interpolation,
         random: &mut Random,
     ) -> Vec<f32> {
-        // Everything is drawn, used or not, so that one setting does not change another's numbers; the crop is last
-        // because it draws as often as it needs.
+        // All numbers are drawn, used or not, so that settings do not affect each other. The crop
+        // is last because its number of draws varies.
         let flip = random.below(2) == 1 && self.flip;
         let reach = (self.shift * f64::from(side)) as i64;
         let [dx, dy] = [(); 2].map(|()| random.below(2 * reach as u64 + 1) as i64 - reach);
@@ -126,7 +130,7 @@ impl Augment {
     }
 }
 
-/// Moves `dx` to the right and `dy` down, repeating the edge, then mirrors.
+/// Shifts by `dx` to the right and `dy` down, repeating the edge, then flips.
 fn moved(image: &Image, dx: i64, dy: i64, flip: bool) -> Vec<u8> {
     let (width, height) = (i64::from(image.width()), i64::from(image.height()));
     let columns: Vec<usize> = (0..width)

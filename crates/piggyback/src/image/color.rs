@@ -1,13 +1,13 @@
-//! Random changes of colour.
+//! Colour jitter.
 
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
 use crate::random::Random;
 
-/// Random colour factors, each drawn from `[1 - x, 1 + x]`; 0 leaves the image as it is.
+/// Random colour factors, each drawn from `[1 - x, 1 + x]`; 0 leaves the image unchanged.
 ///
-/// Applied in the order of the fields, as torchvision's functions of the same names do.
+/// Applied in the order of the fields, like torchvision's functions of the same names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ColorJitter {
@@ -20,7 +20,7 @@ pub struct ColorJitter {
 }
 
 impl ColorJitter {
-    /// Refuses settings out of range.
+    /// Fails on settings out of range.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let Self {
             brightness,
@@ -58,7 +58,7 @@ impl ColorJitter {
     }
 }
 
-/// What was drawn for one image.
+/// The factors drawn for one image.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ColorFactors {
     brightness: f32,
@@ -72,7 +72,7 @@ fn luma(pixel: &[f32]) -> f32 {
 }
 
 impl ColorFactors {
-    /// Changes pixels in `[0, 1]` and clamps them to it. A factor of 1 leaves every bit.
+    /// Changes pixels in `[0, 1]` and clamps them. A factor of 1 keeps them bit-identical.
     pub(crate) fn apply(self, values: &mut [f32]) {
         let Self {
             brightness,

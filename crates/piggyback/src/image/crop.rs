@@ -6,18 +6,18 @@ use super::error::Error;
 use super::pixels::Image;
 use crate::random::Random;
 
-/// A random rectangle of the image, as torchvision's `RandomResizedCrop` draws it.
+/// A random rectangle of the image, drawn like torchvision's `RandomResizedCrop`.
 ///
-/// It is cut from the whole image: at its own resolution with
-/// [`Resize::Squash`](piggyback_task::Resize::Squash), after the resize of the short side with
-/// [`Resize::ShortSide`](piggyback_task::Resize::ShortSide), as in the paper's code (of an image more than 8
-/// times as long as wide, from the middle).
+/// It is cropped from the whole image: in full resolution with
+/// [`Resize::Squash`](piggyback_task::Resize::Squash), and after resizing the short side with
+/// [`Resize::ShortSide`](piggyback_task::Resize::ShortSide), as in the paper's code. From an image
+/// more than 8 times as long as wide, only the middle is used.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RandomCrop {
-    /// Least and greatest share of the image's area.
+    /// Minimum and maximum share of the image's area.
     pub scale: [f64; 2],
-    /// Least and greatest width over height, drawn evenly in the logarithm.
+    /// Minimum and maximum aspect ratio (width over height), drawn log-uniformly.
     pub ratio: [f64; 2],
 }
 
@@ -41,7 +41,7 @@ struct Rectangle {
 }
 
 impl RandomCrop {
-    /// Refuses settings out of range.
+    /// Fails on settings out of range.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let ordered = |[low, high]: [f64; 2]| 0.0 < low && low <= high && high.is_finite();
         if !ordered(self.scale) || self.scale[1] > 1.0 {
@@ -65,7 +65,7 @@ impl RandomCrop {
         Ok(())
     }
 
-    /// Cuts a rectangle out of `image`.
+    /// Crops a rectangle from `image`.
     pub(super) fn cut(&self, image: &Image, random: &mut Random) -> Image {
         let Rectangle {
             left,
@@ -87,8 +87,8 @@ impl RandomCrop {
         Image::new(width, height, pixels)
     }
 
-    /// torchvision's `RandomResizedCrop.get_params`: ten tries, then the largest centred rectangle whose ratio is
-    /// allowed.
+    /// torchvision's `RandomResizedCrop.get_params`: ten attempts, then the largest centred
+    /// rectangle with a valid aspect ratio.
     fn draw(&self, width: u32, height: u32, random: &mut Random) -> Rectangle {
         let area = f64::from(width) * f64::from(height);
         let [low, high] = self.ratio;

@@ -1,4 +1,4 @@
-//! From the bytes of an image file to 8-bit RGB.
+//! Decodes image files to 8-bit RGB.
 
 use std::fs::File;
 use std::io::{Cursor, Read};
@@ -18,10 +18,12 @@ use super::tiff;
 use piggyback_task::foreign::FIRST_BYTES;
 
 impl Image {
-    /// Reads and decodes a file as [`decode`](Self::decode) does.
+    /// Reads and decodes a file, see [`decode`](Self::decode).
     ///
     /// # Errors
-    /// [`Error::Missing`], [`Error::Io`], [`Error::FileTooLarge`], and those of [`decode`](Self::decode).
+    ///
+    /// [`Error::Missing`], [`Error::Io`], [`Error::FileTooLarge`], and those of
+    /// [`decode`](Self::decode).
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let file = File::open(path).map_err(|source| Error::io(path, source))?;
@@ -38,20 +40,21 @@ impl Image {
         Self::decode(&content, path)
     }
 
-    /// Decodes the bytes of a jpeg, png, webp, bmp, gif, tiff or pnm; `name` is what errors call it.
+    /// Decodes the bytes of a jpeg, png, webp, bmp, gif, tiff or pnm. Errors name it `name`.
     ///
-    /// The format is detected by content, whatever the name says. Any channel count and bit depth comes
-    /// out as 8-bit RGB: grey is repeated, 16 bits are rounded to 8, transparent pixels are laid onto white.
-    /// Of an animation the first frame is taken, of a document the first page. EXIF orientation is applied. Colour
-    /// profiles are ignored, as by torchvision's loader.
+    /// The format is detected from the content, not the name. Any channel count and bit depth is
+    /// converted to 8-bit RGB: grey is repeated, 16 bits are rounded to 8, transparent pixels are
+    /// blended onto white. Of an animation the first frame is used, of a document the first page.
+    /// EXIF orientation is applied. Colour profiles are ignored, as in torchvision's loader.
     ///
     /// # Errors
-    /// [`Error::EmptyFile`], [`Error::UnknownFormat`], [`Error::TooManyPixels`] (before any pixel is
-    /// allocated) and [`Error::Decode`], also for truncated images.
+    ///
+    /// [`Error::EmptyFile`], [`Error::UnknownFormat`], [`Error::TooManyPixels`] (before any pixel
+    /// is allocated) and [`Error::Decode`], also for truncated images.
     pub fn decode(bytes: &[u8], name: impl AsRef<Path>) -> Result<Self, Error> {
         let path = name.as_ref();
         let format = format_of(path, &bytes[..bytes.len().min(FIRST_BYTES)])?;
-        // A decoder's bug met by a hostile file must cost that file, not the process.
+        // A decoder bug must only fail the file, not the process.
         catch_unwind(AssertUnwindSafe(|| decode_as(format, bytes, path)))
             .unwrap_or_else(|_| Err(Failure::gave_up()))
             .map_err(|failure| undecodable(path, format, failure))
@@ -68,7 +71,7 @@ fn decode_as(format: Format, bytes: &[u8], path: &Path) -> Result<Image, Failure
     let mut decoder = decoder(format, Cursor::new(bytes))?;
     let (width, height) = decoder.dimensions();
     check_size(path, width, height).map_err(Failure::Other)?;
-    // A broken EXIF block says nothing about the pixels.
+    // A broken EXIF block does not affect the pixels.
     let orientation = decoder.orientation().ok();
     let mut decoded = DynamicImage::from_decoder(decoder)?;
     if let Some(orientation) = orientation {
@@ -98,7 +101,7 @@ fn decode_jpeg(bytes: &[u8], path: &Path) -> Result<Image, Failure> {
     oriented(width, height, pixels, header.orientation)
 }
 
-/// Turns pixels as their metadata says they are to be seen.
+/// Applies the orientation in the metadata.
 fn oriented(
     width: u32,
     height: u32,
@@ -123,8 +126,8 @@ fn oriented(
     Ok(Image::new(width, height, image.into_rgb8().into_raw()))
 }
 
-/// Whether the alpha channel of a bitmap says nothing: programs that fill it with zeros mean an opaque image, as Windows
-/// and Pillow take it; that of 16 bits a pixel is never shown.
+/// Whether to ignore the alpha channel of a bitmap. All zeros mean an opaque image, as in Windows
+/// and Pillow; at 16 bits per pixel alpha is never used.
 fn alpha_is_unused(bytes: &[u8], decoded: &DynamicImage) -> bool {
     let bits = bytes
         .get(28..30)
@@ -135,7 +138,8 @@ fn alpha_is_unused(bytes: &[u8], decoded: &DynamicImage) -> bool {
             .is_some_and(|image| image.pixels().all(|pixel| pixel[3] == 0))
 }
 
-/// Lays RGBA pixels onto white, rounded to the nearest value; in place, since an image may be large.
+/// Blends RGBA pixels onto white, rounded to the nearest value; in place, since an image may be
+/// large.
 fn onto_white(mut rgba: Vec<u8>, premultiplied: bool) -> Vec<u8> {
     let pixels = rgba.len() / 4;
     for pixel in 0..pixels {

@@ -83,7 +83,8 @@ pub enum Error {
         /// Size of the file.
         bytes: u64,
     },
-    /// Pixels handed to [`Image::from_pixels`](super::pixels::Image::from_pixels) do not fit the size given.
+    /// Pixels handed to [`Image::from_pixels`](super::pixels::Image::from_pixels) do not fit the
+    /// size given.
     #[error("an image of {width}x{height} RGB pixels needs {expected} bytes, not {actual}")]
     PixelCount {
         /// Width, pixels.

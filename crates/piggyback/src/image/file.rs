@@ -1,4 +1,4 @@
-//! What an image file may be, and what is wrong with one: for whoever reads it whole, and for whoever reads its header.
+//! Checks and errors of image files, shared by decoding and header checks.
 
 use std::io::{BufRead, Seek};
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::format::{FORMATS, Format, detect};
 use super::jpeg::Refusal;
 use super::limits::{MAX_FILE_BYTES, MAX_PIXELS};
 
-/// Refuses a file larger than is read.
+/// Fails on a file above the size limit.
 pub(super) fn check_length(path: &Path, bytes: u64) -> Result<(), Error> {
     if bytes > MAX_FILE_BYTES {
         return Err(Error::FileTooLarge {
@@ -22,7 +22,7 @@ pub(super) fn check_length(path: &Path, bytes: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// The format of a file with these first bytes; says what else it is.
+/// The format of a file with these first bytes; the error names another detected format.
 pub(super) fn format_of(path: &Path, first_bytes: &[u8]) -> Result<Format, Error> {
     if first_bytes.is_empty() {
         return Err(Error::EmptyFile { path: path.into() });
@@ -30,11 +30,11 @@ pub(super) fn format_of(path: &Path, first_bytes: &[u8]) -> Result<Format, Error
     detect(first_bytes).ok_or_else(|| unknown(path, first_bytes))
 }
 
-/// Why a file of a known format gives no image.
+/// Why a file of a known format cannot be decoded.
 pub(super) enum Failure {
-    /// What is an error by itself, as the size.
+    /// A complete error, such as the size.
     Other(Error),
-    /// What the decoder said.
+    /// The decoder's reason.
     Decoder(String),
 }
 
@@ -87,7 +87,7 @@ pub(super) fn decoder<'a>(
     reader: impl BufRead + Seek + 'a,
 ) -> ImageResult<impl ImageDecoder + 'a> {
     let mut reader = ImageReader::with_format(reader, format.in_image_crate());
-    // Room for 16-bit RGBA and the decoder's own buffers.
+    // Enough for 16-bit RGBA and the decoder's buffers.
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_PIXELS * 12);
     reader.limits(limits);

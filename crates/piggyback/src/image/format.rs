@@ -1,20 +1,21 @@
-//! Which image format a file has: told by its content, whatever its name says.
+//! Image format detection by content, not by name.
 
 use image::ImageFormat;
 
-/// How many bytes of a file's beginning [`detect`] wants to see; fewer are fine for a shorter file.
+/// Number of bytes at the beginning of a file that [`detect`] needs, or fewer for a shorter file.
 pub(crate) const DETECT_BYTES: usize = 32;
 
-/// Extensions of the files that are taken for images without a look at their content, in any case.
+/// Extensions, in upper or lower case, of files that count as images without checking their
+/// content.
 pub(crate) const EXTENSIONS: [&str; 14] = [
     "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "pbm", "pgm", "ppm",
     "pnm",
 ];
 
-/// The formats that are read, as errors list them.
+/// The supported formats, as listed in errors.
 pub(super) const FORMATS: &str = "jpeg, png, webp, bmp, gif, tiff, pnm";
 
-/// An image format that is read.
+/// A supported image format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     Jpeg,
@@ -28,7 +29,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// As errors call it.
+    /// Its name in errors.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Jpeg => "jpeg",
@@ -54,10 +55,11 @@ impl Format {
     }
 }
 
-/// The format of a file that begins with these bytes (its first [`DETECT_BYTES`], or all of a shorter file).
+/// The format of a file that begins with these bytes (its first [`DETECT_BYTES`], or all of a
+/// shorter file).
 ///
-/// Whether the rest of the file keeps the promise is for [`check_header`](super::header::check_header) and
-/// [`Image::decode`](super::pixels::Image::decode) to say.
+/// The rest of the file is checked by [`check_header`](super::header::check_header) and
+/// [`Image::decode`](super::pixels::Image::decode).
 pub(crate) fn detect(first_bytes: &[u8]) -> Option<Format> {
     match first_bytes {
         [0xFF, 0xD8, 0xFF, ..] => Some(Format::Jpeg),
@@ -94,7 +96,7 @@ pub(crate) fn detect(first_bytes: &[u8]) -> Option<Format> {
     }
 }
 
-/// "BM" also begins texts: the size of the header that follows must be one that a bitmap can have.
+/// Text files may also begin with "BM", so the following header size must be valid for a bitmap.
 fn is_bitmap(first_bytes: &[u8]) -> bool {
     first_bytes
         .get(14..18)

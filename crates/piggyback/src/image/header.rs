@@ -1,4 +1,4 @@
-//! What can be said of an image file without decoding a pixel.
+//! Checks of image headers, without decoding pixels.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek};
@@ -12,13 +12,14 @@ use super::pixels::check_size;
 use super::{jpeg, tiff};
 use piggyback_task::foreign::FIRST_BYTES;
 
-/// Reads the header of an image file: refuses what [`Image::open`](super::pixels::Image::open) would refuse for it.
+/// Checks the header of an image file like [`Image::open`](super::pixels::Image::open).
 ///
-/// What stands in the pixels' data (a truncated file, a damaged one) is not seen. Reads a small part of the file,
-/// wherever it lies: metadata is stepped over.
+/// Errors in the pixel data, such as truncation, are not detected. Only a small part of the file is
+/// read, and metadata is skipped.
 ///
 /// # Errors
-/// As [`Image::open`](super::pixels::Image::open).
+///
+/// Those of [`Image::open`](super::pixels::Image::open).
 pub(crate) fn check_header(path: &Path) -> Result<(), Error> {
     let file = File::open(path).map_err(|source| Error::io(path, source))?;
     let length = file
@@ -35,7 +36,7 @@ pub(crate) fn check_header(path: &Path) -> Result<(), Error> {
         .and_then(|_| reader.rewind())
         .map_err(|source| Error::io(path, source))?;
     let format = format_of(path, &first_bytes)?;
-    // A decoder's bug met by a hostile file must cost that file, not the process.
+    // A decoder bug must only fail the file, not the process.
     catch_unwind(AssertUnwindSafe(|| read_size(format, reader, path)))
         .unwrap_or_else(|_| Err(Failure::gave_up()))
         .map_err(|failure| undecodable(path, format, failure))

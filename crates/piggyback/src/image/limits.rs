@@ -1,10 +1,10 @@
-//! How large images may be.
+//! Size limits of images.
 
-/// Largest image file that is read.
+/// Maximum size of an image file, bytes.
 pub const MAX_FILE_BYTES: u64 = 1 << 30;
 
-/// Most pixels an image may have: where Pillow, too, stops (`DecompressionBombError`).
+/// Maximum number of pixels, the same as Pillow's (`DecompressionBombError`).
 pub const MAX_PIXELS: u64 = 178_956_970;
 
-/// Most pixels a side may have; bounds the resize's coefficients for absurdly narrow images.
+/// Maximum side, pixels. It limits the resize coefficients of extremely narrow images.
 pub const MAX_SIDE: u32 = 1 << 17;

@@ -1,4 +1,4 @@
-//! Images: decoding, resizing, augmentation, and how they become a network's input.
+//! Images: decoding, resizing, augmentation and preprocessing.
 
 mod augment;
 mod color;

@@ -14,10 +14,12 @@ pub struct Image {
 }
 
 impl Image {
-    /// Takes `pixels` of shape `[height, width, 3]`, red first.
+    /// An image of `pixels` with shape `[height, width, 3]`, red first.
     ///
     /// # Errors
-    /// [`Error::PixelCount`] if their number does not fit or a side is zero, [`Error::TooManyPixels`].
+    ///
+    /// [`Error::PixelCount`] if the number of bytes does not match or a side is zero,
+    /// [`Error::TooManyPixels`].
     pub fn from_pixels(width: u32, height: u32, pixels: Vec<u8>) -> Result<Self, Error> {
         check_size(Path::new("image"), width, height)?;
         let expected = u64::from(width) * u64::from(height) * 3;
@@ -36,7 +38,7 @@ impl Image {
         })
     }
 
-    /// For sizes and pixels that fit by construction.
+    /// Without checks, for sizes and pixels that match by construction.
     pub(crate) fn new(width: u32, height: u32, pixels: Vec<u8>) -> Self {
         debug_assert_eq!(width as usize * height as usize * 3, pixels.len());
         Self {
@@ -62,7 +64,7 @@ impl Image {
     }
 }
 
-/// Refuses more pixels than the limits allow.
+/// Fails on more pixels than the limits allow.
 pub(super) fn check_size(path: &Path, width: u32, height: u32) -> Result<(), Error> {
     if u64::from(width) * u64::from(height) > MAX_PIXELS || width.max(height) > MAX_SIDE {
         return Err(Error::TooManyPixels {

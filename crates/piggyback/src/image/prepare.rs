@@ -1,4 +1,4 @@
-//! From a decoded image to the network's input.
+//! Preprocessing of a decoded image.
 
 use piggyback_task::{Preprocessing, Resize};
 
@@ -8,17 +8,19 @@ use super::resize::{Span, resize, resize_window};
 
 /// A random crop is taken from an image at most this many times longer than wide.
 ///
-/// The short side of an image of 1 x 100000 pixels resized to 256 would make its long side 25.6 million.
+/// The short side of an image of 1 x 100000 pixels resized to 256 would make its long side 25.6
+/// million.
 const MAX_ASPECT: u32 = 8;
 
 impl Image {
     /// The network's input of shape `[image_size, image_size, 3]` (channels last), normalised.
     ///
-    /// [`Resize::ShortSide`] follows torchvision's `Resize` and `CenterCrop`: the long side's length is
-    /// truncated and the crop's offset rounded half to even. Pixels are exactly Pillow's.
+    /// [`Resize::ShortSide`] follows torchvision's `Resize` and `CenterCrop`: the long side's
+    /// length is truncated and the crop's offset rounded half to even. Pixels are exactly Pillow's.
     ///
     /// # Errors
-    /// [`Error::Preprocessing`] for a size of zero, or another preprocessing that cannot be carried out.
+    ///
+    /// [`Error::Preprocessing`] for a size of zero or other invalid preprocessing.
     pub fn prepare(&self, preprocessing: &Preprocessing) -> Result<Vec<f32>, Error> {
         preprocessing.validate()?;
         let mut values = to_unit(self.input(preprocessing).pixels());
@@ -40,7 +42,8 @@ impl Image {
         }
     }
 
-    /// What random crops are taken from: the whole image, its short side resized if the preprocessing says so.
+    /// The source of random crops: the whole image, with its short side resized if the
+    /// preprocessing requires it.
     pub(crate) fn crop_source(self, preprocessing: &Preprocessing) -> Image {
         match preprocessing.resize {
             Resize::Squash => self,

@@ -1,10 +1,11 @@
 //! Pillow's antialiased resize of 8-bit RGB, bit for bit.
 //!
-//! A port of the 8-bit path of Pillow's `src/libImaging/Resample.c`: a filter widened by the scale when
-//! shrinking, coefficients in fixed point with 22 fractional bits, a horizontal pass rounded to 8 bits and then
-//! a vertical one. The same arithmetic as in training with PyTorch and torchvision gives the same predictions.
+//! A port of the 8-bit path of Pillow's `src/libImaging/Resample.c`: a filter widened by the scale
+//! when shrinking, fixed-point coefficients with 22 fractional bits, a horizontal pass rounded to 8
+//! bits and then a vertical pass. This is the same arithmetic as in PyTorch with torchvision, so
+//! predictions match.
 //!
-//! Only the window of the result that is asked for is computed.
+//! Only the requested window of the result is computed.
 
 use piggyback_task::Interpolation;
 
@@ -72,7 +73,8 @@ pub(super) fn resize(
     )
 }
 
-/// For each output position of one axis: the input positions it reads and their fixed-point coefficients.
+/// For each output position of one axis: the input positions it reads and their fixed-point
+/// coefficients.
 struct Taps {
     bounds: Vec<(usize, usize)>,
     coefficients: Vec<i32>,
@@ -122,7 +124,8 @@ impl Taps {
         }
     }
 
-    /// Pillow leaves out the pass of an axis that keeps its length; a single tap of 1 copies as well.
+    /// Pillow leaves out the pass of an axis that keeps its length; a single tap of 1 copies as
+    /// well.
     fn identity(outputs: Span) -> Self {
         let positions = outputs.start as usize..(outputs.start + outputs.len) as usize;
         Self {

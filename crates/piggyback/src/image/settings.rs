@@ -1,4 +1,4 @@
-//! How images are prepared: settings, each of which the backbone decides unless it is given.
+//! Image preprocessing settings. Unset fields follow the backbone.
 
 use std::str::FromStr;
 
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::error::Error;
 use crate::name::named;
 
-/// Least side of a network's input, pixels: below it nothing is left after the last layers.
+/// Minimum side of a network's input, pixels. Below it, the last layers have no output.
 const MIN_IMAGE_SIZE: u32 = 32;
 
-/// The word that leaves a setting to the backbone.
+/// The word for a setting that follows the backbone.
 const BACKBONE: &str = "backbone";
 
-/// A setting that the backbone decides unless it is given: in files a value, or `backbone`.
+/// A setting that follows the backbone if unset: in files a value, or `backbone`.
 mod or_backbone {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -35,7 +35,7 @@ mod or_backbone {
     }
 }
 
-/// A number for each of red, green and blue; written with commas between.
+/// Numbers for red, green and blue; written comma-separated.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Channels(pub [f64; 3]);
@@ -61,23 +61,23 @@ impl Channels {
     }
 }
 
-/// How images are brought to the network's size.
+/// How images are resized to the network's input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ResizeMode {
-    /// As the backbone expects; a short side of its is scaled with the image size.
+    /// As the backbone expects. Its short side, if any, is scaled with the image size.
     #[default]
     Backbone,
     /// Both sides to the size; the aspect ratio is not kept.
     Squash,
-    /// The short side to 8/7 of the size, then the centre: ImageNet's 256 to 224.
+    /// The short side to 8/7 of the size, then a centre crop, like ImageNet's 256 to 224.
     Crop,
-    /// The short side to the size, then the centre.
+    /// The short side to the size, then a centre crop.
     Fit,
 }
 
-/// How pixels are interpolated when images are resized.
+/// The interpolation of a resize.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -93,16 +93,16 @@ pub enum InterpolationMode {
 
 named!(ResizeMode, InterpolationMode);
 
-/// How images are prepared; what is not set follows the backbone, and in `default()` nothing is.
+/// Image preprocessing. Unset fields follow the backbone; in `default()` all are unset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct ImageSettings {
     /// Side of the network's input, pixels.
     #[serde(with = "or_backbone")]
     pub image_size: Option<u32>,
-    /// How images are brought to that size.
+    /// How images are resized to that size.
     pub resize: ResizeMode,
-    /// How pixels are interpolated.
+    /// The interpolation of the resize.
     pub interpolation: InterpolationMode,
     /// Mean of each channel, in units of the full range.
     #[serde(with = "or_backbone")]
@@ -113,11 +113,11 @@ pub struct ImageSettings {
 }
 
 impl ImageSettings {
-    /// How images become the network's input, given what the backbone expects.
+    /// The resulting preprocessing, given the backbone's.
     ///
     /// # Errors
     ///
-    /// The setting that is out of its range, with the range.
+    /// The first setting out of range, with its valid range.
     pub fn apply(&self, backbone: &Preprocessing) -> Result<Preprocessing, Error> {
         self.validate()?;
         let image_size = self.image_size.unwrap_or(backbone.image_size);
@@ -145,16 +145,16 @@ impl ImageSettings {
         };
         match preprocessing.validate() {
             Ok(()) => Ok(preprocessing),
-            // All else was checked: images would be resized to more than can be.
+            // Everything else was checked: only the resized size can be too large.
             Err(error) => Err(Error::preparation("image-size", error.to_string())),
         }
     }
 
-    /// Fails unless images prepared in the way of `recorded` are prepared in these settings' way.
+    /// Fails if these settings contradict the preprocessing in `recorded`.
     ///
     /// # Errors
     ///
-    /// The settings that say something else than was recorded.
+    /// The settings that differ from the recorded ones.
     pub fn check(&self, recorded: &Preprocessing) -> Result<(), Error> {
         let asked = self.apply(recorded)?;
         let differing = (described(&asked).into_iter())
@@ -176,7 +176,7 @@ impl ImageSettings {
     ///
     /// # Errors
     ///
-    /// As [`Self::apply`].
+    /// Those of [`Self::apply`].
     pub fn validate(&self) -> Result<(), Error> {
         if let Some(size) = self.image_size
             && !(MIN_IMAGE_SIZE..=MAX_IMAGE_SIZE).contains(&size)

@@ -1,4 +1,4 @@
-//! What the `image` crate does not look at in a TIFF's first page, and would read wrongly.
+//! Checks for TIFF features that the `image` crate ignores and would decode incorrectly.
 
 use std::io::{Cursor, Read, Seek};
 
@@ -16,7 +16,7 @@ pub(super) fn is_premultiplied(bytes: &[u8]) -> bool {
         .is_some_and(|kinds| kinds.first() == Some(&1))
 }
 
-/// Refuses what would be read wrongly; what cannot be read at all is left to the decoder to say.
+/// Fails on files that would be decoded incorrectly. Other errors are left to the decoder.
 pub(super) fn check(reader: impl Read + Seek) -> Result<(), &'static str> {
     let Ok(mut file) = Decoder::new(reader) else {
         return Ok(());
@@ -31,7 +31,8 @@ pub(super) fn check(reader: impl Read + Seek) -> Result<(), &'static str> {
         return Err("bits in reverse order (FillOrder 2) are not supported");
     }
     match number(Tag::Compression) {
-        // Another decoder than that of jpeg files would read it, and not every kind rightly.
+        // The TIFF decoder would use another jpeg decoder, which does not support every kind
+        // correctly.
         6 | 7 => return Err("jpeg compression within a tiff is not supported; convert it to png"),
         2..=4 => return Err("fax compression is not supported; convert it to png"),
         34_925 | 50_000 => {
@@ -44,7 +45,7 @@ pub(super) fn check(reader: impl Read + Seek) -> Result<(), &'static str> {
         6 | 8..=10 => return Err("YCbCr and Lab colours are not supported; convert it to png"),
         _ => {}
     }
-    // Raw files of cameras are TIFFs whose first page is a small picture.
+    // Camera raw files are TIFFs whose first page is a small preview.
     if number(Tag::NewSubfileType) & 1 == 1 {
         return Err("its first page is a small preview of another (a camera's raw file?)");
     }

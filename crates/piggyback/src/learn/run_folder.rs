@@ -91,8 +91,8 @@ fn run_folder(folder: &Path, reason: impl Into<String>) -> Error {
     }
 }
 
-/// `config.toml`, `metrics.jsonl`, TensorBoard's events, `curves.svg` and `checkpoint.safetensors` in
-/// one folder.
+/// `config.toml`, `metrics.jsonl`, TensorBoard's events, `curves.svg` and `checkpoint.safetensors`
+/// in one folder.
 pub(super) struct RunFolder {
     folder: PathBuf,
     /// Set by [`begin`](Self::begin).

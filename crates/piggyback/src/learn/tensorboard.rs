@@ -1,7 +1,8 @@
 //! Metrics as a TensorBoard event file.
 //!
-//! The file is a sequence of TFRecords, each a length, its checksum, an `Event` in Protocol Buffers,
-//! and the event's checksum (tensorflow/core/lib/io/record_writer.h, tensorflow/core/util/event.proto).
+//! The file is a sequence of TFRecords, each a length, its checksum, an `Event` in Protocol
+//! Buffers, and the event's checksum (tensorflow/core/lib/io/record_writer.h,
+//! tensorflow/core/util/event.proto).
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;

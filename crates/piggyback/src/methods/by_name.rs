@@ -1,4 +1,4 @@
-//! Learning with a method that was chosen by its name.
+//! Training with a method chosen by name.
 
 use super::bitdelta::BitDelta;
 use super::fine_tune::FineTune;
@@ -13,9 +13,10 @@ use crate::error::{Error, Result};
 use crate::files::{LearnedFile, MethodName, NetworkFile, SharedNetwork};
 use crate::learn::{Learn, Learned, Run, learn};
 
-/// Learns from one data set, or for [`MethodName::Joint`] from several, whose errors count alike. The backbone stays as it is.
+/// Trains on one data set, or for [`MethodName::Joint`] on several, whose errors have equal weight.
+/// The backbone is not changed.
 ///
-/// Besides the errors of every run: a number of data sets, or a backbone, that the method cannot use.
+/// Those of every run, and a backbone or number of data sets that the method cannot use.
 impl Learn for MethodSettings {
     type Start<'s> = &'s Backbone;
     type Data = [DataSet];
@@ -31,7 +32,7 @@ impl Learn for MethodSettings {
     }
 }
 
-/// PackNet's next task, which is added to what a file holds: [`MethodSettings::adding_to`].
+/// Adds a task to a PackNet file: [`MethodSettings::adding_to`].
 #[derive(Clone, Debug)]
 pub struct AddTo<'m> {
     settings: &'m MethodSettings,
@@ -39,7 +40,7 @@ pub struct AddTo<'m> {
 }
 
 impl MethodSettings {
-    /// Adds the task to what a PackNet file holds instead of beginning a new one.
+    /// Adds the task to an existing PackNet file instead of starting a new one.
     pub fn adding_to(&self, file: SharedNetwork) -> AddTo<'_> {
         AddTo {
             settings: self,
@@ -117,7 +118,7 @@ fn by_name(
     }
 }
 
-/// Fails where batch norms alone are to learn, and there are none.
+/// Fails for norm-only training of a network without batch norms.
 fn check_norms(config: &TrainConfig, backbone: &Backbone) -> Result<()> {
     let architecture = backbone.architecture();
     if config.method() != MethodName::NormOnly || architecture.has_norms() {
@@ -130,7 +131,7 @@ fn check_norms(config: &TrainConfig, backbone: &Backbone) -> Result<()> {
     Err(Error::setting("method", reason))
 }
 
-/// Fails on data sets that could not be told apart.
+/// Fails if two data sets have the same name.
 fn check_names(data: &[DataSet]) -> Result<()> {
     let mut names = std::collections::BTreeSet::new();
     match data.iter().find(|set| !names.insert(&set.name)) {
@@ -145,7 +146,7 @@ fn check_names(data: &[DataSet]) -> Result<()> {
     }
 }
 
-/// The one data set of a method that learns from one.
+/// The data set of a method that trains on exactly one.
 fn only(method: MethodName, data: &[DataSet]) -> Result<&DataSet> {
     match data {
         [set] => Ok(set),

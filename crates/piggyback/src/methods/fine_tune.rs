@@ -1,4 +1,4 @@
-//! Learning all weights of a network that is there already.
+//! Fine-tuning all weights of a backbone.
 
 use burn::tensor::{Gradients, Tensor};
 use piggyback_task::{Preprocessing, TrainingRecord};
@@ -17,17 +17,17 @@ use crate::learn::{
 use crate::methods::layers::Settings;
 use crate::methods::masks::{Preset, Schedule, TaskNetwork};
 
-/// The settings of learning all weights, from a backbone's on: SGD at one rate.
+/// The settings of fine-tuning all weights: SGD with one learning rate.
 ///
-/// The defaults are the paper's for its individual networks (Mallya et al., ECCV 2018, section 4.2):
-/// momentum 0.9, rate 1e-3, a tenth from half-time on, 30 epochs, batches of 32.
+/// The defaults are the paper's for individual networks (Mallya et al., ECCV 2018, section 4.2):
+/// momentum 0.9, learning rate 1e-3, divided by 10 halfway, 30 epochs, batches of 32.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct FineTuneConfig {
-    /// How the run goes over its images.
+    /// Epochs, batches, seed and augmentation.
     #[serde(flatten)]
     pub run: RunSettings,
-    /// The full learning rate.
+    /// The maximum learning rate.
     pub lr: f64,
     /// SGD momentum.
     pub momentum: f64,
@@ -64,7 +64,8 @@ impl Settings for FineTuneConfig {
 }
 
 impl FineTuneConfig {
-    /// The settings of a preset: [`Preset::Paper`] has the paper's augmentation, which mirrors.
+    /// The settings of a preset. [`Preset::Paper`] uses the paper's augmentation, with horizontal
+    /// flips.
     pub fn preset(preset: Preset) -> Self {
         let mut settings = Self::default();
         if preset == Preset::Paper {
@@ -73,7 +74,7 @@ impl FineTuneConfig {
         settings
     }
 
-    /// How tensors move in `step` of `steps`, counted from 0.
+    /// The SGD settings in `step` of `steps`, counted from 0.
     fn rates(&self, step: usize, steps: usize) -> SgdRates {
         SgdRates {
             learning_rate: self.lr * self.schedule.share(step, steps),
@@ -83,7 +84,7 @@ impl FineTuneConfig {
     }
 }
 
-/// What is kept of a network whose weights have learned: what tells such methods apart.
+/// The product of a fine-tuned network, in which these methods differ.
 pub(super) trait Keep: Sized {
     type Product: Product;
 
@@ -91,22 +92,22 @@ pub(super) trait Keep: Sized {
     /// The name in checkpoints.
     const NAME: &'static str;
 
-    /// What the network stands for.
+    /// The product of the network.
     fn product(&self, run: &FineTune<'_, Self>, network: &TaskNetwork) -> Result<Self::Product>;
-    /// An engine that answers with it for every data set.
+    /// An engine with one task per data set.
     fn engine(
         &self,
         run: &FineTune<'_, Self>,
         product: &Self::Product,
         tasks: &[&str],
     ) -> Result<Engine>;
-    /// The logits `[batch, classes]` that an image's own data set has, of all.
+    /// The logits `[batch, classes]`, limited to each image's own data set.
     fn own_logits(&self, logits: Tensor<2>, _labels: &[u32]) -> Tensor<2> {
         logits
     }
 }
 
-/// A run in which weights of a backbone learn.
+/// Fine-tuning as an objective.
 pub(super) struct FineTune<'a, K> {
     pub(super) backbone: &'a Backbone,
     pub(super) preprocessing: Preprocessing,
@@ -124,7 +125,7 @@ impl<'a, K: Keep> FineTune<'a, K> {
         })
     }
 
-    /// Runs it with a new head for `classes`; everything learns.
+    /// Runs it with a new head for `classes`. All weights are trained.
     pub(super) fn learn(
         &self,
         classes: usize,
@@ -210,7 +211,7 @@ impl<K: Keep> Objective for FineTune<'_, K> {
     }
 }
 
-/// Notes the method and the backbone that a network began as.
+/// Records the method and the original backbone.
 pub(super) fn record_origin(backbone: &Backbone, method: MethodName, record: &mut TrainingRecord) {
     let id = backbone.id();
     record_precisions(backbone, record);
@@ -240,7 +241,7 @@ mod tests {
             let setting = text.split(" =").next().unwrap();
             assert!(error.contains(setting), "{error}");
         }
-        assert!(refusal::<FineTuneConfig>("lr-mask = 1.0").contains("unknown key 'lr-mask'"));
+        assert!(refusal::<FineTuneConfig>("lr-mask = 1.0").contains("no option --lr-mask"));
     }
 
     #[test]

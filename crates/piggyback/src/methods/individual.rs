@@ -1,6 +1,6 @@
-//! A network of its own for the task: every weight, bias and batch norm learns, and a new head.
+//! Individual networks: fine-tunes all weights, biases and batch norms, with a new head.
 //!
-//! The upper bound of the paper's tables, at the price of a whole network for each task.
+//! The upper bound in the paper's tables, at the cost of a full network per task.
 
 use super::fine_tune::{FineTune, Keep};
 use crate::checkpoint::{About, StateDict};
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::files::{MethodName, NetworkFile};
 use crate::methods::masks::TaskNetwork;
 
-/// Keeps the whole network.
+/// The product is the full network.
 pub(super) struct Individual {
     pub(super) classes: Vec<String>,
 }

@@ -1,7 +1,7 @@
-//! One network for several data sets at once, a head for each.
+//! Joint training: one network for several data sets, with one head each.
 //!
-//! The paper's joint training: what a single network comes to that may see all data together. Batches
-//! are drawn from the union of all training images; an image's loss is that of its own head.
+//! The paper's joint training: a single network that sees all data together. Batches are drawn from
+//! the union of all training images. Each image's loss uses its own data set's head.
 
 use std::ops::Range;
 
@@ -15,15 +15,15 @@ use crate::error::{Error, Result};
 use crate::files::{MethodName, SharedNetwork, SharedTask, Sharing};
 use crate::methods::masks::TaskNetwork;
 
-/// What takes the classes of other data sets out of a softmax.
+/// A logit that excludes the classes of other data sets from the softmax.
 const NEVER: f32 = -1e30;
 
-/// Keeps the network and its heads.
+/// The product is the network with its heads.
 pub(super) struct Joint {
     sets: Vec<Set>,
 }
 
-/// A data set's part of the head that all are trained in.
+/// A data set's part of the combined head.
 struct Set {
     name: String,
     classes: Vec<String>,

@@ -1,5 +1,5 @@
-//! Settings laid over each other: defaults of a preset, then a file, then environment and flags, or the tables of a
-//! plan. All are checked here, so that the same mistake has the same message wherever it stands.
+//! Layered settings: a preset's defaults, then a file, then environment and flags, or the tables of
+//! a plan. All are checked here, so the same mistake always gives the same message.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,19 +9,19 @@ use crate::error::{Error, Result};
 use crate::image::ImageSettings;
 use crate::text::toml_reason;
 
-/// A table of settings and where it stands.
+/// A table of settings and its location.
 #[derive(Clone, Copy, Debug)]
 pub struct Layer<'a> {
-    /// What messages about it begin with, such as the name of a file. Empty for the command line.
+    /// Prefix of messages about it, such as a file name. Empty for the command line.
     pub place: &'a str,
-    /// Settings by their names.
+    /// Settings by name.
     pub table: &'a Table,
-    /// Keys that may stand there besides settings.
+    /// Other valid keys of the table.
     pub others: &'a [String],
 }
 
 impl<'a> Layer<'a> {
-    /// A table of settings alone.
+    /// A table with only settings.
     pub fn new(place: &'a str, table: &'a Table) -> Self {
         Self {
             place,
@@ -40,26 +40,28 @@ impl<'a> Layer<'a> {
     }
 }
 
-/// The settings of a way to learn: a flat table, with a default for each but a few.
+/// The settings of a method: a flat table, with defaults for all but a few.
 pub trait Settings: Clone + Default + Serialize + DeserializeOwned {
-    /// Names of settings that are not set by default.
+    /// Names of settings without a default.
     const UNSET: &'static [&'static str] = &[];
 
-    /// How images are prepared.
+    /// Image preprocessing.
     fn images(&self) -> &ImageSettings;
 
-    /// Checks what the types leave open.
+    /// Checks the ranges of all settings.
     ///
     /// # Errors
     ///
-    /// The first setting out of its range, with the range.
+    /// The first setting out of range, with its valid range.
     fn validate(&self) -> Result<()>;
 
-    /// The defaults with `layers` over them, each over those before; `of` says in messages what has such settings.
+    /// The defaults, overridden by each of `layers` in order. `of` names the method or table in
+    /// messages.
     ///
     /// # Errors
     ///
-    /// An unknown key, with those there are; a value of another type, with its key; a setting out of range.
+    /// An unknown key, with a list of valid ones; a value of the wrong type, with its key; a
+    /// setting out of range.
     fn from_layers(of: &str, layers: &[Layer<'_>]) -> Result<Self> {
         lay(Self::default(), of, layers, &[])
     }
@@ -91,7 +93,8 @@ pub trait Settings: Clone + Default + Serialize + DeserializeOwned {
     }
 }
 
-/// [`Settings::from_layers`] over `base` instead of the defaults. Keys in `read` were understood before.
+/// [`Settings::from_layers`] with `base` instead of the defaults. Keys in `read` are already
+/// handled.
 pub(super) fn lay<S: Settings>(
     base: S,
     of: &str,
@@ -108,10 +111,18 @@ pub(super) fn lay<S: Settings>(
                 continue;
             }
             if !names.contains(key) {
-                return Err(layer.refuse(&unknown(key, of, &names, layer.others)));
+                let reason = if layer.place.is_empty() {
+                    format!(
+                        "{of} has no option --{key}; it has --{}",
+                        names.join(", --")
+                    )
+                } else {
+                    unknown(key, of, &names, layer.others)
+                };
+                return Err(layer.refuse(&reason));
             }
             table.insert(key.clone(), value.clone());
-            // One key at a time, so that a wrong value is told with its key.
+            // One key at a time, so that an error names the key.
             settings = (table.clone().try_into())
                 .map_err(|error| layer.refuse(&wrong(key, value, &error)))?;
         }
@@ -128,7 +139,7 @@ pub(super) fn lay<S: Settings>(
     }
 }
 
-/// What is wrong with a key that is no setting of `of`.
+/// The error for a key that is not a setting of `of`.
 fn unknown(key: &str, of: &str, names: &[String], others: &[String]) -> String {
     let others = if others.is_empty() {
         String::new()
@@ -138,7 +149,7 @@ fn unknown(key: &str, of: &str, names: &[String], others: &[String]) -> String {
     format!("unknown key '{key}'; {of} has {}{others}", names.join(", "))
 }
 
-/// What is wrong with a value that is not of its setting's type.
+/// The error for a value of the wrong type.
 fn wrong(key: &str, value: &toml::Value, error: &toml::de::Error) -> String {
     format!("{key} = {value}: {}", toml_reason(error))
 }
@@ -153,7 +164,7 @@ pub(super) fn understood<T: DeserializeOwned>(
     read.map_err(|error| layer.refuse(&wrong(key, value, &error)))
 }
 
-/// An error about settings, with the place of the layer that set one of them last.
+/// An error about settings, with the location of the layer that set one of them last.
 pub(super) fn placed(error: Error, settings: &[&str], layers: &[Layer<'_>]) -> Error {
     let sets = |layer: &&Layer<'_>| settings.iter().any(|key| layer.table.contains_key(*key));
     match layers.iter().rev().find(sets) {
@@ -162,7 +173,7 @@ pub(super) fn placed(error: Error, settings: &[&str], layers: &[Layer<'_>]) -> E
     }
 }
 
-/// What is wrong with settings that a text gives.
+/// The error for settings in a text.
 #[cfg(test)]
 pub(super) fn refusal<S: Settings + std::fmt::Debug>(text: &str) -> String {
     let table = text.parse().unwrap();

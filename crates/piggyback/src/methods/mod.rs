@@ -1,18 +1,19 @@
-//! The methods by name: Piggyback, and what it is compared with.
+//! The methods: Piggyback and its baselines.
 //!
-//! | method | what learns | what is kept |
+//! | method | what is trained | product |
 //! | --- | --- | --- |
 //! | [`piggyback`](crate::files::MethodName::Piggyback) | masks, batch norms, head | a task file |
 //! | [`classifier-only`](crate::files::MethodName::ClassifierOnly) | head | a task file without masks |
 //! | [`norm-only`](crate::files::MethodName::NormOnly) | batch norms, head | a task file without masks |
-//! | [`bitdelta`](crate::files::MethodName::Bitdelta) | every weight | a task file with a bit of each weight's change |
-//! | [`individual`](crate::files::MethodName::Individual) | every weight | a whole network |
-//! | [`joint`](crate::files::MethodName::Joint) | every weight, from several data sets | a network with a head for each |
-//! | [`packnet`](crate::files::MethodName::Packnet) | the weights that no task before owns | a file that tasks are added to |
+//! | [`bitdelta`](crate::files::MethodName::Bitdelta) | every weight | a task file with the sign of each weight's change |
+//! | [`individual`](crate::files::MethodName::Individual) | every weight | a full network |
+//! | [`joint`](crate::files::MethodName::Joint) | every weight, on several data sets | a network with one head each |
+//! | [`packnet`](crate::files::MethodName::Packnet) | the weights that no earlier task owns | a file to which tasks are added |
 //!
-//! Each is a value that a [`Run`](crate::learn::Run) learns with: [`TrainConfig`] learns masks, [`PretrainConfig`] trains a
-//! network from scratch, and [`MethodSettings`] is any of the table's methods, with its settings from a table of names.
-//! An [`LearnedFile`](crate::LearnedFile) answers for the tasks in it.
+//! A method is a value that is passed to a [`Run`](crate::learn::Run): [`TrainConfig`] trains
+//! masks, [`PretrainConfig`] trains a network from scratch, and [`MethodSettings`] is any method of
+//! the table, with its settings by name. The result is a [`LearnedFile`](crate::LearnedFile), which
+//! predicts with its tasks.
 //!
 //! ```no_run
 //! use piggyback::data::DataSet;

@@ -1,4 +1,4 @@
-//! The settings of every method, as one value.
+//! The settings of any method.
 
 use toml::Table;
 
@@ -31,19 +31,21 @@ pub enum MethodSettings {
     Packnet(PackNetConfig),
 }
 
-/// The key of a preset, which those methods understand too whose settings do not record it.
+/// The key of a preset. Methods accept it even if their settings do not record it.
 const PRESET: &str = "preset";
 
 impl MethodSettings {
-    /// The settings that `layers` give, each over those before, under the names of the method's configuration
-    /// ([`TrainConfig`], [`BitDeltaConfig`], [`FineTuneConfig`], [`PackNetConfig`]) and `preset`; a preset gives those
-    /// that they leave out.
+    /// The settings from `layers`, each overriding those before. Keys are the fields of the
+    /// method's configuration ([`TrainConfig`], [`BitDeltaConfig`], [`FineTuneConfig`],
+    /// [`PackNetConfig`]) and `preset`, which sets the defaults.
     ///
-    /// Without a method, it is [`MethodName::Piggyback`], or what the settings leave of it.
+    /// Without a method it is [`MethodName::Piggyback`], or `norm-only` or `classifier-only` if the
+    /// settings disable masks.
     ///
     /// # Errors
     ///
-    /// An unknown setting, a value of another type or out of range, and settings that contradict the method.
+    /// An unknown setting, a value of the wrong type or out of range, or settings that contradict
+    /// the method.
     pub fn from_layers(method: Option<MethodName>, layers: &[Layer<'_>]) -> Result<Self> {
         let mut preset = Preset::default();
         for layer in layers {
@@ -65,7 +67,7 @@ impl MethodSettings {
         })
     }
 
-    /// [`from_layers`](Self::from_layers) with one table, which stands nowhere in particular.
+    /// [`from_layers`](Self::from_layers) with one table and no location in messages.
     ///
     /// # Errors
     ///
@@ -91,7 +93,7 @@ impl MethodSettings {
         })
     }
 
-    /// The settings that a preset has for `method`.
+    /// The settings of a preset for `method`.
     pub fn new(method: MethodName, preset: Preset) -> Self {
         let without_masks = |norm| TrainConfig {
             mask_layers: MaskLayers::None,
@@ -133,11 +135,11 @@ impl MethodSettings {
         }
     }
 
-    /// Checks what the types leave open.
+    /// Checks the ranges of all settings.
     ///
     /// # Errors
     ///
-    /// The first setting out of its range, with the range.
+    /// The first setting out of range, with its valid range.
     pub fn validate(&self) -> Result<()> {
         self.any().check()
     }
@@ -151,12 +153,12 @@ impl MethodSettings {
         self.any().table()
     }
 
-    /// How images are prepared.
+    /// Image preprocessing.
     pub fn images(&self) -> &ImageSettings {
         self.any().image_settings()
     }
 
-    /// Names of the settings that `method` has, sorted.
+    /// Names of the settings of `method`, sorted.
     pub fn names(method: MethodName) -> Vec<String> {
         let mut names = Self::new(method, Preset::default()).any().all_names();
         names.push(PRESET.into());
@@ -165,7 +167,7 @@ impl MethodSettings {
         names
     }
 
-    /// Names of the settings that all methods have, sorted.
+    /// Names of the settings common to all methods, sorted.
     pub fn shared_names() -> Vec<String> {
         let mut names = Self::names(MethodName::Piggyback);
         for method in MethodName::ALL {
@@ -301,7 +303,7 @@ mod tests {
             (
                 "",
                 "norm = 'task'",
-                "unknown key 'norm'; method joint has augment, ",
+                "method joint has no option --norm; it has --augment, --",
             ),
             ("epochs = 'x'", "", "a.toml: epochs = \"x\": invalid type"),
             (

@@ -1,4 +1,4 @@
-//! What can be asked of every network that is known.
+//! Properties of the supported networks.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -31,35 +31,35 @@ impl Architecture {
         NETWORKS[self as usize].1
     }
 
-    /// What its family's file says of it.
+    /// Its definition in the family's file.
     pub(crate) fn family(self) -> &'static dyn Family {
         NETWORKS[self as usize].2
     }
 
-    /// What a task does with `tensor`, one of the network without its head.
+    /// The role of `tensor`, which is a tensor of the network without its head.
     pub fn role(self, tensor: &NamedTensor) -> Role {
         self.family().spec().roles.of(tensor.kind)
     }
 
-    /// The tensors that have a role.
+    /// The tensors with a role.
     fn with_role(self, role: Role) -> impl Iterator<Item = &'static NamedTensor> {
         let roles = self.family().spec().roles;
         let tensors = self.tensors().iter();
         tensors.filter(move |tensor| roles.of(tensor.kind) == role)
     }
 
-    /// The weights that masks may cover, in the network's order.
+    /// The maskable weights, in the network's order.
     pub(crate) fn masked(self) -> impl Iterator<Item = &'static NamedTensor> {
         self.with_role(Role::Mask)
     }
 
-    /// The batch norms: the modules of the tensors that a task has values of its own of.
+    /// The batch norms: the modules whose tensors a task trains and stores.
     pub(crate) fn norms(self) -> BTreeSet<&'static str> {
         let values = self.with_role(Role::Norm);
         values.map(|tensor| owner(&tensor.name)).collect()
     }
 
-    /// A weight that every network of its family has: its name here, then timm's where that is another.
+    /// A weight that every network of its family has: its name here, then timm's name if different.
     pub(crate) fn markers(self) -> impl Iterator<Item = String> {
         let marker = self.family().spec().marker;
         [Some(marker.to_owned()), self.timm_name(marker)]
@@ -67,14 +67,14 @@ impl Architecture {
             .flatten()
     }
 
-    /// timm's name of the tensor that is called `name` here; `None` where it is the same, or where
-    /// `checkpoint/state/dialects.rs` knows it.
+    /// timm's name of the tensor `name`; `None` if it is the same, or if
+    /// `checkpoint/state/dialects.rs` translates it.
     pub(crate) fn timm_name(self, name: &str) -> Option<String> {
         self.family().timm_name(name)
     }
 
-    /// The network of timm that a checkpoint with timm's names is of, if none of timm's computes what
-    /// this one does.
+    /// The timm network to assume for a checkpoint with timm's names, if no timm network matches
+    /// this one.
     pub(crate) fn timm_lookalike(self) -> Option<&'static str> {
         self.family().timm_lookalike()
     }
@@ -84,7 +84,7 @@ impl Architecture {
         self.family().spec().head
     }
 
-    /// Whether the tensor `name` is of the head, whatever stands in its place.
+    /// Whether the tensor `name` belongs to the head or its replacement.
     pub(crate) fn is_of_head(self, name: &str) -> bool {
         let rest = name.strip_prefix(self.family().spec().classifier);
         rest.is_some_and(|rest| rest.starts_with('.'))
@@ -97,7 +97,7 @@ impl Architecture {
         tensor.is_some_and(|tensor| tensor.kind == TensorKind::RunningVariance)
     }
 
-    /// Number of features that a head sees.
+    /// Number of input features of a head.
     pub fn features(self) -> usize {
         self.family().spec().features
     }
@@ -107,7 +107,7 @@ impl Architecture {
         self.family().spec().head_dropout
     }
 
-    /// Highest learning rate for batches of 256 when it is pretrained.
+    /// Maximum learning rate for pretraining with batches of 256.
     pub(crate) fn pretraining_rate(self) -> f64 {
         self.family().spec().pretraining_rate
     }
@@ -117,35 +117,36 @@ impl Architecture {
         self.with_role(Role::Norm).next().is_some()
     }
 
-    /// How ImageNet weights of this architecture expect their images, unless their file says
-    /// otherwise: the transforms of torchvision's first weights (`IMAGENET1K_V1`), and for
-    /// EfficientNet-Lite those of Google's evaluation.
+    /// Default preprocessing of this architecture's ImageNet weights, unless the file has its own:
+    /// the transforms of torchvision's first weights (`IMAGENET1K_V1`), and for EfficientNet-Lite
+    /// those of Google's evaluation.
     pub fn preprocessing(self) -> Preprocessing {
         self.family().spec().preprocessing
     }
 
-    /// The tensors of the network without its head: names and shapes of torchvision.
+    /// The tensors of the network without its head, with torchvision's names and shapes.
     pub fn tensors(self) -> &'static [NamedTensor] {
         static TENSORS: [OnceLock<Vec<NamedTensor>>; Architecture::ALL.len()] =
             [const { OnceLock::new() }; Architecture::ALL.len()];
-        // A checkpoint is held against all of them, which would be slow to build each time.
+        // Cached, because checkpoints are compared with all architectures.
         TENSORS[self as usize].get_or_init(|| named_tensors(&Network::new(self, &Device::flex())))
     }
 
-    /// Values that are trained, without the head: weights, biases, and the scales and shifts of
-    /// batch norms, but not their running statistics.
+    /// Number of trainable parameters without the head: weights, biases, and batch norms' scales
+    /// and shifts, but not running statistics.
     pub fn parameters(self) -> usize {
         let tensors = self.tensors().iter();
         count(tensors.filter(|tensor| !tensor.kind.is_statistic()))
     }
 
-    /// Number of weights that masks may cover, as in [`Backbone::maskable`](crate::checkpoint::Backbone::maskable).
+    /// Number of maskable weights, as in
+    /// [`Backbone::maskable`](crate::checkpoint::Backbone::maskable).
     pub fn maskable_weights(self) -> usize {
         count(self.masked())
     }
 
-    /// Products that are added up in convolutions and fully connected layers for one image with
-    /// `side` pixels a side, without the head.
+    /// Multiply-adds of convolutions and fully connected layers for one image of `side` x `side`
+    /// pixels, without the head.
     pub fn multiply_adds(self, side: usize) -> u64 {
         let mut cost = Cost::default();
         Network::new(self, &Device::flex()).run(&mut cost, [3, side, side]);
@@ -153,7 +154,7 @@ impl Architecture {
     }
 }
 
-/// How many values tensors have.
+/// Number of values in tensors.
 fn count<'a>(tensors: impl Iterator<Item = &'a NamedTensor>) -> usize {
     tensors
         .map(|tensor| tensor.shape.iter().product::<usize>())

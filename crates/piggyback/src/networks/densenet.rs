@@ -17,7 +17,7 @@ use super::family::{Family, Role, Roles, Spec, torchvision_preprocessing};
 use super::init::Distribution;
 use crate::nn::{Activation, BatchNorm2d, Conv2d, Graph, PoolOptions};
 
-/// What tells one DenseNet from another.
+/// Parameters of a DenseNet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variant {
     /// Channels after the first convolution.

@@ -7,9 +7,9 @@
 //! | 1x1 convolution, mean over space | `features.8` | `[1280]` | masked |
 //! | head | `classifier.1` | `[classes]` | head |
 //!
-//! Every convolution is followed by a batch norm; those of squeeze-and-excitation have biases instead, which
-//! are frozen. The activation is SiLU. torchvision drops whole blocks at random in training (stochastic depth);
-//! that is left out here.
+//! Every convolution is followed by a batch norm; those of squeeze-and-excitation have biases
+//! instead, which are frozen. The activation is SiLU. torchvision's stochastic depth in training is
+//! not implemented.
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -21,8 +21,8 @@ use super::init::Distribution;
 use super::inverted_residual::{Activations, BlockShape, InvertedResidual, timm_layer};
 use crate::nn::{Activation, BatchNorm2d, Conv2d, ConvNorm, Graph, conv_norm};
 
-/// Expansion, kernel, first stride, output channels and repeats of each stage of B0, from which the others are
-/// scaled (table 1 of the paper).
+/// Expansion, kernel, first stride, output channels and repeats of each stage of B0, from which the
+/// others are scaled (table 1 of the paper).
 const STAGES: [(usize, usize, usize, usize, usize); 7] = [
     (1, 3, 1, 16, 1),
     (6, 3, 2, 24, 2),
@@ -36,14 +36,15 @@ const STAGES: [(usize, usize, usize, usize, usize); 7] = [
 /// Channels of B0 after the first convolution.
 const STEM: usize = 32;
 
-/// What tells one EfficientNet from another.
+/// Parameters of an EfficientNet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variant {
     /// Factor of the channels.
     width: f64,
     /// Factor of the repeats.
     depth: f64,
-    /// Side of the images, and their shorter side before the middle is cut out: torchvision's first weights.
+    /// Side of the images, and their shorter side before the middle is cut out: torchvision's first
+    /// weights.
     sides: [u32; 2],
     /// Share of the features dropped before the head in training.
     dropout: f64,

@@ -8,8 +8,8 @@
 //! | 1x1 convolution, mean over space | `conv_head`, `bn2` | `[1280]` |
 //! | head | `classifier` | `[classes]` |
 //!
-//! Padding is TensorFlow's "same": where a stride leaves an odd number of zeros to add, the last one
-//! comes after. Batch norm's epsilon is 1e-3.
+//! Padding is TensorFlow's "SAME": an odd number of zeros has the extra one at the end. Batch
+//! norm's epsilon is 1e-3.
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -41,14 +41,14 @@ const FEATURES: usize = 1280;
 /// TensorFlow's default.
 const EPSILON: f64 = 1e-3;
 
-/// What tells one EfficientNet-Lite from another.
+/// Parameters of an EfficientNet-Lite.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variant {
     /// Factor of the channels.
     width: f64,
     /// Factor of the repeats.
     depth: f64,
-    /// Side of the images that it was made for, pixels.
+    /// Default input side, pixels.
     image_size: u32,
     /// Share of the features dropped before the head in training.
     dropout: f64,
@@ -76,7 +76,7 @@ impl Variant {
             }
     }
 
-    /// Repeats scaled; the first and the last stage stay as they are.
+    /// Scaled repeats; the first and the last stage are unchanged.
     fn repeats(self, stage: usize, repeats: usize) -> usize {
         match stage {
             0 | 6 => repeats,
@@ -114,7 +114,7 @@ impl Family for Variant {
         Network::EfficientNetLite(EfficientNetLite::new(*self, device))
     }
 
-    /// timm's start, after Tan and Le (ICML 2019).
+    /// timm's initialization, after Tan and Le (ICML 2019).
     fn weight_start(&self, weight: &[usize]) -> Distribution {
         match weight {
             &[outputs, _] => Distribution::uniform(outputs),
@@ -145,7 +145,7 @@ enum Block {
     Inverted(Inverted),
 }
 
-/// Filter each channel, project.
+/// Depthwise convolution, projection.
 #[derive(Module, Debug)]
 struct Separable {
     conv_dw: Conv2d,
@@ -154,7 +154,7 @@ struct Separable {
     bn2: BatchNorm2d,
 }
 
-/// Expand, filter each channel, project; added to its input where shapes allow.
+/// Expansion, depthwise convolution, projection; with a residual connection if shapes allow.
 #[derive(Module, Debug)]
 struct Inverted {
     conv_pw: Conv2d,

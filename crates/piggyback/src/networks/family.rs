@@ -1,4 +1,4 @@
-//! What a family's file says of its networks.
+//! The definition of a network family.
 
 use std::fmt::Debug;
 
@@ -9,21 +9,21 @@ use super::Network;
 use super::init::Distribution;
 use crate::nn::TensorKind;
 
-/// What a task does with a tensor of the backbone.
+/// The role of a backbone's tensor in a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Role {
-    /// A weight that a mask may cover.
+    /// A maskable weight.
     Mask,
-    /// A value of a batch norm: the task learns and keeps its own.
+    /// A batch-norm value, which a task can train and store.
     Norm,
-    /// A part of the classifier, which the task replaces by its own.
+    /// Part of the classifier, which a task replaces.
     Head,
-    /// Stays as it is.
+    /// Never changed.
     Frozen,
 }
 
-/// The roles of a family's tensors, by the layer that they are of.
+/// The roles of a family's tensors, by kind of layer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Roles {
     /// Weights of convolutions.
@@ -43,62 +43,64 @@ impl Roles {
             TensorKind::LinearWeight => self.fully_connected,
             TensorKind::Bias => self.biases,
             kind if kind.is_of_norm() => self.norms,
-            // A parameter of no layer that is known: nothing is assumed of it.
+            // A parameter of an unknown layer: make no assumptions.
             _ => Role::Frozen,
         }
     }
 }
 
-/// What is declared of a network, beside its layers.
+/// Properties of a network besides its layers.
 #[derive(Clone, Debug)]
 pub(crate) struct Spec {
-    /// What a task does with each tensor before the head.
+    /// The role of each tensor before the head.
     pub(super) roles: Roles,
     /// The layer that a task's head replaces, which has [`Role::Head`].
     pub(super) head: &'static str,
-    /// What people replace when they put another classifier there: the head, or the list that it is in.
+    /// The field that users replace to change the classifier: the head, or the list that contains
+    /// it.
     pub(super) classifier: &'static str,
-    /// Number of features that a head sees.
+    /// Number of input features of a head.
     pub(super) features: usize,
     /// Share of the features that training drops before the head.
     pub(super) head_dropout: f64,
-    /// How the published ImageNet weights expect their images.
+    /// Preprocessing of the published ImageNet weights.
     pub(super) preprocessing: Preprocessing,
-    /// Highest learning rate for batches of 256 when the network is pretrained.
+    /// Maximum learning rate for pretraining with batches of 256.
     pub(super) pretraining_rate: f64,
-    /// A weight that every network of the family has, by which it is found inside a checkpoint.
+    /// A weight that every network of the family has, used to find the network in a checkpoint.
     pub(super) marker: &'static str,
 }
 
-/// A network of a family, and all that distinguishes it from others.
+/// A network of a family, with its full definition.
 pub(crate) trait Family: Debug + Sync {
-    /// What is declared of it.
+    /// Its properties.
     fn spec(&self) -> Spec;
 
     /// Its layers with zero weights and identity batch norms.
     fn build(&self, device: &Device) -> Network;
 
-    /// How the weight of a convolution or fully connected layer is drawn before training, the head's too.
+    /// Initialization of the weight of a convolution or fully connected layer, including the head.
     fn weight_start(&self, weight: &[usize]) -> Distribution;
 
-    /// How the bias of a layer with such a weight is drawn.
+    /// Initialization of the bias of a layer with such a weight.
     fn bias_start(&self, _weight: &[usize]) -> Distribution {
         Distribution::Constant(0.0)
     }
 
-    /// timm's name of the tensor, head or not, that is called `name` here; `None` where it is the same.
+    /// timm's name of the tensor `name`, including the head's; `None` if it is the same.
     fn timm_name(&self, _name: &str) -> Option<String> {
         None
     }
 
-    /// The network of timm that a checkpoint with timm's names is of, if no network of timm computes what
-    /// this one does.
+    /// The timm network to assume for a checkpoint with timm's names, if no timm network matches
+    /// this one.
     fn timm_lookalike(&self) -> Option<&'static str> {
         None
     }
 }
 
-/// torchvision's transforms: the shorter side resized, the middle cut out, ImageNet's mean and deviation.
+/// torchvision's transforms: resize of the short side, centre crop, ImageNet's mean and standard
+/// deviation.
 pub(super) fn torchvision_preprocessing(
     image_size: u32,
     resize: u32,

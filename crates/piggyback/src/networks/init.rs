@@ -1,5 +1,5 @@
-//! How weights are drawn before training, by the rules that each family's file states: those of torchvision's
-//! models, and for EfficientNet-Lite of timm's. Batch norms begin as the identity.
+//! Weight initialization, by the rules in each family's file: torchvision's, and timm's for
+//! EfficientNet-Lite. Batch norms start as the identity.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +10,16 @@ use super::family::Family;
 use crate::nn::TensorKind;
 use crate::random::{Purpose, Random};
 
-/// What distinguishes these streams of random numbers from those of a task's head.
+/// Separates these random streams from those of a task's head.
 const STREAM: u64 = 2;
 
-/// How a tensor's numbers are drawn.
+/// Distribution of a tensor's initial values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Distribution {
     Constant(f32),
-    /// Mean zero, with this deviation.
+    /// Normal with mean zero and this standard deviation.
     Normal(f64),
-    /// Evenly, from minus this to this.
+    /// Uniform from minus this to this.
     Uniform(f64),
 }
 
@@ -34,8 +34,8 @@ impl Distribution {
         Self::he(weight[0] * weight[2..].iter().product::<usize>())
     }
 
-    /// Uniform within 1 / sqrt(`fan`): with the number of inputs, PyTorch's start of a `Linear` (Kaiming's
-    /// uniform with a slope of sqrt(5)).
+    /// Uniform in ±1 / sqrt(`fan`). With the number of inputs it is PyTorch's initialization of
+    /// `Linear` (Kaiming uniform with a slope of sqrt(5)).
     pub(super) fn uniform(fan: usize) -> Self {
         Self::Uniform(1.0 / (fan as f64).sqrt())
     }
@@ -44,7 +44,7 @@ impl Distribution {
 /// Tensors by name: shape and values in row-major order.
 pub(crate) type InitialTensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-/// A network at random with a head for `classes`, everything drawn from `seed`.
+/// A randomly initialized network with a head for `classes`, from the random seed `seed`.
 pub(crate) fn initial_tensors(
     architecture: Architecture,
     classes: usize,
@@ -83,7 +83,7 @@ pub(crate) fn initial_tensors(
         .collect()
 }
 
-/// How a tensor of a layer with this weight is drawn.
+/// The initialization of a tensor of a layer with this weight.
 fn distribution(family: &dyn Family, kind: TensorKind, weight: &[usize]) -> Distribution {
     match kind {
         TensorKind::ConvolutionWeight | TensorKind::LinearWeight => family.weight_start(weight),

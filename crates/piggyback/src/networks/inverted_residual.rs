@@ -1,11 +1,11 @@
-//! The block that MobileNetV3 and EfficientNet are made of, as torchvision names it.
+//! The block of MobileNetV3 and EfficientNet, with torchvision's names.
 
 use burn::module::Module;
 use burn::tensor::Device;
 
 use crate::nn::{Activation, BatchNorm2d, Conv2d, ConvNorm, Graph, SqueezeExcitation, conv_norm};
 
-/// What a block is made by.
+/// Parameters of a block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlockShape {
     pub(super) inputs: usize,
@@ -18,7 +18,7 @@ pub(super) struct BlockShape {
     pub(super) squeezed: Option<usize>,
 }
 
-/// What a block's layers are followed by.
+/// Activations of a block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Activations {
     /// The expansion and the filters.
@@ -27,7 +27,8 @@ pub(super) struct Activations {
     pub(super) squeeze: [Activation; 2],
 }
 
-/// Expand, filter each channel, weigh channels, project; added to its input where shapes allow.
+/// Expansion, depthwise convolution, squeeze-and-excitation, projection; with a residual connection
+/// if shapes allow.
 #[derive(Module, Debug)]
 pub(super) struct InvertedResidual {
     block: Vec<Part>,
@@ -45,7 +46,7 @@ enum Part {
 }
 
 impl InvertedResidual {
-    /// A block whose batch norms are made by `norm`.
+    /// A block with batch norms from `norm`.
     pub(super) fn new(
         shape: BlockShape,
         activations: Activations,

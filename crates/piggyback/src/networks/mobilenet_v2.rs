@@ -79,7 +79,7 @@ enum Layer {
     Block(InvertedResidual),
 }
 
-/// Expand, filter each channel, project; added to its input where shapes allow.
+/// Expansion, depthwise convolution, projection; with a residual connection if shapes allow.
 #[derive(Module, Debug)]
 struct InvertedResidual {
     conv: Vec<Part>,

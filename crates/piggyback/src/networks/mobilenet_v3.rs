@@ -1,4 +1,5 @@
-//! MobileNetV3 (Howard et al., ICCV 2019), as torchvision's `mobilenet_v3_small` and `mobilenet_v3_large`.
+//! MobileNetV3 (Howard et al., ICCV 2019), as torchvision's `mobilenet_v3_small` and
+//! `mobilenet_v3_large`.
 //!
 //! | part | names | shapes of Large for images of 224x224 | role |
 //! | --- | --- | --- | --- |
@@ -9,8 +10,8 @@
 //! | head | `classifier.3` | `[classes]` | head |
 //!
 //! Every convolution is followed by a batch norm, of epsilon 1e-3 and momentum 0.01; those of
-//! squeeze-and-excitation and the fully connected layer have biases, which are frozen. timm's networks have
-//! other batch norms (epsilon 1e-5) or another padding, so that its weights are of other networks.
+//! squeeze-and-excitation and the fully connected layer have biases, which are frozen. timm's
+//! networks have another batch-norm epsilon (1e-5) or padding, so timm's weights do not fit.
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -22,8 +23,8 @@ use super::init::Distribution;
 use super::inverted_residual::{Activations, BlockShape, InvertedResidual, timm_layer};
 use crate::nn::{Activation, BatchNorm2d, Conv2d, ConvNorm, Graph, Linear, conv_norm};
 
-/// A block: kernel, channels of the filters, output channels, whether it has squeeze-and-excitation, its
-/// activation and stride.
+/// A block: kernel, channels of the filters, output channels, whether it has
+/// squeeze-and-excitation, its activation and stride.
 type Row = (usize, usize, usize, bool, Activation, usize);
 
 const RE: Activation = Activation::Relu;
@@ -72,7 +73,7 @@ const SMALL: &[&[Row]] = &[
 /// Channels after the first convolution.
 const STEM: usize = 16;
 
-/// What tells Small from Large.
+/// Parameters of Small and Large.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variant {
     stages: &'static [&'static [Row]],

@@ -1,6 +1,6 @@
-//! The networks that are known: a file for each family, and here the list of all.
+//! The supported networks: one file per family, and the list of all.
 //!
-//! `docs/adding-a-network.md` says how to add one.
+//! `docs/adding-a-network.md` explains how to add one.
 
 mod architecture;
 mod densenet;
@@ -24,8 +24,8 @@ use family::Family;
 pub use family::Role;
 pub(crate) use init::initial_tensors;
 
-/// A network that checkpoints are recognised as, under torchvision's name (EfficientNet-Lite, which
-/// torchvision lacks, under timm's).
+/// A supported network, with torchvision's name (timm's for EfficientNet-Lite, which torchvision
+/// lacks).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 #[allow(missing_docs)]
@@ -207,7 +207,7 @@ pub enum Network {
 }
 
 impl Network {
-    /// Takes `graph` through the network, from images to features.
+    /// Runs `graph` through the network, from images to features.
     pub(crate) fn run<G: Graph>(&self, graph: &mut G, images: G::Maps) -> G::Features {
         match self {
             Self::MobileNetV2(network) => network.run(graph, images),

@@ -8,9 +8,9 @@
 //! | mean over space | | `[440]` | |
 //! | head | `fc` | `[classes]` | head |
 //!
-//! Every convolution is followed by a batch norm; those of squeeze-and-excitation have biases instead, which
-//! are frozen. timm's `regnety_008` has the paper's widths, torchvision's 800MF others; the two other sizes are
-//! the same in both.
+//! Every convolution is followed by a batch norm; those of squeeze-and-excitation have biases
+//! instead, which are frozen. timm's `regnety_008` has the paper's widths, torchvision's 800MF
+//! others; the two other sizes are the same in both.
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -24,7 +24,7 @@ use crate::nn::{Activation, BatchNorm2d, Conv2d, ConvNorm, Graph, SqueezeExcitat
 /// Channels after the first convolution.
 const STEM: usize = 32;
 
-/// What tells one RegNet from another. The paper draws stages from a line; these are the results.
+/// Parameters of a RegNet. The paper computes stages from a linear rule; these are the results.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variant {
     /// Blocks of each stage.

@@ -16,7 +16,7 @@ use super::family::{Family, Role, Roles, Spec, torchvision_preprocessing};
 use super::init::Distribution;
 use crate::nn::{Activation, BatchNorm2d, Conv2d, ConvNorm, Graph, PoolOptions, conv_norm};
 
-/// What tells one ResNet from another.
+/// Parameters of a ResNet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variant {
     /// Blocks in each of the four stages.

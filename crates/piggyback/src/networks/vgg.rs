@@ -18,7 +18,7 @@ use super::family::{Family, Role, Roles, Spec, torchvision_preprocessing};
 use super::init::Distribution;
 use crate::nn::{Activation, BatchNorm2d, Conv2d, Graph, Linear, PoolOptions};
 
-/// What tells one VGG from another.
+/// Parameters of a VGG.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variant {
     /// Convolutions in each of the five stages (table 1 of the paper).
@@ -33,7 +33,7 @@ const FEATURES: usize = 4096;
 /// Share of the features dropped after fc6 and, by the head's owner, after fc7.
 const DROPOUT: f64 = 0.5;
 
-/// Side of the maps that fc6 sees.
+/// Side of fc6's input maps.
 const POOLED: usize = 7;
 
 impl Variant {
@@ -97,7 +97,7 @@ pub struct Vgg {
 enum Layer {
     Conv(Conv2d),
     Norm(BatchNorm2d),
-    /// Done by the layer before it.
+    /// Fused into the previous layer.
     Relu(Done),
     MaxPool(Done),
 }
@@ -105,12 +105,12 @@ enum Layer {
 #[derive(Module, Debug)]
 enum FullyConnected {
     Linear(Linear),
-    /// Done by the layer before it.
+    /// Fused into the previous layer.
     Relu(Done),
     Dropout(Done),
 }
 
-/// A layer without values of its own.
+/// A layer without parameters.
 #[derive(Module, Debug)]
 struct Done;
 

@@ -1,8 +1,8 @@
-//! What a network computes, step by step, apart from what computes it.
+//! The operations of a forward pass, independent of their implementation.
 //!
-//! Each family states its forward pass once, in terms of a [`Graph`]. [`Eager`] runs it on tensors;
-//! [`Cost`] counts its multiply-adds; an exporter writes it down. So an exported network cannot
-//! differ from the one that was trained.
+//! Each family defines its forward pass once, in terms of a [`Graph`]. [`Eager`] runs it on
+//! tensors, [`Cost`] counts its multiply-adds, and an exporter records it. So an exported network
+//! cannot differ from the trained one.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::ops::{Activation, Conv2dOptions, PoolOptions};
 use crate::nn::ops::{PackedConv, PackedConvs};
 use crate::random::{Purpose, Random};
 
-/// The steps that networks are made of.
+/// The operations of networks.
 pub(crate) trait Graph {
     /// Activations `[batch, channels, height, width]`.
     type Maps: Clone;
@@ -49,7 +49,8 @@ pub(crate) trait Graph {
         let maps = self.conv(conv, input, Activation::None);
         self.norm(norm, maps, activation)
     }
-    /// A convolution without bias, its batch norm, the sum with `shortcut`, which has the same shape, and an activation.
+    /// A convolution without bias, its batch norm, the sum with `shortcut`, which has the same
+    /// shape, and an activation.
     fn conv_norm_add(
         &mut self,
         conv: &Conv2d,
@@ -61,8 +62,8 @@ pub(crate) trait Graph {
         let maps = self.conv(conv, input, Activation::None);
         self.norm_add(norm, maps, shortcut, activation)
     }
-    /// The first layers of a network, whose maps are so large that those of many images leave the processor's caches:
-    /// `part` may be run for some images after the others.
+    /// The first layers of a network, whose maps for a whole batch exceed the CPU caches: `part`
+    /// may be run on a few images at a time.
     fn large_maps(
         &mut self,
         images: Self::Maps,
@@ -96,7 +97,7 @@ pub(crate) trait Graph {
         input: Self::Features,
         activation: Activation,
     ) -> Self::Features;
-    /// In training, a random `share` of the features becomes 0 and the others grow to make up for it.
+    /// Dropout: in training, zeroes a random `share` of the features and scales up the others.
     fn dropout(&mut self, input: Self::Features, share: f64) -> Self::Features;
 }
 
@@ -113,16 +114,16 @@ pub(crate) fn conv_norm<G: Graph>(
 /// Runs a network on tensors.
 #[derive(Debug, Default)]
 pub(crate) struct Eager<'a> {
-    /// Where the randomness of dropout comes from; none outside training.
+    /// Seed and step of dropout; `None` outside training.
     training: Option<(u64, u64)>,
     /// Dropouts so far in this pass.
     dropouts: u64,
-    /// Where packed convolutions are kept from pass to pass.
+    /// Packed convolutions, kept between passes.
     packed: Option<&'a PackedConvs>,
 }
 
 impl<'a> Eager<'a> {
-    /// A pass of inference through a network that never changes, whose convolutions are packed once.
+    /// Inference with a fixed network, whose convolutions are packed once.
     pub(crate) fn packed(packed: &'a PackedConvs) -> Self {
         Self {
             packed: Some(packed),
@@ -130,7 +131,7 @@ impl<'a> Eager<'a> {
         }
     }
 
-    /// A pass of training step `step`, whose dropout is drawn from `seed` and the step.
+    /// Training step `step`, with dropout drawn from `seed` and the step.
     pub(crate) fn training(seed: u64, step: usize) -> Self {
         Self {
             training: Some((seed, step as u64)),
@@ -138,7 +139,8 @@ impl<'a> Eager<'a> {
         }
     }
 
-    /// A convolution and what follows it, packed for one pass over `input`, if this is inference on the CPU.
+    /// A convolution and what follows it, packed for one pass over `input`, if this is inference on
+    /// the CPU.
     fn pack(
         &self,
         conv: &Conv2d,
@@ -148,7 +150,7 @@ impl<'a> Eager<'a> {
     ) -> Option<(Arc<PackedConv>, Conv2dOptions)> {
         let fuses = match (norm, &conv.bias) {
             (Some(_), Some(_)) => false,
-            // There is no pass that an activation alone could be part of.
+            // An activation alone has no pass to fuse into.
             (None, None) => activation == Activation::None,
             _ => true,
         };
@@ -230,7 +232,7 @@ impl Graph for Eager<'_> {
         images: Tensor<4>,
         mut part: impl FnMut(&mut Self, Tensor<4>) -> Tensor<4>,
     ) -> Tensor<4> {
-        // Otherwise weights would be packed again for every call.
+        // Otherwise weights would be packed on every call.
         if self.packed.is_none() || !ops::is_cpu_inference(&images) {
             return part(self, images);
         }
@@ -300,10 +302,10 @@ impl Graph for Eager<'_> {
     }
 }
 
-/// Counts what one image costs.
+/// Counts the cost of one image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cost {
-    /// Products that are added up in convolutions and fully connected layers.
+    /// Multiply-adds of convolutions and fully connected layers.
     pub(crate) multiply_adds: u64,
 }
 

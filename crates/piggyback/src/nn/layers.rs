@@ -8,7 +8,7 @@ pub(super) use super::ops::{Activation, Conv2dOptions};
 use super::ops::{NormValues, Statistics};
 use crate::nn::ops::PackedConv;
 
-/// A parameter that is filled with `value` unless something is loaded before it is used.
+/// A lazy parameter, filled with `value` unless loaded before its first use.
 fn lazy<const D: usize>(shape: [usize; D], value: f32, device: &Device) -> Param<Tensor<D>> {
     let init = move |device: &Device, require_grad: bool| {
         Tensor::full(shape, value, device).set_require_grad(require_grad)
@@ -22,7 +22,7 @@ fn lazy<const D: usize>(shape: [usize; D], value: f32, device: &Device) -> Param
     )
 }
 
-/// A convolution; on the CPU it runs on kernels of our own, with their own backward pass.
+/// A convolution. On the CPU it uses this project's kernels for both passes.
 #[derive(Module, Debug)]
 pub(crate) struct Conv2d {
     /// `[out, in / groups, kernel height, kernel width]`.
@@ -31,7 +31,7 @@ pub(crate) struct Conv2d {
     pub bias: Option<Param<Tensor<1>>>,
     #[module(skip)]
     options: Conv2dOptions,
-    /// Whether padding follows the input's size, as TensorFlow's "same" does.
+    /// Whether padding follows the input's size, like TensorFlow's "SAME".
     same_padding: bool,
 }
 
@@ -67,8 +67,8 @@ impl Conv2d {
         self
     }
 
-    /// Pads as TensorFlow's "same": the output has `ceil(size / stride)` pixels a side, and of an odd
-    /// number of zeros the last one comes after.
+    /// Uses TensorFlow's "SAME" padding: the output has `ceil(size / stride)` pixels per side, and
+    /// an odd number of zeros has the extra one at the end.
     #[must_use]
     pub(crate) fn with_same_padding(mut self) -> Self {
         self.same_padding = true;
@@ -100,8 +100,8 @@ impl Conv2d {
         }
     }
 
-    /// The weights and what comes before the activation, for inference on the CPU with inputs of this size. A layer with
-    /// a batch norm has no bias.
+    /// The packed weights with the bias or batch norm, for CPU inference with inputs of this size.
+    /// A layer with a batch norm has no bias.
     pub(super) fn packed(&self, norm: Option<&BatchNorm2d>, input: &Tensor<4>) -> PackedConv {
         let after = match (norm, &self.bias) {
             (Some(norm), _) => Some(norm.values(input).0),
@@ -118,12 +118,11 @@ impl Conv2d {
     }
 }
 
-/// Batch normalisation over `[batch, channels, height, width]`, as PyTorch's `BatchNorm2d`.
+/// Batch normalisation over `[batch, channels, height, width]`, like PyTorch's `BatchNorm2d`.
 ///
-/// While its flag is on and the input is tracked for gradients it normalises by the batch's own
-/// statistics and moves the running ones towards them (by its momentum; the variance unbiased, as
-/// PyTorch, not biased, as Burn's own layer). Otherwise it uses the running statistics and leaves
-/// them alone.
+/// If its training flag is set and the input is tracked for gradients, it uses batch statistics and
+/// updates the running statistics (with its momentum; the variance is unbiased as in PyTorch, not
+/// biased as in Burn's layer). Otherwise it uses the running statistics unchanged.
 #[derive(Module, Debug)]
 pub(crate) struct BatchNorm2d {
     /// Scale of each channel, `[channels]`.
@@ -134,10 +133,10 @@ pub(crate) struct BatchNorm2d {
     pub running_mean: RunningState<Tensor<1>>,
     /// Running variance, `[channels]`.
     pub running_var: RunningState<Tensor<1>>,
-    /// Whether the layer learns.
+    /// The training flag.
     pub training: Param<Flag>,
     epsilon: f64,
-    /// Share of a batch's statistics in the new running ones.
+    /// Weight of the batch's statistics in the updated running statistics.
     momentum: f64,
 }
 
@@ -155,26 +154,26 @@ impl BatchNorm2d {
         }
     }
 
-    /// Sets what is added to the variance.
+    /// Sets the epsilon.
     #[must_use]
     pub(crate) fn with_epsilon(mut self, epsilon: f64) -> Self {
         self.epsilon = epsilon;
         self
     }
 
-    /// Sets the share of a batch's statistics in the new running ones.
+    /// Sets the momentum.
     #[must_use]
     pub(crate) fn with_momentum(mut self, momentum: f64) -> Self {
         self.momentum = momentum;
         self
     }
 
-    /// What is added to the variance.
+    /// The epsilon.
     pub(crate) fn epsilon(&self) -> f64 {
         self.epsilon
     }
 
-    /// Normalises and applies the activation that follows the layer; the shape stays.
+    /// Normalises and applies the activation. The shape does not change.
     pub(crate) fn forward(&self, input: Tensor<4>, activation: Activation) -> Tensor<4> {
         let (values, statistics) = self.values(&input);
         ops::batch_norm(input, values, statistics, activation)
@@ -191,7 +190,7 @@ impl BatchNorm2d {
         ops::batch_norm_add(input, shortcut, values, statistics, activation)
     }
 
-    /// What `input` is normalised by.
+    /// The values that normalise `input`.
     fn values(&self, input: &Tensor<4>) -> (NormValues, Statistics) {
         let device = input.device();
         let learns = device.is_autodiff() && self.training.is_enabled();
@@ -223,8 +222,7 @@ impl BatchNorm2d {
         let towards = |state: &RunningState<Tensor<1>>, value: Tensor<1>| {
             let moved = state.value() * (1.0 - self.momentum) + value * self.momentum;
             state.update(moved.detach());
-            // Without this the state would hold the update back until the next one, and a
-            // checkpoint written in between would miss it.
+            // Without this the state would defer the update, and a checkpoint could miss it.
             state.value_sync();
         };
         towards(&self.running_mean, mean);
@@ -245,7 +243,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// A layer of zeros: load a state dict before use.
+    /// A layer with zero weights: load a state dict before use.
     pub fn new([inputs, outputs]: [usize; 2], device: &Device) -> Self {
         Self {
             weight: lazy([outputs, inputs], 0.0, device),

@@ -1,4 +1,4 @@
-//! What networks are built from: operations on tensors, layers, the graph of a forward pass.
+//! Building blocks of networks: tensor operations, layers, the graph of a forward pass.
 
 mod graph;
 mod layers;

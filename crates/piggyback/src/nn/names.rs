@@ -13,19 +13,19 @@ pub struct NamedTensor {
     pub id: ParamId,
     /// Shape in PyTorch's layout.
     pub shape: Vec<usize>,
-    /// What it is to its layer.
+    /// Its kind.
     pub kind: TensorKind,
 }
 
 impl NamedTensor {
-    /// Whether it is the weight of a convolution that filters every channel by itself.
+    /// Whether it is the weight of a depthwise convolution.
     pub(crate) fn is_depthwise(&self) -> bool {
         self.kind == TensorKind::ConvolutionWeight && is_depthwise(&self.shape)
     }
 }
 
-/// What a tensor is to the layer that it is a part of. The type of the layer tells, and the field:
-/// neither rank nor name of the tensor.
+/// The kind of a tensor in its layer. It is determined by the type of the layer and the field, not
+/// by the tensor's rank or name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TensorKind {
@@ -35,31 +35,31 @@ pub enum TensorKind {
     LinearWeight,
     /// The bias of one of these.
     Bias,
-    /// What a batch norm multiplies by: `gamma` of Burn's `BatchNorm`.
+    /// The scale of a batch norm: `gamma` of Burn's `BatchNorm`.
     NormScale,
-    /// What a batch norm adds: `beta` of Burn's `BatchNorm`.
+    /// The shift of a batch norm: `beta` of Burn's `BatchNorm`.
     NormShift,
-    /// The running mean of a batch norm, which no gradient trains.
+    /// The running mean of a batch norm, which is not trained by gradients.
     RunningMean,
-    /// The running variance of a batch norm, which no gradient trains.
+    /// The running variance of a batch norm, which is not trained by gradients.
     RunningVariance,
-    /// A parameter of any other layer, such as one of your own.
+    /// A parameter of any other layer, such as a custom one.
     Other,
 }
 
 impl TensorKind {
-    /// Whether it is a value of a batch norm.
+    /// Whether it belongs to a batch norm.
     pub fn is_of_norm(self) -> bool {
         matches!(self, Self::NormScale | Self::NormShift) || self.is_statistic()
     }
 
-    /// Whether it is a running statistic, which no gradient trains.
+    /// Whether it is a running statistic, which is not trained by gradients.
     pub fn is_statistic(self) -> bool {
         matches!(self, Self::RunningMean | Self::RunningVariance)
     }
 }
 
-/// A type of layer whose tensors are known.
+/// A known type of layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Layer {
     Convolution,
@@ -69,7 +69,7 @@ enum Layer {
 }
 
 impl Layer {
-    /// The layer of which Burn calls the type `container`.
+    /// The layer with Burn's type name `container`.
     fn of(container: &str) -> Self {
         match container.strip_prefix("Struct:") {
             Some(
@@ -82,7 +82,7 @@ impl Layer {
         }
     }
 
-    /// What its field `field` is.
+    /// The kind of its field `field`.
     fn kind(self, field: &str) -> TensorKind {
         match (self, field) {
             (Self::Convolution, "weight") => TensorKind::ConvolutionWeight,
@@ -97,12 +97,12 @@ impl Layer {
     }
 }
 
-/// The tensors of `module`, running statistics included, in the order of its fields.
+/// The tensors of `module`, including running statistics, in the order of its fields.
 ///
-/// Names are the paths of the fields. Variants of an enum do not count: a network of
-/// heterogeneous layers keeps torchvision's names. The elements of a list `layer_from_1` are
-/// `layer1`, `layer2` and so on, and if they are lists themselves, theirs are `layer1.layer1-0` and
-/// so on. Scores of masks are left out.
+/// Names are field paths. Enum variants are omitted, so a network of heterogeneous layers keeps
+/// torchvision's names. The elements of a list `layer_from_1` are `layer1`, `layer2` and so on. If
+/// they are lists themselves, their elements are `layer1.layer1-0` and so on. Mask scores are
+/// omitted.
 pub fn named_tensors<M: Module>(module: &M) -> Vec<NamedTensor> {
     let mut visitor = Names {
         path: FieldPath::default(),
@@ -112,13 +112,14 @@ pub fn named_tensors<M: Module>(module: &M) -> Vec<NamedTensor> {
     visitor.tensors
 }
 
-/// What a list's field ends in whose elements are not `list.0`, `list.1` but `list1`, `list2`.
+/// Suffix of a list's field whose elements are named `list1`, `list2` instead of `list.0`,
+/// `list.1`.
 const FROM_1: &str = "_from_1";
 
 /// The field path of a traversal, without enum variants.
 #[derive(Default)]
 pub(crate) struct FieldPath {
-    /// Each with the layer that it is a field of; `None` stands for a component that is not part of the name.
+    /// Each with its layer; `None` for a component that is not part of the name.
     components: Vec<(Layer, Option<String>)>,
     /// Depth of mask scores and the like, which are not tensors of the network.
     reparameterizations: usize,
@@ -168,7 +169,7 @@ impl FieldPath {
         name
     }
 
-    /// What the tensor is that the traversal has come to.
+    /// The kind of the current tensor.
     pub(crate) fn kind(&self) -> TensorKind {
         match self.components.last() {
             Some((layer, Some(field))) => layer.kind(field),
@@ -214,7 +215,7 @@ pub(crate) struct TensorValues {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
     pub(crate) kind: TensorKind,
-    /// Whether it has a gradient.
+    /// Whether it is trainable.
     pub(crate) learns: bool,
     /// Flat; shared with the module.
     pub(crate) values: Tensor<1>,
@@ -257,7 +258,7 @@ impl ModuleVisitor for Values {
     }
 }
 
-/// Replaces tensors of a module by name; shapes stay.
+/// Replaces tensors of a module by name. Shapes do not change.
 pub(crate) fn map_tensors<M: Module>(module: M, replace: &mut dyn Replace) -> M {
     module.map(&mut Replacing {
         path: FieldPath::default(),
@@ -265,10 +266,10 @@ pub(crate) fn map_tensors<M: Module>(module: M, replace: &mut dyn Replace) -> M 
     })
 }
 
-/// What [`map_tensors`] does to each tensor.
+/// The operation of [`map_tensors`] on each tensor.
 pub(crate) trait Replace {
-    /// The new values of tensor `name`, or `None` to leave it as it is. `current` gives the values
-    /// there are, flat: rank is known only at run time.
+    /// The new values of tensor `name`, or `None` to keep it. `current` gives the current values,
+    /// flat, because the rank is known only at run time.
     fn replace(&mut self, name: &str, current: &dyn Fn() -> Tensor<1>) -> Option<Tensor<1>>;
 }
 
@@ -293,7 +294,7 @@ impl ModuleMapper for Replacing<'_> {
         let shape = param.lazy_shape();
         let current = || param.base().reshape([shape.num_elements() as i32]);
         match self.replace.replace(&self.path.name(), &current) {
-            // What was there is not looked at: it may not even have been made yet.
+            // The old value is not read: it may not be initialized yet.
             Some(values) => Param::initialized(
                 param.id,
                 values
@@ -310,7 +311,7 @@ pub(crate) fn owner(name: &str) -> &str {
     name.rsplit_once('.').map_or("", |(owner, _)| owner)
 }
 
-/// Whether a convolution's weight filters every channel by itself.
+/// Whether a convolution's weight is depthwise.
 pub(crate) fn is_depthwise(shape: &[usize]) -> bool {
     matches!(shape, [outputs, 1, ..] if *outputs > 1)
 }

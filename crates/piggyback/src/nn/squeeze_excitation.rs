@@ -1,4 +1,4 @@
-//! Squeeze-and-excitation (Hu et al., CVPR 2018): channels weighed by what all of the image holds.
+//! Squeeze-and-excitation (Hu et al., CVPR 2018): channels weighted by global context.
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -7,7 +7,8 @@ use super::graph::Graph;
 use super::layers::Conv2d;
 use super::ops::Activation;
 
-/// The mean over space, two 1x1 convolutions with biases, a gate for each channel; torchvision's names.
+/// The mean over space, two 1x1 convolutions with biases, a gate for each channel; torchvision's
+/// names.
 #[derive(Module, Debug)]
 pub(crate) struct SqueezeExcitation {
     fc1: Conv2d,

@@ -42,8 +42,8 @@ pub(super) fn is_hidden(c: char) -> bool {
             c,
             // Soft hyphen, joiners and fillers that have no shape.
             '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{3164}' | '\u{ffa0}'
-            // Direction: marks, embeddings, overrides, isolates; zero-width spaces and joiners; line
-            // and paragraph separators.
+            // Direction: marks, embeddings, overrides, isolates; zero-width spaces and joiners;
+            // line and paragraph separators.
             | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
             // Mongolian selectors, the byte-order mark, interlinear annotations.
             | '\u{180b}'..='\u{180f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}'

@@ -148,7 +148,7 @@ fn missing_left_over_and_misshapen_tensors_are_named() {
         .insert("layer3.0.conv1.weight".into(), conv.clone());
     files.state.tensors.insert("extra.weight".into(), conv);
     let error = files.refusal();
-    assert!(error.contains("left over: extra.weight"), "{error}");
+    assert!(error.contains("unexpected: extra.weight"), "{error}");
 
     files.state.tensors.remove("extra.weight");
     reshape(&mut files.state, "conv1.weight", &[64, 3, 49, 1]);

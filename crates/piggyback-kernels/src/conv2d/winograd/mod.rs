@@ -1,9 +1,11 @@
-//! Convolutions of 3x3 at stride 1 by Winograd's minimal filtering (Lavin and Gray, *Fast Algorithms for Convolutional
-//! Neural Networks*, CVPR 2016): a tile of 4x4 outputs takes 36 products per pair of channels instead of 144.
+//! Convolutions of 3x3 at stride 1 by Winograd's minimal filtering (Lavin and Gray, *Fast
+//! Algorithms for Convolutional Neural Networks*, CVPR 2016): a tile of 4x4 outputs takes 36
+//! products per pair of channels instead of 144.
 //!
-//! A tile of 6x6 inputs, a filter and a tile of outputs are each seen as values of a polynomial at six points an axis.
-//! Between the transforms there is one matrix product for each of the 36 points, over all tiles. Every element is still
-//! computed in one order that depends on nothing but the shape of an image.
+//! A tile of 6x6 inputs, a filter and a tile of outputs are treated as values of a polynomial at
+//! six points per axis. Between the transforms there is one matrix product for each of the 36
+//! points, over all tiles. The order of computation of an element depends only on the shape of the
+//! image.
 
 // Rows are written column by column: an iterator over them would hide which index is which.
 #[allow(clippy::needless_range_loop)]

@@ -1,8 +1,9 @@
-//! The transforms along an axis, and those of filters.
+//! The transforms along an axis, and the filter transforms.
 //!
-//! The points are 0, a, -a, b, -b and infinity with a = 5/8 and b = 3/2: near 1 in magnitude, so that no power of them
-//! loses the small terms (Barabasz et al., *Error Analysis and Improving the Accuracy of Winograd Convolution for Deep
-//! Neural Networks*, ACM TOMS 2020), and with powers that are exact in binary.
+//! The points are 0, a, -a, b, -b and infinity with a = 5/8 and b = 3/2: near 1 in magnitude, so
+//! that no power of them loses the small terms (Barabasz et al., *Error Analysis and Improving the
+//! Accuracy of Winograd Convolution for Deep Neural Networks*, ACM TOMS 2020), and with powers that
+//! are exact in binary.
 
 use std::mem::MaybeUninit;
 

@@ -1,4 +1,4 @@
-//! Tiles of maps at the points, and back.
+//! Transforms tiles of maps to the points and back.
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -51,6 +51,7 @@ impl Maps<'_> {
     /// `count` channels from `channel` on of a pixel, zeros outside of the image.
     ///
     /// # Safety
+    ///
     /// `pixel` must come from [`Self::pixels`] of an image that is there, and the channels must be a pixel's.
     #[inline(always)]
     unsafe fn read<S: Simd, const FULL: bool>(
@@ -161,6 +162,7 @@ impl<L: Line<SIDE>, const SIDE: usize> Kernel for TransformTiles<'_, L, SIDE> {
 }
 
 /// # Safety
+///
 /// As for [`Maps::read`]; a vector must fit `to` and what lies `point` values further, `POINTS` times.
 #[inline(always)]
 unsafe fn tile_at_points<S: Simd, L: Line<SIDE>, const SIDE: usize, const FULL: bool>(
@@ -287,6 +289,7 @@ impl Kernel for TransformOutput<'_> {
 
 impl TransformOutput<'_> {
     /// # Safety
+    ///
     /// A vector must be readable at `from` and every point further; the output must have `count` values from `first` on,
     /// which is one of `channel`, and at the pixels of `lines` and `columns` from there.
     #[inline(always)]

@@ -12,7 +12,7 @@ pub enum MaskKind {
     /// 0 or 1: a weight is kept if its score is above the threshold.
     #[default]
     Binary,
-    /// -1, 0 or 1: a kept weight is also negated if its score is below zero.
+    /// -1, 0 or 1: like [`Binary`](Self::Binary), but a weight with a negative score is negated.
     Ternary,
 }
 

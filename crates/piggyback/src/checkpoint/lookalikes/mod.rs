@@ -11,7 +11,7 @@ pub use lookalike::Lookalike;
 use super::hints::Hint;
 use crate::networks::Architecture;
 
-/// What names of published weights of the ones that are called as ours are have behind the name.
+/// Tag of published weights of lookalikes that have a supported network's name.
 const TAG: &str = "ra";
 
 impl Lookalike {

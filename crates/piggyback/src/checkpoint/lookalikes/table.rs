@@ -3,7 +3,7 @@
 use super::Lookalike;
 use crate::networks::Architecture;
 
-/// Every network of timm with the tensors of one of ours and other answers.
+/// Every timm network with the tensors of a supported network but other outputs.
 pub(super) const LOOKALIKES: &[Lookalike] = &[
     Lookalike {
         architecture: Architecture::ResNet18,

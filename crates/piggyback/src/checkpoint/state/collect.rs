@@ -1,4 +1,4 @@
-//! The tensors in a pickle of PyTorch.
+//! Collects the tensors in a PyTorch pickle.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,14 +11,14 @@ use super::pickle::{Global, Id, Pickle, Value};
 use super::tensor::StoredTensor;
 use crate::checkpoint::hints::Hint;
 
-/// How deep weights may be nested in dictionaries.
+/// Maximum nesting of weights in dictionaries.
 const MAX_DEPTH: usize = 16;
-/// How many values are looked at in search of weights.
+/// Maximum number of values searched for weights.
 const MAX_VALUES: usize = 1 << 22;
-/// How long a tensor's name may be.
+/// Maximum length of a tensor's name.
 const MAX_NAME_BYTES: usize = 1 << 10;
 
-/// Where training scripts write what network a checkpoint is of.
+/// Keys in which training scripts store the architecture.
 const ARCHITECTURE_KEYS: [&str; 14] = [
     "arch",
     "architecture",
@@ -69,15 +69,16 @@ impl Kind {
     }
 }
 
-/// What a persistent id says: the tuple `("storage", type, key, device, count[, view])`.
+/// A persistent id: the tuple `("storage", type, key, device, count[, view])`.
 pub(super) struct Storage {
     pub(super) kind: Kind,
     /// The kind as PyTorch calls it.
     kind_name: String,
     pub(super) key: String,
-    /// Where it begins in what the key stands for, in numbers: in older files one may be a view of another.
+    /// Its offset in the key's storage, in elements: in older files a storage may be a view of
+    /// another.
     offset: usize,
-    /// How many numbers it has.
+    /// Its number of elements.
     count: usize,
 }
 
@@ -113,7 +114,7 @@ impl Storage {
         })
     }
 
-    /// Its numbers, of those that its key stands for.
+    /// Its part of the key's storage.
     fn slice(&self, all: &Bytes) -> Result<Bytes, String> {
         let size = self.kind.size_bytes();
         let bytes = |count: usize| count.checked_mul(size);
@@ -131,23 +132,23 @@ impl Storage {
     }
 }
 
-/// What a tensor turned out to be.
+/// A tensor, or its unsupported type.
 enum Found {
     Floats(StoredTensor),
     /// Of another type: its name.
     Other(String),
 }
 
-/// What a storage's key stands for: its bytes.
+/// Finds the bytes of a storage by its key.
 type Find<'a> = &'a dyn Fn(&Storage) -> Result<Bytes, String>;
 
-/// Gathers the tensors out of nested dictionaries.
+/// Collects the tensors in nested dictionaries.
 pub(super) struct Collector<'a> {
     pickle: &'a Pickle<'a>,
     find: Find<'a>,
-    /// Whether the numbers are to be turned round.
+    /// Whether the numbers are big-endian.
     big_endian: bool,
-    /// Numbers that were, by the storage's key.
+    /// Byte-swapped numbers by storage key.
     turned: RefCell<HashMap<String, Bytes>>,
     content: Content,
     looked_at: usize,
@@ -171,7 +172,7 @@ impl<'a> Collector<'a> {
     }
 
     fn visit(&mut self, name: String, id: Id, depth: usize) -> Result<(), String> {
-        // What dictionaries and lists share is looked at as often as it is named.
+        // Values shared by dictionaries and lists are counted on each reference.
         self.looked_at += match self.pickle.get(id) {
             Value::Dict(items) | Value::Namespace(items) => 1 + items.len(),
             Value::Sequence(items) => 1 + items.len(),
@@ -194,7 +195,7 @@ impl<'a> Collector<'a> {
                     })
                     .collect();
                 for (key, value) in items {
-                    // Optimizers number their parameters: those are no weights.
+                    // Optimizers have numbered keys, which are not weights.
                     let Value::Text(key) = pickle.get(*key) else {
                         continue;
                     };
@@ -214,7 +215,7 @@ impl<'a> Collector<'a> {
             }
             Value::Sequence(items) if depth < MAX_DEPTH => {
                 for (place, item) in items.iter().enumerate() {
-                    // Histories of numbers are long, and hold no weights.
+                    // Histories of numbers are long and hold no weights.
                     if matches!(
                         pickle.get(*item),
                         Value::Dict(_) | Value::Sequence(_) | Value::Tensor(_)
@@ -255,7 +256,7 @@ impl<'a> Collector<'a> {
     fn tensor(&self, id: Id) -> Result<Found, String> {
         match self.pickle.get(id) {
             Value::Tensor(arguments) => self.plain_tensor(arguments),
-            // Only for types that older versions of PyTorch do not have: none of those we read.
+            // Used only for newer types, none of which is supported.
             Value::TypedTensor(arguments) => {
                 match arguments.get(6).map(|id| self.pickle.get(*id)) {
                     Some(Value::Global(Global::Dtype(name))) => {
@@ -294,7 +295,7 @@ impl<'a> Collector<'a> {
         StoredTensor::view(dtype, shape, strides, &numbers, offset).map(Found::Floats)
     }
 
-    /// Fails on a tensor whose numbers are not those of its storage: with the other sign, say.
+    /// Fails on a tensor whose numbers differ from its storage, such as with a lazy negation.
     fn check_flags(&self, flags: Option<Id>) -> Result<(), String> {
         match flags.map(|flags| self.pickle.get(flags)) {
             None | Some(Value::None) => Ok(()),
@@ -314,7 +315,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// The numbers that a storage's key stands for, little-endian.
+    /// The numbers of a storage, little-endian.
     fn numbers(&self, storage: &Storage, dtype: Dtype) -> Result<Bytes, String> {
         let found = (self.find)(storage)?;
         if !self.big_endian {
@@ -330,7 +331,7 @@ impl<'a> Collector<'a> {
     }
 }
 
-/// The name of what is called `key` in the dictionary `name`.
+/// The full name of `key` in the dictionary `name`.
 fn below(name: &str, key: &str) -> String {
     match name {
         "" => key.to_owned(),

@@ -1,4 +1,4 @@
-//! What a file holds before anything is made of it.
+//! The raw content of a file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,16 +8,16 @@ use super::tensor::StoredTensor;
 use crate::checkpoint::hints::Hint;
 use crate::checkpoint::mmap::MappedFile;
 
-/// What one file holds, under its own names.
+/// The content of one file, with its original names.
 #[derive(Debug, Default)]
 pub(crate) struct Content {
     pub(crate) tensors: BTreeMap<String, StoredTensor>,
-    /// Tensors of bytes; of a PyTorch file they are among the others.
+    /// Byte tensors; those of a PyTorch file are in `other`.
     pub(crate) bytes: BTreeMap<String, ByteTensor>,
-    /// Types of tensors that are neither.
+    /// Types of other tensors.
     pub(crate) other: BTreeMap<String, String>,
     pub(crate) metadata: BTreeMap<String, String>,
-    /// Names of the dictionaries that tensors are in.
+    /// Names of dictionaries with tensors.
     pub(super) dictionaries: BTreeSet<String>,
     pub(super) hints: Vec<Hint>,
     pub(super) files: Vec<MappedFile>,

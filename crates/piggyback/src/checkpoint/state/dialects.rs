@@ -1,4 +1,4 @@
-//! Names that other libraries and other times gave to the same tensors.
+//! Translates tensor names of other libraries and older versions.
 //!
 //! | from | where it differs from ours |
 //! | --- | --- |
@@ -14,8 +14,8 @@ use crate::networks::Architecture;
 
 pub(super) type Tensors = BTreeMap<String, StoredTensor>;
 
-/// The same tensors, which have no prefix in common, under the names of this library; and the network
-/// whose family says what timm calls them, if they had timm's names.
+/// The tensors, without a common prefix, under Piggyback's names; and the detected network, if they
+/// had timm's names.
 pub(super) fn translate(tensors: Tensors) -> (Tensors, Option<Architecture>) {
     match timm_network(&tensors) {
         Some(architecture) => (of_timm(tensors, architecture), Some(architecture)),
@@ -23,7 +23,7 @@ pub(super) fn translate(tensors: Tensors) -> (Tensors, Option<Architecture>) {
     }
 }
 
-/// The network that `tensors` fit under timm's names, if they fit none as well as they are.
+/// The network that `tensors` fit under timm's names, if that fits better than their current names.
 fn timm_network(tensors: &Tensors) -> Option<Architecture> {
     let common = |architecture: Architecture| {
         let fits = architecture.tensors().iter().filter(|tensor| {
@@ -85,7 +85,7 @@ fn of_others(tensors: Tensors) -> Tensors {
     }
 }
 
-/// Names that `new_name` has nothing for stay, to be listed as left over.
+/// Names without a translation are kept and later reported as unexpected.
 fn rename(tensors: Tensors, new_name: impl Fn(&str) -> Option<String>) -> Tensors {
     (tensors.into_iter())
         .map(|(name, tensor)| (new_name(&name).unwrap_or(name), tensor))
@@ -110,7 +110,8 @@ fn timm_vgg(name: &str) -> Option<String> {
     Some(format!("{layer}.{field}"))
 }
 
-/// A convolution over all of its input is a fully connected layer, in the same order of numbers.
+/// Reshapes a convolution over its full input to a fully connected layer. The order of numbers is
+/// the same.
 fn flattened((name, tensor): (String, StoredTensor)) -> (String, StoredTensor) {
     let flat = match *tensor.shape() {
         [outputs, inputs, height, width] if name.starts_with("classifier.") => inputs
@@ -122,7 +123,7 @@ fn flattened((name, tensor): (String, StoredTensor)) -> (String, StoredTensor) {
     (name, flat.unwrap_or(tensor))
 }
 
-/// The blocks of a network by stage and place in it, in order.
+/// The blocks of a network by stage and index, in order.
 struct Blocks(Vec<(usize, usize)>);
 
 impl Blocks {

@@ -1,4 +1,4 @@
-//! How well a group of tensors fits the networks that are known.
+//! How well a group of tensors fits the known networks.
 
 use std::collections::BTreeSet;
 
@@ -9,14 +9,14 @@ use crate::networks::Architecture;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Fit {
     pub(super) architecture: Architecture,
-    /// Everything that the network needs is there, and nothing else but a head.
+    /// All tensors of the network exist, and no others except a head.
     pub(super) complete: bool,
     /// Tensors that fit.
     pub(super) common: usize,
 }
 
 impl Fit {
-    /// The architecture that `tensors`, under names of ours, fit best; `None` if they fit none at all.
+    /// The architecture that `tensors`, under Piggyback's names, fit best; `None` if they fit none.
     pub(super) fn best(tensors: &Tensors) -> Option<Self> {
         (Architecture::ALL.into_iter())
             .map(|architecture| Self::of(tensors, architecture))

@@ -1,4 +1,4 @@
-//! Heads that stand under other names than the original's: what people put in its place.
+//! Replaced heads with other names than the original.
 
 use piggyback_task::Dtype;
 
@@ -6,9 +6,9 @@ use super::dialects::Tensors;
 use super::tensor::StoredTensor;
 use crate::networks::Architecture;
 
-/// Gives the head of `tensors` the name that it has in the original, if it is one fully connected
-/// layer and nothing else: `classifier = nn.Linear(...)`, `fc = nn.Sequential(nn.Dropout(), nn.Linear(...))`.
-/// A layer without a bias gets one of zeros. Anything else stays as it is.
+/// Renames the head of `tensors` to its original name, if it is a single fully connected layer:
+/// `classifier = nn.Linear(...)`, `fc = nn.Sequential(nn.Dropout(), nn.Linear(...))`. A layer
+/// without a bias gets a zero bias. Anything else is unchanged.
 pub(super) fn settle(mut tensors: Tensors, architecture: Architecture) -> Tensors {
     let names = (tensors.keys()).filter(|name| architecture.is_of_head(name));
     let names: Vec<String> = names.cloned().collect();
@@ -41,7 +41,7 @@ pub(super) fn settle(mut tensors: Tensors, architecture: Architecture) -> Tensor
     tensors
 }
 
-/// Why the head's tensors are not one fully connected layer, as far as they are there.
+/// Why the head's tensors, if any, are not a single fully connected layer.
 pub(super) fn problem(tensors: &Tensors, architecture: Architecture) -> Option<String> {
     let head = architecture.head_name();
     let own = ["weight", "bias"].map(|field| format!("{head}.{field}"));

@@ -14,9 +14,9 @@ use super::pickle::{Pickle, Value};
 use super::zip;
 use super::zip::{Damaged, Records};
 
-/// The number that the older format begins with, 0x1950a86a20f9469cfc6c: a pickle of its own.
+/// The magic number of the legacy format, 0x1950a86a20f9469cfc6c, as a separate pickle.
 const LEGACY_MAGIC: &[u8] = b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
-/// The only version of the older format there has been.
+/// The only version of the legacy format.
 const LEGACY_PROTOCOL: usize = 1001;
 
 /// Folder for metadata that [`crate::export`] adds; `torch.load` ignores it.
@@ -101,7 +101,7 @@ fn read_zip(file: &Bytes) -> Result<Content, String> {
     Ok(content)
 }
 
-/// The archive's folder, in which everything lies.
+/// The archive's root folder.
 fn folder(records: &Records) -> Result<String, String> {
     let mut folders = (records.keys())
         .filter_map(|name| name.strip_suffix("data.pkl"))
@@ -128,15 +128,15 @@ fn read_legacy(file: &Bytes, mut position: usize) -> Result<Content, String> {
     if protocol.count(protocol.root) != Some(LEGACY_PROTOCOL) {
         return Err("has an unknown version of PyTorch's legacy format".into());
     }
-    // What the machine was like that wrote it. Numbers are little-endian in this format whatever it says.
+    // System information. Numbers are always little-endian in this format.
     next()?;
     let pickle = next()?;
     let keys = next()?;
     let Value::Sequence(keys_in_order) = keys.get(keys.root) else {
         return Err(cut());
     };
-    // The storages' numbers follow in the order of the keys, each after its count; how long a number
-    // is only the pickle says.
+    // The storages' numbers follow in key order, each after its count. Only the pickle has the size
+    // of a number.
     let mut sizes = HashMap::new();
     for id in pickle.storages() {
         let storage = Storage::of(&pickle, id)?;

@@ -1,4 +1,4 @@
-//! Safetensors files, whole or in parts with an index.
+//! Safetensors files, single or sharded with an index.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -18,13 +18,14 @@ use crate::text;
 use piggyback_task::foreign;
 
 /// Whether `file` is a safetensors file: it starts with the length of its header, and the header
-/// with a brace. The name is believed too, so that a damaged file is called by what it should be.
+/// with a brace. The file extension also counts, so that errors name a damaged file's intended
+/// format.
 pub(super) fn is_safetensors(path: &Path, file: &[u8]) -> bool {
     let named = path.extension() == Some(OsStr::new("safetensors"));
-    // A file of PyTorch under a wrong name is one all the same.
+    // A PyTorch file with a wrong extension is still a PyTorch file.
     let of_pytorch = file.starts_with(b"PK\x03\x04") || matches!(file, [0x80, 2..=5, ..]);
     let named = named && (!of_pytorch || header_length(file).is_some());
-    // One that was cut off within its header begins with a name in quotes all the same.
+    // A file truncated within its header still begins with a quoted name.
     let begins_so = |length: u64| length < file.len() as u64 || file[8..].starts_with(b"{\"");
     named || header_length(file).is_some_and(begins_so)
 }
@@ -40,13 +41,14 @@ fn starts_so(file: &[u8]) -> bool {
     header_length(file).is_some()
 }
 
-/// Whether `file` may be the index of a checkpoint in parts: JSON, with or without a byte-order mark.
+/// Whether `file` may be the index of a sharded checkpoint: JSON, with or without a byte-order
+/// mark.
 pub(super) fn is_index(file: &[u8]) -> bool {
     file.trim_ascii_start().starts_with(b"{") || text::has_mark(file)
 }
 
-/// The metadata of the file `path`, if it begins as a safetensors file does; its tensors are not
-/// looked at.
+/// The metadata of the file `path`, if it begins like a safetensors file. Its tensors are not
+/// checked.
 pub(crate) fn metadata(path: &Path) -> Option<BTreeMap<String, String>> {
     let mut file = std::fs::File::open(path).ok()?;
     let mut length = [0; size_of::<u64>()];
@@ -61,10 +63,10 @@ pub(crate) fn metadata(path: &Path) -> Option<BTreeMap<String, String>> {
     Some(header.metadata)
 }
 
-/// The longest header that readers of safetensors take.
+/// Maximum header length of safetensors readers.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
-/// What [`metadata`] reads of a header.
+/// The part of a header that [`metadata`] reads.
 #[derive(Deserialize)]
 struct Header {
     #[serde(default, rename = "__metadata__")]
@@ -87,9 +89,15 @@ pub(crate) fn read(file: &Bytes) -> Result<Content, String> {
         }
     };
     let (length, header) = SafeTensors::read_metadata(file).map_err(|error| problem(&error))?;
+    let is_task = |metadata: &std::collections::HashMap<String, String>| {
+        metadata.contains_key("piggyback.masks")
+    };
+    if header.metadata().as_ref().is_some_and(is_task) {
+        return Err("is a task file; give the checkpoint of its backbone".into());
+    }
     let data = file.slice((length + size_of::<u64>()).min(file.len())..);
     let mut content = Content::default();
-    // In an order of ours, so that of two mistakes the same one is always told.
+    // In sorted order, so that errors are deterministic.
     for (name, info) in header.tensors().into_iter().collect::<BTreeMap<_, _>>() {
         let dtype = match info.dtype {
             safetensors::Dtype::F64 => Some(Dtype::F64),
@@ -120,18 +128,18 @@ pub(crate) fn read(file: &Bytes) -> Result<Content, String> {
     Ok(content)
 }
 
-/// The index of a checkpoint in parts: which file holds which tensor, as Hugging Face's libraries
+/// The index of a sharded checkpoint, which maps tensors to files, as Hugging Face's libraries
 /// write it.
 #[derive(Deserialize)]
 struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// Reads a checkpoint in parts by its index; `open` reads one part.
+/// Reads a sharded checkpoint by its index; `open` reads one shard.
 ///
 /// # Errors
 ///
-/// An index that is none, names a file outside its folder, or a tensor that is not where it says;
+/// The index is invalid, names a file outside its folder, or lists a tensor that its shard lacks;
 /// and those of `open`.
 pub(super) fn read_index(
     path: &Path,
@@ -169,7 +177,7 @@ pub(super) fn read_index(
         let part = path.with_file_name(file);
         let mut found = open(&part)?;
         for (name, _) in index.weight_map.iter().filter(|(_, of)| *of == file) {
-            // What is missing may be a counter, which is no float; the network tells what it lacks.
+            // A missing tensor may be an integer counter; missing weights are detected later.
             if let Some(tensor) = found.tensors.remove(name) {
                 content.tensors.insert(name.clone(), tensor);
             }

@@ -144,7 +144,7 @@ impl Set {
     }
 }
 
-/// Chooses a set, under names of ours and with its head in place.
+/// Chooses a set, with Piggyback's names and its head renamed.
 ///
 /// # Errors
 ///
@@ -306,8 +306,8 @@ fn pick(sets: &[Set], choice: &WeightsChoice) -> Result<usize, String> {
     }
 }
 
-/// The only one of the sets at `places`, or the one in the first dictionary of `order` that has just one,
-/// or any of them if they are equal.
+/// The only one of the sets at `places`, or the one in the first dictionary of `order` that has
+/// just one, or any of them if they are equal.
 fn among(sets: &[Set], places: &[usize], order: &[&str]) -> Option<usize> {
     if let [only] = places {
         return Some(*only);

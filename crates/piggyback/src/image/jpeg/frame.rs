@@ -1,4 +1,4 @@
-//! A frame's components: where their blocks lie, and their samples.
+//! A frame's components: the positions of their blocks, and their samples.
 
 use super::header::{Header, Refusal, reason};
 use super::idct;
@@ -13,26 +13,27 @@ pub(super) struct Part {
     /// Blocks in a unit of the image.
     pub(super) horizontal: usize,
     pub(super) vertical: usize,
-    /// Blocks that mean something: a scan of this component alone has no others.
+    /// Visible blocks: a scan of only this component has no others.
     pub(super) across: usize,
     pub(super) down: usize,
-    /// Blocks that whole units have, of a row.
+    /// Blocks per row, rounded up to whole units.
     pub(super) stride: usize,
-    /// Rows of blocks that whole units have.
+    /// Rows of blocks, rounded up to whole units.
     rows: usize,
     /// Position of its quantisation values.
     pub(super) slot: usize,
-    /// As they were when its first scan began.
+    /// The table at the start of its first scan.
     pub(super) table: Option<[u16; 64]>,
-    /// Of a progressive image alone, until all scans are read.
+    /// Only for progressive images, until all scans are read.
     pub(super) blocks: Vec<Block>,
-    /// Of each coefficient, in zigzag, how many low bits are still to come; none is known at first.
+    /// For each coefficient, in zigzag order, the number of low bits still missing; `None` before
+    /// its first scan.
     pub(super) missing_bits: [Option<u8>; 64],
     pub(super) plane: Plane,
 }
 
 impl Part {
-    /// The components of an image, nothing allocated yet.
+    /// The components of an image, without allocations.
     pub(super) fn of(header: &Header) -> Result<Vec<Self>, Refusal> {
         // The only component of an image fills it, whatever its factors.
         let max = |factor: fn(&super::header::Component) -> u8| {
@@ -100,7 +101,7 @@ impl Part {
         self.blocks = vec![[0; 64]; self.stride * self.rows];
     }
 
-    /// Turns the block at this position (row by row) into samples.
+    /// Converts the block at this position (row by row) to samples.
     pub(super) fn draw(&mut self, at: usize, block: &Block) {
         let (row, column) = (at / self.stride, at % self.stride);
         let stride = self.plane.stride;
@@ -110,7 +111,7 @@ impl Part {
         }
     }
 
-    /// Turns all coefficients into samples, and lets go of them.
+    /// Converts all coefficients to samples, and frees them.
     pub(super) fn draw_all(&mut self) {
         let blocks = std::mem::take(&mut self.blocks);
         self.allocate_samples();

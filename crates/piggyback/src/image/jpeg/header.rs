@@ -1,10 +1,11 @@
-//! What stands before a jpeg's first scan: size, components, colour, orientation; what is not read is refused by name.
+//! A jpeg's header up to the first scan: size, components, colour, orientation. Unsupported
+//! features give a specific error.
 
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 
 use image::metadata::Orientation;
 
-/// Why a header is not read.
+/// Why a header is refused.
 pub(in crate::image) enum Refusal {
     Io(io::Error),
     /// To follow "cannot be decoded as jpeg: ".
@@ -22,7 +23,7 @@ impl From<io::Error> for Refusal {
 
 pub(super) const TRUNCATED: &str = "the file is truncated";
 
-/// What the samples of an image's components are.
+/// The colour space of an image's components.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Color {
     Grey,
@@ -30,11 +31,12 @@ pub(super) enum Color {
     YCbCr,
     /// Stored inverted, as every known program writes it.
     Cmyk,
-    /// As `Cmyk`, of which the first three are stored as luma and chroma.
+    /// As `Cmyk`, with the first three stored as luma and chroma.
     Ycck,
 }
 
-/// A component: how many of its blocks stand in a unit of the image, and where its quantisation values are.
+/// A component: its number of blocks per unit (MCU) of the image, and the position of its
+/// quantisation values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Component {
     pub(super) id: u8,
@@ -43,7 +45,7 @@ pub(super) struct Component {
     pub(super) table: u8,
 }
 
-/// The frame's header and what else the decoder must know.
+/// The frame's header, and what else the decoder needs.
 #[derive(Clone, Debug)]
 pub(in crate::image) struct Header {
     pub(in crate::image) width: u16,
@@ -73,7 +75,7 @@ pub(super) mod marker {
     pub(in crate::image::jpeg) const TEM: u8 = 0x01;
 }
 
-/// Reads up to the first scan; large segments that say nothing about the pixels are stepped over by seeking.
+/// Reads up to the first scan. Large segments without relevant data are skipped by seeking.
 pub(in crate::image) fn read(mut reader: impl Read + Seek) -> Result<Header, Refusal> {
     let mut start = [0; 2];
     reader.read_exact(&mut start)?;
@@ -127,7 +129,7 @@ pub(super) fn reason(text: impl Into<String>) -> Refusal {
     Refusal::Reason(text.into())
 }
 
-/// The next marker's code; bytes before it that are no marker are stepped over, as libjpeg does.
+/// The next marker's code. Other bytes before it are skipped, like in libjpeg.
 fn next_marker(reader: &mut impl Read) -> Result<u8, Refusal> {
     let mut byte = [0];
     loop {
@@ -144,7 +146,7 @@ fn next_marker(reader: &mut impl Read) -> Result<u8, Refusal> {
     }
 }
 
-/// How many bytes of a segment follow its length.
+/// Number of bytes of a segment after its length.
 fn segment_length(reader: &mut impl Read) -> Result<usize, Refusal> {
     let mut length = [0; 2];
     reader.read_exact(&mut length)?;
@@ -237,7 +239,7 @@ impl Frame {
     }
 }
 
-/// What application segments say about colour and orientation.
+/// Colour and orientation from application segments.
 #[derive(Default)]
 struct Hints {
     jfif: bool,
@@ -271,7 +273,7 @@ impl Hints {
             ) => {
                 self.adobe = Some(*transform);
             }
-            // A broken EXIF block says nothing about the pixels; of several the first counts.
+            // A broken EXIF block is ignored; of several the first counts.
             (marker::APP1, [b'E', b'x', b'i', b'f', 0, 0, exif @ ..])
                 if self.orientation.is_none() =>
             {
@@ -281,7 +283,8 @@ impl Hints {
         }
     }
 
-    /// libjpeg's rule: a JFIF marker means `YCbCr`, else Adobe's decides, else the components' names.
+    /// libjpeg's rule: a JFIF marker means `YCbCr`, else Adobe's decides, else the components'
+    /// names.
     fn color(&self, components: &[Component]) -> Result<Color, Refusal> {
         let ids: Vec<u8> = components.iter().map(|component| component.id).collect();
         match (ids.as_slice(), self.adobe) {

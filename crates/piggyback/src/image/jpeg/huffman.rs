@@ -2,10 +2,10 @@
 
 use super::header::{Refusal, reason};
 
-/// Bits that one look into a table decides; longer codes are rare.
+/// Bits of one table lookup; longer codes are rare.
 const LOOKAHEAD: u32 = 9;
 
-/// What a code of at most [`LOOKAHEAD`] bits says.
+/// The symbol of a code of at most [`LOOKAHEAD`] bits.
 #[derive(Clone, Copy, Default)]
 struct Short {
     /// Bits of the code; 0 where it is longer.
@@ -17,9 +17,9 @@ struct Short {
 #[derive(Clone)]
 pub(super) struct Huffman {
     short: Box<[Short; 1 << LOOKAHEAD]>,
-    /// Of each length, the first code that is greater than all of it, aligned to 16 bits.
+    /// For each length, the first code greater than all codes of this length, aligned to 16 bits.
     limit: [u32; 17],
-    /// Of each length, what is added to a code to give the position of its symbol.
+    /// For each length, the offset from a code to the position of its symbol.
     offset: [i32; 17],
     symbols: Vec<u8>,
 }
@@ -63,12 +63,13 @@ impl Huffman {
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// The next bits, from the highest on. Below `count` of them stand bits that are not counted yet, or zeros.
+    /// The next bits, from the highest. The bits below the first `count` are not counted yet, or
+    /// zeros.
     pending: u64,
     count: u32,
 }
 
-/// The data ends before the image does, or no code begins like this.
+/// The data ends too early, or contains an invalid code.
 pub(super) struct Damaged;
 
 impl<'a> Bits<'a> {
@@ -81,7 +82,7 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// Makes 32 bits ready where there are as many before the next marker.
+    /// Loads at least 32 bits, if there are as many before the next marker.
     #[inline]
     fn refill(&mut self) {
         if self.count >= 32 {
@@ -161,7 +162,8 @@ impl<'a> Bits<'a> {
         table.symbols.get(position as usize).copied().ok_or(Damaged)
     }
 
-    /// A number of `size` bits (at most 16) after a symbol: its highest bit says whether it is positive.
+    /// A number of `size` bits (at most 16) after a symbol: its highest bit says whether it is
+    /// positive.
     #[inline]
     pub(super) fn signed(&mut self, size: u32) -> Result<i32, Damaged> {
         if size == 0 {
@@ -189,9 +191,9 @@ impl<'a> Bits<'a> {
         Ok(value)
     }
 
-    /// Steps over restart marker `index`, which must be what follows.
+    /// Skips restart marker `index`, which must come next.
     pub(super) fn restart(&mut self, index: usize) -> Result<(), Damaged> {
-        // A whole byte of data that is left means that too little was decoded.
+        // A remaining whole byte of data means that too little was decoded.
         self.refill();
         let fill = self.bytes[self.at..]
             .iter()

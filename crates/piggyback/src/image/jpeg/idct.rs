@@ -1,8 +1,8 @@
-//! The inverse cosine transform, with libjpeg's accurate integers (`jidctint.c`): every decoder that has these gives the
-//! same pixels to the bit, which a float or another integer transform would not.
+//! The inverse cosine transform with libjpeg's accurate integer arithmetic (`jidctint.c`). Decoders
+//! with this transform are bit-identical, unlike those with a float or another integer transform.
 //!
-//! Its factors and what they multiply have 16 bits, as in libjpeg-turbo's vector code: compilers know how to multiply
-//! eight such numbers at once.
+//! Factors and operands have 16 bits, as in libjpeg-turbo's vector code, so that compilers can
+//! multiply eight at once.
 
 /// Rows of eight.
 type Rows<T> = [[T; 8]; 8];
@@ -50,7 +50,8 @@ pub(super) fn inverse(coefficients: &[i16; 64], table: &[u16; 64], out: &mut [u8
     {
         *value = coefficient.wrapping_mul(factor as i16);
     }
-    // Down the columns, eight at a time; then along the rows, which are the columns of what is turned over.
+    // Down the columns, eight at a time; then along the rows, which are the columns of what is
+    // turned over.
     let mut between = [[0; 8]; 8];
     pass::<{ CONST_BITS - PASS1_BITS }>(&rows, &mut between);
     pass::<{ CONST_BITS + PASS1_BITS + 3 }>(&transposed(&between), &mut rows);

@@ -1,8 +1,9 @@
-//! Jpeg files: baseline and progressive, with the pixels of libjpeg-turbo (and so of Pillow and torchvision) to the bit.
+//! Jpeg decoder for baseline and progressive files, bit-identical to libjpeg-turbo (and thus Pillow
+//! and torchvision).
 //!
-//! A decoder of our own, because none of those that a plain Rust build gives reads every arrangement rightly: scans for
-//! each component with subsampled chroma, luma coarser than chroma, colour by the markers in libjpeg's order. It is
-//! strict where others guess: data that ends early or is damaged is refused, not filled up with grey.
+//! Existing pure-Rust decoders do not handle all of these correctly: separate scans per component
+//! with subsampled chroma, luma coarser than chroma, and libjpeg's rules for the colour space. This
+//! decoder is also strict: truncated or damaged data is an error, not filled with grey.
 
 mod frame;
 mod header;

@@ -4,7 +4,7 @@ use super::frame::{Block, Part};
 use super::header::{Refusal, reason};
 use super::huffman::{Bits, Damaged, Huffman};
 
-/// Where the coefficients of a block stand, in the order they are stored.
+/// Positions of a block's coefficients, in storage order.
 #[rustfmt::skip]
 pub(super) const ZIGZAG: [u8; 64] = [
     0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28,
@@ -17,9 +17,9 @@ pub(super) struct Scan<'a> {
     pub(super) members: Vec<Member<'a>>,
     /// First and last coefficient, in zigzag.
     pub(super) band: (usize, usize),
-    /// Bits that this scan leaves for later ones.
+    /// Low bits left for later scans.
     pub(super) low: u8,
-    /// Whether it adds a bit to what earlier ones have decoded.
+    /// Whether it refines earlier scans by one bit.
     pub(super) refines: bool,
     /// Units between restart markers; 0: none.
     pub(super) restart: usize,
@@ -35,11 +35,11 @@ pub(super) struct Member<'a> {
     pub(super) ac: Option<&'a Huffman>,
 }
 
-/// What a scan carries from block to block; a restart marker clears it.
+/// The state between blocks, which a restart marker clears.
 #[derive(Default)]
 struct State {
     previous: [i32; 4],
-    /// Blocks of which nothing more is to come.
+    /// Remaining blocks of an end-of-band run.
     run: u32,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn damaged(_: Damaged) -> Refusal {
 }
 
 impl Scan<'_> {
-    /// Decodes a scan whose data begins at `at`; says where the marker after it stands.
+    /// Decodes a scan whose data begins at `at`; returns the position of the marker after it.
     pub(super) fn decode(
         &self,
         parts: &mut [Part],
@@ -196,7 +196,8 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// A further bit of a band: one for each coefficient that has any, and new coefficients between them.
+    /// A further bit of a band: one for each coefficient that has any, and new coefficients between
+    /// them.
     fn refine(
         &self,
         block: &mut Block,
@@ -231,14 +232,15 @@ impl Scan<'_> {
             }
         }
         if *run > 0 {
-            // No zero is to be stepped over: all that is left is corrected.
+            // No zeros to skip: all remaining coefficients are corrected.
             self.correct(block, at, usize::MAX, bits)?;
             *run -= 1;
         }
         Ok(())
     }
 
-    /// Adds a bit to the coefficients from `at` on, until `zeros` that have none are stepped over and one more is met.
+    /// Adds a bit to the nonzero coefficients from `at` on, until `zeros` zero coefficients were
+    /// skipped and one more is reached.
     fn correct(
         &self,
         block: &mut Block,

@@ -1,4 +1,4 @@
-//! Walks through a file's segments: tables, and scans that decode with them.
+//! Reads a file's segments: tables and scans.
 
 use super::frame::Part;
 use super::header::{Header, Refusal, TRUNCATED, marker, reason};
@@ -6,10 +6,10 @@ use super::huffman::Huffman;
 use super::scan::{Member, Scan, ZIGZAG};
 use super::upsample::to_rgb;
 
-/// Most scans of an image: programs write some ten; each may cost as much time as a whole image.
+/// Maximum number of scans. Programs write about ten, and each may take as long as a whole image.
 const MAX_SCANS: usize = 200;
 
-/// The pixels of a file, `[height, width, 3]`, not yet turned.
+/// The pixels of a file, `[height, width, 3]`, before applying the orientation.
 pub(in crate::image) fn decode(header: &Header, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
     let mut file = File {
         bytes,
@@ -79,7 +79,7 @@ impl File<'_> {
         self.finish()
     }
 
-    /// All of an image's coefficients must have come.
+    /// Fails if coefficients are missing.
     fn finish(&mut self) -> Result<(), Refusal> {
         for part in &mut self.parts {
             if self.progressive {
@@ -239,7 +239,7 @@ impl File<'_> {
         Ok(())
     }
 
-    /// Checks that a scan may come now; makes room for its components when it is their first.
+    /// Checks that a scan is valid here, and allocates its components on their first scan.
     fn begin(
         &mut self,
         chosen: &[(usize, u8)],
@@ -261,7 +261,8 @@ impl File<'_> {
             }
             blocks += part.across * part.down;
         }
-        // No block of such a scan has less than a bit: a few bytes cannot ask for much memory.
+        // Every block of such a scan takes at least one bit, so a small file cannot allocate much
+        // memory.
         if (!self.progressive || band.0 == 0) && blocks / 8 > self.bytes.len() - self.at {
             return Err(reason("its image data is damaged or ends too early"));
         }

@@ -1,16 +1,17 @@
-//! Brings a component to the image's size, and components to RGB, with libjpeg's arithmetic (`jdsample.c`,
-//! `jdcolor.c`): "fancy" upsampling, which weighs neighbours 3 to 1, for factors of two, repetition for others.
+//! Upsamples components and converts them to RGB, with libjpeg's arithmetic (`jdsample.c`,
+//! `jdcolor.c`): "fancy" upsampling, which weights neighbours 3 to 1, for factors of two, and
+//! repetition for others.
 
 use super::header::Color;
 
 /// A component's samples, in whole blocks.
 pub(super) struct Plane {
-    /// Samples that mean something: across and down.
+    /// Visible samples: across and down.
     pub(super) width: usize,
     pub(super) height: usize,
     pub(super) stride: usize,
     pub(super) samples: Vec<u8>,
-    /// How often a sample stands in the image: across and down.
+    /// Repetitions of a sample in the image: across and down.
     pub(super) across: usize,
     pub(super) down: usize,
 }
@@ -134,7 +135,7 @@ fn convert(rows: &[Vec<u8>], color: Color, out: &mut [u8]) {
             for ((((out, &y), &cb), &cr), &k) in
                 pixels.iter_mut().zip(luma).zip(blue).zip(red).zip(k)
             {
-                // What the transform gives is the inks' opposite.
+                // The transform gives inverted inks.
                 *out = inked(from_ycbcr(y, cb, cr).map(|value| 255 - value), k);
             }
         }

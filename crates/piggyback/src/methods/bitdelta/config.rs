@@ -8,27 +8,29 @@ use crate::learn::{RunSettings, check_epochs, check_rate};
 use crate::methods::layers::Settings;
 use crate::methods::masks::{Preset, Schedule};
 
-/// The settings of learning a bit for each weight, and then how far each tensor goes: Adam all along.
+/// The settings of BitDelta: fine-tune, keep the sign of each weight's change, then train one scale
+/// per tensor. All with Adam.
 ///
-/// Liu et al. (*BitDelta*, NeurIPS 2024) take networks that others fine-tuned, and give no settings for images. The
-/// defaults are usual rates of fine-tuning; Adam moves all weights about equally far, which one scale can stand for.
+/// Liu et al. (*BitDelta*, NeurIPS 2024) start from fine-tuned networks and give no settings for
+/// images. The defaults are common fine-tuning rates. Adam changes all weights by similar amounts,
+/// which suits one scale per tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct BitDeltaConfig {
-    /// How the run goes over its images.
+    /// Epochs, batches, seed and augmentation.
     #[serde(flatten)]
     pub run: RunSettings,
-    /// Passes after these in which signs stay and scales learn; 0 leaves the mean magnitudes.
+    /// Further epochs, with fixed signs, in which scales are trained; 0 keeps the mean magnitudes.
     pub scale_epochs: usize,
-    /// The full learning rate of weights.
+    /// The maximum learning rate of weights.
     pub lr: f64,
-    /// The full learning rate of scales, as a share of what each is when its tensor's signs are fixed.
+    /// The maximum learning rate of scales, relative to each scale's initial value.
     pub lr_scale: f64,
-    /// The full learning rate of batch norms.
+    /// The maximum learning rate of batch norms.
     pub lr_norm: f64,
-    /// The full learning rate of the head.
+    /// The maximum learning rate of the head.
     pub lr_head: f64,
-    /// Learning-rate schedule, among the epochs before and after signs are fixed alike.
+    /// Learning-rate schedule, applied separately before and after signs are fixed.
     pub schedule: Schedule,
     /// Image preprocessing.
     #[serde(flatten)]
@@ -54,7 +56,7 @@ impl Default for BitDeltaConfig {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Rates {
     pub(super) weight: f64,
-    /// As a share of a scale's start.
+    /// Relative to a scale's initial value.
     pub(super) scale: f64,
     pub(super) norm: f64,
     pub(super) head: f64,
@@ -77,7 +79,8 @@ impl Settings for BitDeltaConfig {
 }
 
 impl BitDeltaConfig {
-    /// The settings of a preset: [`Preset::Paper`] has the augmentation of Piggyback's paper, which mirrors.
+    /// The settings of a preset. [`Preset::Paper`] uses the Piggyback paper's augmentation, with
+    /// horizontal flips.
     pub fn preset(preset: Preset) -> Self {
         let mut settings = Self::default();
         if preset == Preset::Paper {
@@ -86,12 +89,12 @@ impl BitDeltaConfig {
         settings
     }
 
-    /// Epochs of a whole run.
+    /// Total number of epochs.
     pub(super) fn all_epochs(&self) -> usize {
         self.run.epochs + self.scale_epochs
     }
 
-    /// Whether `step` of `steps`, counted from 0, is one of scales.
+    /// Whether `step` of `steps`, counted from 0, trains scales.
     pub(super) fn is_of_scales(&self, step: usize, steps: usize) -> bool {
         step >= self.first_steps(steps)
     }
@@ -101,7 +104,7 @@ impl BitDeltaConfig {
         steps / self.all_epochs() * self.run.epochs
     }
 
-    /// How far tensors move in `step` of `steps`, counted from 0.
+    /// The learning rates in `step` of `steps`, counted from 0.
     pub(super) fn rates(&self, step: usize, steps: usize) -> Rates {
         let first = self.first_steps(steps);
         let share = match step.checked_sub(first) {

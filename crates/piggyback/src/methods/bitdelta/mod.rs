@@ -1,11 +1,10 @@
-//! BitDelta: every weight learns, and of each tensor's change a bit for each weight is kept (Liu et al.,
-//! NeurIPS 2024).
+//! BitDelta: fine-tune all weights, then keep one bit per weight of the change (Liu et al., NeurIPS
+//! 2024).
 //!
-//! Weights that a mask could cover learn, batch norms and the head with them. What is kept of a weight
-//! tensor is the sign of each weight's change and one scale, at first the mean of the changes'
-//! magnitudes. Then signs stay, and the scales learn on with batch norms and head, which have to fit
-//! weights that moved by one amount each. Batch norms and the head are kept as they are. An epoch is
-//! judged by what is kept of it.
+//! First the maskable weights, batch norms and head are fine-tuned. Of each weight tensor, only the
+//! sign of each weight's change and one scale are kept, initially the mean magnitude. Then the
+//! signs are fixed, and scales, batch norms and head are trained further. Batch norms and the head
+//! are stored uncompressed. Each epoch is validated in its compressed form.
 
 mod config;
 
@@ -28,21 +27,21 @@ use crate::learn::{Adam, Objective, RunSettings, Trainee, cross_entropy};
 use crate::methods::masks::{TaskNetwork, task_engine};
 use crate::nn::{ScoreGradient, owner};
 
-/// The network while it learns.
+/// The network in training.
 #[derive(Module, Debug)]
 pub(super) struct Moved {
     network: TaskNetwork,
-    /// Once signs are fixed: by the name of a weight tensor in this module, which way its weights go.
+    /// Once signs are fixed: the directions by name of the weight tensor in this module.
     #[module(skip)]
     directions: Arc<BTreeMap<String, Direction>>,
 }
 
-/// Which way the weights of a tensor go.
+/// The fixed signs and the initial scale of a tensor.
 #[derive(Clone, Debug)]
 struct Direction {
     /// 1 or -1 for each weight, `[weights]`.
     signs: Tensor<1>,
-    /// How far they went when signs were fixed.
+    /// The scale when signs were fixed.
     scale: f32,
 }
 
@@ -52,19 +51,19 @@ impl Trainee for Moved {
     }
 }
 
-/// A run that keeps a bit for each weight.
+/// BitDelta as an objective.
 pub(super) struct BitDelta<'a> {
     backbone: &'a Backbone,
     about: TaskDescription,
     pub(super) config: BitDeltaConfig,
-    /// Names of the weights that learn.
+    /// Names of the trained weights.
     weights: BTreeSet<String>,
     /// Names of the batch norms.
     norms: BTreeSet<&'static str>,
 }
 
 impl<'a> BitDelta<'a> {
-    /// A run that learns to tell `classes` apart.
+    /// A run for `classes`.
     ///
     /// # Errors
     ///
@@ -98,8 +97,8 @@ impl<'a> BitDelta<'a> {
         }
     }
 
-    /// What learns and is kept: weights that a mask could cover, and all of batch norms. Other biases
-    /// stay, as a task file has no place for them.
+    /// Which tensors are trained: maskable weights and batch norms. Other biases are frozen, as a
+    /// task file cannot store them.
     fn learns(&self, name: &str) -> bool {
         self.weights.contains(name) || self.is_of_norm(name)
     }

@@ -12,28 +12,29 @@ use crate::networks::Architecture;
 /// The settings of training a network from scratch.
 ///
 /// The defaults are those of torchvision's reference training (momentum 0.9, weight decay 1e-4, 90
-/// epochs, and its rates, see [`rate_for`](Self::rate_for)), with a cosine for its steps, and label
-/// smoothing and a warm-up, which its later recipes added.
+/// epochs, and its learning rates, see [`rate_for`](Self::rate_for)), with a cosine schedule
+/// instead of steps, and with label smoothing and warm-up as in its later recipes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PretrainConfig {
-    /// How the run goes over its images.
+    /// Epochs, batches, seed and augmentation.
     #[serde(flatten)]
     pub run: RunSettings,
-    /// The highest learning rate; if not given, see [`rate_for`](Self::rate_for).
+    /// The maximum learning rate; for the default see [`rate_for`](Self::rate_for).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
     /// SGD momentum.
     pub momentum: f64,
-    /// Weight decay, which biases and batch norms do not have.
+    /// Weight decay (not applied to biases and batch norms).
     pub weight_decay: f64,
     /// Learning-rate schedule.
     pub schedule: Schedule,
-    /// Epochs after each of which the rate is a tenth of what it was, with [`Schedule::Step`];
-    /// a third of all, if not given.
+    /// [`Schedule::Step`] only: the learning rate is divided by 10 after every so many epochs; by
+    /// default a third of all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step_epochs: Option<usize>,
-    /// Warm-up epochs, in which the rate rises from zero; an eighteenth of all, if not given.
+    /// Warm-up epochs, in which the learning rate rises linearly from zero; by default an
+    /// eighteenth of all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup_epochs: Option<usize>,
     /// Label smoothing: share of the target that is spread over all classes.
@@ -99,19 +100,19 @@ impl Settings for PretrainConfig {
 }
 
 impl PretrainConfig {
-    /// The highest learning rate for this architecture: [`lr`](Self::lr), or what torchvision's
-    /// reference training has for batches of 256, in proportion to the batch (Goyal et al. 2017): 0.01
-    /// for VGG and 0.1 for most others, as each network's family says.
+    /// The maximum learning rate for this architecture: [`lr`](Self::lr), or by default that of
+    /// torchvision's reference training for batches of 256, scaled linearly with the batch size
+    /// (Goyal et al. 2017). It is 0.01 for VGG and 0.1 for most other families.
     pub fn rate_for(&self, architecture: Architecture) -> f64 {
         let for_256 = architecture.pretraining_rate();
         self.lr
             .unwrap_or(for_256 * self.run.batch_size as f64 / 256.0)
     }
 
-    /// The share of the highest learning rate at `step` of `steps`, counted from 0.
+    /// The factor of the maximum learning rate at `step` of `steps`, counted from 0.
     ///
-    /// It rises evenly through the warm-up; what follows it falls by a cosine to nothing, or to a
-    /// tenth after every so many epochs, counted from the start.
+    /// It rises linearly during warm-up. Then it falls to zero along a cosine, or is divided by 10
+    /// after every `step_epochs`, counted from the start.
     pub(crate) fn rate_share(&self, step: usize, steps: usize) -> f64 {
         let epoch_steps = steps as f64 / self.run.epochs.max(1) as f64;
         let epoch = step as f64 / epoch_steps;
@@ -166,7 +167,7 @@ mod tests {
         ] {
             refused(text);
         }
-        assert!(refusal::<PretrainConfig>("lr-mask = 1.0").contains("unknown key 'lr-mask'"));
+        assert!(refusal::<PretrainConfig>("lr-mask = 1.0").contains("no option --lr-mask"));
     }
 
     #[test]

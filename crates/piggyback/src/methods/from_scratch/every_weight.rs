@@ -1,4 +1,4 @@
-//! Learning all of a network: every weight, batch norm and bias, and the head.
+//! Training from scratch as an objective: all weights, batch norms, biases and the head.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::learn::{Objective, RunSettings, Sgd, SgdRates, cross_entropy};
 use crate::methods::masks::TaskNetwork;
 use crate::networks::{Architecture, initial_tensors};
 
-/// The method of training from scratch.
+/// Training from scratch as an objective.
 pub(super) struct EveryWeight {
     pub(super) architecture: Architecture,
     pub(super) about: About,
@@ -33,7 +33,7 @@ impl EveryWeight {
         state
     }
 
-    /// The network at random.
+    /// The randomly initialized network.
     pub(super) fn initial(&self, classes: usize) -> Result<StateDict> {
         let drawn = initial_tensors(self.architecture, classes, self.config.run.seed);
         let stored = drawn.into_par_iter().map(|(name, (shape, values))| {
@@ -55,12 +55,12 @@ impl EveryWeight {
         Backbone::from_state_dict(state, options, &self.device)
     }
 
-    /// The network at random, ready to learn.
+    /// The randomly initialized network, ready to train.
     pub(super) fn start(&self, classes: usize) -> Result<TaskNetwork> {
         self.network(self.initial(classes)?)
     }
 
-    /// The network of `state`, ready to learn.
+    /// The network of `state`, ready to train.
     pub(super) fn network(&self, state: StateDict) -> Result<TaskNetwork> {
         let backbone = self.backbone(state)?;
         let head = backbone.own_head()?.clone();
@@ -68,12 +68,12 @@ impl EveryWeight {
         Ok(TaskNetwork::whole(network, head.train(), self.architecture))
     }
 
-    /// The highest learning rate.
+    /// The maximum learning rate.
     fn learning_rate(&self) -> f64 {
         self.config.rate_for(self.architecture)
     }
 
-    /// How a step with this learning rate moves tensors.
+    /// The SGD settings with this learning rate.
     pub(super) fn rates_of(&self, learning_rate: f64) -> SgdRates {
         SgdRates {
             learning_rate,

@@ -1,9 +1,8 @@
-//! Training from scratch in a run.
+//! Training from scratch.
 //!
 //! The paper compares backbones trained on ImageNet, on Places and not at all (Mallya et al., ECCV
-//! 2018, section 5.1). This makes such networks of one's own: every weight learns, by
-//! stochastic gradient descent. The result is a checkpoint like those that are downloaded, with its
-//! classes, its preprocessing and how it was trained in the metadata.
+//! 2018, section 5.1). This trains such networks: all weights, with SGD. The result is an ordinary
+//! checkpoint, with classes, preprocessing and training record in its metadata.
 
 use burn::tensor::Device;
 use piggyback_task::TrainingRecord;
@@ -17,8 +16,8 @@ use crate::learn::{Learn, Learned, Objective, Run, Test, learn};
 use crate::methods::layers::Settings;
 use crate::networks::Architecture;
 
-/// Draws a network from the seed and trains it to tell the classes of a folder apart. With no epochs, images are not looked
-/// at: the network is the random one.
+/// Initializes a network from the random seed and trains it on the classes of a folder. With 0
+/// epochs no image is read, and the result is the initial network.
 ///
 /// ```no_run
 /// use piggyback::checkpoint::{LoadOptions, convert};
@@ -80,7 +79,7 @@ impl Learn for PretrainConfig {
     }
 }
 
-/// The network at random, and how it came about.
+/// The initial network with its training record.
 fn untrained(method: &EveryWeight, classes: usize) -> Result<StateDict> {
     let mut network = method.initial(classes)?;
     let mut record = TrainingRecord::default();

@@ -1,4 +1,4 @@
-//! Training a network from scratch, to be a backbone.
+//! Training a backbone from scratch.
 
 mod config;
 mod every_weight;

@@ -18,8 +18,8 @@ use crate::nn::GradientScaling;
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Preset {
-    /// What serves small data sets best: masks on all but depthwise convolutions, batch norm trained
-    /// at a rate of its own.
+    /// Best for small data sets: masks on all but depthwise convolutions, and batch norms trained
+    /// with a separate learning rate.
     #[default]
     Default,
     /// The paper's settings (Mallya et al., ECCV 2018, section 4).
@@ -33,7 +33,7 @@ pub enum Preset {
 pub enum NormMode {
     /// Affine and statistics are trained and stored in the task file.
     Task,
-    /// The backbone's are used, and left alone.
+    /// The backbone's are used unchanged.
     Frozen,
 }
 
@@ -42,14 +42,14 @@ pub enum NormMode {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Schedule {
-    /// A tenth from half of the epochs on: the paper's.
+    /// Divide by 10 halfway, as in the paper.
     Step,
-    /// Half a cosine from the full rate to zero, step by step.
+    /// Cosine from the maximum learning rate to zero, updated every step.
     Cosine,
 }
 
 impl Schedule {
-    /// The share of the full rate at `step` of `steps`, counted from 0.
+    /// The factor of the maximum learning rate at `step` of `steps`, counted from 0.
     pub(crate) fn share(self, step: usize, steps: usize) -> f64 {
         let progress = step as f64 / steps as f64;
         match self {
@@ -69,17 +69,18 @@ named!(
     GradientScaling
 );
 
-/// The settings of a training run. [`TrainConfig::preset`] gives whole sets; `default()` is
-/// [`Preset::Default`].
+/// The settings of a training run. [`TrainConfig::preset`] gives a preset's settings; `default()`
+/// is [`Preset::Default`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct TrainConfig {
     /// The preset that gave the defaults of the other settings.
     pub preset: Preset,
-    /// How the run goes over its images.
+    /// Epochs, batches, seed and augmentation.
     #[serde(flatten)]
     pub run: RunSettings,
-    /// Adam's learning rate for scores; none, or `auto` in files: by the number of steps, see [`mask_rate`](Self::mask_rate).
+    /// Adam's learning rate for scores. `None`, or `auto` in files: derived from the number of
+    /// steps, see [`mask_rate`](Self::mask_rate).
     #[serde(with = "mask_rate")]
     pub lr_mask: Option<f64>,
     /// Adam's learning rate for batch norms.
@@ -94,19 +95,20 @@ pub struct TrainConfig {
     pub mask: MaskKind,
     /// Which weights are masked.
     pub mask_layers: MaskLayers,
-    /// How scores start.
+    /// Initialization of scores.
     pub score_init: ScoreInit,
-    /// Where scores start.
+    /// The start value of scores.
     pub score_start: f64,
-    /// A weight is kept where its score is strictly above this.
+    /// A weight is kept if its score is strictly above this.
     pub threshold: f64,
     /// How a score's gradient is scaled.
     pub gradient_scaling: GradientScaling,
-    /// Whether masks are affine, see [`MaskConfig::affine`]; the factors learn at the rate of batch
-    /// norms.
+    /// Whether masks are affine, see [`MaskConfig::affine`]. The factors use the learning rate of
+    /// batch norms.
     pub affine: bool,
-    /// Decay of scores to their start: after each step they go this times their learning rate of the way back. Fewer
-    /// weights are masked out, so that a file compresses better.
+    /// Decay of scores toward their start: each step moves them back by this times their learning
+    /// rate, as a share of the distance. Fewer weights are masked out, so the file compresses
+    /// better.
     pub score_decay: f64,
     /// Image preprocessing.
     #[serde(flatten)]
@@ -138,6 +140,13 @@ impl Settings for TrainConfig {
                 return Err(Error::setting(setting, format!("{value} is not finite")));
             }
         }
+        if self.score_init == ScoreInit::Constant && self.threshold >= self.score_start {
+            let reason = format!(
+                "{} must be below score-start ({}): otherwise every weight starts masked out",
+                self.threshold, self.score_start
+            );
+            return Err(Error::setting("threshold", reason));
+        }
         let farthest = self.score_decay * self.mask_rate(1);
         if !(self.score_decay >= 0.0 && farthest <= 1.0) {
             let reason = format!(
@@ -151,8 +160,7 @@ impl Settings for TrainConfig {
             return Err(Error::setting("score-decay", reason));
         }
         if self.mask == MaskKind::Ternary && self.threshold < 0.0 {
-            let reason = "must be 0 or more: a ternary mask negates weights with scores below \
-                 -threshold";
+            let reason = "must be 0 or more: a ternary mask negates weights with negative scores";
             return Err(Error::setting("threshold", reason));
         }
         Ok(())
@@ -190,7 +198,7 @@ impl TrainConfig {
                     ..RunSettings::of_epochs(30)
                 },
                 lr_mask: Some(1e-4),
-                // Where batch norm is trained as well, it is by the scores' optimiser.
+                // Batch norms, if trained, use the scores' optimiser.
                 lr_norm: 1e-4,
                 lr_head: 1e-4,
                 schedule: Schedule::Step,
@@ -206,7 +214,7 @@ impl TrainConfig {
         }
     }
 
-    /// How masks are learned.
+    /// The settings of masks.
     pub fn mask_config(&self) -> MaskConfig {
         MaskConfig {
             kind: self.mask,
@@ -220,15 +228,16 @@ impl TrainConfig {
 
     /// Adam's learning rate for scores in a run of `steps`.
     ///
-    /// Adam moves a score by about its rate a step, whatever the size of the gradient, so the rate
-    /// and the number of steps decide how many weights can reach the threshold at all. `auto` keeps
-    /// their product at 0.1, and the rate at 3e-4 or below: a set of a few hundred images gets to
-    /// mask something, and one of many thousands does not mask more than serves it.
+    /// Adam changes a score by about its learning rate per step, whatever the size of the gradient.
+    /// The learning rate times the number of steps therefore limits how many weights can reach the
+    /// threshold. `auto` keeps this product at 0.1, with a learning rate of at most 3e-4. So
+    /// training on a few hundred images masks enough weights, and training on many thousands does
+    /// not mask too many.
     pub fn mask_rate(&self, steps: usize) -> f64 {
         (self.lr_mask).unwrap_or_else(|| mask_rate::automatic(steps))
     }
 
-    /// The method that these settings are of.
+    /// The method that these settings select.
     pub fn method(&self) -> MethodName {
         match (&self.mask_layers, self.norm) {
             (MaskLayers::None, NormMode::Frozen) => MethodName::ClassifierOnly,
@@ -237,7 +246,7 @@ impl TrainConfig {
         }
     }
 
-    /// The share of the full learning rates at `step` of `steps`, counted from 0.
+    /// The factor of the maximum learning rates at `step` of `steps`, counted from 0.
     pub(crate) fn rate_share(&self, step: usize, steps: usize) -> f64 {
         self.schedule.share(step, steps)
     }
@@ -379,7 +388,9 @@ mod tests {
         let table = "lr-mask = 'auto'\nepochs = 3".parse().unwrap();
         let config = TrainConfig::from_layers("piggyback", &[Layer::new("", &table)]).unwrap();
         assert_eq!((config.run.epochs, config.mask_rate(1000)), (3, 1e-4));
-        assert!(refusal::<TrainConfig>("learning-rate = 1.0").contains("unknown key"));
+        assert!(
+            refusal::<TrainConfig>("learning-rate = 1.0").contains("no option --learning-rate")
+        );
         assert!(refusal::<TrainConfig>("augment = 'wild'").contains("augment = "));
     }
 }

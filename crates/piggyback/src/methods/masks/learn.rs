@@ -1,4 +1,4 @@
-//! Learning masks in a run.
+//! Training masks.
 
 use piggyback_task::TaskFile;
 
@@ -12,7 +12,7 @@ use crate::files::TaskDescription;
 use crate::learn::{Learn, Learned, Run, learn};
 use crate::methods::layers::Settings;
 
-/// Freezes the backbone, attaches masks and learns scores, batch norms and head with Adam.
+/// Freezes the backbone, attaches masks, and trains scores, batch norms and head with Adam.
 impl Learn for TrainConfig {
     type Start<'s> = &'s Backbone;
     type Data = ImageFolder;

@@ -1,4 +1,4 @@
-//! Which weights a run masks.
+//! Selection of the masked weights.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::nn::NamedTensor;
 
-/// Which weights are masked; written `all`, `dense`, `none`, or names and prefixes of names with
-/// commas between.
+/// Which weights are masked: `all`, `dense`, `none`, or comma-separated name prefixes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum MaskLayers {
-    /// Every convolution, those of squeeze-and-excitation among them, and fully connected layers before
-    /// the head (VGG's two, the one of MobileNetV3): the paper's.
+    /// Every convolution, including those of squeeze-and-excitation, and fully connected layers
+    /// before the head (VGG's two, MobileNetV3's one), as in the paper.
     All,
-    /// All but depthwise convolutions, whose groups have one channel. Convolutions of other groups are masked.
+    /// All but depthwise convolutions, whose groups have one channel. Other grouped convolutions
+    /// are masked.
     Dense,
     /// None.
     None,
@@ -25,7 +25,7 @@ pub enum MaskLayers {
 }
 
 impl MaskLayers {
-    /// Whether the weight `tensor` is to be masked.
+    /// Whether the weight `tensor` is masked.
     pub fn includes(&self, tensor: &NamedTensor) -> bool {
         match self {
             Self::All => true,
@@ -37,7 +37,7 @@ impl MaskLayers {
 }
 
 impl MaskLayers {
-    /// Fails on a prefix that fits none of the weights.
+    /// Fails on a prefix that matches no weight.
     pub(super) fn check(&self, weights: &[NamedTensor]) -> Result<()> {
         let Self::Prefixes(prefixes) = self else {
             return Ok(());
@@ -58,7 +58,8 @@ impl MaskLayers {
     }
 }
 
-/// Whether `prefix` is `name` or an ancestor of it: `layer1` is one of `layer1.0`, not of `layer10`.
+/// Whether `prefix` is `name` or one of its ancestors: `layer1` is an ancestor of `layer1.0`, but
+/// not of `layer10`.
 fn starts(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))

@@ -1,20 +1,20 @@
-//! The automatic learning rate of scores, and how the setting is written: a number, or `auto`.
+//! The automatic learning rate of scores, and the format of the setting: a number or `auto`.
 
 use serde::{Deserializer, Serializer};
 
 use crate::name::{read_or, write_or};
 
-/// How far the default lets a score travel over a run if all steps agreed on the direction and the
-/// rate did not fall: twenty times the way from its start to the threshold.
+/// Maximum change of a score over a run by default, if all steps had the same direction and a
+/// constant learning rate: twenty times the distance from its start to the threshold.
 const MASK_TRAVEL: f64 = 0.1;
 
-/// The rate that `auto` does not exceed: above it, networks broke on the demo's tasks.
+/// The maximum of `auto`: with higher learning rates, training failed on the demo's tasks.
 const LARGEST_AUTO_RATE: f64 = 3e-4;
 
 /// The word for the automatic rate.
 const AUTO: &str = "auto";
 
-/// The rate of a run of `steps`, see [`mask_rate`](super::TrainConfig::mask_rate).
+/// The learning rate of a run of `steps`, see [`mask_rate`](super::TrainConfig::mask_rate).
 pub(super) fn automatic(steps: usize) -> f64 {
     (MASK_TRAVEL / steps.max(1) as f64).min(LARGEST_AUTO_RATE)
 }

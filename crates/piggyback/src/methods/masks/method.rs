@@ -1,4 +1,4 @@
-//! Learning a task by masks: frozen backbone, scores, batch norms, head.
+//! Mask training as an objective: frozen backbone, scores, batch norms, head.
 
 use burn::tensor::{Gradients, Tensor};
 use piggyback_task::{Preprocessing, TaskFile, TrainingRecord};
@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::files::TaskDescription;
 use crate::learn::{Adam, Objective, RunSettings, cross_entropy};
 
-/// The method of the paper, and what remains of it without masks or without batch norms.
+/// The paper's method, also without masks or without batch norms.
 pub(super) struct Masks<'a> {
     pub(super) backbone: &'a Backbone,
     pub(super) about: TaskDescription,
@@ -118,7 +118,7 @@ impl Objective for Masks<'_> {
     }
 }
 
-/// An engine that answers with `task` under each of `names`.
+/// An engine that serves `task` under each of `names`.
 pub(crate) fn task_engine(backbone: &Backbone, task: &TaskFile, names: &[&str]) -> Result<Engine> {
     let engine = Engine::new(backbone.clone());
     for name in names {
@@ -127,12 +127,12 @@ pub(crate) fn task_engine(backbone: &Backbone, task: &TaskFile, names: &[&str]) 
     Ok(engine)
 }
 
-/// Scores `share` of the way back to `start`.
+/// Moves scores by `share` of the distance to `start`.
 fn pulled(scores: Tensor<1>, start: f64, share: f64) -> Tensor<1> {
     scores * (1.0 - share) + start * share
 }
 
-/// The full learning rate of a tensor of [`TaskNetwork`] in a run of `steps`.
+/// The maximum learning rate of a tensor of [`TaskNetwork`] in a run of `steps`.
 pub(super) fn rate(config: &TrainConfig, steps: usize, name: &str) -> f64 {
     if name.ends_with(SCORES_SUFFIX) {
         config.mask_rate(steps)

@@ -1,4 +1,4 @@
-//! Learning masks over frozen weights: Piggyback itself, and its special cases without masks.
+//! Training masks over frozen weights: Piggyback, and its special cases without masks.
 
 mod config;
 #[cfg(test)]

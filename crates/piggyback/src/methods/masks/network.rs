@@ -1,4 +1,4 @@
-//! The network that one task trains: frozen backbone, masks, batch norms, head.
+//! The network in training: frozen backbone, masks, batch norms, head.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ use crate::nn::{
 };
 use crate::random::{Purpose, Random};
 
-/// What a network without masks says of its scores.
+/// The score gradient of a network without masks.
 const NO_SCORES: ScoreGradient = ScoreGradient::Own(GradientScaling::None);
 
 /// A backbone's layers and a task's head.
@@ -40,11 +40,11 @@ impl Trainee for TaskNetwork {
 }
 
 impl TaskNetwork {
-    /// The network as training starts: everything frozen but what `config` trains.
+    /// The network at the start of training. Everything that `config` does not train is frozen.
     ///
     /// # Errors
     ///
-    /// Names in `mask_layers` that fit no layer that can be masked.
+    /// Names in `mask_layers` that match no maskable layer.
     pub(crate) fn new(backbone: &Backbone, classes: usize, config: &TrainConfig) -> Result<Self> {
         let gradient = config.mask_config().cheapest_gradient();
         Self::with_score_gradient(backbone, classes, config, gradient)
@@ -86,9 +86,9 @@ impl TaskNetwork {
         })
     }
 
-    /// A backbone's network with a new head for `classes`, drawn from `seed`, as its weights begin to
-    /// learn: those tensors of the backbone whose names `learns` takes, and the head. Batch norms with
-    /// them; the others stay as they are.
+    /// A backbone's network with a new head for `classes`, initialized from `seed`, in which the
+    /// head and the tensors that `learns` selects by name are trainable. Selected batch norms use
+    /// batch statistics; everything else is frozen.
     pub(crate) fn tuned(
         backbone: &Backbone,
         classes: usize,
@@ -99,7 +99,7 @@ impl TaskNetwork {
         Self::learning(network, backbone, classes, seed, learns)
     }
 
-    /// [`tuned`](Self::tuned) from other weights on, those of `network`.
+    /// [`tuned`](Self::tuned), starting from the weights of `network`.
     pub(crate) fn learning(
         network: Network,
         backbone: &Backbone,
@@ -107,7 +107,7 @@ impl TaskNetwork {
         seed: u64,
         learns: &dyn Fn(&str) -> bool,
     ) -> Self {
-        // Learning needs more digits than half precision has.
+        // Training needs more precision than half-precision weights have.
         let network = map_tensors(network, &mut Widen);
         let network = network.train().freeze().map(&mut Unfreeze {
             path: FieldPath::default(),
@@ -123,7 +123,7 @@ impl TaskNetwork {
         }
     }
 
-    /// The same network with a head of these values.
+    /// Replaces the head's values.
     pub(crate) fn with_head(mut self, head: &Head) -> Self {
         let device = self.head.weight.device();
         let data = |values: &Values| TensorData::new(values.data().to_vec(), values.shape());
@@ -134,7 +134,7 @@ impl TaskNetwork {
         self
     }
 
-    /// A network of which every tensor learns.
+    /// A network in which every tensor is trained.
     pub(crate) fn whole(network: Network, head: Linear, architecture: Architecture) -> Self {
         let network = Self {
             backbone: network,
@@ -156,7 +156,7 @@ impl TaskNetwork {
         self.head.forward(features)
     }
 
-    /// The task that the network stands for now: bits, batch-norm values, head.
+    /// The task of the current network: bits, batch-norm values, head.
     pub(crate) fn to_task(
         &self,
         about: &TaskDescription,
@@ -191,13 +191,13 @@ impl TaskNetwork {
             .collect()
     }
 
-    /// All tensors but the head's, as 32-bit floats, by torchvision's names. `origin` stands for the
+    /// All tensors except the head's, as 32-bit floats, by torchvision's names. `origin` names the
     /// network in messages.
     pub(crate) fn tensors(&self, origin: &str) -> Result<BTreeMap<String, StoredTensor>> {
         stored(&self.backbone, "", origin)
     }
 
-    /// All tensors of a network of `architecture`, its head's among them.
+    /// All tensors of a network of `architecture`, including the head's.
     pub(crate) fn state(&self, architecture: Architecture, about: About) -> Result<StateDict> {
         let mut tensors = self.tensors(architecture.name())?;
         let prefix = format!("{}.", architecture.head_name());
@@ -226,7 +226,7 @@ fn stored<M: Module>(
     tensor_values(module).into_iter().map(store).collect()
 }
 
-/// Makes half-precision tensors those of 32 bits.
+/// Converts half-precision tensors to 32 bits.
 struct Widen;
 
 impl Replace for Widen {
@@ -236,7 +236,7 @@ impl Replace for Widen {
     }
 }
 
-/// PyTorch's start of a `Linear`: uniform within `1 / sqrt(features)`.
+/// PyTorch's initialization of `Linear`: uniform in ±`1 / sqrt(features)`.
 fn initial_head(features: usize, classes: usize, seed: u64, device: &Device) -> Linear {
     let bound = 1.0 / (features as f64).sqrt();
     let draw = |count: usize, index: u64| {
@@ -253,7 +253,7 @@ fn initial_head(features: usize, classes: usize, seed: u64, device: &Device) -> 
     )
 }
 
-/// Switches the tensors that `learns` names to learning, and batch norms with them to the batch's own
+/// Makes the tensors that `learns` selects trainable, and switches their batch norms to batch
 /// statistics.
 struct Unfreeze<'a> {
     path: FieldPath,

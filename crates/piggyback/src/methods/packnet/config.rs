@@ -13,24 +13,24 @@ use crate::methods::masks::{Preset, Schedule};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PackNetConfig {
-    /// How the run goes over its images.
+    /// Epochs, batches, seed and augmentation.
     #[serde(flatten)]
     pub run: RunSettings,
-    /// Passes over the training images after pruning.
+    /// Epochs after pruning.
     pub retrain_epochs: usize,
-    /// The full learning rate; a tenth in the second half of `epochs`.
+    /// The learning rate before pruning; divided by 10 in the second half of `epochs`.
     pub lr: f64,
     /// The learning rate after pruning.
     pub retrain_lr: f64,
     /// SGD momentum.
     pub momentum: f64,
-    /// Share of the backbone's weights, the smallest of each layer, that is freed for tasks when a
-    /// file is begun. Its own data are not at hand: it is not retrained afterwards.
+    /// Share of the backbone's weights, the smallest of each layer, that is freed for tasks in a
+    /// new file. The backbone is not retrained afterwards, as its training data are not available.
     pub prune_backbone: f64,
-    /// Share of the task's own weights, the smallest of each layer, that is freed again for those to
-    /// come.
+    /// Share of the task's weights, the smallest of each layer, that is freed again for later
+    /// tasks.
     pub prune: f64,
-    /// Keep all of the task's weights: nothing is left for others.
+    /// Keep all of the task's weights: none are left for later tasks.
     pub last: bool,
     /// Image preprocessing.
     #[serde(flatten)]
@@ -71,7 +71,8 @@ impl Settings for PackNetConfig {
 }
 
 impl PackNetConfig {
-    /// The settings of a preset: [`Preset::Paper`] has the paper's augmentation, which mirrors.
+    /// The settings of a preset. [`Preset::Paper`] uses the paper's augmentation, with horizontal
+    /// flips.
     pub fn preset(preset: Preset) -> Self {
         let mut settings = Self::default();
         if preset == Preset::Paper {
@@ -80,7 +81,7 @@ impl PackNetConfig {
         settings
     }
 
-    /// Epochs of a whole run.
+    /// Total number of epochs.
     pub(super) fn all_epochs(&self) -> usize {
         match self.last {
             true => self.run.epochs,
@@ -88,7 +89,7 @@ impl PackNetConfig {
         }
     }
 
-    /// How tensors move in `step` of `steps`, counted from 0.
+    /// The SGD settings in `step` of `steps`, counted from 0.
     pub(super) fn rates(&self, step: usize, steps: usize) -> SgdRates {
         let first_steps = steps / self.all_epochs() * self.run.epochs;
         SgdRates {

@@ -1,9 +1,9 @@
-//! PackNet: tasks share out the weights of one network among them (Mallya and Lazebnik, CVPR 2018).
+//! PackNet: each task gets part of the weights of one network (Mallya and Lazebnik, CVPR 2018).
 //!
-//! A file begins as the backbone with the smallest half of each layer's weights freed. A task learns in
-//! the free weights, gives the smallest three quarters of them back, and learns on in what it kept.
-//! It runs with its own weights and those of the tasks before it, which never change again; biases and
-//! batch norms stay the backbone's.
+//! A new file holds the backbone with the smallest half of each layer's weights freed. A task
+//! trains the free weights, frees the smallest three quarters of them again, and retrains the rest.
+//! It predicts with its own weights and those of the backbone and earlier tasks, which never
+//! change. Biases and batch norms are the backbone's.
 
 mod config;
 mod prune;
@@ -27,17 +27,17 @@ use crate::learn::{Objective, RunSettings, Sgd, SgdRates, Trainee, cross_entropy
 use crate::methods::masks::TaskNetwork;
 use crate::nn::ScoreGradient;
 
-/// The most tasks of a file: an owner's number is a byte.
+/// Maximum number of tasks in a file: an owner's number is one byte.
 const MOST_TASKS: usize = 254;
 
-/// The network while a task learns.
+/// The network in training.
 #[derive(Module, Debug)]
 pub(super) struct Packed {
     network: TaskNetwork,
-    /// What it began as: the file with the task in it, and which weights are the task's.
+    /// The initial file with the task in it, and which weights the task owns.
     #[module(skip)]
     shared: Arc<SharedNetwork>,
-    /// 1 for each weight that learns, else 0, by the name of its tensor in this module; `[weights]`.
+    /// 1 for each trained weight, else 0, by tensor name in this module; `[weights]`.
     #[module(skip)]
     learning: Arc<BTreeMap<String, Tensor<1>>>,
 }
@@ -48,12 +48,12 @@ impl Trainee for Packed {
     }
 }
 
-/// A run that adds a task to a file.
+/// PackNet as an objective: adds a task to a file.
 pub(super) struct PackNet<'a> {
     pub(super) backbone: &'a Backbone,
-    /// The file as it was.
+    /// The original file.
     base: SharedNetwork,
-    /// What it starts from: the file's digest, or the backbone's fingerprint if the file is new.
+    /// Its origin: the file's digest, or the backbone's fingerprint for a new file.
     origin: String,
     name: String,
     classes: Vec<String>,
@@ -62,11 +62,12 @@ pub(super) struct PackNet<'a> {
 }
 
 impl<'a> PackNet<'a> {
-    /// The task of `set` in `file`, or in a new one.
+    /// Adds a task for `set` to `file`, or to a new one.
     ///
     /// # Errors
     ///
-    /// A file of another backbone, without free weights, or with a task of that name.
+    /// The file belongs to another backbone, has no free weights, or already has a task of that
+    /// name.
     pub(super) fn new(
         backbone: &'a Backbone,
         file: Option<SharedNetwork>,
@@ -126,13 +127,13 @@ impl<'a> PackNet<'a> {
         self.backbone.device()
     }
 
-    /// The number of the task as an owner.
+    /// The task's owner number.
     fn owner(&self) -> u8 {
         // There are at most 254 tasks.
         owner_of(self.base.tasks.len()) as u8
     }
 
-    /// The file's network with a new head, the task owning all that was free.
+    /// The file's network with a new head. The task owns all weights that were free.
     pub(super) fn start(&self) -> Result<Packed> {
         let mut shared = self.base.clone();
         for owner in shared.owners.values_mut().flatten() {
@@ -151,7 +152,7 @@ impl<'a> PackNet<'a> {
         Ok(self.packed(network, shared))
     }
 
-    /// The network of `shared` with a head at random, weights that can be owned learning.
+    /// The network of `shared` with a random head, in which all ownable weights are trainable.
     fn network(&self, shared: &SharedNetwork) -> Result<TaskNetwork> {
         let state = StateDict::new(&shared.origin, shared.tensors.clone());
         let options = LoadOptions {
@@ -180,7 +181,7 @@ impl<'a> PackNet<'a> {
     }
 }
 
-/// A file without tasks: the backbone, `share` of its weights freed.
+/// A file without tasks: the backbone with `share` of its weights freed.
 fn pruned(backbone: &Backbone, share: f64) -> Result<SharedNetwork> {
     let architecture = backbone.architecture();
     let owners = architecture.masked().map(|weight| {
@@ -268,7 +269,8 @@ impl Objective for PackNet<'_> {
         let owner = self.owner();
         let learned = packed.network.tensors("packnet file")?;
         for (weight, owners) in &shared.owners {
-            // What others own is copied from where it was: nothing that learning does can touch it.
+            // Copies other owners' weights from the original file, so that training cannot change
+            // them.
             let kept = &shared.tensors[weight];
             let (mut values, new) = (kept.to_f32(), learned[weight].to_f32());
             for (i, of) in owners.iter().enumerate() {
@@ -293,7 +295,7 @@ impl Objective for PackNet<'_> {
         shared.engine(self.device(), str::to_owned)
     }
 
-    /// After `epochs` epochs the task gives most of its weights back.
+    /// After `epochs` epochs the task frees most of its weights.
     fn phase(&self, epoch: usize, best: &SharedNetwork) -> Result<Option<Packed>> {
         if epoch != self.config.run.epochs || self.config.last {
             return Ok(None);

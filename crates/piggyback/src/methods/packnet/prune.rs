@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 use crate::files::{FREE, SharedNetwork};
 
 impl SharedNetwork {
-    /// Frees `share` of what `owner` has of each tensor: the weights of the smallest magnitude, ties in
-    /// their order. Exactly the share, rounded to the nearest number of weights; freed ones become zero.
+    /// Frees exactly `share` of the weights of `owner` in each tensor, rounded to the nearest
+    /// count: those of the smallest magnitude, ties in index order. Freed weights become zero.
     pub(super) fn prune(&mut self, owner: u8, share: f64) -> Result<()> {
         for (weight, owners) in &mut self.owners {
             let stored = &self.tensors[weight];
@@ -27,7 +27,7 @@ impl SharedNetwork {
     }
 }
 
-/// The indices of the smallest weights of `owner`, `share` of all it has, in their order.
+/// The indices, in order, of the smallest `share` of the weights of `owner`.
 fn smallest(values: &[f32], owners: &[u8], owner: u8, share: f64) -> Vec<usize> {
     let mut own: Vec<usize> = (0..values.len()).filter(|i| owners[*i] == owner).collect();
     let count = (share * own.len() as f64).round() as usize;

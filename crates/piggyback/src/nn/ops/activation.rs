@@ -1,4 +1,4 @@
-//! Activations: those that kernels apply in the same pass as a norm or a convolution, and those that follow it.
+//! Activations: fused into a norm or convolution kernel, or applied separately.
 
 use burn::backend::Dispatch;
 use burn::tensor::{Tensor, activation};
@@ -8,7 +8,7 @@ use piggyback_kernels::batch_norm::Activation as Fused;
 use super::cpu::CpuOps;
 use super::is_cpu;
 
-/// What follows a convolution, a batch norm, a sum or a fully connected layer.
+/// The activation after a convolution, a batch norm, a sum or a fully connected layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Activation {
     /// Nothing.
@@ -28,7 +28,7 @@ pub(crate) enum Activation {
 }
 
 impl Activation {
-    /// What kernels do in the same pass, and what is left to be done after it.
+    /// The part fused into kernels, and the part applied afterwards.
     pub(super) fn split(self) -> (Fused, Option<Function>) {
         match self {
             Self::None => (Fused::None, None),
@@ -73,7 +73,7 @@ pub(super) fn apply_reference<const D: usize>(input: Tensor<D>, function: Functi
     }
 }
 
-/// Each channel times a gate of its own.
+/// Multiplies each channel by its gate.
 ///
 /// # Shapes
 ///

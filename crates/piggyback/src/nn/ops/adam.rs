@@ -8,10 +8,10 @@ use super::options::is_cpu;
 
 pub(crate) use piggyback_kernels::adam::AdamRates;
 
-/// One step of Adam (Kingma and Ba, ICLR 2015) as PyTorch computes it; `step` counts from 1.
+/// One step of Adam (Kingma and Ba, ICLR 2015), like PyTorch's; `step` counts from 1.
 ///
-/// All tensors are flat and without autodiff. On the CPU the step is one pass in place, the gradient's factor
-/// included.
+/// All tensors are flat and without autodiff. On the CPU the step is one pass in place, the
+/// gradient's factor included.
 pub(crate) fn adam_step(
     parameter: Tensor<1>,
     gradient: Gradient,

@@ -469,7 +469,8 @@ impl Backward<Flex, 1> for MaxPoolBackward {
 struct ThresholdBackward;
 
 impl Backward<Flex, 1> for ThresholdBackward {
-    /// The weight to multiply by, and how that is scaled, unless it is left to whoever moves the scores.
+    /// The weight to multiply by, and how that is scaled, unless it is left to whoever moves the
+    /// scores.
     type State = Option<(FlexTensor, GradientScaling)>;
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {

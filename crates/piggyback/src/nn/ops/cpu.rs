@@ -21,7 +21,7 @@ use piggyback_kernels::linear::{self, LinearShape};
 use piggyback_kernels::pool::PoolShape;
 use piggyback_kernels::{adam, batch_norm, concat, conv2d, gate, mask, pool};
 
-/// Forward and backward passes that run on kernels of our own.
+/// Forward and backward passes on this project's kernels.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait CpuOps: Backend {
     fn conv2d(
@@ -296,12 +296,12 @@ pub(super) fn linear_bias_gradient(grad: &FlexTensor) -> FlexTensor {
     vector(sums)
 }
 
-/// What a batch norm's gradients are computed from.
+/// Saved values for a batch norm's gradients.
 #[derive(Clone, Debug)]
 pub(super) struct NormSaved {
     pub(super) input: FlexTensor,
-    /// The output, where a shortcut was added before an activation: which gradients that lets
-    /// through cannot be told from the input then.
+    /// The output, if a shortcut was added before an activation. Then the input alone does not
+    /// determine which gradients pass.
     pub(super) output: Option<FlexTensor>,
     /// Weight, bias, mean and variance.
     pub(super) values: [FlexTensor; 4],
@@ -392,7 +392,8 @@ pub(super) fn norm_backward(
         }
         Statistics::Running => {
             let gradients = batch_norm::backward_eval(&pass, wants_affine);
-            // From scale and shift to weight and bias: scale = weight / std, shift = bias - mean * scale.
+            // From scale and shift to weight and bias: scale = weight / std, shift = bias - mean *
+            // scale.
             let affine = gradients.affine.map(|(scale, shift)| {
                 let weight = (scale.iter().zip(&shift).zip(mean).zip(&affine.inverse_std))
                     .map(|(((scale, shift), mean), inverse)| (scale - mean * shift) * inverse)
@@ -460,7 +461,7 @@ fn dense(tensor: &FlexTensor) -> FlexTensor {
     }
 }
 
-/// Values in place of those of a [`dense`] tensor, in the order of tensors outside the kernels.
+/// A tensor like a [`dense`] tensor with other values, in the order used outside the kernels.
 fn with_values(like: &FlexTensor, values: Vec<f32>) -> FlexTensor {
     let shape = like.layout().shape();
     match shape.num_dims() {
@@ -575,7 +576,7 @@ pub(super) fn score_gradient(
             let total: f64 = weights.iter().map(|weight| f64::from(weight.abs())).sum();
             let mean = (total / weights.len() as f64) as f32;
             let mut gradient = mask::score_gradient(slice(&grad), weights);
-            // A layer of zeros has no scale, and nothing to choose among.
+            // A layer of zeros has no scale and no gradient.
             if mean > 0.0 {
                 gradient.iter_mut().for_each(|value| *value /= mean);
             }
@@ -593,7 +594,7 @@ pub(super) fn score_gradient(
     vector(gradient)
 }
 
-/// The same values in row-major order, without a copy where they lie so: `[elements]`.
+/// The values in row-major order, `[elements]`, without a copy if possible.
 pub(super) fn flat(tensor: &FlexTensor) -> FlexTensor {
     tensor.reshape(Shape::from([tensor.layout().num_elements()]))
 }
@@ -629,7 +630,7 @@ impl ChannelsLast {
 /// [`crate::nn::ops::apply_bits`] for a tensor without autodiff on the CPU.
 pub(super) fn apply_bits<const D: usize>(weight: Tensor<D>, bits: &Bits) -> Tensor<D> {
     let weight = primitive(weight).to_contiguous();
-    // The network that is made here takes the memory of one that was dropped.
+    // Reuses the memory of a dropped network.
     let mut masked = buffer::scratch(weight.layout().num_elements());
     mask::select_bits(
         slice(&weight),
@@ -640,7 +641,8 @@ pub(super) fn apply_bits<const D: usize>(weight: Tensor<D>, bits: &Bits) -> Tens
     Tensor::from_primitive::<Flex>(tensor(masked.into_vec(), weight.layout().shape()))
 }
 
-/// [`super::adam::adam_step`] for tensors without autodiff on the CPU, in place where they are not shared.
+/// [`super::adam::adam_step`] for tensors without autodiff on the CPU, in place where they are not
+/// shared.
 pub(super) fn adam_step(
     parameter: Tensor<1>,
     gradient: Gradient,
@@ -668,7 +670,7 @@ pub(super) fn adam_step(
     (parameter, Moments { first, second })
 }
 
-/// The CPU backend's own tensor. Only called for tensors on that device.
+/// The CPU backend's tensor. Call it only for tensors on the CPU.
 pub(super) fn primitive<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
     tensor
         .try_into_primitive::<Flex>()
@@ -701,7 +703,8 @@ pub(super) fn slice(tensor: &FlexTensor) -> &[f32] {
 
 fn tensor(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
     let layout = Layout::contiguous(Shape::from(shape.to_vec()));
-    // Shared memory, because that has an owner, who gives it back when the last tensor is gone.
+    // Shared bytes have an owner, which returns the memory to the pool when the last tensor is
+    // dropped.
     let owned = bytes::Bytes::from_owner(Recycled::new(values));
     let bytes = Bytes::from_shared(owned, AllocationProperty::Other);
     FlexTensor::new(bytes, layout, DType::F32)

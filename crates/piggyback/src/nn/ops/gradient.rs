@@ -1,4 +1,4 @@
-//! What an optimiser knows of a parameter's gradient.
+//! A parameter's gradient, as optimisers use it.
 
 use burn::tensor::Tensor;
 
@@ -7,9 +7,9 @@ use super::options::computed;
 /// The gradient of a parameter, flat and without autodiff.
 #[derive(Clone, Debug)]
 pub(crate) struct Gradient {
-    /// What the backward pass left.
+    /// The result of the backward pass.
     pub(crate) values: Tensor<1>,
-    /// What that is to be multiplied by, where it is not the gradient itself yet
+    /// A pending factor, if `values` is not yet the gradient
     /// ([`ScoreGradient::OfMaskedWeight`](super::ScoreGradient::OfMaskedWeight)); of any precision.
     pub(crate) factor: Option<Tensor<1>>,
 }

@@ -1,12 +1,12 @@
 //! The operations that networks are built from, as functions on tensors.
 //!
-//! On the CPU (`flex`) each goes to a kernel of our own through [`cpu`]: channels-last, fused where
-//! memory is the limit, with a backward pass that Burn's CPU backend lacks or does slowly. On every
-//! other device the same function is composed of Burn's operations; that composition is also what
-//! the kernels are tested against.
+//! On the CPU (`flex`) each calls one of this project's kernels through [`cpu`]: channels-last,
+//! fused where memory bandwidth is the limit, with a backward pass that is missing or slow in
+//! Burn's CPU backend. On other devices the function is composed of Burn's operations. The kernels
+//! are tested against this composition.
 //!
-//! Activations are `[batch, channels, height, width]`. The CPU kernels return them with
-//! channels-last strides, and take any strides at the price of a copy.
+//! Activations are `[batch, channels, height, width]`. The CPU kernels return channels-last
+//! strides, and copy inputs with other strides.
 
 mod activation;
 mod adam;
@@ -38,8 +38,8 @@ pub(crate) use packed_conv::{PackedConv, PackedConvs, is_cpu_inference, some_ima
 ///
 /// # Shapes
 ///
-/// `input` `[batch, in, height, width]`, `weight` `[out, in / groups, kernel height, kernel width]`,
-/// the latter of any precision.
+/// `input` `[batch, in, height, width]`, `weight` `[out, in / groups, kernel height, kernel
+/// width]`, the latter of any precision.
 pub(crate) fn conv2d(input: Tensor<4>, weight: Tensor<4>, options: Conv2dOptions) -> Tensor<4> {
     let weight = computed(weight);
     if is_cpu(&input.device()) {
@@ -320,9 +320,9 @@ fn max_pool2d_reference(input: Tensor<4>, options: PoolOptions) -> Tensor<4> {
 }
 
 /// The weight where its score is above the threshold, else +0.0 (ternary: the negated weight where
-/// the score is below zero). The gradient passes straight through to the scores:
-/// `d loss / d score = d loss / d masked weight * weight` (Piggyback, section 3.2); see
-/// [`ScoreGradient`] for who multiplies.
+/// the score is below zero). The gradient passes straight through to the scores: `d loss / d score
+/// = d loss / d masked weight * weight` (Piggyback, section 3.2). [`ScoreGradient`] determines who
+/// multiplies by the weight.
 ///
 /// # Shapes
 ///
@@ -375,8 +375,8 @@ fn threshold_mask_reference<const D: usize>(
     masked + (scores.clone() - scores.detach()) * slope.detach()
 }
 
-/// The weight with packed mask bits applied, in its own precision: kept, negated, or +0.0. Carries no
-/// gradient.
+/// The weight with packed mask bits applied, in its own precision: kept, negated, or +0.0. Carries
+/// no gradient.
 pub(crate) fn apply_bits<const D: usize>(weight: Tensor<D>, bits: &Bits) -> Tensor<D> {
     let stored: FloatDType = weight.dtype().into();
     if stored != FloatDType::F32 {

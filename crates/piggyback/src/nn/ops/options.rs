@@ -1,4 +1,4 @@
-//! What operations are told besides their tensors.
+//! Options of operations.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub(crate) struct Conv2dOptions {
     pub padding: [[usize; 2]; 2],
     /// Distance between kernel elements: height, width.
     pub dilation: [usize; 2],
-    /// Number of independent groups of channels; as many as channels is a depthwise convolution.
+    /// Number of groups of channels; a depthwise convolution has one group per channel.
     pub groups: usize,
 }
 
@@ -33,7 +33,7 @@ impl Conv2dOptions {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum GradientScaling {
-    /// The gradient as it is.
+    /// The unscaled gradient.
     #[default]
     None,
     /// Divided by the mean absolute weight of the layer.
@@ -42,24 +42,25 @@ pub enum GradientScaling {
     Individual,
 }
 
-/// What the backward pass leaves as the gradient of the scores.
+/// What the backward pass gives as the gradient of the scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ScoreGradient {
     /// Their gradient: that of the masked weight times the weight, scaled.
     Own(GradientScaling),
-    /// The gradient of the masked weight. Whoever moves the scores multiplies it by the weight
-    /// first ([`Gradient::factor`](super::Gradient::factor)): the product then needs no memory and no pass of its own.
+    /// The gradient of the masked weight. The optimiser multiplies it by the weight
+    /// ([`Gradient::factor`](super::Gradient::factor)), so the product needs no extra memory or
+    /// pass.
     OfMaskedWeight,
 }
 
 /// How scores become a mask.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Thresholding {
-    /// A weight is kept where its score is strictly above this.
+    /// A weight is kept if its score is strictly above this.
     pub threshold: f32,
     /// Whether a score below zero keeps the weight with its sign flipped.
     pub ternary: bool,
-    /// What the gradient of the scores is.
+    /// The gradient of the scores.
     pub gradient: ScoreGradient,
 }
 
@@ -77,7 +78,7 @@ pub(crate) fn is_cpu(device: &Device) -> bool {
     *device == Device::flex()
 }
 
-/// The weight in the precision that is computed in: half-precision ones are cast where they are used.
+/// The weight in 32 bits: half-precision weights are converted on use.
 pub(crate) fn computed<const D: usize>(weight: Tensor<D>) -> Tensor<D> {
     match weight.dtype() {
         DType::F32 => weight,
@@ -85,12 +86,12 @@ pub(crate) fn computed<const D: usize>(weight: Tensor<D>) -> Tensor<D> {
     }
 }
 
-/// Whose statistics normalise an activation.
+/// Which statistics batch norm uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Statistics {
-    /// The batch's own: the gradient passes through them.
+    /// Batch statistics, through which gradients flow.
     Batch,
-    /// The running ones: constants.
+    /// Running statistics, as constants.
     Running,
 }
 

@@ -1,4 +1,4 @@
-//! Convolutions of inference on the CPU: weights that are packed once, and what follows in the same pass.
+//! Convolutions for CPU inference: weights are packed once, and the following operations are fused.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -15,14 +15,15 @@ use piggyback_kernels::concat;
 use piggyback_kernels::conv2d::{self, Filters};
 use piggyback_kernels::epilogue::Epilogue;
 
-/// Whether a tensor is on the CPU and no gradient is wanted of what is made of it.
+/// Whether a tensor is on the CPU and not tracked for gradients.
 pub(crate) fn is_cpu_inference(input: &Tensor<4>) -> bool {
     let device = input.device();
     is_cpu(&device) && !device.is_autodiff()
 }
 
-/// `part` of a network for some images after the others, whose maps [`MAPS_PIXELS`] keeps small: `[batch, channels, height,
-/// width]` to as many maps. For inference on the CPU, where no image's bits depend on the others.
+/// `part` of a network for some images after the others, whose maps [`MAPS_PIXELS`] keeps small:
+/// `[batch, channels, height, width]` to as many maps. For inference on the CPU, where no image's
+/// bits depend on the others.
 pub(crate) fn some_images_at_a_time(
     images: Tensor<4>,
     mut part: impl FnMut(Tensor<4>) -> Tensor<4>,
@@ -45,10 +46,10 @@ pub(crate) fn some_images_at_a_time(
     Tensor::from_primitive::<Flex>(joined)
 }
 
-/// Pixels of images whose maps stay in a cache of some megabytes on the way through the first layers of a network.
+/// Pixels of images whose maps in a network's first layers fit a cache of a few megabytes.
 const MAPS_PIXELS: usize = 224 * 224;
 
-/// A convolution's weights, and the bias or batch norm after it, as inference on the CPU reads them.
+/// A convolution's packed weights with its bias or batch norm, for CPU inference.
 #[derive(Debug)]
 pub(crate) struct PackedConv {
     filters: Filters,
@@ -63,8 +64,9 @@ struct AffineValues {
 }
 
 impl PackedConv {
-    /// Packs `weight`, `[out, in / groups, kernel height, kernel width]` of any precision, for inputs of the size of
-    /// `input`, `[batch, in, height, width]`. What follows is a batch norm, or a bias as [`NormValues::of_bias`].
+    /// Packs `weight`, `[out, in / groups, kernel height, kernel width]` of any precision, for
+    /// inputs of the size of `input`, `[batch, in, height, width]`. What follows is a batch norm,
+    /// or a bias as [`NormValues::of_bias`].
     pub(crate) fn new(
         weight: Tensor<4>,
         after: Option<NormValues>,
@@ -93,14 +95,14 @@ impl PackedConv {
         }
     }
 
-    /// Whether packing anew for inputs of this size would give the same.
+    /// Whether it is valid for inputs of this size.
     fn is_current(&self, input: &Tensor<4>, options: Conv2dOptions) -> bool {
         let shape = conv2d_shape(input.dims(), self.weight, options);
         self.filters.are_current(&shape)
     }
 
-    /// `activation(conv2d + bias + shortcut)` or `activation(batch norm of conv2d + shortcut)`: the bits of these
-    /// operations one after the other.
+    /// `activation(conv2d + bias + shortcut)` or `activation(batch norm of conv2d + shortcut)`,
+    /// bit-identical to the separate operations.
     pub(crate) fn forward(
         &self,
         input: Tensor<4>,
@@ -139,10 +141,11 @@ impl PackedConv {
     }
 }
 
-/// The packed convolutions of a network whose weights never change: one for every convolution among its modules.
+/// The packed convolutions of a network whose weights never change: one for every convolution among
+/// its modules.
 ///
-/// A layer is found by the identity of its weight, which the walk over the modules gives; in which order layers run, and how
-/// often, makes no difference.
+/// Layers are keyed by the identity of their weight, so the order and number of calls do not
+/// matter.
 #[derive(Debug)]
 pub(crate) struct PackedConvs(HashMap<ParamId, OnceLock<Kept>>);
 
@@ -155,7 +158,7 @@ struct Kept {
 }
 
 impl PackedConvs {
-    /// Room for the convolutions of `network`, none of which is packed yet.
+    /// Empty slots for the convolutions of `network`.
     pub(crate) fn new<M: Module>(network: &M) -> Self {
         let convolutions = named_tensors(network).into_iter();
         let convolutions = convolutions.filter(|tensor| tensor.shape.len() == 4);
@@ -166,9 +169,10 @@ impl PackedConvs {
         )
     }
 
-    /// The convolution whose weight is `weight`, followed by the bias or batch norm `after`. It is made by `pack` if it is
-    /// not there yet; and for this call alone if it was made for inputs of another size, for another instruction set, or
-    /// followed by something else, and if the network has no such layer.
+    /// The convolution whose weight is `weight`, followed by the bias or batch norm `after`. It is
+    /// made by `pack` if it is not there yet; and for this call alone if it was made for inputs of
+    /// another size, for another instruction set, or followed by something else, and if the network
+    /// has no such layer.
     pub(crate) fn get(
         &self,
         weight: ParamId,
@@ -187,7 +191,7 @@ impl PackedConvs {
             };
         }
         let packed = Arc::new(pack());
-        // Another pass may have been here meanwhile: it has packed the same.
+        // Another thread may have packed it meanwhile, with the same result.
         let _ = place.set(Kept {
             after,
             packed: packed.clone(),
@@ -195,7 +199,7 @@ impl PackedConvs {
         packed
     }
 
-    /// Memory they take.
+    /// Their memory, bytes.
     pub(crate) fn bytes(&self) -> usize {
         let kept = self.0.values().filter_map(OnceLock::get);
         kept.map(|kept| kept.packed.bytes()).sum()
@@ -230,7 +234,8 @@ mod tests {
             map_tensors(layers, &mut Drawn(random)).freeze()
         }
 
-        /// A pass through convolutions by number, each followed by the norm of a number or by its own bias.
+        /// A pass through convolutions by number, each followed by the norm of a number or by its
+        /// own bias.
         fn run(&self, mut graph: Eager<'_>, order: &[(usize, Option<usize>)]) -> TensorData {
             let images = Tensor::ones([2, 8, 9, 9], &Device::flex());
             let relu = Activation::Relu;

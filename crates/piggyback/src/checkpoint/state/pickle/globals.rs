@@ -1,13 +1,13 @@
-//! The names that a pickle may ask for, and what they stand for here.
+//! The global names that a pickle may use, and their meaning here.
 
-/// What a name in a checkpoint stands for.
+/// The meaning of a global name.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::checkpoint::state) enum Global<'a> {
-    /// `torch._utils._rebuild_tensor_v2` and its elder.
+    /// `torch._utils._rebuild_tensor_v2` and its predecessor.
     RebuildTensor,
-    /// `torch._utils._rebuild_tensor_v3`, for types of numbers that have no storage of their own.
+    /// `torch._utils._rebuild_tensor_v3`, for types without their own storage class.
     RebuildTypedTensor,
-    /// What makes a tensor that holds no plain numbers.
+    /// A function for tensors without plain numbers.
     RebuildOther(Unusable),
     /// A wrapper of its first argument, such as `torch._utils._rebuild_parameter`.
     First,
@@ -27,22 +27,22 @@ pub(in crate::checkpoint::state) enum Global<'a> {
     Opaque,
 }
 
-/// Tensors that hold no plain numbers.
+/// Tensors without plain numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::checkpoint::state) enum Unusable {
     Quantised,
     Sparse,
     Nested,
-    /// Without any numbers: of PyTorch's meta device.
+    /// On PyTorch's meta device: no numbers.
     Meta,
-    /// Several tensors that count as one: distributed, or of a library.
+    /// Tensor subclasses that wrap several tensors, such as distributed ones.
     Wrapped,
-    /// Of an accelerator, saved as an array of numpy.
+    /// On an accelerator, saved as a numpy array.
     Device,
 }
 
 impl Unusable {
-    /// What such a tensor is called in messages, where a type of numbers stands otherwise.
+    /// Its name in messages, in place of a dtype.
     pub(in crate::checkpoint::state) fn name(self) -> &'static str {
         match self {
             Self::Quantised => "quantised",
@@ -55,7 +55,7 @@ impl Unusable {
     }
 }
 
-/// PyTorch's names for types of numbers, layouts and the like, which stand beside tensors.
+/// PyTorch's names of dtypes, layouts and the like.
 const TYPES: [&str; 34] = [
     "float32",
     "float64",
@@ -124,7 +124,7 @@ impl<'a> Global<'a> {
                 Self::Storage(name)
             }
             ("torch", name) if TYPES.contains(&name) => Self::Dtype(name),
-            // What training scripts keep beside the weights: settings, counters, sizes, paths.
+            // What training scripts store beside the weights: settings, counters, sizes, paths.
             ("_codecs", "encode")
             | ("collections", "Counter")
             | ("datetime", "date" | "datetime" | "timedelta")

@@ -1,4 +1,4 @@
-//! The stack machine that pickles are programs for.
+//! The stack machine that runs pickles.
 
 use super::stack::{Stack, Step, broken};
 use super::value::{Id, Value};
@@ -18,7 +18,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// The values of the pickle, the one that it stands for, and how many bytes it took.
+    /// The values of the pickle, its result, and its length in bytes.
     pub(super) fn run(mut self) -> Step<(Vec<Value<'a>>, Id, usize)> {
         loop {
             let code = self.byte()?;
@@ -255,7 +255,7 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// A line's number, of which `00` and `01` were false and true.
+/// The number in a line; `00` and `01` are false and true.
 fn integer(line: &[u8]) -> Value<'_> {
     match line {
         b"00" => Value::Bool(false),

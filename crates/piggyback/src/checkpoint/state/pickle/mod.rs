@@ -1,8 +1,8 @@
 //! Reading Python's pickles as data.
 //!
-//! A pickle is a program for a stack machine that may call any function of Python. This machine
-//! calls none: it knows how PyTorch describes a tensor, takes the plain values around it for what
-//! they are, and refuses every other name. The format is that of Python's `pickletools`.
+//! A pickle is a program for a stack machine that can call any Python function. This machine calls
+//! none: it understands PyTorch's description of a tensor and plain values, and refuses every other
+//! name. The format is documented in Python's `pickletools`.
 
 mod globals;
 mod machine;
@@ -18,18 +18,18 @@ pub(super) use value::{Id, Value};
 #[derive(Debug)]
 pub(super) struct Pickle<'a> {
     values: Vec<Value<'a>>,
-    /// The value that the pickle stands for.
+    /// The pickle's result.
     pub(super) root: Id,
-    /// How many bytes it took.
+    /// Its length, bytes.
     pub(super) length: usize,
 }
 
 impl<'a> Pickle<'a> {
-    /// Reads the pickle that `bytes` begin with.
+    /// Reads the pickle at the beginning of `bytes`.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, as the rest of a sentence about the file.
+    /// What is wrong with the file, as a predicate ("is ...").
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, String> {
         let (values, root, length) = Machine::new(bytes).run()?;
         Ok(Self {
@@ -44,7 +44,7 @@ impl<'a> Pickle<'a> {
         &self.values[id]
     }
 
-    /// The values that storages are described by.
+    /// The values that describe storages.
     pub(super) fn storages(&self) -> impl Iterator<Item = Id> + '_ {
         self.values.iter().filter_map(|value| match value {
             Value::Persistent(id) => Some(*id),
@@ -52,7 +52,7 @@ impl<'a> Pickle<'a> {
         })
     }
 
-    /// A value as a number of things.
+    /// A value as a count.
     pub(super) fn count(&self, id: Id) -> Option<usize> {
         match self.get(id) {
             Value::Int(count) => usize::try_from(*count).ok(),
@@ -60,7 +60,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// A value as numbers of things.
+    /// A value as a list of counts.
     pub(super) fn counts(&self, id: Id) -> Option<Vec<usize>> {
         match self.get(id) {
             // No tensor has more axes.

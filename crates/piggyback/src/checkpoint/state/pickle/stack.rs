@@ -1,12 +1,12 @@
-//! The stack of the machine that reads pickles, and the values on it.
+//! The pickle machine's stack and values.
 
 use std::collections::HashMap;
 
 use super::globals::Global;
 use super::value::{Id, Value};
 
-/// Steps that a pickle may take. One of a network takes some forty a tensor; a limit keeps a small
-/// file from filling the memory.
+/// Maximum number of steps. A network's pickle takes about forty steps per tensor. The limit keeps
+/// a small file from exhausting memory.
 const MAX_STEPS: usize = 1 << 22;
 
 pub(super) type Step<T> = Result<T, String>;
@@ -35,7 +35,7 @@ impl<'a> Stack<'a> {
         }
     }
 
-    /// Counts the steps, and the values that are copied in one.
+    /// Counts steps and the values copied in a step.
     pub(super) fn spend(&mut self, steps: usize) -> Step<()> {
         self.steps = self.steps.checked_sub(steps).ok_or_else(|| {
             format!("its pickle has more than {MAX_STEPS} steps, which no checkpoint needs")
@@ -57,7 +57,7 @@ impl<'a> Stack<'a> {
         self.stack.last().copied().ok_or_else(broken)
     }
 
-    /// Puts a value there is on the top.
+    /// Pushes an existing value.
     pub(super) fn again(&mut self, value: Id) {
         self.stack.push(value);
     }
@@ -70,7 +70,7 @@ impl<'a> Stack<'a> {
         Ok(self.last(1)?[0])
     }
 
-    /// Takes the last `count` values off the stack, but none from before a mark.
+    /// Pops `count` values, but none below a mark.
     pub(super) fn last(&mut self, count: usize) -> Step<Vec<Id>> {
         let floor = self.marks.last().copied().unwrap_or(0);
         let start = self.stack.len().checked_sub(count).ok_or_else(broken)?;
@@ -108,7 +108,7 @@ impl<'a> Stack<'a> {
         Ok(())
     }
 
-    /// Sets the state of an object, which is no concern of ours unless it is one of named values.
+    /// Sets the state of an object; ignored unless the object has named values.
     pub(super) fn set_state(&mut self, state: Id) -> Step<()> {
         let top = self.top()?;
         if let (Value::Namespace(_), Value::Dict(state)) = (&self.values[top], &self.values[state])
@@ -126,7 +126,7 @@ impl<'a> Stack<'a> {
         Ok(())
     }
 
-    /// How many values have been remembered.
+    /// Number of memoized values.
     pub(super) fn remembered(&self) -> u64 {
         self.memo.len() as u64
     }
@@ -155,7 +155,7 @@ impl<'a> Stack<'a> {
         Ok(())
     }
 
-    /// What calling `function` would give, as far as it is a concern of ours.
+    /// The result of calling `function`, if relevant.
     pub(super) fn call(&mut self, function: Id, arguments: Id) -> Step<()> {
         let Value::Sequence(arguments) = &self.values[arguments] else {
             return Err(broken());
@@ -204,7 +204,7 @@ impl<'a> Stack<'a> {
         Ok(())
     }
 
-    /// The pairs that Python 2 handed to a dictionary when it made one.
+    /// The pairs that Python 2 passes to a new dictionary.
     fn pairs(&self, arguments: &[Id]) -> Vec<(Id, Id)> {
         let Some(Value::Sequence(items)) = arguments.first().map(|id| &self.values[*id]) else {
             return Vec::new();

@@ -1,11 +1,11 @@
-//! The values that a pickle makes.
+//! Values of a pickle.
 
 use super::globals::{Global, Unusable};
 
-/// A value's place in [`Pickle`](super::Pickle).
+/// Index of a value in [`Pickle`](super::Pickle).
 pub(in crate::checkpoint::state) type Id = usize;
 
-/// A value as the pickle makes it.
+/// A value of a pickle.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::checkpoint::state) enum Value<'a> {
     None,
@@ -21,14 +21,14 @@ pub(in crate::checkpoint::state) enum Value<'a> {
     Namespace(Vec<(Id, Id)>),
     /// A name that PyTorch's checkpoints use.
     Global(Global<'a>),
-    /// What PyTorch calls a persistent id: of a storage.
+    /// A persistent id, which PyTorch uses for storages.
     Persistent(Id),
-    /// A tensor over a storage, and the arguments that it was made from.
+    /// A tensor over a storage, with its constructor arguments.
     Tensor(Vec<Id>),
-    /// A tensor whose arguments say the type of its numbers too.
+    /// A tensor whose arguments include its dtype.
     TypedTensor(Vec<Id>),
-    /// A tensor that holds no plain numbers.
+    /// A tensor without plain numbers.
     Unusable(Unusable),
-    /// Something that is no concern of ours: bytes, floats, the settings of a training run.
+    /// An irrelevant value: bytes, floats, training settings.
     Opaque,
 }

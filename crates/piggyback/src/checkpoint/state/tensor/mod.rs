@@ -7,10 +7,10 @@ use burn::tensor::{AllocationProperty, DType, Device, Tensor, TensorData, bf16, 
 use bytes::Bytes;
 use piggyback_task::Dtype;
 
-/// How many numbers are looked at by one thread at a time.
+/// Numbers that one thread checks at a time.
 const BLOCK: usize = 1 << 16;
 
-/// How many numbers [`StoredTensor::pieces`] gives at a time.
+/// Numbers in each piece of [`StoredTensor::pieces`].
 const PIECE: usize = 1 << 16;
 
 /// Maximum size of a tensor that repeats parts of its storage. VGG's largest tensor has 103 million
@@ -282,7 +282,7 @@ impl StoredTensor {
         let size = self.dtype.size_bytes();
         let wrong = |value: &f32| !value.is_finite() || (negative && *value < 0.0);
         let count = |block: &[u8]| match self.dtype {
-            // The exponents alone tell, which is much faster than looking at floats.
+            // Only the exponents are checked, which is much faster than comparing floats.
             Dtype::F32 if !negative => (block.as_chunks::<4>().0.iter())
                 .filter(|word| u32::from_le_bytes(**word) & 0x7F80_0000 == 0x7F80_0000)
                 .count(),
@@ -321,7 +321,7 @@ impl StoredTensor {
         let aligned = (self.data.as_ptr() as usize).is_multiple_of(self.dtype.size_bytes());
         match &self.strides {
             None if aligned => TensorData::from_bytes(shared(self.data.clone()), shape, dtype),
-            // An allocation of its own is aligned for any number.
+            // A separate allocation is aligned for any type.
             _ => TensorData::from_bytes_vec(self.bytes().into_owned(), shape, dtype),
         }
     }

@@ -1,8 +1,8 @@
 //! The records of a zip archive, as PyTorch writes them: stored, never compressed.
 //!
-//! The directory is found by the end records as the standard (APPNOTE.TXT, 4.3.14 to 4.3.16 and 4.5.3)
-//! has them, ZIP64 records first, and nothing is searched for or guessed. What is not exactly so is
-//! refused: an archive that two readers could read in two ways is none of PyTorch's.
+//! The directory is located by the end records of the standard (APPNOTE.TXT, 4.3.14 to 4.3.16 and
+//! 4.5.3), ZIP64 records first, without searching or guessing. Anything else is refused: PyTorch
+//! never writes an archive that two readers could interpret differently.
 
 use std::collections::BTreeMap;
 
@@ -20,15 +20,15 @@ const END64_BYTES: usize = 56;
 /// A record in the central directory.
 const ENTRY: [u8; 4] = *b"PK\x01\x02";
 const ENTRY_BYTES: usize = 46;
-/// What stands before a record's data.
+/// The header before a record's data.
 const LOCAL: [u8; 4] = *b"PK\x03\x04";
 const LOCAL_BYTES: usize = 30;
 
-/// The extra field with the numbers that 32 bits are too few for.
+/// The extra field with 64-bit numbers.
 const ZIP64: u16 = 1;
-/// The 32 bits that say so.
+/// The 32-bit value that refers to it.
 const BEYOND_32: u64 = u32::MAX as u64;
-/// The 16 bits that say so.
+/// The 16-bit value that refers to it.
 const BEYOND_16: u64 = u16::MAX as u64;
 const ENCRYPTED: u16 = 1;
 const STORED: u16 = 0;
@@ -36,16 +36,16 @@ const STORED: u16 = 0;
 /// The records of an archive, by name.
 pub(super) type Records = BTreeMap<String, Bytes>;
 
-/// What an archive holds.
+/// The content of an archive.
 #[derive(Debug)]
 pub(super) struct Archive {
     pub(super) records: Records,
-    /// A record that is compressed or encrypted, and so is not among them. PyTorch never compresses
-    /// tensors: what does might be a few bytes that become many.
+    /// A compressed or encrypted record, which is not read. PyTorch never compresses tensors, and a
+    /// compressed record could be a zip bomb.
     pub(super) not_stored: Option<String>,
 }
 
-/// Why an archive was not read: it is cut short, damaged, or not written as the standard has it.
+/// Why an archive cannot be read: it is truncated, damaged or not standard.
 #[derive(Debug, PartialEq)]
 pub(super) struct Damaged(pub(super) String);
 
@@ -53,7 +53,7 @@ fn damaged(what: impl Into<String>) -> Damaged {
     Damaged(what.into())
 }
 
-/// Finds the records of the archive `file`; their bytes are those of the file.
+/// Finds the records of the archive `file`. Their bytes are slices of the file.
 pub(super) fn read(file: &Bytes) -> Result<Archive, Damaged> {
     let directory = Directory::find(file)?;
     let mut rest = &file[directory.start..directory.end];
@@ -105,7 +105,7 @@ impl Directory {
         if let Some(locator) = at.checked_sub(LOCATOR_BYTES)
             && file[locator..].starts_with(&LOCATOR)
         {
-            // Where there are both, the wide numbers hold; the narrow ones must say the same, or nothing.
+            // The 64-bit numbers take precedence; the short ones must be equal or refer to them.
             records_at = as_usize(Fields(&file[locator..]).u64(8)?)?;
             if records_at
                 .checked_add(END64_BYTES)
@@ -152,7 +152,7 @@ fn find_end(file: &[u8]) -> Option<usize> {
     })
 }
 
-/// A record as the central directory has it.
+/// A record of the central directory.
 struct Entry {
     name: String,
     flags: u16,
@@ -164,7 +164,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// Reads one, and gives what follows it.
+    /// Reads a record, and returns the rest.
     fn read(directory: &[u8]) -> Result<(Self, &[u8]), Damaged> {
         if !directory.starts_with(&ENTRY) || directory.len() < ENTRY_BYTES {
             return Err(damaged("its directory is truncated"));
@@ -189,7 +189,7 @@ impl Entry {
         Ok((entry, rest))
     }
 
-    /// Takes the numbers that 32 bits are too few for from the extra fields.
+    /// Reads 64-bit numbers from the extra fields.
     fn widen(&mut self, mut extra: &[u8]) -> Result<(), Damaged> {
         let beyond = [&mut self.size, &mut self.stored_size, &mut self.offset];
         let mut beyond = beyond
@@ -231,7 +231,7 @@ impl Entry {
         let named = bytes
             .get(LOCAL_BYTES..LOCAL_BYTES + name)
             .ok_or_else(elsewhere)?;
-        // A reader that goes from header to header would read another archive.
+        // A reader that follows local headers would read another archive.
         if String::from_utf8_lossy(named) != self.name {
             return Err(elsewhere());
         }
