@@ -50,12 +50,12 @@ enum Verb {
     Fetch,
     /// Rewrite golden files and fuzzer seeds, after a deliberate change.
     Bless,
-    /// Check what tests do not cover: each crate with each feature, fuzz targets, licences,
-    /// spelling.
+    /// Check what tests do not cover: features, fuzz targets, licences, spelling.
     Check {
-        /// Also compile the GPU features, which takes many minutes.
+        /// Compile every crate by itself with each of its features, those for GPUs included. This
+        /// takes long.
         #[arg(long)]
-        gpu: bool,
+        every_feature: bool,
     },
     /// Run all tests of the workspace, including doc tests.
     Test {
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
         Verb::Demo { epochs } => demo::run(&root, epochs),
         Verb::Bench { arguments } => tool::bench(&root, &arguments).map(ExitCode::from),
         Verb::Fetch => tool::fetch(&root).map(ExitCode::from),
-        Verb::Check { gpu } => check::run(&root, gpu),
+        Verb::Check { every_feature } => check::run(&root, every_feature),
         Verb::Bless => test::bless(&root),
         Verb::Test { peers } => test::run(&root, peers),
     };

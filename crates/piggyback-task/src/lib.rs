@@ -17,9 +17,9 @@
 //!     TrainingRecord, Values,
 //! };
 //!
-//! // Masks fit only one set of weights, so a task stores the backbone's name and fingerprint. let
-//! mut fingerprint = FingerprintBuilder::new(); fingerprint.add("conv.weight", Dtype::F32, &[1, 1,
-//! 3, 3], &[0; 36])?;
+//! // Masks fit only one set of weights, so a task stores the backbone's name and fingerprint.
+//! let mut fingerprint = FingerprintBuilder::new();
+//! fingerprint.add("conv.weight", Dtype::F32, &[1, 1, 3, 3], &[0; 36])?;
 //!
 //! let mut task = TaskFile {
 //!     backbone: BackboneId {

@@ -253,5 +253,5 @@ fn of_several_sets_of_weights_one_is_chosen_and_said() {
         piggyback(&[&predict[..], &[text(&image), "--weights", weights]].concat())
     };
     predict("raw").ends_with(0);
-    predict("ema").refused_with(&["other mobilenet_v2 weights"]);
+    predict("ema").refused_with(&["different mobilenet_v2 weights"]);
 }

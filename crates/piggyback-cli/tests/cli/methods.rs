@@ -181,7 +181,7 @@ fn tasks_in_a_packnet_file() {
     let before = answer();
     learn("packnet", &out, &short).refused_with(&["shared.packnet.safetensors.images.run"]);
     let again = [&short[..], &["--force"]].concat();
-    learn("packnet", &out, &again).refused_with(&["'images' already"]);
+    learn("packnet", &out, &again).refused_with(&["already holds a task 'images'"]);
     let more = format!("more={}", text(&other));
     let places = |backbone: &Path| {
         [
@@ -255,6 +255,6 @@ fn settings_that_contradict_the_method() {
     let out = folder.path().join("x.task.safetensors");
     learn("piggyback", &out, &["--mask-layers", "none"]).refused_with(&["norm-only"]);
     learn("norm-only", &out, &["--norm", "frozen"]).refused_with(&["classifier-only"]);
-    learn("norm-only", &out, &["--lr", "1"]).refused_with(&["norm-only", "'lr'"]);
+    learn("norm-only", &out, &["--lr", "1"]).refused_with(&["norm-only", "--lr;"]);
     assert!(!out.exists());
 }

@@ -78,7 +78,7 @@ fn classes_are_named_by_a_file_or_numbered() {
         "--classes",
         text(&names),
     ];
-    piggyback(&[&arguments[..], &[&image]].concat()).refused_with(&["2 classes", "3 classes"]);
+    piggyback(&[&arguments[..], &[&image]].concat()).refused_with(&["2 class names", "3 classes"]);
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn links_are_followed_to_files_and_to_nothing_else() {
     symlink("there", of("folder")).unwrap();
     for (name, part) in [
         ("dangling", "annex/objects/xyz, which does not exist"),
-        ("circle", "circle"),
+        ("circle", "its links form a loop"),
         ("folder", "a folder"),
     ] {
         let error = AtomicFile::create(of(name)).unwrap_err().to_string();

@@ -110,7 +110,7 @@ fn a_tensor_shape_unlike_its_bytes() {
     let message = changed(|forge| forge.tensor("head.weight").2 = vec![3, 3]);
     assert_eq!(
         message,
-        "head.weight: shape [3, 3] has 9 values, 6 were given"
+        "head.weight: shape [3, 3] has 9 values, but 6 were given"
     );
 }
 
@@ -223,7 +223,7 @@ fn a_padding_bit() {
     let message = changed(|forge| forge.tensor("mask.features.0.0.weight").3[4] |= 0x80);
     assert_starts(
         &message,
-        "mask.features.0.0.weight: the last byte has bits set beyond the 36",
+        "mask.features.0.0.weight: the last byte has bits set beyond the first 36",
     );
 }
 
@@ -232,7 +232,7 @@ fn a_padding_bit_among_the_signs() {
     let message = changed(|forge| forge.tensor("sign.features.1.weight").3[1] |= 0x80);
     assert_starts(
         &message,
-        "sign.features.1.weight: the last byte has bits set beyond the 10",
+        "sign.features.1.weight: the last byte has bits set beyond the first 10",
     );
 }
 
@@ -309,7 +309,7 @@ fn a_norm_of_an_unknown_field() {
         "norm.",
     ] {
         let message = changed(|forge| forge.tensor("norm.features.0.1.bias").0 = name.to_owned());
-        assert_starts(&message, &format!("{name}: <module>.<field> expected"));
+        assert_starts(&message, &format!("{name}: expected <module>.<field>"));
     }
 }
 
@@ -341,7 +341,7 @@ fn a_fingerprint_that_is_none() {
     });
     assert_starts(
         &message,
-        "piggyback.backbone: fingerprint: 64 lowercase hexadecimal digits expected",
+        "piggyback.backbone: fingerprint: expected 64 lowercase hexadecimal digits",
     );
 }
 
@@ -442,7 +442,7 @@ fn changed_2(change: impl FnOnce(&mut Forge)) -> String {
 #[test]
 fn affine_factors_and_changes_that_break_a_rule() {
     let message = changed_2(|forge| forge.tensor("affine.features.0.0.weight").2 = vec![2, 2]);
-    assert_starts(&message, "affine.features.0.0.weight: [4] expected");
+    assert_starts(&message, "affine.features.0.0.weight: expected [4]");
     let message = changed_2(|forge| {
         forge.tensor("affine.features.0.0.weight").3[..4].copy_from_slice(&f32::NAN.to_le_bytes());
     });

@@ -462,9 +462,10 @@ mod tests {
 
         let wider = Network::new(1, 5, &device);
         let refused = own.apply(wider, &task).unwrap_err().to_string();
-        assert!(refused.contains("'head' is [4, 5]"), "{refused}");
+        assert!(refused.contains("'head' has shape [4, 5]"), "{refused}");
         let refused = own.task(&learned, &classes(2), &preprocessing());
-        assert!(refused.unwrap_err().to_string().contains("2 classes"));
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("2 class"), "{refused}");
     }
 
     #[test]

@@ -164,7 +164,7 @@ fn count<'a>(tensors: impl Iterator<Item = &'a NamedTensor>) -> usize {
 impl Network {
     /// The network of `architecture` with zero weights and identity batch norms.
     pub(crate) fn new(architecture: Architecture, device: &Device) -> Self {
-        architecture.family().build(device)
+        NETWORKS[architecture as usize].2.network(device)
     }
 
     /// Images `[batch, 3, height, width]` to pooled features `[batch, features]`.

@@ -12,9 +12,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use piggyback_task::Interpolation;
 
-use super::Network;
-use super::family::{Family, Role, Roles, Spec, torchvision_preprocessing};
-use super::init::Distribution;
+use super::family::{Build, Distribution, Family, Role, Roles, Spec, torchvision_preprocessing};
 use crate::nn::{Activation, BatchNorm2d, Conv2d, Graph, PoolOptions};
 
 /// Parameters of a DenseNet.
@@ -47,6 +45,14 @@ impl Variant {
     }
 }
 
+impl Build for Variant {
+    type Layers = DenseNet;
+
+    fn build(&self, device: &Device) -> DenseNet {
+        DenseNet::new(*self, device)
+    }
+}
+
 impl Family for Variant {
     fn spec(&self) -> Spec {
         Spec {
@@ -64,10 +70,6 @@ impl Family for Variant {
             pretraining_rate: 0.1,
             marker: "features.denseblock1.denselayer1.conv1.weight",
         }
-    }
-
-    fn build(&self, device: &Device) -> Network {
-        Network::DenseNet(DenseNet::new(*self, device))
     }
 
     fn weight_start(&self, weight: &[usize]) -> Distribution {

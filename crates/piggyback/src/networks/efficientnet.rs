@@ -15,9 +15,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use piggyback_task::Interpolation;
 
-use super::Network;
-use super::family::{Family, Role, Roles, Spec, torchvision_preprocessing};
-use super::init::Distribution;
+use super::family::{Build, Distribution, Family, Role, Roles, Spec, torchvision_preprocessing};
 use super::inverted_residual::{Activations, BlockShape, InvertedResidual, timm_layer};
 use crate::nn::{Activation, BatchNorm2d, Conv2d, ConvNorm, Graph, conv_norm};
 
@@ -101,6 +99,14 @@ impl Variant {
     }
 }
 
+impl Build for Variant {
+    type Layers = EfficientNet;
+
+    fn build(&self, device: &Device) -> EfficientNet {
+        EfficientNet::new(*self, device)
+    }
+}
+
 impl Family for Variant {
     fn spec(&self) -> Spec {
         Spec {
@@ -122,10 +128,6 @@ impl Family for Variant {
             pretraining_rate: 0.1,
             marker: "features.1.0.block.0.0.weight",
         }
-    }
-
-    fn build(&self, device: &Device) -> Network {
-        Network::EfficientNet(EfficientNet::new(*self, device))
     }
 
     fn weight_start(&self, weight: &[usize]) -> Distribution {

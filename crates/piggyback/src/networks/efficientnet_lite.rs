@@ -15,9 +15,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use piggyback_task::{Interpolation, Preprocessing, Resize};
 
-use super::Network;
-use super::family::{Family, Role, Roles, Spec};
-use super::init::Distribution;
+use super::family::{Build, Distribution, Family, Role, Roles, Spec};
 use crate::nn::{Activation, BatchNorm2d, Conv2d, Graph, is_depthwise};
 
 /// Kernel, first stride, expansion, output channels and repeats of each stage of the network that
@@ -85,6 +83,14 @@ impl Variant {
     }
 }
 
+impl Build for Variant {
+    type Layers = EfficientNetLite;
+
+    fn build(&self, device: &Device) -> EfficientNetLite {
+        EfficientNetLite::new(*self, device)
+    }
+}
+
 impl Family for Variant {
     fn spec(&self) -> Spec {
         Spec {
@@ -108,10 +114,6 @@ impl Family for Variant {
             pretraining_rate: 0.1,
             marker: "blocks.0.0.conv_dw.weight",
         }
-    }
-
-    fn build(&self, device: &Device) -> Network {
-        Network::EfficientNetLite(EfficientNetLite::new(*self, device))
     }
 
     /// timm's initialization, after Tan and Le (ICML 2019).

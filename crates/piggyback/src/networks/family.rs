@@ -5,8 +5,6 @@ use std::fmt::Debug;
 use burn::tensor::Device;
 use piggyback_task::{Interpolation, Preprocessing, Resize};
 
-use super::Network;
-use super::init::Distribution;
 use crate::nn::TensorKind;
 
 /// The role of a backbone's tensor in a task.
@@ -71,13 +69,38 @@ pub(crate) struct Spec {
     pub(super) marker: &'static str,
 }
 
-/// A network of a family, with its full definition.
+/// Distribution of a tensor's initial values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Distribution {
+    Constant(f32),
+    /// Normal with mean zero and this standard deviation.
+    Normal(f64),
+    /// Uniform from minus this to this.
+    Uniform(f64),
+}
+
+impl Distribution {
+    /// He et al. (ICCV 2015): normal with variance 2 / `fan`.
+    pub(super) fn he(fan: usize) -> Self {
+        Self::Normal((2.0 / fan as f64).sqrt())
+    }
+
+    /// [`he`](Self::he) of a convolution's outputs. torchvision counts those of all groups.
+    pub(super) fn he_fan_out(weight: &[usize]) -> Self {
+        Self::he(weight[0] * weight[2..].iter().product::<usize>())
+    }
+
+    /// Uniform in ±1 / sqrt(`fan`). With the number of inputs it is PyTorch's initialization of
+    /// `Linear` (Kaiming uniform with a slope of sqrt(5)).
+    pub(super) fn uniform(fan: usize) -> Self {
+        Self::Uniform(1.0 / (fan as f64).sqrt())
+    }
+}
+
+/// A network of a family: its properties and the rules of its layers.
 pub(crate) trait Family: Debug + Sync {
     /// Its properties.
     fn spec(&self) -> Spec;
-
-    /// Its layers with zero weights and identity batch norms.
-    fn build(&self, device: &Device) -> Network;
 
     /// Initialization of the weight of a convolution or fully connected layer, including the head.
     fn weight_start(&self, weight: &[usize]) -> Distribution;
@@ -97,6 +120,15 @@ pub(crate) trait Family: Debug + Sync {
     fn timm_lookalike(&self) -> Option<&'static str> {
         None
     }
+}
+
+/// The layers of a family's networks.
+pub(crate) trait Build {
+    /// A network's layers, from images to pooled features.
+    type Layers;
+
+    /// The layers with zero weights and identity batch norms.
+    fn build(&self, device: &Device) -> Self::Layers;
 }
 
 /// torchvision's transforms: resize of the short side, centre crop, ImageNet's mean and standard

@@ -6,40 +6,12 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::Architecture;
-use super::family::Family;
+use super::family::{Distribution, Family};
 use crate::nn::TensorKind;
 use crate::random::{Purpose, Random};
 
 /// Separates these random streams from those of a task's head.
 const STREAM: u64 = 2;
-
-/// Distribution of a tensor's initial values.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Distribution {
-    Constant(f32),
-    /// Normal with mean zero and this standard deviation.
-    Normal(f64),
-    /// Uniform from minus this to this.
-    Uniform(f64),
-}
-
-impl Distribution {
-    /// He et al. (ICCV 2015): normal with variance 2 / `fan`.
-    pub(super) fn he(fan: usize) -> Self {
-        Self::Normal((2.0 / fan as f64).sqrt())
-    }
-
-    /// [`he`](Self::he) of a convolution's outputs. torchvision counts those of all groups.
-    pub(super) fn he_fan_out(weight: &[usize]) -> Self {
-        Self::he(weight[0] * weight[2..].iter().product::<usize>())
-    }
-
-    /// Uniform in ±1 / sqrt(`fan`). With the number of inputs it is PyTorch's initialization of
-    /// `Linear` (Kaiming uniform with a slope of sqrt(5)).
-    pub(super) fn uniform(fan: usize) -> Self {
-        Self::Uniform(1.0 / (fan as f64).sqrt())
-    }
-}
 
 /// Tensors by name: shape and values in row-major order.
 pub(crate) type InitialTensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;

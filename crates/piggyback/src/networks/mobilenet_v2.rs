@@ -11,9 +11,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use piggyback_task::Interpolation;
 
-use super::Network;
-use super::family::{Family, Role, Roles, Spec, torchvision_preprocessing};
-use super::init::Distribution;
+use super::family::{Build, Distribution, Family, Role, Roles, Spec, torchvision_preprocessing};
 use crate::nn::{Activation, BatchNorm2d, Conv2d, ConvNorm, Graph, conv_norm};
 
 /// Expansion, output channels, repeats and first stride of each stage (table 2 of the paper).
@@ -34,6 +32,14 @@ const FEATURES: usize = 1280;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variant;
 
+impl Build for Variant {
+    type Layers = MobileNetV2;
+
+    fn build(&self, device: &Device) -> MobileNetV2 {
+        MobileNetV2::new(device)
+    }
+}
+
 impl Family for Variant {
     fn spec(&self) -> Spec {
         Spec {
@@ -51,10 +57,6 @@ impl Family for Variant {
             pretraining_rate: 0.1,
             marker: "features.0.0.weight",
         }
-    }
-
-    fn build(&self, device: &Device) -> Network {
-        Network::MobileNetV2(MobileNetV2::new(device))
     }
 
     fn weight_start(&self, weight: &[usize]) -> Distribution {

@@ -17,9 +17,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use piggyback_task::Interpolation;
 
-use super::Network;
-use super::family::{Family, Role, Roles, Spec, torchvision_preprocessing};
-use super::init::Distribution;
+use super::family::{Build, Distribution, Family, Role, Roles, Spec, torchvision_preprocessing};
 use super::inverted_residual::{Activations, BlockShape, InvertedResidual, timm_layer};
 use crate::nn::{Activation, BatchNorm2d, Conv2d, ConvNorm, Graph, Linear, conv_norm};
 
@@ -129,6 +127,14 @@ fn squeezed(channels: usize) -> usize {
     rounded + if 10 * rounded < 9 * quarter { 8 } else { 0 }
 }
 
+impl Build for Variant {
+    type Layers = MobileNetV3;
+
+    fn build(&self, device: &Device) -> MobileNetV3 {
+        MobileNetV3::new(*self, device)
+    }
+}
+
 impl Family for Variant {
     fn spec(&self) -> Spec {
         Spec {
@@ -146,10 +152,6 @@ impl Family for Variant {
             pretraining_rate: 0.1,
             marker: "features.1.block.0.0.weight",
         }
-    }
-
-    fn build(&self, device: &Device) -> Network {
-        Network::MobileNetV3(MobileNetV3::new(*self, device))
     }
 
     fn weight_start(&self, weight: &[usize]) -> Distribution {

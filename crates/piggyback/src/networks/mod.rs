@@ -19,7 +19,8 @@ use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
 use crate::nn::Graph;
-use family::Family;
+use burn::tensor::Device;
+use family::{Build, Family};
 
 pub use family::Role;
 pub(crate) use init::initial_tensors;
@@ -66,7 +67,7 @@ pub enum Architecture {
 }
 
 /// Name and definition of every network, in the order of [`Architecture`].
-const NETWORKS: [(Architecture, &str, &dyn Family); 32] = {
+const NETWORKS: [(Architecture, &str, &dyn Definition); 32] = {
     use Architecture as A;
     use densenet::Variant as DenseNet;
     use efficientnet::Variant as EfficientNet;
@@ -191,6 +192,21 @@ const NETWORKS: [(Architecture, &str, &dyn Family); 32] = {
     ]
 };
 
+/// A family's file, and how its layers become a [`Network`].
+trait Definition: Family {
+    /// The network with zero weights and identity batch norms.
+    fn network(&self, device: &Device) -> Network;
+}
+
+impl<V: Family + Build> Definition for V
+where
+    Network: From<V::Layers>,
+{
+    fn network(&self, device: &Device) -> Network {
+        self.build(device).into()
+    }
+}
+
 /// A backbone's layers, from images to pooled features.
 // One or a few per process: a box would only add a step.
 #[allow(clippy::large_enum_variant, missing_docs)]
@@ -204,6 +220,54 @@ pub enum Network {
     EfficientNet(efficientnet::EfficientNet),
     MobileNetV3(mobilenet_v3::MobileNetV3),
     RegNet(regnet::RegNet),
+}
+
+impl From<mobilenet_v2::MobileNetV2> for Network {
+    fn from(layers: mobilenet_v2::MobileNetV2) -> Self {
+        Self::MobileNetV2(layers)
+    }
+}
+
+impl From<resnet::ResNet> for Network {
+    fn from(layers: resnet::ResNet) -> Self {
+        Self::ResNet(layers)
+    }
+}
+
+impl From<vgg::Vgg> for Network {
+    fn from(layers: vgg::Vgg) -> Self {
+        Self::Vgg(layers)
+    }
+}
+
+impl From<densenet::DenseNet> for Network {
+    fn from(layers: densenet::DenseNet) -> Self {
+        Self::DenseNet(layers)
+    }
+}
+
+impl From<efficientnet_lite::EfficientNetLite> for Network {
+    fn from(layers: efficientnet_lite::EfficientNetLite) -> Self {
+        Self::EfficientNetLite(layers)
+    }
+}
+
+impl From<efficientnet::EfficientNet> for Network {
+    fn from(layers: efficientnet::EfficientNet) -> Self {
+        Self::EfficientNet(layers)
+    }
+}
+
+impl From<mobilenet_v3::MobileNetV3> for Network {
+    fn from(layers: mobilenet_v3::MobileNetV3) -> Self {
+        Self::MobileNetV3(layers)
+    }
+}
+
+impl From<regnet::RegNet> for Network {
+    fn from(layers: regnet::RegNet) -> Self {
+        Self::RegNet(layers)
+    }
 }
 
 impl Network {

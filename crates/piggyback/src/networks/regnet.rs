@@ -16,9 +16,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use piggyback_task::Interpolation;
 
-use super::Network;
-use super::family::{Family, Role, Roles, Spec, torchvision_preprocessing};
-use super::init::Distribution;
+use super::family::{Build, Distribution, Family, Role, Roles, Spec, torchvision_preprocessing};
 use crate::nn::{Activation, BatchNorm2d, Conv2d, ConvNorm, Graph, SqueezeExcitation, conv_norm};
 
 /// Channels after the first convolution.
@@ -45,6 +43,14 @@ impl Variant {
     }
 }
 
+impl Build for Variant {
+    type Layers = RegNet;
+
+    fn build(&self, device: &Device) -> RegNet {
+        RegNet::new(*self, device)
+    }
+}
+
 impl Family for Variant {
     fn spec(&self) -> Spec {
         Spec {
@@ -62,10 +68,6 @@ impl Family for Variant {
             pretraining_rate: 0.1,
             marker: "trunk_output.block1.block1-0.f.a.0.weight",
         }
-    }
-
-    fn build(&self, device: &Device) -> Network {
-        Network::RegNet(RegNet::new(*self, device))
     }
 
     fn weight_start(&self, weight: &[usize]) -> Distribution {

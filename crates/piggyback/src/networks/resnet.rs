@@ -11,9 +11,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use piggyback_task::Interpolation;
 
-use super::Network;
-use super::family::{Family, Role, Roles, Spec, torchvision_preprocessing};
-use super::init::Distribution;
+use super::family::{Build, Distribution, Family, Role, Roles, Spec, torchvision_preprocessing};
 use crate::nn::{Activation, BatchNorm2d, Conv2d, ConvNorm, Graph, PoolOptions, conv_norm};
 
 /// Parameters of a ResNet.
@@ -48,6 +46,14 @@ impl Variant {
     }
 }
 
+impl Build for Variant {
+    type Layers = ResNet;
+
+    fn build(&self, device: &Device) -> ResNet {
+        ResNet::new(*self, device)
+    }
+}
+
 impl Family for Variant {
     fn spec(&self) -> Spec {
         Spec {
@@ -65,10 +71,6 @@ impl Family for Variant {
             pretraining_rate: 0.1,
             marker: "layer1.0.conv1.weight",
         }
-    }
-
-    fn build(&self, device: &Device) -> Network {
-        Network::ResNet(ResNet::new(*self, device))
     }
 
     fn weight_start(&self, weight: &[usize]) -> Distribution {

@@ -13,9 +13,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use piggyback_task::Interpolation;
 
-use super::Network;
-use super::family::{Family, Role, Roles, Spec, torchvision_preprocessing};
-use super::init::Distribution;
+use super::family::{Build, Distribution, Family, Role, Roles, Spec, torchvision_preprocessing};
 use crate::nn::{Activation, BatchNorm2d, Conv2d, Graph, Linear, PoolOptions};
 
 /// Parameters of a VGG.
@@ -54,6 +52,14 @@ impl Variant {
     }
 }
 
+impl Build for Variant {
+    type Layers = Vgg;
+
+    fn build(&self, device: &Device) -> Vgg {
+        Vgg::new(*self, device)
+    }
+}
+
 impl Family for Variant {
     fn spec(&self) -> Spec {
         Spec {
@@ -71,10 +77,6 @@ impl Family for Variant {
             pretraining_rate: 0.01,
             marker: "features.0.weight",
         }
-    }
-
-    fn build(&self, device: &Device) -> Network {
-        Network::Vgg(Vgg::new(*self, device))
     }
 
     fn weight_start(&self, weight: &[usize]) -> Distribution {

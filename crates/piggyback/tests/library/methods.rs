@@ -420,7 +420,7 @@ fn packnet_adds_tasks_without_changing_those_before() {
     };
     let full = shared(opened);
     assert!(refusal(full, &backbone, "c").contains("no free weights left"));
-    assert!(refusal(first.clone(), &backbone, "a").contains("'a' already"));
+    assert!(refusal(first.clone(), &backbone, "a").contains("already holds a task 'a'"));
     let other = of(Architecture::ResNet18);
     assert!(refusal(first, &other, "c").contains("resnet18"));
 }

@@ -356,7 +356,7 @@ fn allowing_a_precision_covers_whichever_tensors_are_half() {
         other
             .check_origin(&of_whole)
             .unwrap_err()
-            .contains("other mobilenet_v2 weights")
+            .contains("different mobilenet_v2 weights")
     );
     let half = open(&narrowed(&files.raw, Dtype::F16, |_, _| true));
     assert!(

@@ -8,11 +8,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fit::Fit;
+use super::fit::{Fit, Tensors};
 use super::tensor::StoredTensor;
 use crate::networks::Architecture;
-
-pub(super) type Tensors = BTreeMap<String, StoredTensor>;
 
 /// The tensors, without a common prefix, under Piggyback's names; and the detected network, if they
 /// had timm's names.

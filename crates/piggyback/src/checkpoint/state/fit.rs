@@ -1,9 +1,12 @@
 //! How well a group of tensors fits the known networks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::dialects::Tensors;
+use super::tensor::StoredTensor;
 use crate::networks::Architecture;
+
+/// Tensors by name.
+pub(super) type Tensors = BTreeMap<String, StoredTensor>;
 
 /// How well tensors fit an architecture.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use piggyback_task::Dtype;
 
-use super::dialects::Tensors;
+use super::fit::Tensors;
 use super::tensor::StoredTensor;
 use crate::networks::Architecture;
 

@@ -9,8 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use super::dialects::Tensors;
-use super::fit::Fit;
+use super::fit::{Fit, Tensors};
 use super::{dialects, heads};
 use crate::networks::Architecture;
 

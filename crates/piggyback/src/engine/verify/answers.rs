@@ -3,7 +3,7 @@
 use piggyback_kernels::InstructionSet;
 use piggyback_task::{BitMask, Mask, TaskFile};
 
-use super::{Failure, Outcome, TASK};
+use super::outcome::{Failure, Outcome, TASK};
 use crate::checkpoint::Backbone;
 use crate::engine::{Engine, Prediction};
 use crate::error::{Error, Result};

@@ -2,8 +2,8 @@
 //! conditions.
 
 mod answers;
+mod outcome;
 
-use std::error::Error as _;
 use std::fs::File;
 use std::path::Path;
 
@@ -11,6 +11,7 @@ use burn::tensor::Device;
 use piggyback_task::TaskFile;
 use serde::{Deserialize, Serialize};
 
+use self::outcome::{Failure, Outcome, TASK};
 use crate::checkpoint::Backbone;
 use crate::error::{Error, Result};
 use crate::files::LearnedFile;
@@ -88,25 +89,6 @@ pub struct Check {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-}
-
-/// What a check compared, in words, if there is a choice; or why it failed.
-type Outcome = std::result::Result<Option<String>, Failure>;
-
-/// Why a check failed.
-#[derive(Debug)]
-struct Failure(String);
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        let mut reason = error.to_string();
-        let mut source = error.source();
-        while let Some(error) = source {
-            reason.push_str(&format!(": {error}"));
-            source = error.source();
-        }
-        Self(reason)
-    }
 }
 
 impl Check {
@@ -189,9 +171,6 @@ pub fn verify(
     }
     Ok(checks)
 }
-
-/// The name given to a file's tasks during checks.
-const TASK: &str = "task";
 
 /// A check of a task's outputs.
 type AnswersCheck = fn(&Backbone, &TaskFile) -> Outcome;
