@@ -3,7 +3,7 @@
 use crate::common::piggyback;
 
 /// Parameters and GFLOPs as torchvision publishes them with its weights.
-const PUBLISHED: [(&str, u64, f64); 18] = [
+const PUBLISHED: [(&str, u64, f64); 27] = [
     ("mobilenet_v2", 3_504_872, 0.301),
     ("resnet18", 11_689_512, 1.814),
     ("resnet34", 21_797_672, 3.664),
@@ -22,6 +22,15 @@ const PUBLISHED: [(&str, u64, f64); 18] = [
     ("densenet161", 28_681_000, 7.728),
     ("densenet169", 14_149_480, 3.360),
     ("densenet201", 20_013_928, 4.291),
+    ("efficientnet_b0", 5_288_548, 0.386),
+    ("efficientnet_b1", 7_794_184, 0.687),
+    ("efficientnet_b2", 9_109_994, 1.088),
+    ("efficientnet_b3", 12_233_232, 1.827),
+    ("mobilenet_v3_small", 2_542_856, 0.057),
+    ("mobilenet_v3_large", 5_483_032, 0.217),
+    ("regnet_y_400mf", 4_344_144, 0.402),
+    ("regnet_y_800mf", 6_432_512, 0.834),
+    ("regnet_y_1_6gf", 11_202_430, 1.612),
 ];
 
 #[test]
