@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn one_setting_does_not_change_anothers_numbers() {
+    fn one_setting_does_not_change_the_numbers_of_another() {
         let image = image(8, 8);
         let crop = Augment {
             crop: Some(RandomCrop::default()),

@@ -1,6 +1,6 @@
 //! Scores and masks: the paper's method, on any Burn module.
 //!
-//! A mask is a [`Reparameterization`] of a frozen parameter: a real-valued score for each weight,
+//! A mask is a [`Reparameterization`](burn::module::Reparameterization) of a frozen parameter: a real-valued score for each weight,
 //! thresholded each time the weight is used. Gradients pass straight through the threshold (Mallya
 //! et al., *Piggyback*, ECCV 2018, section 3.2). Any optimiser that updates the parameters
 //! `<weight>.mask.scores` therefore trains the mask, and [`masks`] reads the bits after training.
