@@ -6,7 +6,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::tool::{cargo_program, say};
+use piggyback_tools::child::Children;
+use piggyback_tools::program::Program;
+
+use crate::tool::say;
 
 /// Side of the pictures, and how many there are of each class.
 const SIDE: usize = 32;
@@ -16,51 +19,40 @@ const IMAGES: usize = 8;
 ///
 /// # Errors
 ///
-/// cargo cannot be started, or the pictures cannot be written.
+/// The program cannot be built, or the pictures cannot be written.
 pub(crate) fn run(root: &Path) -> Result<bool> {
     let folder = root.join("target").join("examples-data");
     let data = folder.join("stripes");
     pictures(&data).with_context(|| format!("cannot write {}", data.display()))?;
     let backbone = folder.join("backbone.safetensors");
     say("\nexamples");
-    let mut pretrain = cargo(
-        root,
-        "piggyback-cli",
-        &["--bin", "piggyback", "--", "pretrain"],
-    );
+    // As the tests build it, so that nothing is compiled again; cargo test built the examples too.
+    let [program] = Program::as_tested(root, ["piggyback"], &Children::new()?)?;
+    let mut pretrain = program.command(&["pretrain", "--force", "--quiet"]);
     pretrain
-        .args([
-            "--arch",
-            "mobilenet_v2",
-            "--epochs",
-            "0",
-            "--image-size",
-            "32",
-        ])
-        .args(["--force", "--quiet", "--data"])
+        .args(["--arch", "mobilenet_v2", "--epochs", "0"])
+        .args(["--image-size", "32", "--data"])
         .arg(&data)
         .arg("--out")
         .arg(&backbone);
-    let mut learn = cargo(root, "piggyback", &["--example", "learn_a_task", "--"]);
+    let examples = root.join(program.path()).with_file_name("examples");
+    let example = |name: &str| {
+        let mut command =
+            Command::new(examples.join(format!("{name}{}", std::env::consts::EXE_SUFFIX)));
+        command.current_dir(root);
+        command
+    };
+    let mut learn = example("learn_a_task");
     learn.arg(&backbone).arg(&data).arg(data.join("across"));
-    let mut mask = cargo(root, "piggyback", &["--example", "mask_your_own_network"]);
+    let mut mask = example("mask_your_own_network");
     for command in [&mut pretrain, &mut learn, &mut mask] {
-        let status = command.status().context("cannot run cargo")?;
+        let status = command.status().context("cannot run an example")?;
         if !status.success() {
             say(&format!("error: {command:?} failed ({status})"));
             return Ok(false);
         }
     }
     Ok(true)
-}
-
-fn cargo(root: &Path, package: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(cargo_program());
-    command
-        .args(["run", "--quiet", "--package", package])
-        .args(arguments)
-        .current_dir(root);
-    command
 }
 
 /// Two classes: stripes across and stripes down, each shifted from picture to picture.

@@ -57,6 +57,8 @@ enum Verb {
         #[arg(long)]
         every_feature: bool,
     },
+    /// Run the library's examples, which a build of the tests has compiled.
+    Examples,
     /// Run all tests of the workspace, including doc tests.
     Test {
         /// Also test against other programs: Python packages (numpy, safetensors, PyTorch, ...), a
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Verb::Bench { arguments } => tool::bench(&root, &arguments).map(ExitCode::from),
         Verb::Fetch => tool::fetch(&root).map(ExitCode::from),
         Verb::Check { every_feature } => check::run(&root, every_feature),
+        Verb::Examples => examples::run(&root).map(|passed| ExitCode::from(u8::from(!passed))),
         Verb::Bless => test::bless(&root),
         Verb::Test { peers } => test::run(&root, peers),
     };
