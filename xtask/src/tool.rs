@@ -18,13 +18,14 @@ pub(crate) fn bench(root: &Path, arguments: &[OsString]) -> Result<u8> {
         .args(arguments))
 }
 
-/// Runs `cargo xtask fetch`.
+/// Runs `cargo xtask fetch`, with the suite if it is wanted.
 ///
 /// # Errors
 ///
 /// cargo cannot be started.
-pub(crate) fn fetch(root: &Path) -> Result<u8> {
-    run(&mut cargo(root, "piggyback-demo-data", &[]))
+pub(crate) fn fetch(root: &Path, suite: bool) -> Result<u8> {
+    let option = suite.then_some("--suite");
+    run(cargo(root, "piggyback-demo-data", &[]).args(option))
 }
 
 /// The cargo that runs us.

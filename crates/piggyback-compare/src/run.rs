@@ -19,7 +19,7 @@ use piggyback::data::ImageFolder;
 use piggyback::engine::{EvaluateConfig, evaluate};
 use piggyback::files::paper_bits_of_network;
 use piggyback::learn::{Event, Test};
-use piggyback::{Backbone, Engine};
+use piggyback::{Backbone, Engine, KnownNetworks};
 
 /// Computes a unit in its folder; resumes from its checkpoint if there is one.
 ///
@@ -168,7 +168,10 @@ fn together(job: &Job, device: &Device, controls: Controls<'_>) -> Result<Record
                 "an earlier unit does not have exactly one task",
             ));
         };
-        engine.add_task(&data.name, TaskFile::open(folder.join(TASK_FILE))?)?;
+        engine.add_task(
+            &data.name,
+            TaskFile::open(folder.join(TASK_FILE), &KnownNetworks)?,
+        )?;
         // The name in the plan may have changed since the earlier unit was computed.
         before.push(TaskRecord {
             data: data.name.clone(),

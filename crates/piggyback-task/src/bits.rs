@@ -56,6 +56,61 @@ impl BitMask {
         Ok(Self { len, bytes })
     }
 
+    /// `len` bits, all of this value.
+    pub fn filled(len: usize, value: bool) -> Self {
+        let mut bytes = vec![if value { 0xff } else { 0 }; len.div_ceil(8)];
+        if let (true, used @ 1.., Some(last)) = (value, len % 8, bytes.last_mut()) {
+            *last = (1 << used) - 1;
+        }
+        Self { len, bytes }
+    }
+
+    /// `len` bits from packed bytes that were checked.
+    pub(crate) fn packed(len: usize, bytes: Vec<u8>) -> Self {
+        Self { len, bytes }
+    }
+
+    /// Inverts bit `i`, which must not be past the end.
+    #[inline]
+    pub(crate) fn flip(&mut self, i: usize) {
+        self.bytes[i / 8] ^= 1 << (i % 8);
+    }
+
+    /// The positions of all bits of this value, in ascending order.
+    pub fn positions(&self, value: bool) -> impl Iterator<Item = usize> + '_ {
+        let len = self.len;
+        let words = self.bytes.chunks(8).enumerate();
+        words
+            .flat_map(move |(i, chunk)| {
+                let mut word = [0; 8];
+                word[..chunk.len()].copy_from_slice(chunk);
+                let word = u64::from_le_bytes(word);
+                Ones(if value { word } else { !word }).map(move |bit| 64 * i + bit)
+            })
+            // Inverted padding is past the end.
+            .take_while(move |position| *position < len)
+    }
+
+    /// The bits at the positions where `chosen`, of the same length, is 1.
+    pub(crate) fn select(&self, chosen: &BitMask) -> Self {
+        let mut positions = chosen.positions(true);
+        Self::from_fn(chosen.ones_count(), |_| {
+            let position = positions.next();
+            position.and_then(|position| self.get(position)) == Some(true)
+        })
+    }
+
+    /// The opposite of [`select`](Self::select): 0 where `chosen` is 0.
+    pub(crate) fn scatter(&self, chosen: &BitMask) -> Self {
+        let mut bits = Self::filled(chosen.len(), false);
+        for (position, bit) in chosen.positions(true).zip(self.iter()) {
+            if bit {
+                bits.flip(position);
+            }
+        }
+        bits
+    }
+
     /// Number of bits.
     pub fn len(&self) -> usize {
         self.len
@@ -92,6 +147,23 @@ impl BitMask {
     /// Number of bits not set.
     pub fn zeros_count(&self) -> usize {
         self.len - self.ones_count()
+    }
+}
+
+/// The positions of a word's ones.
+struct Ones(u64);
+
+impl Iterator for Ones {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        if self.0 == 0 {
+            return None;
+        }
+        let bit = self.0.trailing_zeros() as usize;
+        self.0 &= self.0 - 1;
+        Some(bit)
     }
 }
 
@@ -146,6 +218,15 @@ mod tests {
             prop_assert_eq!(mask.ones_count() + mask.zeros_count(), mask.len());
             for (i, bit) in bits.iter().enumerate() {
                 prop_assert_eq!(mask.get(i), Some(*bit));
+            }
+            let chosen = BitMask::from_fn(bits.len(), |i| bits[i] || i % 3 == 0);
+            let selected = mask.select(&chosen);
+            prop_assert_eq!(selected.len(), chosen.ones_count());
+            prop_assert_eq!(selected.scatter(&chosen), mask.clone());
+            for value in [false, true] {
+                let positions = (0..bits.len()).filter(|i| bits[*i] == value);
+                prop_assert_eq!(mask.positions(value).collect::<Vec<_>>(), positions.collect::<Vec<_>>());
+                prop_assert_eq!(BitMask::filled(bits.len(), value), BitMask::from_fn(bits.len(), |_| value));
             }
             let again = BitMask::from_bytes(bits.len(), mask.as_bytes().to_vec()).unwrap();
             prop_assert_eq!(again, mask);

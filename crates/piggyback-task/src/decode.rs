@@ -1,24 +1,29 @@
 //! Decodes a task file. Everything is checked before it is trusted.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
 use crate::container::{Container, Tensor};
-use crate::encode::{self, DeltaInfo, FORMAT_VERSION, Kind, MaskInfo, PACKED};
-use crate::{BitMask, Delta, Error, Head, Layout, Mask, TaskFile, TrainingRecord, Values};
+use crate::encode::{self, FORMAT_VERSION};
+use crate::parts::Parts;
+use crate::{
+    Answers, BackboneId, Error, Head, KnownNetworks, Layout, Matrix, Precision, TaskFile,
+    TensorList, TrainingRecord,
+};
 
 /// Reads a task file.
 ///
 /// The order of the checks gives the most helpful error: is it safetensors, a task file, a
 /// supported version, undamaged, valid, in canonical form?
-pub(crate) fn decode(bytes: &[u8]) -> Result<TaskFile, Error> {
+pub(crate) fn decode(bytes: &[u8], networks: &dyn KnownNetworks) -> Result<TaskFile, Error> {
     let mut container = Container::parse(bytes)?;
     let mut metadata = std::mem::take(&mut container.metadata);
     if !metadata.keys().any(|key| key.starts_with("piggyback.")) {
         return Err(Error::NotATask);
     }
-    let version = check_version(take(&mut metadata, "piggyback.format")?.as_str())?;
+    check_version(take(&mut metadata, "piggyback.format")?.as_str())?;
     container.check_length()?;
     check_digest(
         &take(&mut metadata, "piggyback.digest")?,
@@ -26,30 +31,34 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<TaskFile, Error> {
         bytes,
     )?;
 
-    let mut tensors = container.tensors()?;
-    let mask_infos: BTreeMap<String, MaskInfo> = parse(&mut metadata, "piggyback.masks")?;
-    let delta_infos: BTreeMap<String, DeltaInfo> = match version {
-        1 => BTreeMap::new(),
-        _ => parse(&mut metadata, "piggyback.deltas")?,
-    };
-    let task = TaskFile {
-        backbone: parse(&mut metadata, "piggyback.backbone")?,
+    let mut tensors = Tensors(container.tensors()?);
+    let backbone: BackboneId = parse(&mut metadata, "piggyback.backbone")?;
+    let list = read_list(&mut metadata, &backbone.architecture, networks)?;
+    // Before any shape is used.
+    list.validate()?;
+    let classes: Vec<String> = parse(&mut metadata, "piggyback.classes")?;
+    let head = tensors.head()?;
+    let mut task = TaskFile {
         layout: read_layout(&take(&mut metadata, "piggyback.layout")?)?,
-        classes: parse(&mut metadata, "piggyback.classes")?,
-        preprocessing: parse(&mut metadata, "piggyback.preprocessing")?,
-        training: parse::<TrainingRecord>(&mut metadata, "piggyback.training")?,
-        masks: read_masks(mask_infos, version, &mut tensors)?,
-        deltas: read_deltas(delta_infos, &mut tensors)?,
-        head: Head {
-            weight: floats("head.weight", take_tensor(&mut tensors, "head.weight")?)?,
-            bias: floats("head.bias", take_tensor(&mut tensors, "head.bias")?)?,
+        answers: match metadata.contains_key("piggyback.answers") {
+            true => parse(&mut metadata, "piggyback.answers")?,
+            false => Answers::default(),
         },
-        norms: read_norms(&mut tensors)?,
+        feature_summary: tensors.feature_summary()?,
+        training: parse::<TrainingRecord>(&mut metadata, "piggyback.training")?,
+        ..TaskFile::classifier(
+            backbone,
+            list,
+            classes,
+            parse(&mut metadata, "piggyback.preprocessing")?,
+            head,
+        )
     };
+    Parts::new(&mut tensors)?.read(&mut task)?;
     if let Some(key) = metadata.keys().next() {
         return Err(Error::invalid(key, "not a key of a task file"));
     }
-    if let Some(name) = tensors.keys().next() {
+    if let Some(name) = tensors.0.keys().next() {
         return Err(Error::invalid(name, "not a tensor of this task file"));
     }
     task.validate()?;
@@ -60,15 +69,17 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<TaskFile, Error> {
     Ok(task)
 }
 
-fn check_version(version: &str) -> Result<u64, Error> {
+fn check_version(version: &str) -> Result<(), Error> {
     match version.parse::<u64>() {
-        Ok(version @ 1..=FORMAT_VERSION) => Ok(version),
+        Ok(FORMAT_VERSION) => Ok(()),
         Ok(version) if version > FORMAT_VERSION => Err(Error::NewerVersion {
             version,
             supported: FORMAT_VERSION,
         }),
         _ => {
-            let reason = format!("{version:?} is not a format version");
+            let reason = format!(
+                "{version:?} is not a format version that this program reads ({FORMAT_VERSION}); train the task again"
+            );
             Err(Error::invalid("piggyback.format", reason))
         }
     }
@@ -91,118 +102,104 @@ fn read_layout(name: &str) -> Result<Layout, Error> {
     })
 }
 
-fn read_masks(
-    infos: BTreeMap<String, MaskInfo>,
-    version: u64,
-    tensors: &mut BTreeMap<String, Tensor<'_>>,
-) -> Result<BTreeMap<String, Mask>, Error> {
-    let mut masks = BTreeMap::new();
-    for (weight, info) in infos {
-        if info.codec != PACKED {
-            let (weight, codec) = (format!("mask.{weight}"), info.codec);
-            return Err(Error::UnknownCodec { weight, codec });
-        }
-        let mut mask = read_mask(&weight, info, tensors)?;
-        let name = format!("affine.{weight}");
-        if version > 1
-            && let Some(tensor) = tensors.remove(&name)
-        {
-            let [k0, k1, k2, k3] = numbers(&name, tensor)?;
-            let affine = mask.with_affine([k0, k1, k2, k3]);
-            mask = affine.map_err(|error| error.about(&name))?;
-        }
-        masks.insert(weight, mask);
+/// The backbone's tensors: listed in the file, or known by the architecture's name.
+fn read_list(
+    metadata: &mut BTreeMap<String, String>,
+    architecture: &str,
+    networks: &dyn KnownNetworks,
+) -> Result<Arc<TensorList>, Error> {
+    if metadata.contains_key("piggyback.tensors") {
+        let shapes: BTreeMap<String, Vec<usize>> = parse(metadata, "piggyback.tensors")?;
+        return Ok(Arc::new(TensorList::listed(shapes)));
     }
-    Ok(masks)
-}
-
-fn read_deltas(
-    infos: BTreeMap<String, DeltaInfo>,
-    tensors: &mut BTreeMap<String, Tensor<'_>>,
-) -> Result<BTreeMap<String, Delta>, Error> {
-    let mut deltas = BTreeMap::new();
-    for (weight, DeltaInfo { codec, shape }) in infos {
-        if codec != PACKED {
-            let weight = format!("delta.{weight}");
-            return Err(Error::UnknownCodec { weight, codec });
-        }
-        let [name, scale] = ["delta", "scale"].map(|part| format!("{part}.{weight}"));
-        let len = crate::values::element_count(&shape).map_err(|error| error.about(&name))?;
-        let up = bits(&name, len, take_tensor(tensors, &name)?)?;
-        let [scale] = numbers(&scale, take_tensor(tensors, &scale)?)?;
-        let delta = Delta::new(shape, up, scale).map_err(|error| error.about(&name))?;
-        deltas.insert(weight, delta);
-    }
-    Ok(deltas)
-}
-
-/// The numbers of a tensor `[COUNT]`.
-fn numbers<const COUNT: usize>(name: &str, tensor: Tensor<'_>) -> Result<[f32; COUNT], Error> {
-    let values = floats(name, tensor)?;
-    match (values.shape(), values.data().first_chunk()) {
-        ([count], Some(numbers)) if *count == COUNT => Ok(*numbers),
-        (shape, _) => {
-            let reason = format!("expected [{COUNT}], found {shape:?}");
-            Err(Error::invalid(name, reason))
-        }
-    }
-}
-
-fn read_mask(
-    weight: &str,
-    info: MaskInfo,
-    tensors: &mut BTreeMap<String, Tensor<'_>>,
-) -> Result<Mask, Error> {
-    let name = format!("mask.{weight}");
-    let len = crate::values::element_count(&info.shape).map_err(|error| error.about(&name))?;
-    let mut plane = |name: &str| bits(name, len, take_tensor(tensors, name)?);
-    let keep = plane(&name)?;
-    let mask = match info.kind {
-        Kind::Binary => Mask::binary(info.shape, keep),
-        Kind::Ternary => Mask::ternary(info.shape, keep, plane(&format!("sign.{weight}"))?),
-    };
-    let mask = mask.map_err(|error| error.about(&name))?;
-    let zeros = mask.keep().zeros_count();
-    if zeros != info.zeros {
-        let reason = format!("expected {} zeros, found {zeros}", info.zeros);
-        return Err(Error::invalid(name, reason));
-    }
-    Ok(mask)
-}
-
-fn read_norms(
-    tensors: &mut BTreeMap<String, Tensor<'_>>,
-) -> Result<BTreeMap<String, Values>, Error> {
-    let names: Vec<String> = tensors
-        .keys()
-        .filter(|name| name.starts_with("norm."))
-        .cloned()
-        .collect();
-    let mut norms = BTreeMap::new();
-    for name in names {
-        let values = floats(&name, take_tensor(tensors, &name)?)?;
-        norms.insert(name["norm.".len()..].to_owned(), values);
-    }
-    Ok(norms)
-}
-
-fn bits(name: &str, len: usize, tensor: Tensor<'_>) -> Result<BitMask, Error> {
-    check_dtype(name, "U8", &tensor)?;
-    BitMask::from_bytes(len, tensor.data.into_owned()).map_err(|error| error.about(name))
-}
-
-fn floats(name: &str, tensor: Tensor<'_>) -> Result<Values, Error> {
-    check_dtype(name, "F32", &tensor)?;
-    let (chunks, rest) = tensor.data.as_chunks::<4>();
-    if !rest.is_empty() {
+    networks.tensors(architecture).ok_or_else(|| {
         let reason = format!(
-            "{} bytes are not a whole number of floats",
-            tensor.data.len()
+            "the architecture {architecture:?} is not known to this program, and the file does not list its tensors; \
+             update Piggyback"
         );
-        return Err(Error::invalid(name, reason));
+        Error::invalid("backbone", reason)
+    })
+}
+
+/// The tensors of a file that were not read yet.
+pub(crate) struct Tensors<'a>(pub(crate) BTreeMap<String, Tensor<'a>>);
+
+impl<'a> Tensors<'a> {
+    fn take(&mut self, name: &str) -> Result<Tensor<'a>, Error> {
+        let tensor = self.0.remove(name);
+        tensor.ok_or_else(|| Error::invalid(name, "the tensor is missing"))
     }
-    let data = chunks.iter().map(|bytes| f32::from_le_bytes(*bytes));
-    Values::new(tensor.shape, data.collect()).map_err(|error| error.about(name))
+
+    /// The bytes of a tensor, which has this type; none if it is missing.
+    pub(crate) fn bytes(&mut self, name: &str, dtype: &str) -> Result<Vec<u8>, Error> {
+        match self.0.remove(name) {
+            None => Ok(Vec::new()),
+            Some(tensor) => {
+                check_dtype(name, dtype, &tensor)?;
+                Ok(tensor.data.into_owned())
+            }
+        }
+    }
+
+    /// The numbers of a tensor of floats; none if it is missing.
+    pub(crate) fn floats(&mut self, name: &str) -> Result<Vec<f32>, Error> {
+        let bytes = self.bytes(name, "F32")?;
+        floats(&bytes).map_err(|error| error.about(name))
+    }
+
+    fn head(&mut self) -> Result<Head, Error> {
+        let tensor = self.take("head.weight")?;
+        let [rows, columns] = tensor.shape[..] else {
+            let reason = format!("expected [classes, features], found {:?}", tensor.shape);
+            return Err(Error::invalid("head.weight", reason));
+        };
+        let scales = self.floats("head.scales")?;
+        let weight = match tensor.dtype.as_ref() {
+            "F32" if scales.is_empty() => floats(&tensor.data)
+                .and_then(|numbers| Matrix::new(rows, columns, &numbers, Precision::F32)),
+            "I8" => Matrix::from_int8(rows, columns, scales, signed(&tensor.data)),
+            "U8" => {
+                let columns = columns.checked_mul(2).ok_or_else(|| {
+                    Error::invalid("head.weight", "its number of features overflows")
+                })?;
+                Matrix::from_int4(rows, columns, scales, tensor.data.into_owned())
+            }
+            other => {
+                let reason = format!("unexpected dtype {other}, with {} scales", scales.len());
+                Err(Error::invalid("head.weight", reason))
+            }
+        };
+        Ok(Head {
+            weight: weight.map_err(|error| error.about("head.weight"))?,
+            bias: self.floats("head.bias")?,
+        })
+    }
+
+    fn feature_summary(&mut self) -> Result<Option<Matrix>, Error> {
+        let name = "feature_summary";
+        if !self.0.contains_key(name) {
+            return Ok(None);
+        }
+        let numbers = self.floats(name)?;
+        let matrix = Matrix::new(2, numbers.len() / 2, &numbers, Precision::F32);
+        Ok(Some(matrix.map_err(|error| error.about(name))?))
+    }
+}
+
+pub(crate) fn signed(bytes: &[u8]) -> Vec<i8> {
+    bytes.iter().map(|byte| *byte as i8).collect()
+}
+
+fn floats(bytes: &[u8]) -> Result<Vec<f32>, Error> {
+    let (chunks, rest) = bytes.as_chunks::<4>();
+    if !rest.is_empty() {
+        let reason = format!("{} bytes are not a whole number of floats", bytes.len());
+        return Err(Error::invalid("values", reason));
+    }
+    Ok(chunks
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes))
+        .collect())
 }
 
 fn check_dtype(name: &str, expected: &str, tensor: &Tensor<'_>) -> Result<(), Error> {
@@ -211,15 +208,6 @@ fn check_dtype(name: &str, expected: &str, tensor: &Tensor<'_>) -> Result<(), Er
     }
     let reason = format!("expected dtype {expected}, found {}", tensor.dtype);
     Err(Error::invalid(name, reason))
-}
-
-fn take_tensor<'a>(
-    tensors: &mut BTreeMap<String, Tensor<'a>>,
-    name: &str,
-) -> Result<Tensor<'a>, Error> {
-    tensors
-        .remove(name)
-        .ok_or_else(|| Error::invalid(name, "the tensor is missing"))
 }
 
 fn take(metadata: &mut BTreeMap<String, String>, key: &str) -> Result<String, Error> {

@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::container::{self, Tensor};
-use crate::{BitMask, Delta, Error, Mask, TaskFile, Values, json};
+use crate::task::{Answers, norm_weight};
+use crate::varint::push_varint;
+use crate::{Error, Matrix, Precision, TaskFile, json};
 
-/// The newest supported format version. A task is written in the oldest version that can represent
-/// it.
+/// The format version.
 pub const FORMAT_VERSION: u64 = 2;
 
 /// Prefix of the digest's 64 characters in the header. It occurs only once: inside a JSON string
@@ -19,64 +20,15 @@ pub(crate) const DIGEST_PREFIX: &str = "\"piggyback.digest\":\"";
 /// Number of characters of a digest.
 pub(crate) const DIGEST_CHARS: usize = 64;
 
-/// Name of the only codec.
-pub(crate) const PACKED: &str = "packed";
-
-/// Whether a mask has a plane of signs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
-    Binary,
-    Ternary,
-}
-
-/// Metadata of a mask; fields in alphabetical order.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct MaskInfo {
-    pub(crate) codec: String,
-    pub(crate) kind: Kind,
-    pub(crate) shape: Vec<usize>,
-    pub(crate) zeros: usize,
-}
-
-impl From<&Mask> for MaskInfo {
-    fn from(mask: &Mask) -> Self {
-        Self {
-            codec: PACKED.to_owned(),
-            kind: match mask.sign() {
-                None => Kind::Binary,
-                Some(_) => Kind::Ternary,
-            },
-            shape: mask.shape().to_vec(),
-            zeros: mask.keep().zeros_count(),
-        }
-    }
-}
-
-/// Metadata of a delta; fields in alphabetical order.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct DeltaInfo {
-    pub(crate) codec: String,
-    pub(crate) shape: Vec<usize>,
-}
-
-impl From<&Delta> for DeltaInfo {
-    fn from(delta: &Delta) -> Self {
-        Self {
-            codec: PACKED.to_owned(),
-            shape: delta.shape().to_vec(),
-        }
-    }
-}
-
-/// The oldest format version that can represent a task.
-fn version(task: &TaskFile) -> u64 {
-    let is_affine = task.masks.values().any(|mask| mask.affine().is_some());
-    if is_affine || !task.deltas.is_empty() {
-        2
-    } else {
-        1
-    }
+/// What a task has for a tensor of its backbone: a byte of the tensor `parts`.
+pub(crate) mod part {
+    pub(crate) const MASK: u8 = 1;
+    pub(crate) const SIGN: u8 = 2;
+    pub(crate) const AFFINE: u8 = 4;
+    pub(crate) const DELTA: u8 = 8;
+    pub(crate) const LOW_RANK: u8 = 16;
+    pub(crate) const NORM: u8 = 32;
+    pub(crate) const REPLACED: u8 = 64;
 }
 
 /// The bytes of a task's file and their digest. The task must be valid.
@@ -107,28 +59,21 @@ pub(crate) fn digest_of(bytes: &[u8]) -> Option<String> {
 }
 
 fn metadata(task: &TaskFile) -> Result<BTreeMap<&'static str, String>, Error> {
-    let masks: BTreeMap<_, MaskInfo> = task
-        .masks
-        .iter()
-        .map(|(weight, mask)| (weight, mask.into()))
-        .collect();
-    let version = version(task);
     let mut metadata = BTreeMap::from([
         ("piggyback.backbone", text(&task.backbone)?),
         ("piggyback.classes", text(&task.classes)?),
         ("piggyback.digest", "0".repeat(DIGEST_CHARS)),
-        ("piggyback.format", version.to_string()),
+        ("piggyback.format", FORMAT_VERSION.to_string()),
         ("piggyback.layout", task.layout.as_str().to_owned()),
-        ("piggyback.masks", text(&masks)?),
         ("piggyback.preprocessing", text(&task.preprocessing)?),
         ("piggyback.training", task.training.to_json()),
     ]);
-    if version > 1 {
-        let deltas = task.deltas.iter();
-        let deltas: BTreeMap<_, DeltaInfo> = deltas
-            .map(|(weight, delta)| (weight, delta.into()))
-            .collect();
-        metadata.insert("piggyback.deltas", text(&deltas)?);
+    if task.answers != Answers::default() {
+        metadata.insert("piggyback.answers", text(&task.answers)?);
+    }
+    if task.tensors.is_listed() {
+        let tensors: BTreeMap<_, _> = task.tensors.iter().collect();
+        metadata.insert("piggyback.tensors", text(&tensors)?);
     }
     Ok(metadata)
 }
@@ -137,64 +82,153 @@ fn text(value: &impl Serialize) -> Result<String, Error> {
     json::to_string(value).map_err(|error| Error::invalid("metadata", error.to_string()))
 }
 
-/// Floats first, so that they start at a multiple of four bytes and can be mapped; then bits; by
-/// name within each.
-fn tensors(task: &TaskFile) -> Vec<(String, Tensor<'_>)> {
-    let factors = task.masks.iter().filter_map(|(weight, mask)| {
-        let factors = numbers(&[4], mask.affine()?);
-        Some((format!("affine.{weight}"), factors))
-    });
-    let scales = task.deltas.iter().map(|(weight, delta)| {
-        let scale = numbers(&[1], &[delta.scale()]);
-        (format!("scale.{weight}"), scale)
-    });
-    let ups = task
-        .deltas
-        .iter()
-        .map(|(weight, delta)| (format!("delta.{weight}"), bits(delta.up())));
-    let head = [
-        ("head.bias".to_owned(), floats(&task.head.bias)),
-        ("head.weight".to_owned(), floats(&task.head.weight)),
+/// The streams of all parts, in the order of the backbone's tensors.
+#[derive(Default)]
+struct Streams {
+    parts: Vec<u8>,
+    bits: Vec<u8>,
+    affine: Vec<f32>,
+    delta_scales: Vec<f32>,
+    low_rank_scales: Vec<f32>,
+    norm_numbers: Vec<u8>,
+    norm_scales: Vec<f32>,
+    replaced: Vec<f32>,
+}
+
+impl Streams {
+    fn of(task: &TaskFile) -> Self {
+        let mut streams = Self::default();
+        let norms: BTreeMap<String, &Matrix> = (task.norms.iter())
+            .map(|(module, norm)| (norm_weight(module), norm.matrix()))
+            .collect();
+        for (name, _) in task.tensors.iter() {
+            let mut parts = 0;
+            if let Some(mask) = task.masks.get(name) {
+                parts |= part::MASK;
+                streams.bits.extend(mask.keep().code());
+                if let Some(sign) = mask.sign_of_kept() {
+                    parts |= part::SIGN;
+                    streams.bits.extend(sign.code());
+                }
+                if let Some(factors) = mask.affine() {
+                    parts |= part::AFFINE;
+                    streams.affine.extend(factors);
+                }
+            }
+            if let Some(delta) = task.deltas.get(name) {
+                parts |= part::DELTA;
+                streams.bits.extend(delta.changed().code());
+                streams.bits.extend(delta.up_of_changed().code());
+                streams.delta_scales.push(delta.scale());
+            }
+            if let Some(change) = task.low_rank.get(name) {
+                parts |= part::LOW_RANK;
+                push_varint(&mut streams.bits, change.rank() as u64);
+                streams.bits.extend(change.left().as_bytes());
+                streams.bits.extend(change.right().as_bytes());
+                streams.low_rank_scales.push(change.scale());
+            }
+            if let Some(norm) = norms.get(name) {
+                parts |= part::NORM;
+                streams.norm_numbers.extend(norm.bytes());
+                streams.norm_scales.extend(norm.scales());
+            }
+            if let Some(numbers) = task.replaced.get(name) {
+                parts |= part::REPLACED;
+                streams.replaced.extend(numbers);
+            }
+            streams.parts.push(parts);
+        }
+        if streams.parts.iter().all(|parts| *parts == 0) {
+            streams.parts.clear();
+        }
+        streams
+    }
+}
+
+/// Floats first, so that they start at a multiple of four bytes and can be mapped; then integers
+/// and bits; by name within each. Empty ones are left out.
+fn tensors(task: &TaskFile) -> Vec<(String, Tensor<'static>)> {
+    let streams = Streams::of(task);
+    let head = &task.head.weight;
+    let [classes, features] = head.shape();
+    let norms_are_floats = streams.norm_scales.is_empty();
+    let norms = |dtype, size| {
+        stored(
+            "norms",
+            dtype,
+            vec![streams.norm_numbers.len() / size],
+            streams.norm_numbers.clone(),
+        )
+    };
+    let rows = |name: &str, numbers: &[f32], columns: usize| {
+        stored(
+            name,
+            "F32",
+            vec![numbers.len() / columns, columns],
+            floats(numbers),
+        )
+    };
+    let weight =
+        |dtype, columns| stored("head.weight", dtype, vec![classes, columns], head.bytes());
+    let list =
+        |name: &str, numbers: &[f32]| stored(name, "F32", vec![numbers.len()], floats(numbers));
+    let bytes = |name: &str, bytes: Vec<u8>| stored(name, "U8", vec![bytes.len()], bytes);
+    let mut tensors = vec![
+        rows("affine", &streams.affine, 4),
+        list("delta.scales", &streams.delta_scales),
     ];
-    let norms = task
-        .norms
+    if let Some(summary) = &task.feature_summary {
+        tensors.push(stored(
+            "feature_summary",
+            "F32",
+            summary.shape().to_vec(),
+            summary.bytes(),
+        ));
+    }
+    tensors.push(list("head.bias", &task.head.bias));
+    tensors.push(list("head.scales", head.scales()));
+    if head.precision() == Precision::F32 {
+        tensors.push(weight("F32", features));
+    }
+    tensors.push(list("low_rank.scales", &streams.low_rank_scales));
+    if norms_are_floats {
+        tensors.push(norms("F32", 4));
+    }
+    tensors.push(rows("norms.scales", &streams.norm_scales, 2));
+    tensors.push(list("replaced", &streams.replaced));
+    if head.precision() == Precision::Int8 {
+        tensors.push(weight("I8", features));
+    }
+    if !norms_are_floats {
+        tensors.push(norms("I8", 1));
+    }
+    tensors.push(bytes("bits", streams.bits));
+    if head.precision() == Precision::Int4 {
+        tensors.push(weight("U8", features / 2));
+    }
+    tensors.push(bytes("parts", streams.parts));
+    tensors.retain(|(_, tensor)| !tensor.data.is_empty());
+    tensors
+}
+
+fn stored(
+    name: &str,
+    dtype: &'static str,
+    shape: Vec<usize>,
+    data: Vec<u8>,
+) -> (String, Tensor<'static>) {
+    let tensor = Tensor {
+        dtype: Cow::Borrowed(dtype),
+        shape,
+        data: Cow::Owned(data),
+    };
+    (name.to_owned(), tensor)
+}
+
+fn floats(numbers: &[f32]) -> Vec<u8> {
+    numbers
         .iter()
-        .map(|(key, values)| (format!("norm.{key}"), floats(values)));
-    let keeps = task
-        .masks
-        .iter()
-        .map(|(weight, mask)| (format!("mask.{weight}"), bits(mask.keep())));
-    let signs = task.masks.iter().filter_map(|(weight, mask)| {
-        let sign = mask.sign()?;
-        Some((format!("sign.{weight}"), bits(sign)))
-    });
-    factors
-        .chain(head)
-        .chain(norms)
-        .chain(scales)
-        .chain(ups)
-        .chain(keeps)
-        .chain(signs)
+        .flat_map(|number| number.to_le_bytes())
         .collect()
-}
-
-fn floats(values: &Values) -> Tensor<'static> {
-    numbers(values.shape(), values.data())
-}
-
-fn numbers(shape: &[usize], values: &[f32]) -> Tensor<'static> {
-    let data = values.iter().flat_map(|value| value.to_le_bytes());
-    Tensor {
-        dtype: Cow::Borrowed("F32"),
-        shape: shape.to_vec(),
-        data: data.collect(),
-    }
-}
-
-fn bits(bits: &BitMask) -> Tensor<'_> {
-    Tensor {
-        dtype: Cow::Borrowed("U8"),
-        shape: vec![bits.as_bytes().len()],
-        data: Cow::Borrowed(bits.as_bytes()),
-    }
 }

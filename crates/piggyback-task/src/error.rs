@@ -99,16 +99,6 @@ pub enum Error {
     /// The content does not match the digest.
     #[error("damaged: its digest does not match its content; download or train it again")]
     Damaged,
-    /// A mask has an unknown codec.
-    #[error(
-        "{weight}: unknown codec {codec:?}, this version reads only \"packed\"; update Piggyback"
-    )]
-    UnknownCodec {
-        /// Name of the tensor.
-        weight: String,
-        /// The file's codec.
-        codec: String,
-    },
     /// A value breaks a rule of the format.
     #[error("{what}: {reason}")]
     Invalid {

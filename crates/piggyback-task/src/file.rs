@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::atomic::{AtomicFile, NotAFile};
 use crate::container::{START_BYTES, check_start};
-use crate::{Error, TaskFile, decode, encode};
+use crate::{Error, KnownNetworks, TaskFile, decode, encode};
 
 /// Maximum file size, bytes: enough for masks over eight billion weights.
 pub const MAX_FILE_BYTES: u64 = 1 << 30;
@@ -17,10 +17,13 @@ impl TaskFile {
     /// # Errors
     ///
     /// [`Error::Invalid`] from [`validate`](TaskFile::validate), or if the header would be longer
-    /// than safetensors allows.
+    /// than safetensors allows; [`Error::TooLarge`] if the file would have more than
+    /// [`MAX_FILE_BYTES`].
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         self.validate()?;
-        encode::encode(self).map(|(bytes, _)| bytes)
+        let (bytes, _) = encode::encode(self)?;
+        check_size(bytes.len() as u64)?;
+        Ok(bytes)
     }
 
     /// BLAKE3 of the task file with the digest's own characters replaced by `0`, as 64 hexadecimal
@@ -35,26 +38,28 @@ impl TaskFile {
         encode::encode(self).map(|(_, digest)| digest)
     }
 
-    /// Reads a task from a file's bytes.
+    /// Reads a task from a file's bytes. `networks` has the tensors of architectures that the file
+    /// only names.
     ///
     /// # Errors
     ///
     /// The bytes are not a valid task file. Nothing is trusted, and no input panics. Accepted bytes
     /// are exactly those that [`to_bytes`](TaskFile::to_bytes) writes.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        decode::decode(bytes)
+    pub fn from_bytes(bytes: &[u8], networks: &dyn KnownNetworks) -> Result<Self, Error> {
+        check_size(bytes.len() as u64)?;
+        decode::decode(bytes, networks)
     }
 
-    /// Reads a task file.
+    /// Reads a task file. `networks` has the tensors of architectures that the file only names.
     ///
     /// # Errors
     ///
     /// [`Error::InFile`] with the path and the error. A file that is too large, or whose header is
     /// longer than the file, is refused before it is read.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+    pub fn open(path: impl AsRef<Path>, networks: &dyn KnownNetworks) -> Result<Self, Error> {
         let path = path.as_ref();
         read(path)
-            .and_then(|bytes| Self::from_bytes(&bytes))
+            .and_then(|bytes| Self::from_bytes(&bytes, networks))
             .map_err(|problem| in_file(path, problem))
     }
 
@@ -108,16 +113,21 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let mut start = Read::by_ref(&mut file).take(START_BYTES as u64);
     start.read_to_end(&mut bytes).map_err(read_error)?;
     check_start(&bytes, file_bytes)?;
-    if file_bytes > MAX_FILE_BYTES {
-        return Err(Error::TooLarge {
-            bytes: file_bytes,
-            limit_bytes: MAX_FILE_BYTES,
-        });
-    }
+    check_size(file_bytes)?;
     // The limit holds even if the file grows while it is read.
     let mut rest = file.take(MAX_FILE_BYTES);
     rest.read_to_end(&mut bytes).map_err(read_error)?;
     Ok(bytes)
+}
+
+fn check_size(bytes: u64) -> Result<(), Error> {
+    if bytes <= MAX_FILE_BYTES {
+        return Ok(());
+    }
+    Err(Error::TooLarge {
+        bytes,
+        limit_bytes: MAX_FILE_BYTES,
+    })
 }
 
 fn read_error(source: io::Error) -> Error {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::values::element_count;
+use crate::tensors::element_count;
 
 /// Prefix of a fingerprint's input: it separates fingerprints from other uses of BLAKE3.
 const DOMAIN: &[u8] = b"piggyback fingerprint 1\n";

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::values::element_count;
-use crate::{BitMask, Error};
+use crate::tensors::element_count;
+use crate::{BitMask, Error, Plane};
 
 /// A mask over one weight: each element is kept or zeroed; in a ternary mask a kept one may also
 /// change sign.
@@ -24,8 +24,9 @@ use crate::{BitMask, Error};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mask {
     shape: Vec<usize>,
-    keep: BitMask,
-    sign: Option<BitMask>,
+    keep: Plane,
+    /// Bits for the kept weights only.
+    sign: Option<Plane>,
     affine: Option<[f32; 4]>,
 }
 
@@ -41,7 +42,7 @@ impl Mask {
         check_len("keep", &shape, &keep)?;
         Ok(Self {
             shape,
-            keep,
+            keep: Plane::from(&keep),
             sign: None,
             affine: None,
         })
@@ -67,10 +68,20 @@ impl Mask {
         }
         Ok(Self {
             shape,
-            keep,
-            sign: Some(sign),
+            sign: Some(Plane::from(&sign.select(&keep))),
+            keep: Plane::from(&keep),
             affine: None,
         })
+    }
+
+    /// A mask whose planes were read from a file; `sign` has a bit for each kept weight.
+    pub(crate) fn from_planes(shape: Vec<usize>, keep: Plane, sign: Option<Plane>) -> Self {
+        Self {
+            shape,
+            keep,
+            sign,
+            affine: None,
+        }
     }
 
     /// Makes the mask affine with these factors (Mancini et al., *Adding New Tasks to a Single
@@ -94,18 +105,30 @@ impl Mask {
     }
 
     /// One bit per weight: 1 keeps it, 0 zeroes it.
-    pub fn keep(&self) -> &BitMask {
+    pub fn keep(&self) -> &Plane {
         &self.keep
     }
 
     /// For a ternary mask one bit per weight: 1 flips its sign. Only kept weights have it set.
-    pub fn sign(&self) -> Option<&BitMask> {
+    pub fn sign(&self) -> Option<BitMask> {
+        let sign = self.sign.as_ref()?;
+        Some(sign.to_bits().scatter(&self.keep.to_bits()))
+    }
+
+    /// For a ternary mask one bit per kept weight, as a task file stores them.
+    pub fn sign_of_kept(&self) -> Option<&Plane> {
         self.sign.as_ref()
     }
 
     /// The four factors of an affine mask, which apply to the whole tensor.
     pub fn affine(&self) -> Option<&[f32; 4]> {
         self.affine.as_ref()
+    }
+
+    /// Size in a file, bytes.
+    pub fn size_bytes(&self) -> usize {
+        let sign = self.sign.as_ref().map_or(0, |sign| sign.code().len());
+        self.keep.code().len() + sign + self.affine.as_ref().map_or(0, size_of_val)
     }
 
     /// How many of the weights are zeroed.

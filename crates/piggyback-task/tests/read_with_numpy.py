@@ -1,75 +1,61 @@
-"""Prints what is in a task file as JSON, read with safetensors and numpy alone.
+"""Runs the reader of docs/format.md and prints what it finds in a task file as JSON.
 
-    python read_with_numpy.py flags.task.safetensors
+    python read_with_numpy.py flags.task.safetensors [names and shapes as JSON]
 """
 
 import json
+import pathlib
+import re
 import sys
 
-import numpy
-from safetensors import safe_open
+import numpy as np
+
+page = pathlib.Path(__file__).parents[3] / "docs/format.md"
+blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+[reader] = [block for block in blocks if "def read_task" in block]
+assert reader.count("\n") <= 60
+exec(compile(reader, str(page), "exec"))
 
 
-def unpack(packed, shape):
-    """The bits of a packed plane, in the shape of the weight."""
-    count = int(numpy.prod(shape, dtype=numpy.int64))
-    return numpy.unpackbits(packed, bitorder="little", count=count).reshape(shape)
+def plain(value):
+    """Booleans as packed bits in hexadecimal, other numbers as lists."""
+    value = np.asarray(value)
+    if value.dtype == bool:
+        return np.packbits(value, bitorder="little").tobytes().hex()
+    return value.tolist()
 
 
 def canonical(value):
-    """The one way in which a task file spells a JSON value."""
+    """The one way in which a task file writes a JSON value."""
     return json.dumps(
         value, sort_keys=True, ensure_ascii=False, separators=(",", ":")
     )
 
 
-def summary(path):
-    with safe_open(path, framework="numpy") as file:
-        metadata = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
-    masks = {}
-    for weight, info in json.loads(metadata["piggyback.masks"]).items():
-        keep = unpack(tensors["mask." + weight], info["shape"])
-        sign = None
-        if info["kind"] == "ternary":
-            sign = unpack(tensors["sign." + weight], info["shape"])
-        masks[weight] = {
-            "shape": list(keep.shape),
-            "zeros": int((keep == 0).sum()),
-            "keep": keep.ravel()[:16].tolist(),
-            "sign": None if sign is None else sign.ravel()[:16].tolist(),
-        }
-        if "affine." + weight in tensors:
-            masks[weight]["affine"] = tensors["affine." + weight].tolist()
-    deltas = {}
-    for weight, info in json.loads(metadata.get("piggyback.deltas", "{}")).items():
-        up = unpack(tensors["delta." + weight], info["shape"])
-        deltas[weight] = {
-            "shape": list(up.shape),
-            "up": up.ravel()[:16].tolist(),
-            "scale": float(tensors["scale." + weight][0]),
-        }
-    prefix = "norm."
-    contents = {
-        "classes": json.loads(metadata["piggyback.classes"]),
-        "masks": masks,
-        "norms": {
-            name[len(prefix) :]: tensor.tolist()
-            for name, tensor in tensors.items()
-            if name.startswith(prefix)
-        },
-        "head": {
-            "weight": tensors["head.weight"].tolist(),
-            "bias": tensors["head.bias"].tolist(),
-        },
-        "fingerprint": json.loads(metadata["piggyback.backbone"])["fingerprint"],
-        "digest": metadata["piggyback.digest"],
-        "training": canonical(json.loads(metadata["piggyback.training"])),
+def summary(path, tensors):
+    task = read_task(path, tensors)
+    about = task["metadata"]
+    weights = {}
+    for name, parts in task["weights"].items():
+        if not parts:
+            continue
+        weights[name] = {part: plain(value) for part, value in parts.items()}
+        for part in {"replaced", "low_rank"} & parts.keys():
+            weights[name][part] = parts[part].ravel().tolist()
+    found = task["feature_summary"]
+    return {
+        "answers": json.loads(about.get("piggyback.answers", "null")),
+        "classes": task["classes"],
+        "weights": weights,
+        "norms": {module: plain(norm) for module, norm in task["norms"].items()},
+        "head": dict(zip(["weight", "bias"], map(plain, task["head"]))),
+        "feature_summary": None if found is None else plain(found),
+        "fingerprint": json.loads(about["piggyback.backbone"])["fingerprint"],
+        "digest": about["piggyback.digest"],
+        "training": canonical(json.loads(about["piggyback.training"])),
     }
-    if deltas:
-        contents["deltas"] = deltas
-    return contents
 
 
 if __name__ == "__main__":
-    print(json.dumps(summary(sys.argv[1])))
+    listed = json.loads(sys.argv[2]) if len(sys.argv) > 2 else None
+    print(json.dumps(summary(sys.argv[1], listed)))

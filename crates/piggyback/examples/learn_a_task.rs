@@ -13,7 +13,7 @@ use piggyback::image::{Image, ImageSettings};
 use piggyback::learn::{Event, Run, RunSettings};
 use piggyback::methods::TrainConfig;
 use piggyback::task::TaskFile;
-use piggyback::{Backbone, Device, Engine};
+use piggyback::{Backbone, Device, Engine, KnownNetworks};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<PathBuf> = std::env::args().skip(1).map(PathBuf::from).collect();
@@ -53,7 +53,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::fs::metadata(&file)?.len()
     );
 
-    let engine = Engine::new(backbone).with_task("example", TaskFile::open(&file)?)?;
+    let task = TaskFile::open(&file, &KnownNetworks)?;
+    let engine = Engine::new(backbone).with_task("example", task)?;
     for (path, _) in Samples::unlabelled(std::slice::from_ref(image))?
         .iter()
         .take(5)

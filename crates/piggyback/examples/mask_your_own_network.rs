@@ -109,11 +109,11 @@ fn main() -> piggyback::Result<()> {
     let task = backbone.task(&network, &classes, &preprocessing)?;
     let path = std::env::temp_dir().join("stripes.task.safetensors");
     task.save(&path)?;
-    let bytes = task.masks["conv.weight"].keep().as_bytes().len();
+    let bytes = task.masks["conv.weight"].size_bytes();
     println!("{} holds a mask of {bytes} bytes", path.display());
 
     // Later: the same weights and the file give the trained network.
-    let loaded = backbone.apply(pretrained, &TaskFile::open(&path)?)?;
+    let loaded = backbone.apply(pretrained, &TaskFile::open(&path, &())?)?;
     let plain = Device::flex();
     let images = Tensor::from_data(images.into_data(), &plain);
     let classes = loaded.forward(images).argmax(1).flatten::<1>(0, 1);

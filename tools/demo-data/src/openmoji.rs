@@ -61,9 +61,9 @@ impl OpenMoji {
         })?;
         let table = drawings
             .remove(TABLE)
-            .with_context(|| format!("{} has no {TABLE}", OPENMOJI.archive))?;
+            .with_context(|| format!("{} has no {TABLE}", OPENMOJI.archive()))?;
         let emoji = parse(&table)
-            .with_context(|| format!("cannot read {TABLE} of {}", OPENMOJI.archive))?;
+            .with_context(|| format!("cannot read {TABLE} of {}", OPENMOJI.archive()))?;
         Ok(Self {
             emoji,
             drawings,
@@ -76,7 +76,7 @@ impl OpenMoji {
         let name = format!("{}{}.svg", self.folder, emoji.hexcode);
         let svg = self.drawings.get(&name);
         svg.cloned()
-            .with_context(|| format!("{} has no {name}", OPENMOJI.archive))
+            .with_context(|| format!("{} has no {name}", OPENMOJI.archive()))
     }
 }
 

@@ -15,7 +15,7 @@ use super::tree::{Drawing, Picture, Split};
 
 pub(crate) const TASK: Task = Task {
     name: "silhouettes",
-    packages: &[&ANIMAL_MNIST],
+    packages: || vec![&ANIMAL_MNIST],
     pictures,
 };
 

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::download::Cache;
+use super::hash::fnv1;
 use super::openmoji::{Emoji, OpenMoji, Style};
 use super::packages::OPENMOJI;
 use super::svg;
@@ -11,7 +12,7 @@ use super::tree::{Drawing, Picture, Split};
 
 pub(crate) const TASK: Task = Task {
     name: "sketch",
-    packages: &[&OPENMOJI],
+    packages: || vec![&OPENMOJI],
     pictures,
 };
 
@@ -52,26 +53,10 @@ fn split(base: &str) -> Split {
     }
 }
 
-/// FNV-1, 64 bits (Fowler, Noll, Vo, 1991): short, and the same on every machine and for ever.
-fn fnv1(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| {
-            hash.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte)
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::openmoji;
-
-    #[test]
-    fn fnv1_gives_the_published_values() {
-        assert_eq!(fnv1(b""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(fnv1(b"a"), 0xaf63_bd4c_8601_b7be);
-        assert_eq!(fnv1(b"foobar"), 0x340d_8765_a4dd_a9c2);
-    }
 
     #[test]
     fn about_7_of_10_bases_go_to_train() {

@@ -77,7 +77,7 @@ impl Stamp {
     fn new(packages: &[&Package], counts: Counts) -> Self {
         let packages = packages
             .iter()
-            .map(|package| (package.archive.to_owned(), package.sha256.to_owned()))
+            .map(|package| (package.archive(), package.sha256.to_owned()))
             .collect();
         Self {
             generator: GENERATOR,

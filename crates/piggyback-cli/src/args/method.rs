@@ -8,7 +8,8 @@ use super::count;
 #[derive(Debug, Default, clap::Args, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct OtherMethods {
-    /// Learning rate of all weights [default: 0.001; bitdelta: 0.0001]
+    /// Learning rate of all weights [default: 0.001; bitdelta and
+    /// sign-delta: 0.0001]
     #[arg(
         long,
         value_name = "RATE",
@@ -24,12 +25,12 @@ pub(crate) struct OtherMethods {
         help_heading = "Settings of other methods"
     )]
     pub(crate) momentum: Option<f64>,
-    /// bitdelta: epochs in which the scales are trained, after the signs are fixed [default: 5]
+    /// bitdelta, sign-delta: epochs in which the scales are trained, after the signs are fixed [default: 5]
     #[arg(long, value_name = "N", env = "PIGGYBACK_SCALE_EPOCHS")]
     #[arg(help_heading = "Settings of other methods")]
     pub(crate) scale_epochs: Option<usize>,
-    /// bitdelta: learning rate of the scales, relative to each scale's initial value [default:
-    /// 0.01]
+    /// bitdelta, sign-delta: learning rate of the scales, relative to each scale's initial value
+    /// [default: 0.01]
     #[arg(
         long,
         value_name = "RATE",

@@ -2,6 +2,7 @@
 
 mod backbone;
 mod compare;
+mod compress;
 mod environment;
 mod eval;
 mod export;
@@ -13,6 +14,7 @@ mod predict;
 mod pretrain;
 mod run;
 mod train;
+mod unpack;
 mod values;
 mod verbs;
 mod verify;
@@ -32,6 +34,7 @@ pub(crate) use backbone::{
     BackboneCommand, BackboneInspectArgs, BackboneVerb, ConvertArgs, ListArgs,
 };
 pub(crate) use compare::{CompareArgs, CompareUnitArgs, Shard};
+pub(crate) use compress::CompressArgs;
 pub(crate) use eval::EvalArgs;
 pub(crate) use export::ExportArgs;
 pub(crate) use image::ImageArgs;
@@ -41,6 +44,7 @@ pub(crate) use predict::{PredictArgs, task_name};
 pub(crate) use pretrain::{PretrainArgs, PretrainPlaces, PretrainSettings};
 pub(crate) use run::{RunPlaces, RunSwitches, TrainingImages};
 pub(crate) use train::{Places, Settings, TrainArgs};
+pub(crate) use unpack::UnpackArgs;
 use values::{count, named, seed, switch, value_or, weights};
 pub(crate) use verbs::{Args, Verb, command, parse};
 pub(crate) use verify::VerifyArgs;
@@ -91,10 +95,11 @@ fn quiet_about_twins(command: Command) -> Command {
 }
 
 /// Methods whose defaults may differ from Piggyback's.
-const WITHOUT_MASKS: [MethodName; 4] = [
+const WITHOUT_MASKS: [MethodName; 5] = [
     MethodName::Individual,
     MethodName::Joint,
     MethodName::Bitdelta,
+    MethodName::SignDelta,
     MethodName::Packnet,
 ];
 

@@ -7,6 +7,7 @@ use piggyback::data::Layout;
 use piggyback::files::MethodName;
 use piggyback::mask::{MaskKind, ScoreInit};
 use piggyback::methods::{NormMode, Preset, Schedule};
+use piggyback::task;
 use serde::{Deserialize, Deserializer, Serialize};
 use toml::Value;
 
@@ -80,7 +81,8 @@ pub(crate) struct Places {
     #[arg(long, value_name = "FILE.task.safetensors", env = "PIGGYBACK_OUT")]
     pub(crate) out: Option<PathBuf>,
     /// Training method: piggyback (masks), classifier-only, norm-only (batch norms and classifier),
-    /// bitdelta (fine-tuning, then only the sign of each weight's change is kept), individual
+    /// bitdelta (fine-tuning, then only the sign of each weight's change is kept), sign-delta (only
+    /// the signs of the largest changes), individual
     /// (fine-tuning), joint (fine-tuning on several data sets), packnet (each task gets its own
     /// part of one network's weights) [default: piggyback]
     #[arg(long, env = "PIGGYBACK_METHOD", value_parser = named::<MethodName>())]
@@ -248,6 +250,46 @@ pub(crate) struct Settings {
     )]
     #[arg(allow_negative_numbers = true)]
     pub(crate) threshold: Option<f64>,
+    /// First epochs in which the scores keep their initial value, while batch norms and classifier
+    /// are trained
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PIGGYBACK_MASK_AFTER",
+        help_heading = "Masks"
+    )]
+    pub(crate) mask_after: Option<usize>,
+    /// Last epochs, with fixed masks, in which batch norms and classifier are trained at a tenth of
+    /// their learning rates, rounded as the task file stores them
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PIGGYBACK_SETTLE_EPOCHS",
+        help_heading = "Learning"
+    )]
+    pub(crate) settle_epochs: Option<usize>,
+    /// Label smoothing
+    #[arg(long, value_name = "SHARE", env = "PIGGYBACK_LABEL_SMOOTHING")]
+    #[arg(help_heading = "Learning")]
+    pub(crate) label_smoothing: Option<f64>,
+    /// Largest size of the task file, such as 150kB, or none: masked-out weights of the least
+    /// effect are kept instead, until the file fits
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "PIGGYBACK_BUDGET",
+        help_heading = "Task file"
+    )]
+    pub(crate) budget: Option<String>,
+    /// How the task file stores the classifier's weights: integers of eight or four bits with a
+    /// scale for each class, or 32-bit floats
+    #[arg(long, env = "PIGGYBACK_HEAD_PRECISION", help_heading = "Task file")]
+    #[arg(value_parser = named::<task::Precision>())]
+    pub(crate) head_precision: Option<task::Precision>,
+    /// How the task file stores batch norms: int8, with a scale for each layer, or f32
+    #[arg(long, env = "PIGGYBACK_NORM_PRECISION", help_heading = "Task file")]
+    #[arg(value_parser = named::<task::Precision>(), hide_possible_values = true)]
+    pub(crate) norm_precision: Option<task::Precision>,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) others: OtherMethods,

@@ -8,9 +8,10 @@ use piggyback::methods::{PretrainConfig, TrainConfig};
 
 use super::method::OtherMethods;
 use super::{
-    BackboneCommand, CompareArgs, CompareUnitArgs, EvalArgs, ExportArgs, InspectArgs, PredictArgs,
-    PretrainArgs, PretrainSettings, RunPlaces, RunSwitches, Settings, TrainArgs, VerifyArgs,
-    WITHOUT_MASKS, at_the_end, count, environment, quiet_about_twins, switch, with_defaults,
+    BackboneCommand, CompareArgs, CompareUnitArgs, CompressArgs, EvalArgs, ExportArgs, InspectArgs,
+    PredictArgs, PretrainArgs, PretrainSettings, RunPlaces, RunSwitches, Settings, TrainArgs,
+    UnpackArgs, VerifyArgs, WITHOUT_MASKS, at_the_end, count, environment, quiet_about_twins,
+    switch, with_defaults,
 };
 
 /// Teach one pretrained vision network many tasks, each kept in a small file.
@@ -89,6 +90,10 @@ pub(crate) enum Verb {
     Inspect(InspectArgs),
     /// Check that task files are intact, fit the backbone, and give identical results every time
     Verify(VerifyArgs),
+    /// Make a task file of a network that was fine-tuned elsewhere
+    Compress(CompressArgs),
+    /// Write a task file's bits and numbers as plain tensors
+    Unpack(UnpackArgs),
     /// Train a backbone from scratch
     Pretrain(Box<PretrainArgs>),
     /// Compare methods on data sets and seeds, as a plan file says, and write a report

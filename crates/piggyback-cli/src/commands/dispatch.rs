@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::{
-    Status, backbone, compare, completions, eval, export, inspect, predict, pretrain, threads,
-    train, verify,
+    Status, backbone, compare, completions, compress, eval, export, inspect, predict, pretrain,
+    threads, train, unpack, verify,
 };
 use crate::args::{Args, Verb};
 use crate::printer::Printer;
@@ -22,6 +22,8 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<Status> {
         Verb::Eval(args) => eval::run(args, printer),
         Verb::Predict(args) => predict::run(args, printer),
         Verb::Export(args) => export::run(args, printer),
+        Verb::Compress(args) => compress::run(args, printer),
+        Verb::Unpack(args) => unpack::run(args, printer),
         Verb::Inspect(args) => inspect::run(args, printer),
         Verb::Verify(args) => verify::run(args, printer),
         Verb::Backbone(command) => backbone::run(command, printer),

@@ -4,6 +4,7 @@ mod backbone;
 mod classes;
 mod compare;
 mod completions;
+mod compress;
 mod dispatch;
 mod eval;
 mod export;
@@ -13,6 +14,7 @@ mod pretrain;
 mod run;
 mod threads;
 mod train;
+mod unpack;
 mod verify;
 
 use std::path::Path;

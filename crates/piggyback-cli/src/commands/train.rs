@@ -167,6 +167,7 @@ fn check_extension(method: MethodName, out: &Path) -> Result<()> {
             | MethodName::ClassifierOnly
             | MethodName::NormOnly
             | MethodName::Bitdelta
+            | MethodName::SignDelta
     );
     if is_task
         || out

@@ -3,7 +3,8 @@
 
 use std::fs;
 
-use piggyback::task::{TaskFile, Values};
+use piggyback::KnownNetworks;
+use piggyback::task::{Matrix, Precision, TaskFile};
 
 use crate::common::{
     Run, command, names, piggyback, shared, text, train, write_image, write_images,
@@ -243,10 +244,10 @@ fn a_loss_that_is_no_number_in_validation_alone_is_never_kept() {
 fn outputs_that_are_no_numbers_are_told_by_every_verb() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("huge.task.safetensors");
-    let mut task = TaskFile::open(shared().task()).unwrap();
-    let weight = &task.head.weight;
-    let huge = vec![f32::MAX; weight.data().len()];
-    task.head.weight = Values::new(weight.shape(), huge).unwrap();
+    let mut task = TaskFile::open(shared().task(), &KnownNetworks).unwrap();
+    let [classes, features] = task.head.weight.shape();
+    let huge = vec![f32::MAX; classes * features];
+    task.head.weight = Matrix::new(classes, features, &huge, Precision::F32).unwrap();
     task.save(&path).unwrap();
 
     let (backbone, images) = (shared().backbone(), shared().images());

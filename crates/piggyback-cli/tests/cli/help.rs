@@ -45,6 +45,16 @@ fn export() {
 }
 
 #[test]
+fn compress() {
+    check("compress", &["compress", "--help"]);
+}
+
+#[test]
+fn unpack() {
+    check("unpack", &["unpack", "--help"]);
+}
+
+#[test]
 fn inspect() {
     check("inspect", &["inspect", "--help"]);
 }

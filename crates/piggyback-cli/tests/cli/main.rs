@@ -7,6 +7,7 @@ mod bad_training;
 mod checkpoints;
 mod common;
 mod comparing;
+mod compressing;
 mod folders;
 mod hands;
 mod help;

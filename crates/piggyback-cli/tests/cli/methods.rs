@@ -69,7 +69,7 @@ fn use_it(file: &Path, task: &[&str], needs_backbone: bool) {
 #[test]
 fn methods_that_leave_task_files() {
     let folder = tempfile::tempdir().unwrap();
-    for method in ["classifier-only", "norm-only", "bitdelta"] {
+    for method in ["classifier-only", "norm-only", "bitdelta", "sign-delta"] {
         let out = folder.path().join(format!("{method}.task.safetensors"));
         let run = learn(method, &out, &[]).ends_with(0);
         assert_eq!(run.json()[0]["method"], method);

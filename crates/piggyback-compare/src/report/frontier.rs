@@ -13,6 +13,8 @@ pub(super) struct Point {
     pub(super) name: Name,
     pub(super) x: f64,
     pub(super) y: f64,
+    /// Marked apart.
+    pub(super) is_ringed: bool,
 }
 
 /// Points with their names on a logarithmic and a linear scale; dashes join those for which no
@@ -70,6 +72,9 @@ pub(super) fn frontier(title: &str, points: &[Point], x_title: &str, y_title: &s
             svg.line(from, to, Paint::Soft, 0.75);
         }
         let note = format!("{}: {}, {:.2} %", point.name.label, plain(point.x), point.y);
+        if point.is_ringed {
+            svg.ring(*at, 9.0, Paint::Ink);
+        }
         svg.mark(*at, point.name.series, &note);
         svg.label(place.at, place.anchor, SMALL, Paint::Ink, name);
     }
@@ -154,7 +159,12 @@ mod tests {
             label: label.into(),
             series: 0,
         };
-        Point { name, x, y }
+        Point {
+            name,
+            x,
+            y,
+            is_ringed: label == "d",
+        }
     }
 
     #[test]
@@ -167,6 +177,7 @@ mod tests {
         ];
         assert_eq!(lowest(&points), [[1.0, 40.0], [3.0, 30.0], [9.0, 10.0]]);
         let svg = frontier("t", &points, "MB", "error");
+        assert_eq!(svg.matches("r=\"9.0\"").count(), 1);
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         assert_eq!(round_numbers(0.8, 12.0), [1.0, 2.0, 5.0, 10.0]);
         assert_eq!(round_numbers(11.0, 19.0), [12.0, 14.0, 16.0, 18.0]);

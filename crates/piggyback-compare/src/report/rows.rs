@@ -219,7 +219,25 @@ impl<'a> Row<'a> {
         })
     }
 
-    /// The same as the paper counts.
+    /// Bytes that a task adds on average: its own file, or its share of a file of several tasks.
+    /// The backbone is not counted, unless the file is a whole network.
+    pub(super) fn added_bytes(&self) -> Option<f64> {
+        let tasks = self.cells.len().max(1) as f64;
+        self.over_seeds(|records| {
+            let files = records.iter().map(|record| record.file_bytes as f64);
+            files.sum::<f64>() / tasks
+        })
+    }
+
+    /// Whether its files are whole networks, which need no backbone.
+    pub(super) fn is_whole(&self) -> bool {
+        self.records
+            .values()
+            .flatten()
+            .any(|record| record.standalone)
+    }
+
+    /// [`disk_bytes`](Self::disk_bytes) as the paper counts.
     pub(super) fn paper_bytes(&self) -> Option<f64> {
         self.over_seeds(|records| {
             total(

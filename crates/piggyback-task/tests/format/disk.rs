@@ -18,7 +18,7 @@ fn open_error(content: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("flags.task.safetensors");
     fs::write(&path, content).unwrap();
-    let error = TaskFile::open(&path).unwrap_err().to_string();
+    let error = TaskFile::open(&path, &()).unwrap_err().to_string();
     let prefix = format!("{}/", folder.path().display());
     error.strip_prefix(&prefix).unwrap().to_owned()
 }
@@ -28,7 +28,7 @@ fn a_saved_task_opens_and_nothing_else_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("flags.task.safetensors");
     example::golden().save(&path).unwrap();
-    assert_eq!(TaskFile::open(&path).unwrap(), example::golden());
+    assert_eq!(TaskFile::open(&path, &()).unwrap(), example::golden());
     assert_eq!(names_in(folder.path()), ["flags.task.safetensors"]);
 }
 
@@ -44,9 +44,12 @@ fn save_replaces_and_save_new_does_not() {
         path.display()
     );
     assert_eq!(error.to_string(), expected);
-    assert_eq!(TaskFile::open(&path).unwrap(), example::golden());
+    assert_eq!(TaskFile::open(&path, &()).unwrap(), example::golden());
     example::classifier_only().save(&path).unwrap();
-    assert_eq!(TaskFile::open(&path).unwrap(), example::classifier_only());
+    assert_eq!(
+        TaskFile::open(&path, &()).unwrap(),
+        example::classifier_only()
+    );
     assert_eq!(names_in(folder.path()), ["flags.task.safetensors"]);
 }
 
@@ -130,7 +133,10 @@ fn a_full_disk_leaves_the_old_file_and_nothing_else() {
         output.status.success() && stdout.contains("1 passed"),
         "{output:?}"
     );
-    assert_eq!(TaskFile::open(&path).unwrap(), example::classifier_only());
+    assert_eq!(
+        TaskFile::open(&path, &()).unwrap(),
+        example::classifier_only()
+    );
     assert_eq!(names_in(folder.path()), ["flags.task.safetensors"]);
 }
 
@@ -148,7 +154,7 @@ fn a_saved_task_is_an_ordinary_file() {
 
 #[test]
 fn a_missing_file_is_an_error_that_names_the_path() {
-    let error = TaskFile::open("missing.task.safetensors").unwrap_err();
+    let error = TaskFile::open("missing.task.safetensors", &()).unwrap_err();
     assert!(matches!(error.problem(), Error::Read { .. }), "{error}");
     assert!(
         error
@@ -160,7 +166,7 @@ fn a_missing_file_is_an_error_that_names_the_path() {
 #[test]
 fn a_folder_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let error = TaskFile::open(folder.path()).unwrap_err();
+    let error = TaskFile::open(folder.path(), &()).unwrap_err();
     assert!(matches!(error.problem(), Error::NotAFile), "{error}");
 }
 
@@ -206,7 +212,7 @@ fn a_huge_file_is_refused_before_it_is_read() {
     fs::write(&path, &bytes).unwrap();
     let file = fs::File::options().write(true).open(&path).unwrap();
     file.set_len(1 << 40).unwrap();
-    let error = TaskFile::open(&path).unwrap_err();
+    let error = TaskFile::open(&path, &()).unwrap_err();
     assert!(matches!(error.problem(), Error::TooLarge { .. }), "{error}");
 }
 

@@ -1,24 +1,24 @@
-//! One named test for each content that is refused, in files whose digest is right.
+//! One named test for each header or metadata that is refused, in files whose digest is right.
 
-use piggyback_task::Error;
+use piggyback_task::{Error, MAX_WEIGHTS};
 use serde_json::json;
 
 use crate::example;
-use crate::forge::{Forge, MASK, assert_starts, changed, changed_json, refuse};
+use crate::forge::{Forge, assert_starts, changed, changed_json, refuse};
 
-// Are the tensors sound?
+// Are the tensors' places valid?
 
 #[test]
 fn offsets_that_overflow() {
-    let header = Forge::of(&example::golden()).bytes_with(|header| {
+    let bytes = Forge::of(&example::golden()).bytes_with(|header| {
         header.replacen(
-            "\"data_offsets\":[0,12]",
+            "\"data_offsets\":[0,16]",
             "\"data_offsets\":[0,18446744073709551615]",
             1,
         )
     });
     assert!(matches!(
-        refuse(&header),
+        refuse(&bytes),
         Error::WrongLength {
             expected_bytes: u64::MAX,
             ..
@@ -29,18 +29,18 @@ fn offsets_that_overflow() {
 #[test]
 fn offsets_that_run_backwards() {
     let bytes = Forge::of(&example::golden()).bytes_with(|header| {
-        header.replacen("\"data_offsets\":[0,12]", "\"data_offsets\":[12,0]", 1)
+        header.replacen("\"data_offsets\":[0,16]", "\"data_offsets\":[16,0]", 1)
     });
     assert_eq!(
         refuse(&bytes).to_string(),
-        "head.bias: its bytes 12 to 0 are not in the file"
+        "affine: its bytes 16 to 0 are not in the file"
     );
 }
 
 #[test]
 fn offsets_that_overlap() {
     let bytes = Forge::of(&example::golden()).bytes_with(|header| {
-        header.replacen("\"data_offsets\":[12,36]", "\"data_offsets\":[0,24]", 1)
+        header.replacen("\"data_offsets\":[16,24]", "\"data_offsets\":[8,16]", 1)
     });
     assert!(matches!(refuse(&bytes), Error::NotCanonical));
 }
@@ -50,121 +50,22 @@ fn a_gap_between_tensors() {
     let mut forge = Forge::of(&example::golden());
     forge.tensor("head.bias").3.extend([0; 4]);
     let bytes = forge.bytes_with(|header| {
-        header.replacen("\"data_offsets\":[0,16]", "\"data_offsets\":[0,12]", 1)
+        header.replacen("\"data_offsets\":[40,56]", "\"data_offsets\":[40,52]", 1)
     });
     assert!(matches!(refuse(&bytes), Error::NotCanonical));
 }
 
 #[test]
-fn a_shape_that_overflows() {
-    let message = changed_json("piggyback.masks", |masks| {
-        masks[MASK]["shape"] = json!([1u64 << 40, 1u64 << 40]);
-    });
-    assert_starts(
-        &message,
-        "mask.features.0.0.weight: shape [1099511627776, 1099511627776] overflows",
-    );
-}
-
-#[test]
-fn a_shape_larger_than_its_bits() {
-    let message = changed_json("piggyback.masks", |masks| {
-        masks[MASK]["shape"] = json!([u64::MAX])
-    });
-    assert_starts(
-        &message,
-        "mask.features.0.0.weight: 18446744073709551615 bits need",
-    );
-}
-
-#[test]
-fn a_shape_with_a_zero() {
-    let message = changed_json("piggyback.masks", |masks| {
-        masks[MASK]["shape"] = json!([4, 0])
-    });
-    assert_starts(
-        &message,
-        "mask.features.0.0.weight: shape [4, 0] has a dimension of zero",
-    );
-}
-
-#[test]
-fn a_shape_with_a_negative_dimension() {
-    let message = changed_json("piggyback.masks", |masks| {
-        masks[MASK]["shape"] = json!([-36])
-    });
-    assert_starts(&message, "piggyback.masks: invalid value");
-}
-
-#[test]
-fn a_tensor_shape_that_overflows() {
-    let message = changed(|forge| forge.tensor("head.weight").2 = vec![u64::MAX, 2]);
-    assert_starts(
-        &message,
-        "head.weight: shape [18446744073709551615, 2] overflows",
-    );
-}
-
-#[test]
-fn a_tensor_shape_unlike_its_bytes() {
-    let message = changed(|forge| forge.tensor("head.weight").2 = vec![3, 3]);
-    assert_eq!(
-        message,
-        "head.weight: shape [3, 3] has 9 values, but 6 were given"
-    );
-}
-
-#[test]
-fn a_mask_tensor_shape_unlike_its_bytes() {
-    let message = changed(|forge| forge.tensor("mask.features.0.0.weight").2 = vec![5, 1]);
-    assert_starts(&message, "not in canonical form");
-}
-
-#[test]
-fn bytes_that_are_not_a_number_of_floats() {
-    let message = changed(|forge| forge.tensor("head.bias").3.truncate(11));
-    assert_eq!(
-        message,
-        "head.bias: 11 bytes are not a whole number of floats"
-    );
-}
-
-#[test]
-fn floats_of_another_dtype() {
-    let message = changed(|forge| forge.tensor("head.bias").1 = "I32".to_owned());
-    assert_eq!(message, "head.bias: expected dtype F32, found I32");
-}
-
-#[test]
-fn bits_of_another_dtype() {
-    let message = changed(|forge| forge.tensor("mask.features.0.0.weight").1 = "I8".to_owned());
-    assert_eq!(
-        message,
-        "mask.features.0.0.weight: expected dtype U8, found I8"
-    );
-}
-
-#[test]
-fn values_that_are_not_finite() {
-    for name in ["head.weight", "head.bias", "norm.features.0.1.weight"] {
-        for bad in [f32::NAN, f32::INFINITY] {
-            let message =
-                changed(|forge| forge.tensor(name).3[..4].copy_from_slice(&bad.to_le_bytes()));
-            assert_starts(&message, &format!("{name}: value 0 is "));
-        }
-    }
-}
-
-#[test]
 fn a_missing_tensor() {
-    for name in [
-        "head.weight",
-        "head.bias",
-        "mask.features.0.0.weight",
-        "sign.features.1.weight",
+    for (name, expected) in [
+        ("head.weight", "head.weight: the tensor is missing"),
+        ("head.bias", "head.bias: expected [3 classes], found [0]"),
+        ("head.scales", "head.weight: expected 3 scales, found 0"),
+        ("bits", "features.0.0.weight: the code ends too early"),
+        ("parts", "bits: more bytes than the parts need"),
     ] {
         let message = changed(|forge| forge.tensors.retain(|tensor| tensor.0 != name));
-        assert_eq!(message, format!("{name}: the tensor is missing"));
+        assert_eq!(message, expected);
     }
 }
 
@@ -178,85 +79,132 @@ fn a_tensor_too_many() {
 }
 
 #[test]
-fn signs_of_a_binary_mask() {
-    let message = changed_json("piggyback.masks", |masks| {
-        masks["features.1.weight"]["kind"] = json!("binary");
-    });
-    assert_eq!(
-        message,
-        "sign.features.1.weight: not a tensor of this task file"
-    );
-}
-
-// Are the masks sound?
-
-#[test]
-fn an_unknown_codec() {
-    let message = changed_json("piggyback.masks", |masks| {
-        masks[MASK]["codec"] = json!("huffman")
-    });
-    assert_eq!(
-        message,
-        "mask.features.0.0.weight: unknown codec \"huffman\", this version reads only \"packed\"; update Piggyback"
-    );
-}
-
-#[test]
-fn an_unknown_kind_of_mask() {
-    let message = changed_json("piggyback.masks", |masks| {
-        masks[MASK]["kind"] = json!("real")
-    });
-    assert_starts(&message, "piggyback.masks: unknown variant `real`");
+fn bytes_of_another_dtype() {
+    for (name, dtype, expected) in [
+        ("affine", "I32", "F32"),
+        ("bits", "I8", "U8"),
+        ("delta.scales", "I32", "F32"),
+        ("feature_summary", "U32", "F32"),
+        ("head.bias", "I32", "F32"),
+        ("head.scales", "I32", "F32"),
+        ("low_rank.scales", "I32", "F32"),
+        ("norms", "U8", "I8"),
+        ("norms.scales", "I32", "F32"),
+        ("parts", "BOOL", "U8"),
+        ("replaced", "I32", "F32"),
+    ] {
+        let message = changed(|forge| forge.tensor(name).1 = dtype.to_owned());
+        assert_eq!(
+            message,
+            format!("{name}: expected dtype {expected}, found {dtype}")
+        );
+    }
+    let message = changed(|forge| forge.tensor("head.weight").1 = "BOOL".to_owned());
+    assert_starts(&message, "head.weight: unexpected dtype BOOL");
 }
 
 #[test]
-fn a_wrong_count_of_zeros() {
-    let message = changed_json("piggyback.masks", |masks| masks[MASK]["zeros"] = json!(11));
-    assert_eq!(
-        message,
-        "mask.features.0.0.weight: expected 11 zeros, found 12"
-    );
+fn a_stream_in_another_shape() {
+    for (name, shape) in [
+        ("affine", vec![4]),
+        ("delta.scales", vec![2, 1]),
+        ("feature_summary", vec![4]),
+        ("head.bias", vec![3, 1]),
+        ("norms", vec![2, 4]),
+        ("norms.scales", vec![2]),
+        ("parts", vec![1, 11]),
+        ("replaced", vec![2, 2]),
+    ] {
+        let message = changed(|forge| forge.tensor(name).2 = shape);
+        assert_starts(&message, "not in canonical form");
+    }
 }
 
 #[test]
-fn a_padding_bit() {
-    let message = changed(|forge| forge.tensor("mask.features.0.0.weight").3[4] |= 0x80);
+fn a_stream_of_nothing() {
+    for (name, dtype) in [
+        ("affine", "F32"),
+        ("bits", "U8"),
+        ("norms", "I8"),
+        ("replaced", "F32"),
+    ] {
+        let mut forge = Forge::of(&example::classifier_only());
+        let empty = (name.to_owned(), dtype.to_owned(), vec![0], vec![]);
+        forge.tensors.push(empty);
+        assert!(
+            matches!(refuse(&forge.bytes()), Error::NotCanonical),
+            "{name}"
+        );
+    }
+}
+
+// Is the list of the backbone's tensors valid?
+
+#[test]
+fn no_list_of_an_unknown_architecture() {
+    let message = changed(|forge| drop(forge.metadata.remove("piggyback.tensors")));
     assert_starts(
         &message,
-        "mask.features.0.0.weight: the last byte has bits set beyond the first 36",
+        "backbone: the architecture \"example_net\" is not known to this program",
     );
 }
 
 #[test]
-fn a_padding_bit_among_the_signs() {
-    let message = changed(|forge| forge.tensor("sign.features.1.weight").3[1] |= 0x80);
-    assert_starts(
-        &message,
-        "sign.features.1.weight: the last byte has bits set beyond the first 10",
-    );
+fn a_list_that_breaks_a_rule() {
+    for (name, shape, expected) in [
+        ("", json!([1]), "tensors: a tensor has no name"),
+        (
+            "z",
+            json!([4, 0]),
+            "z: shape [4, 0] has a dimension of zero",
+        ),
+        (
+            "z",
+            json!([1u64 << 40, 1u64 << 40]),
+            "z: shape [1099511627776, 1099511627776] overflows",
+        ),
+        ("z", json!([-36]), "piggyback.tensors: invalid value"),
+        ("z", json!(36), "piggyback.tensors: invalid type"),
+        (
+            "z",
+            json!([MAX_WEIGHTS]),
+            "tensors: they have 8589934783 elements, but at most 8589934592 are allowed",
+        ),
+    ] {
+        let message = changed_json("piggyback.tensors", |list| list[name] = shape);
+        assert_starts(&message, expected);
+    }
 }
 
 #[test]
-fn a_sign_where_the_weight_is_zeroed() {
-    let message = changed(|forge| forge.tensor("sign.features.1.weight").3[0] |= 0b10);
+fn a_list_of_more_or_fewer_tensors_than_there_are_parts() {
+    let message = changed_json("piggyback.tensors", |list| list["z"] = json!([1]));
     assert_eq!(
         message,
-        "mask.features.1.weight: a sign bit is set where the weight is zeroed"
+        "parts: expected a byte for each of 12 tensors, found 11"
+    );
+    let message = changed_json("piggyback.tensors", |list| {
+        list.as_object_mut().unwrap().remove("scale");
+    });
+    assert_eq!(
+        message,
+        "parts: expected a byte for each of 10 tensors, found 11"
     );
 }
 
 #[test]
-fn a_mask_without_a_name() {
-    let mut task = example::golden();
-    let mask = task.masks.remove(MASK).unwrap();
-    task.masks.insert(String::new(), mask);
-    assert_eq!(
-        task.to_bytes().unwrap_err().to_string(),
-        "masks: a mask has no weight name"
-    );
+fn a_list_in_another_order() {
+    let message = changed(|forge| {
+        let list = forge.metadata["piggyback.tensors"].clone();
+        let list = list
+            .replacen('{', "{\"scale\":[],", 1)
+            .replace(",\"scale\":[]}", "}");
+        forge.set("piggyback.tensors", &list);
+    });
+    assert_starts(&message, "not in canonical form");
 }
 
-// Is the rest sound?
+// Is the rest of the metadata valid?
 
 #[test]
 fn no_classes() {
@@ -286,52 +234,59 @@ fn fewer_classes_than_the_head_has() {
 }
 
 #[test]
-fn a_head_that_is_no_matrix() {
-    let message = changed(|forge| forge.tensor("head.weight").2 = vec![3, 2, 1]);
-    assert_eq!(
-        message,
-        "head.weight: expected [3 classes, features], found [3, 2, 1]"
-    );
-}
-
-#[test]
-fn a_bias_that_is_no_vector() {
-    let message = changed(|forge| forge.tensor("head.bias").2 = vec![3, 1]);
-    assert_eq!(message, "head.bias: expected [3 classes], found [3, 1]");
-}
-
-#[test]
-fn a_norm_of_an_unknown_field() {
-    for name in [
-        "norm.features.0.1.gamma",
-        "norm.weight",
-        "norm..weight",
-        "norm.",
+fn answers_that_break_a_rule() {
+    for (key, value, expected) in [
+        (
+            "temperature",
+            json!(0.0),
+            "answers: the temperature must be above 0",
+        ),
+        (
+            "temperature",
+            json!(-1.0),
+            "answers: the temperature must be above 0",
+        ),
+        (
+            "temperature",
+            json!(1e39),
+            "piggyback.answers: number out of range",
+        ),
+        (
+            "threshold",
+            json!(-0.5),
+            "answers: the threshold must be 0 to 1",
+        ),
+        (
+            "threshold",
+            json!(1.5),
+            "answers: the threshold must be 0 to 1",
+        ),
+        (
+            "several-labels",
+            json!(null),
+            "piggyback.answers: invalid type",
+        ),
+        ("top", json!(5), "piggyback.answers: unknown field `top`"),
     ] {
-        let message = changed(|forge| forge.tensor("norm.features.0.1.bias").0 = name.to_owned());
-        assert_starts(&message, &format!("{name}: expected <module>.<field>"));
+        let message = changed_json("piggyback.answers", |answers| answers[key] = value);
+        assert_starts(&message, expected);
     }
 }
 
 #[test]
-fn a_norm_that_is_no_vector() {
-    let message = changed(|forge| forge.tensor("norm.features.0.1.bias").2 = vec![2, 2]);
-    assert_eq!(
-        message,
-        "norm.features.0.1.bias: expected [channels], found [2, 2]"
-    );
+fn answers_that_need_not_be_written() {
+    let message = changed_json("piggyback.answers", |answers| {
+        *answers = json!({"several-labels": false, "temperature": null, "threshold": null});
+    });
+    assert_starts(&message, "not in canonical form");
 }
 
 #[test]
-fn a_negative_variance() {
-    let message = changed(|forge| {
-        let values = &mut forge.tensor("norm.features.0.1.running_var").3;
-        values[..4].copy_from_slice(&(-1.0f32).to_le_bytes());
+fn answers_without_a_key() {
+    let message = changed_json("piggyback.answers", |answers| {
+        *answers = json!({"several-labels": true});
     });
-    assert_eq!(
-        message,
-        "norm.features.0.1.running_var: a variance is negative"
-    );
+    assert_starts(&message, "not in canonical form");
 }
 
 #[test]
@@ -363,7 +318,7 @@ fn an_unknown_layout() {
 }
 
 #[test]
-fn unsound_preprocessing() {
+fn invalid_preprocessing() {
     let message = changed_json("piggyback.preprocessing", |preprocessing| {
         preprocessing["image_size"] = json!(0)
     });
@@ -410,7 +365,7 @@ fn a_training_record_too_deep_to_read_back() {
 
 #[test]
 fn an_unknown_metadata_key() {
-    for key in ["piggyback.extra", "format"] {
+    for key in ["piggyback.masks", "format"] {
         let message = changed(|forge| forge.set(key, "pt"));
         assert_eq!(message, format!("{key}: not a key of a task file"));
     }
@@ -418,76 +373,9 @@ fn an_unknown_metadata_key() {
 
 #[test]
 fn a_missing_metadata_key() {
-    for key in [
-        "backbone",
-        "classes",
-        "layout",
-        "masks",
-        "preprocessing",
-        "training",
-    ] {
+    for key in ["backbone", "classes", "layout", "preprocessing", "training"] {
         let key = format!("piggyback.{key}");
         let message = changed(|forge| drop(forge.metadata.remove(&key)));
         assert_eq!(message, format!("{key}: the metadata key is missing"));
     }
-}
-
-/// The message for the golden file of version 2 with one change to it.
-fn changed_2(change: impl FnOnce(&mut Forge)) -> String {
-    let mut forge = Forge::of(&example::version_2());
-    change(&mut forge);
-    refuse(&forge.bytes()).to_string()
-}
-
-#[test]
-fn affine_factors_and_changes_that_break_a_rule() {
-    let message = changed_2(|forge| forge.tensor("affine.features.0.0.weight").2 = vec![2, 2]);
-    assert_starts(&message, "affine.features.0.0.weight: expected [4]");
-    let message = changed_2(|forge| {
-        forge.tensor("affine.features.0.0.weight").3[..4].copy_from_slice(&f32::NAN.to_le_bytes());
-    });
-    assert_starts(&message, "affine.features.0.0.weight: value 0");
-    let message = changed_2(|forge| forge.tensor("delta.features.2.weight").3 = vec![0xff]);
-    assert_starts(&message, "delta.features.2.weight: ");
-    for scale in [-0.5f32, -0.0] {
-        let message = changed_2(|forge| {
-            forge.tensor("scale.features.2.weight").3 = scale.to_le_bytes().to_vec();
-        });
-        assert_starts(&message, "delta.features.2.weight: its scale is");
-    }
-    let message = changed_2(|forge| {
-        forge.edit_json("piggyback.deltas", |deltas| {
-            deltas["features.2.weight"]["codec"] = "huffman".into();
-        });
-    });
-    assert_starts(&message, "delta.features.2.weight: unknown codec");
-    let message = changed_2(|forge| {
-        forge.edit_json("piggyback.deltas", |deltas| {
-            let delta = deltas["features.2.weight"].clone();
-            *deltas = serde_json::json!({"features.1.weight": delta});
-        });
-        for part in ["delta", "scale"] {
-            forge.tensor(&format!("{part}.features.2.weight")).0 =
-                format!("{part}.features.1.weight");
-        }
-    });
-    assert_starts(
-        &message,
-        "delta.features.1.weight: the weight also has a mask",
-    );
-}
-
-/// What version 1 can say is written in version 1, and in it nothing else can be said.
-#[test]
-fn a_version_that_is_not_the_oldest_possible() {
-    let message = changed(|forge| {
-        forge.set("piggyback.format", "2");
-        forge.set("piggyback.deltas", "{}");
-    });
-    assert_starts(&message, "not in canonical form");
-    let message = changed_2(|forge| {
-        forge.set("piggyback.format", "1");
-        drop(forge.metadata.remove("piggyback.deltas"));
-    });
-    assert_starts(&message, "affine.features.0.0.weight: not a tensor");
 }

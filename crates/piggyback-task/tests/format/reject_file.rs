@@ -104,6 +104,12 @@ fn a_header_nested_without_end() {
     ));
 }
 
+#[test]
+fn more_bytes_than_a_file_may_have() {
+    let bytes = vec![0; piggyback_task::MAX_FILE_BYTES as usize + 1];
+    assert!(matches!(refuse(&bytes), Error::TooLarge { .. }));
+}
+
 // Is it a task?
 
 #[test]
@@ -142,7 +148,7 @@ fn a_newer_version_whose_other_content_is_unknown() {
 
 #[test]
 fn a_version_that_is_none() {
-    for version in ["0", "", "one", "1.5", "-1", " 1"] {
+    for version in ["0", "1", "", "one", "2.5", "-2", " 2"] {
         let message = changed(|forge| forge.set("piggyback.format", version));
         assert_starts(&message, "piggyback.format: ");
     }
@@ -150,7 +156,7 @@ fn a_version_that_is_none() {
 
 #[test]
 fn a_version_written_in_another_way() {
-    let message = changed(|forge| forge.set("piggyback.format", "+1"));
+    let message = changed(|forge| forge.set("piggyback.format", "+2"));
     assert_starts(&message, "not in canonical form");
 }
 
@@ -196,7 +202,7 @@ fn a_missing_digest() {
 
 #[test]
 fn a_digest_of_another_length() {
-    let header = r#"{"__metadata__":{"piggyback.digest":"00","piggyback.format":"1"}}"#;
+    let header = r#"{"__metadata__":{"piggyback.digest":"00","piggyback.format":"2"}}"#;
     assert!(matches!(refuse(&assemble(header, &[])), Error::Damaged));
 }
 
@@ -220,8 +226,8 @@ fn a_space_in_the_header() {
 fn a_key_twice_in_the_header() {
     let bytes = Forge::of(&example::golden()).bytes_with(|header| {
         header.replacen(
-            "\"piggyback.format\":\"1\"",
-            "\"piggyback.format\":\"1\",\"piggyback.format\":\"1\"",
+            "\"piggyback.format\":\"2\"",
+            "\"piggyback.format\":\"2\",\"piggyback.format\":\"2\"",
             1,
         )
     });
@@ -234,6 +240,19 @@ fn more_padding_than_needed() {
         let len = header.len().next_multiple_of(8);
         format!("{header:<len$}        ")
     });
+    assert!(matches!(refuse(&bytes), Error::NotCanonical));
+}
+
+#[test]
+fn no_padding() {
+    let bytes = example::golden().to_bytes().unwrap();
+    let (length, rest) = bytes.split_first_chunk::<8>().unwrap();
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    // A longer name of a class, so that there is padding to leave out.
+    let header = str::from_utf8(header).unwrap().trim_end();
+    let header = header.replacen("dog", "dogs", 1);
+    assert!(!header.len().is_multiple_of(8));
+    let bytes = sign(assemble(&header, data));
     assert!(matches!(refuse(&bytes), Error::NotCanonical));
 }
 

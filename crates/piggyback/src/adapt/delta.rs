@@ -16,8 +16,27 @@ use crate::nn::{Replace, map_tensors, values};
 pub(crate) fn compress(shape: Vec<usize>, change: &[f32]) -> Result<Delta> {
     let sum: f64 = change.iter().map(|value| f64::from(value.abs())).sum();
     let scale = (sum / change.len().max(1) as f64) as f32;
+    let all = BitMask::filled(change.len(), true);
     let up = BitMask::from_fn(change.len(), |i| change[i] > 0.0);
-    Ok(Delta::new(shape, up, scale)?)
+    Ok(Delta::new(shape, all, up, scale)?)
+}
+
+/// `delta` with the scale by which a tensor has moved along its signs: the mean over the changed
+/// weights.
+pub(crate) fn rescaled(delta: &Delta, before: &[f32], after: &[f32]) -> Result<Delta> {
+    let (changed, up) = (delta.changed().to_bits(), delta.up());
+    let along: f64 = (changed.positions(true))
+        .map(|i| {
+            let change = f64::from(after[i] - before[i]);
+            if up.get(i) == Some(true) {
+                change
+            } else {
+                -change
+            }
+        })
+        .sum();
+    let scale = (along / changed.ones_count().max(1) as f64).max(0.0) as f32;
+    Ok(Delta::new(delta.shape(), changed, up, scale)?)
 }
 
 /// Applies deltas to the weights of `module`.
@@ -39,15 +58,12 @@ impl Replace for Applying<'_> {
         let delta = self.deltas.get(name)?;
         let current = current();
         let device = current.device();
-        let moved: Vec<f32> = (values(current).into_iter().zip(delta.up().iter()))
-            .map(|(weight, up)| {
-                if up {
-                    weight + delta.scale()
-                } else {
-                    weight - delta.scale()
-                }
-            })
-            .collect();
+        let mut moved = values(current);
+        let changed = delta.changed().to_bits();
+        let signs = delta.up_of_changed().to_bits();
+        for (position, up) in changed.positions(true).zip(signs.iter()) {
+            moved[position] += if up { delta.scale() } else { -delta.scale() };
+        }
         let count = moved.len();
         Some(Tensor::from_data(TensorData::new(moved, [count]), &device))
     }

@@ -1,9 +1,12 @@
-//! A task's changes to its backbone: masks and deltas.
+//! A task's changes to its backbone: masks, deltas, low-rank changes, batch norms.
 
 pub(crate) mod delta;
+pub(crate) mod low_rank;
 pub mod mask;
+pub(crate) mod norm;
+pub(crate) mod sign_delta;
 
-pub(crate) use delta::compress;
+pub(crate) use delta::{compress, rescaled};
 pub(crate) use mask::SCORES_SUFFIX;
 pub(crate) use mask::{MaskConfig, MaskKind, ScoreInit};
 

@@ -36,7 +36,8 @@ impl Backbone {
 
     /// The fingerprints that identify the same weights in other precisions:
     /// [`fingerprints`](Self::fingerprints), and those with every tensor in half precision,
-    /// `all-f16` and `all-bf16`. A task's training record stores them under `backbone-precisions`.
+    /// `all-f16` and `all-bf16`. A task's training record stores their first digits under
+    /// `backbone-precisions`.
     pub fn related_fingerprints(&self) -> BTreeMap<String, Fingerprint> {
         let weights = (self.fingerprints().iter())
             .map(|(precision, fingerprint)| (precision.to_string(), *fingerprint));
@@ -77,13 +78,14 @@ impl Backbone {
                 .map(|(precision, _)| *precision)
         };
         let of_task = same(&id.fingerprint);
-        let related = |fingerprint: &Fingerprint| {
-            *fingerprint == own.fingerprint
-                || same(fingerprint).is_some()
-                || (self.identity.narrowed().values()).any(|narrowed| narrowed == fingerprint)
-        };
-        let recorded = recorded_fingerprints(&task.training);
-        if !(related(&id.fingerprint) || recorded.iter().any(related)) {
+        let related: Vec<String> = [own.fingerprint]
+            .into_iter()
+            .chain(self.related_fingerprints().into_values())
+            .map(|fingerprint| fingerprint.to_string())
+            .collect();
+        let is_related = |digits: &str| related.iter().any(|known| known.starts_with(digits));
+        let recorded = recorded_digits(&task.training);
+        if !(is_related(&id.fingerprint.to_string()) || recorded.into_iter().any(is_related)) {
             return Err(format!(
                 "it was trained on different {} weights (fingerprint {}, not {}); give the \
                  checkpoint it was trained on",
@@ -111,20 +113,30 @@ impl Backbone {
 /// with all tensors in half precision.
 const PRECISIONS: &str = "backbone-precisions";
 
-/// Records the fingerprints of the backbone's weights in other precisions.
+/// Digits of a fingerprint in a training record: enough to recognise weights, which the whole
+/// fingerprint of the task identifies.
+const RECORDED_DIGITS: usize = 16;
+
+/// Records the first digits of the fingerprints of the backbone's weights in other precisions.
 pub(crate) fn record_precisions(backbone: &Backbone, record: &mut TrainingRecord) {
+    let own = backbone.fingerprint();
     let precisions = (backbone.related_fingerprints().into_iter())
-        .map(|(name, fingerprint)| (name, fingerprint.to_string().into()))
+        .filter(|(_, fingerprint)| *fingerprint != own)
+        .map(|(name, fingerprint)| {
+            let digits = fingerprint.to_string()[..RECORDED_DIGITS].to_owned();
+            (name, digits.into())
+        })
         .collect::<serde_json::Map<_, _>>();
     record.insert(PRECISIONS, precisions);
 }
 
-/// The fingerprints of a task's backbone in other precisions than its own.
-fn recorded_fingerprints(training: &TrainingRecord) -> Vec<Fingerprint> {
+/// The first digits of the fingerprints of a task's backbone in other precisions than its own.
+fn recorded_digits(training: &TrainingRecord) -> Vec<&str> {
     let recorded = training.get(PRECISIONS).and_then(|value| value.as_object());
     recorded
         .into_iter()
         .flat_map(|object| object.values())
-        .filter_map(|value| value.as_str()?.parse().ok())
+        .filter_map(|value| value.as_str())
+        .filter(|digits| digits.len() >= RECORDED_DIGITS)
         .collect()
 }

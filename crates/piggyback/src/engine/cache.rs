@@ -155,7 +155,7 @@ mod tests {
     use std::thread;
 
     use burn::tensor::Device;
-    use piggyback_task::{Head, Values};
+    use piggyback_task::{Head, Matrix, Precision};
 
     use super::*;
     use crate::checkpoint::{Backbone, LoadOptions};
@@ -169,18 +169,12 @@ mod tests {
         let options = LoadOptions::default();
         let backbone = Backbone::from_state_dict(state, options, &Device::flex()).unwrap();
         let features = backbone.architecture().features();
-        let values = |shape: Vec<usize>| {
-            let count = shape.iter().product();
-            Values::new(shape, vec![0.5; count]).unwrap()
-        };
-        let about = TaskDescription {
-            backbone: backbone.id(),
-            classes: vec!["a".into(), "b".into()],
-            preprocessing: backbone.preprocessing().clone(),
-        };
+        let classes = vec!["a".into(), "b".into()];
+        let about = TaskDescription::new(&backbone, classes, backbone.preprocessing().clone());
+        let numbers = vec![0.5; 2 * features];
         let task = about.classifier(Head {
-            weight: values(vec![2, features]),
-            bias: values(vec![2]),
+            weight: Matrix::new(2, features, &numbers, Precision::F32).unwrap(),
+            bias: vec![0.5; 2],
         });
         (backbone, task)
     }

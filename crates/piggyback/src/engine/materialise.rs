@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
-use piggyback_task::{Layout, TaskFile, Values};
+use piggyback_task::{Answers, Layout, TaskFile};
 
-use crate::adapt::{delta, mask};
+use crate::adapt::{delta, low_rank, mask, norm};
 use crate::checkpoint::Backbone;
 use crate::error::{Error, Result};
 use crate::networks::Network;
@@ -39,24 +39,18 @@ impl Materialised {
             .map_err(|error| misfit(format!("it has {error}")))?;
         let network = delta::apply(network, &task.deltas)
             .map_err(|error| misfit(format!("it has {error}")))?;
-        let mut loading = LoadNorms {
-            task,
-            device,
-            loaded: 0,
-        };
-        let network = map_tensors(network, &mut loading);
-        if loading.loaded != task.norms.len() {
-            return Err(misfit(
-                "it has batch-norm values for layers that the network does not have".into(),
-            ));
-        }
-        let bytes = 4 * (network.num_params() + task.head.weight.data().len());
-        let weight = tensor_data(&task.head.weight);
-        let bias = tensor_data(&task.head.bias);
+        let network = low_rank::apply(network, &task.low_rank)
+            .map_err(|error| misfit(format!("it has {error}")))?;
+        let epsilon = backbone.architecture().norm_epsilon();
+        let network = norm::apply(network, &task.norms, epsilon, device)
+            .map_err(|error| misfit(format!("it has {error}")))?;
+        let network = map_tensors(network, &mut Replacing { task, device });
+        let weight = TensorData::new(task.head.weight.to_f32(), task.head.weight.shape());
         let head = Linear::from_values(
             Tensor::from_data(weight, device),
-            Tensor::from_data(bias, device),
+            Tensor::from_data(task.head.bias.as_slice(), device),
         );
+        let bytes = 4 * (network.num_params() + head.num_params());
         Ok(Self {
             packed: PackedConvs::new(&network),
             network,
@@ -111,65 +105,46 @@ pub(crate) fn check(backbone: &Backbone, name: &str, task: &TaskFile) -> Result<
     if task.layout != Layout::Torch {
         return misfit("it belongs to a custom Burn module, not to a known network".into());
     }
-    if task.classes.is_empty() {
-        return misfit("it has no classes".into());
+    if task.answers != Answers::default() {
+        return misfit(
+            "it has a temperature, a threshold or several labels for an image, which this version cannot answer with; \
+             update Piggyback"
+                .into(),
+        );
+    }
+    if let Err(error) = task.validate() {
+        return misfit(error.to_string());
     }
     let features = backbone.architecture().features();
-    if task.head.weight.shape() != [task.classes.len(), features] {
+    if task.head.weight.shape()[1] != features {
         return misfit(format!(
             "its head has shape {:?} instead of [{}, {features}]",
             task.head.weight.shape(),
             task.classes.len()
         ));
     }
-    let tensors = backbone.architecture().tensors();
-    let shape = |name: &str| {
-        tensors
-            .iter()
-            .find(|tensor| tensor.name == name)
-            .map(|tensor| tensor.shape.as_slice())
-    };
-    for (weight, mask) in &task.masks {
-        if mask.shape().len() < 2 || shape(weight) != Some(mask.shape()) {
-            return misfit(format!(
-                "its mask of '{weight}' has shape {:?}",
-                mask.shape()
-            ));
-        }
+    let tensors = backbone.architecture().tensor_list();
+    if !task.tensors.iter().eq(tensors.iter()) {
+        return misfit("it lists other tensors than the network has".into());
     }
-    for (weight, delta) in &task.deltas {
-        if delta.shape().len() < 2 || shape(weight) != Some(delta.shape()) {
-            return misfit(format!(
-                "its delta of '{weight}' has shape {:?}",
-                delta.shape()
-            ));
-        }
-    }
-    for (norm, values) in &task.norms {
-        if shape(norm) != Some(values.shape()) {
-            return misfit(format!(
-                "its batch-norm values '{norm}' have shape {:?}",
-                values.shape()
-            ));
-        }
+    let is_vector = |weight: &&String| tensors.shape(weight).is_some_and(|shape| shape.len() < 2);
+    let changed = task.masks.keys().chain(task.deltas.keys());
+    if let Some(name) = changed.chain(task.low_rank.keys()).find(is_vector) {
+        return misfit(format!(
+            "it masks or changes '{name}', which is not a weight"
+        ));
     }
     Ok(())
 }
 
-struct LoadNorms<'a> {
+struct Replacing<'a> {
     task: &'a TaskFile,
     device: &'a burn::tensor::Device,
-    loaded: usize,
 }
 
-impl Replace for LoadNorms<'_> {
+impl Replace for Replacing<'_> {
     fn replace(&mut self, name: &str, _current: &dyn Fn() -> Tensor<1>) -> Option<Tensor<1>> {
-        let values = self.task.norms.get(name)?;
-        self.loaded += 1;
-        Some(Tensor::from_data(values.data(), self.device))
+        let numbers = self.task.replaced.get(name)?;
+        Some(Tensor::from_data(numbers.as_slice(), self.device))
     }
-}
-
-fn tensor_data(values: &Values) -> TensorData {
-    TensorData::new(values.data().to_vec(), values.shape().to_vec())
 }

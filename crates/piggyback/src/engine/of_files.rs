@@ -1,7 +1,7 @@
 //! Engines from result files.
 
 use burn::tensor::Device;
-use piggyback_task::TaskFile;
+use piggyback_task::{Precision, TaskFile};
 
 use super::predict::Engine;
 use crate::checkpoint::{Backbone, LoadOptions, StateDict};
@@ -48,12 +48,9 @@ impl NetworkFile {
         };
         let network = Backbone::from_state_dict(self.state.clone(), options, device)?;
         // A task that adds nothing to the network.
-        let task = TaskDescription {
-            backbone: network.id(),
-            classes: self.classes.clone(),
-            preprocessing: self.preprocessing.clone(),
-        };
-        let mut task = task.classifier(head_values(network.own_head()?)?);
+        let (classes, preprocessing) = (self.classes.clone(), self.preprocessing.clone());
+        let about = TaskDescription::new(&network, classes, preprocessing);
+        let mut task = about.classifier(head_values(network.own_head()?, Precision::F32)?);
         task.training = self.state.about.training.clone().unwrap_or_default();
         let engine = Engine::new(network);
         for name in names {
@@ -77,14 +74,10 @@ impl SharedNetwork {
             ..LoadOptions::default()
         };
         let network = Backbone::from_state_dict(state, options, device)?;
-        let backbone = network.id();
-        let engine = Engine::new(network);
+        let engine = Engine::new(network.clone());
         for (index, task) in self.tasks.iter().enumerate() {
-            let about = TaskDescription {
-                backbone: backbone.clone(),
-                classes: task.classes.clone(),
-                preprocessing: task.preprocessing.clone(),
-            };
+            let (classes, preprocessing) = (task.classes.clone(), task.preprocessing.clone());
+            let about = TaskDescription::new(&network, classes, preprocessing);
             let file = TaskFile {
                 masks: self.masks(index)?,
                 training: task.training.clone(),

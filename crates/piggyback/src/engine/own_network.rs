@@ -44,18 +44,19 @@
 //! assert_eq!(task.masks.keys().collect::<Vec<_>>(), ["hidden.weight"]);
 //!
 //! let bytes = task.to_bytes()?;
-//! let again = piggyback::task::TaskFile::from_bytes(&bytes)?;
+//! let again = piggyback::task::TaskFile::from_bytes(&bytes, &())?;
 //! let network = backbone.apply(network, &again)?;
 //! # Ok::<(), piggyback::Error>(())
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
 use piggyback_task::{
-    BackboneId, Dtype, FingerprintBuilder, Head, Layout, Preprocessing, TaskFile, TrainingRecord,
-    Values,
+    BackboneId, Dtype, FingerprintBuilder, Head, Layout, Matrix, Precision, Preprocessing,
+    TaskFile, TensorList,
 };
 
 use crate::adapt::{delta, mask};
@@ -66,6 +67,8 @@ use crate::nn::{Replace, TensorValues, map_tensors, owner, tensor_values, values
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnBackbone {
     id: BackboneId,
+    /// All tensors except the head's.
+    tensors: Arc<TensorList>,
     head: String,
 }
 
@@ -92,6 +95,9 @@ impl OwnBackbone {
         }
         tensors.retain(|tensor| !of_head(&tensor.name));
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        let shapes = tensors.iter();
+        let shapes = shapes.map(|tensor| (tensor.name.clone(), tensor.shape.clone()));
+        let list = Arc::new(TensorList::listed(shapes));
         let mut fingerprint = FingerprintBuilder::new();
         for tensor in tensors {
             fingerprint.begin(&tensor.name, Dtype::F32, &tensor.shape)?;
@@ -104,6 +110,7 @@ impl OwnBackbone {
                 architecture: name.to_owned(),
                 fingerprint: fingerprint.finish()?,
             },
+            tensors: list,
             head: head.to_owned(),
         })
     }
@@ -129,7 +136,7 @@ impl OwnBackbone {
         let tensors = tensors(network);
         let norms = learned_norms(&tensors);
         let (mut weight, mut bias) = (None, None);
-        let mut norm_values = BTreeMap::new();
+        let mut replaced = BTreeMap::new();
         for tensor in tensors {
             let (owner, field) = tensor.name.rsplit_once('.').unwrap_or(("", &tensor.name));
             if owner == self.head {
@@ -138,8 +145,7 @@ impl OwnBackbone {
                     _ => bias = Some(tensor),
                 }
             } else if norms.contains(owner) {
-                let key = format!("{owner}.{}", norm_field(field));
-                norm_values.insert(key, Values::new(tensor.shape, values(tensor.values))?);
+                replaced.insert(tensor.name, values(tensor.values));
             } else if tensor.learns {
                 let reason = format!(
                     "'{}' is trained, but a task file cannot store it; freeze it",
@@ -157,19 +163,21 @@ impl OwnBackbone {
             false => numbers,
         };
         let bias = bias.map_or(vec![0.0; count], |bias| values(bias.values));
+        let head = Head {
+            weight: Matrix::new(count, features, &numbers, Precision::F32)?,
+            bias,
+        };
         let task = TaskFile {
-            backbone: self.id.clone(),
             layout: Layout::Burn,
-            classes: classes.to_vec(),
-            preprocessing: preprocessing.clone(),
             masks: mask::masks(network)?,
-            deltas: BTreeMap::new(),
-            norms: norm_values,
-            head: Head {
-                weight: Values::new([count, features], numbers)?,
-                bias: Values::new([count], bias)?,
-            },
-            training: TrainingRecord::default(),
+            replaced,
+            ..TaskFile::classifier(
+                self.id.clone(),
+                self.tensors.clone(),
+                classes.to_vec(),
+                preprocessing.clone(),
+                head,
+            )
         };
         task.validate()?;
         Ok(task)
@@ -203,14 +211,22 @@ impl OwnBackbone {
             .map_err(|error| self.misfit(&format!("it has {error}")))?;
 
         let mut new = BTreeMap::new();
-        for (key, values) in &task.norms {
-            let name = self.norm_name(key, &shapes, values.shape())?;
-            new.insert(name, values.data().to_vec());
+        if !task.norms.is_empty() || !task.low_rank.is_empty() {
+            return Err(self.misfit("it has batch norms or low-rank changes of a known network"));
+        }
+        for (name, numbers) in &task.replaced {
+            let shape = shapes.get(name);
+            if shape.map(|shape| shape.iter().product()) != Some(numbers.len()) {
+                let reason = format!("it replaces '{name}' by {} numbers", numbers.len());
+                return Err(self.misfit(&reason));
+            }
+            new.insert(name.clone(), numbers.clone());
         }
         let weight = format!("{}.weight", self.head);
         let shape = shapes.get(&weight).map_or(&[][..], Vec::as_slice);
         let count = task.classes.len();
         let (features, is_transposed) = self.head_layout(shape, count)?;
+        let numbers = task.head.weight.to_f32();
         if task.head.weight.shape() != [count, features] {
             let found = task.head.weight.shape();
             return Err(self.misfit(&format!(
@@ -218,36 +234,19 @@ impl OwnBackbone {
             )));
         }
         let numbers = match is_transposed {
-            true => transposed(task.head.weight.data(), count),
-            false => task.head.weight.data().to_vec(),
+            true => transposed(&numbers, count),
+            false => numbers,
         };
         new.insert(weight, numbers);
         let bias = format!("{}.bias", self.head);
         match shapes.get(&bias) {
             Some(shape) if *shape == [count] => {
-                new.insert(bias, task.head.bias.data().to_vec());
+                new.insert(bias, task.head.bias.clone());
             }
-            None if task.head.bias.data().iter().all(|value| *value == 0.0) => {}
+            None if task.head.bias.iter().all(|value| *value == 0.0) => {}
             _ => return Err(self.misfit("its head has a bias, but the network's has none")),
         }
         Ok(map_tensors(network, &mut Loading { new }))
-    }
-
-    /// The field of the batch-norm value `key` of a task.
-    fn norm_name(
-        &self,
-        key: &str,
-        shapes: &BTreeMap<String, Vec<usize>>,
-        shape: &[usize],
-    ) -> Result<String> {
-        let names = shapes.keys().find(|name| {
-            let (owner, field) = name.rsplit_once('.').unwrap_or(("", name));
-            format!("{owner}.{}", norm_field(field)) == key
-        });
-        match names {
-            Some(name) if shapes[name] == shape => Ok(name.clone()),
-            _ => Err(self.misfit(&format!("it has batch-norm values '{key}' of {shape:?}"))),
-        }
     }
 
     /// The number of features of a head's weight, and whether it is `[features, classes]`, as
@@ -277,15 +276,6 @@ fn transposed(numbers: &[f32], rows: usize) -> Vec<f32> {
     (0..columns)
         .flat_map(|column| (0..rows).map(move |row| numbers[row * columns + column]))
         .collect()
-}
-
-/// PyTorch's name of a batch-norm field; Burn's names differ.
-fn norm_field(field: &str) -> &str {
-    match field {
-        "gamma" => "weight",
-        "beta" => "bias",
-        other => other,
-    }
 }
 
 /// Burn's batch norms with a trained tensor.
@@ -419,18 +409,18 @@ mod tests {
                 .unwrap();
             assert_eq!(task.layout, Layout::Burn);
             assert!(task.masks["conv.weight"].zeros().count > 0);
-            let norms: Vec<&str> = task.norms.keys().map(String::as_str).collect();
+            let norms: Vec<&str> = task.replaced.keys().map(String::as_str).collect();
             assert_eq!(
                 norms,
                 [
-                    "norm.bias",
+                    "norm.beta",
+                    "norm.gamma",
                     "norm.running_mean",
-                    "norm.running_var",
-                    "norm.weight"
+                    "norm.running_var"
                 ]
             );
 
-            let task = TaskFile::from_bytes(&task.to_bytes().unwrap()).unwrap();
+            let task = TaskFile::from_bytes(&task.to_bytes().unwrap(), &()).unwrap();
             let plain = Device::flex();
             let fresh = Network::new(1, count, &plain);
             let own = OwnBackbone::new("small", &fresh, "head").unwrap();

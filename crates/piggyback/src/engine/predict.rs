@@ -37,8 +37,8 @@ use crate::nn::values;
 ///
 /// let backbone = Backbone::load("mobilenet_v2.pth", &Device::flex())?;
 /// let engine = Engine::new(backbone)
-///     .with_task("flags", TaskFile::open("flags.task.safetensors")?)?
-///     .with_task("emoji", TaskFile::open("emoji.task.safetensors")?)?;
+///     .with_task("flags", TaskFile::open("flags.task.safetensors", &KnownNetworks)?)?
+///     .with_task("emoji", TaskFile::open("emoji.task.safetensors", &KnownNetworks)?)?;
 /// let predictions = engine.predict("flags", &[Image::open("flag.png")?])?;
 /// let (class, probability) = predictions[0].top(1)[0];
 /// # Ok::<(), piggyback::Error>(())
@@ -402,20 +402,7 @@ fn predictions(logits: Tensor<2>, classes: &Arc<[String]>) -> Vec<Prediction> {
         .collect()
 }
 
-/// Memory of a task's bits, batch-norm values and head.
+/// Memory of a task's coded bits, batch norms and head: about the size of its file.
 fn task_bytes(task: &TaskFile) -> usize {
-    let planes = |mask: &piggyback_task::Mask| 1 + usize::from(mask.sign().is_some());
-    let deltas = task
-        .deltas
-        .values()
-        .map(|delta| delta.up().as_bytes().len() + 4);
-    let masks: usize = task
-        .masks
-        .values()
-        .map(|mask| planes(mask) * mask.keep().as_bytes().len())
-        .sum();
-    let norms: usize = task.norms.values().map(|values| values.data().len()).sum();
-    masks
-        + deltas.sum::<usize>()
-        + 4 * (norms + task.head.weight.data().len() + task.head.bias.data().len())
+    task.part_bytes().total()
 }

@@ -15,6 +15,7 @@ use super::shared::{self, SharedNetwork, Sharing};
 use crate::checkpoint::{StateDict, safetensors_metadata};
 use crate::error::Result;
 use crate::name::named;
+use crate::networks::KnownNetworks;
 
 /// The result of a method.
 #[derive(Clone, Debug)]
@@ -55,7 +56,7 @@ impl LearnedFile {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         match Found::at(path) {
-            Found::Task => Ok(Self::Task(TaskFile::open(path)?)),
+            Found::Task => Ok(Self::Task(TaskFile::open(path, &KnownNetworks)?)),
             Found::Shared => Ok(Self::Shared(SharedNetwork::open(path)?)),
             Found::Checkpoint => {
                 let state = StateDict::open(path)?;

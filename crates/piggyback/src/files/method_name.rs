@@ -17,6 +17,9 @@ pub enum MethodName {
     /// All weights are fine-tuned, then only the sign of each weight's change is kept, with one
     /// scale per tensor (Liu et al., NeurIPS 2024).
     Bitdelta,
+    /// All weights are fine-tuned, then the signs of the largest changes are kept (T-Switch, CVPR
+    /// 2025).
+    SignDelta,
     /// All weights are fine-tuned: a separate network for the task.
     Individual,
     /// All weights are fine-tuned on several data sets at once, with one head for each.
@@ -29,11 +32,12 @@ named!(MethodName);
 
 impl MethodName {
     /// Every method.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Piggyback,
         Self::ClassifierOnly,
         Self::NormOnly,
         Self::Bitdelta,
+        Self::SignDelta,
         Self::Individual,
         Self::Joint,
         Self::Packnet,

@@ -67,6 +67,11 @@ impl NetworkFile {
         &self.state
     }
 
+    /// The names of its classes.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
     /// Its architecture.
     pub fn architecture(&self) -> Architecture {
         self.architecture

@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use piggyback_task::{BackboneId, BitMask, Head, Mask, Preprocessing, TrainingRecord, Values};
+use piggyback_task::{
+    BackboneId, BitMask, Head, Mask, Matrix, Precision, Preprocessing, TrainingRecord,
+};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde::{Deserialize, Serialize};
@@ -254,11 +256,15 @@ impl SharedNetwork {
             )
         });
         let heads = self.tasks.iter().enumerate().flat_map(|(index, task)| {
-            [("weight", &task.head.weight), ("bias", &task.head.bias)].map(|(field, values)| {
-                let data: Vec<u8> = floats(values.data());
-                let part = Part::new(Dtype::F32, values.shape(), Cow::Owned(data));
+            let Head { weight, bias } = &task.head;
+            let part = |field: &str, shape: &[usize], numbers: &[f32]| {
+                let part = Part::new(Dtype::F32, shape, Cow::Owned(floats(numbers)));
                 (format!("head.{index}.{field}"), part)
-            })
+            };
+            [
+                part("weight", &weight.shape(), &weight.to_f32()),
+                part("bias", &[bias.len()], bias),
+            ]
         });
         tensors.chain(owners).chain(heads).collect()
     }
@@ -322,14 +328,18 @@ impl SharedNetwork {
             let mut values = |field: &str| {
                 let name = format!("head.{index}.{field}");
                 let tensor = file.tensors.remove(&name);
-                let tensor = tensor.ok_or_else(|| damaged(format!("'{name}' is missing")))?;
-                Values::new(tensor.shape(), tensor.to_f32())
-                    .map_err(|error| damaged(format!("'{name}': {error}")))
+                tensor.ok_or_else(|| damaged(format!("'{name}' is missing")))
             };
+            let (weight, bias) = (values("weight")?, values("bias")?);
+            let [classes, features] = *weight.shape() else {
+                return Err(damaged(format!("'head.{index}.weight' is not a matrix")));
+            };
+            let weight = Matrix::new(classes, features, &weight.to_f32(), Precision::F32)
+                .map_err(|error| damaged(format!("'head.{index}.weight': {error}")))?;
             tasks.push(SharedTask {
                 head: Head {
-                    weight: values("weight")?,
-                    bias: values("bias")?,
+                    weight,
+                    bias: bias.to_f32(),
                 },
                 name: task.name,
                 classes: task.classes,
@@ -389,8 +399,9 @@ impl SharedNetwork {
                 return Err(format!("task name '{name}' is empty or occurs twice"));
             }
             let classes = task.classes.len();
-            let head = (task.head.weight.shape(), task.head.bias.shape());
-            if classes == 0 || head != (&[classes, features], &[classes]) {
+            let head = (task.head.weight.shape(), task.head.bias.len());
+            let finite = task.head.bias.iter().all(|value| value.is_finite());
+            if classes == 0 || head != ([classes, features], classes) || !finite {
                 return Err(format!(
                     "the head of task '{name}' does not fit its classes"
                 ));

@@ -1,6 +1,6 @@
 //! Sizes of learned_files as the paper's tables count them.
 
-use piggyback_task::{Mask, TaskFile, Values};
+use piggyback_task::{Mask, TaskFile};
 
 use super::learned_file::LearnedFile;
 use crate::networks::Architecture;
@@ -42,16 +42,22 @@ fn bits_to_tell(count: u64) -> u64 {
 
 fn of_task(task: &TaskFile) -> u64 {
     let masks = task.masks.values().map(of_mask).sum::<u64>();
-    let floats = |values: &Values| FLOAT_BITS * values.data().len() as u64;
     let deltas = task.deltas.values();
     let deltas = deltas
-        .map(|delta| delta.up().len() as u64 + FLOAT_BITS)
+        .map(|delta| delta.changed().len() as u64 + FLOAT_BITS)
         .sum::<u64>();
-    masks + deltas + task.norms.values().map(floats).sum::<u64>()
+    let low_rank = task.low_rank.values();
+    let low_rank = low_rank
+        .map(|change| (change.left().len() + change.right().len()) as u64 + FLOAT_BITS)
+        .sum::<u64>();
+    // The paper's batch norms have four numbers for each channel, ours the two that inference needs.
+    let norms = task.norms.values().map(|norm| 2 * norm.channels());
+    let replaced = task.replaced.values().map(Vec::len);
+    masks + deltas + low_rank + FLOAT_BITS * norms.chain(replaced).sum::<usize>() as u64
 }
 
 fn of_mask(mask: &Mask) -> u64 {
-    let planes = 1 + u64::from(mask.sign().is_some());
+    let planes = 1 + u64::from(mask.sign_of_kept().is_some());
     let factors = mask.affine().map_or(0, |factors| factors.len() as u64);
     planes * mask.keep().len() as u64 + FLOAT_BITS * factors
 }

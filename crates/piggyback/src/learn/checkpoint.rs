@@ -98,7 +98,7 @@ pub(super) struct State<M: Objective> {
     pub(super) position: Position,
     /// The best product of the current phase.
     pub(super) best: Option<M::Product>,
-    /// The product that the current phase began with; `None` in the first phase.
+    /// The product that the current phase started from; `None` in the first phase.
     pub(super) base: Option<M::Product>,
 }
 
@@ -291,8 +291,7 @@ pub(super) fn load<M: Objective>(
         .collect();
     let network = match &base {
         None => network,
-        Some(base) => (method.phase(metadata.position.phase_epoch, base)?)
-            .ok_or_else(|| damaged(&"the method has no such phase"))?,
+        Some(base) => method.phase_network(base)?,
     };
     let network = with_trained_tensors(network, &trained)
         .map_err(|name| damaged(&format!("tensor '{name}' is missing")))?;

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::product::Product;
 use super::settings::RunSettings;
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::nn::ScoreGradient;
 
 /// A method as the training loop sees it: its network, loss, optimiser and product.
@@ -21,7 +21,7 @@ pub(crate) trait Objective {
     /// Its optimiser.
     type Optimizer: Optimizer;
     /// The settings. They must be equal in a resumed run.
-    type Settings: Serialize + DeserializeOwned + PartialEq + Clone;
+    type Settings: Serialize + DeserializeOwned + PartialEq + Clone + Default;
     /// The result of a run.
     type Product: Product;
 
@@ -30,6 +30,10 @@ pub(crate) trait Objective {
 
     /// The settings that affect the result.
     fn settings(&self) -> Self::Settings;
+    /// The settings that the training record need not repeat: the defaults.
+    fn defaults(&self) -> Self::Settings {
+        Self::Settings::default()
+    }
     /// Epochs, batches, seed and augmentation.
     fn run(&self) -> RunSettings;
     /// Image preprocessing.
@@ -65,12 +69,25 @@ pub(crate) trait Objective {
     fn product(&self, network: &Self::Network) -> Result<Self::Product>;
     /// An engine for a product, with one task per data set, in their order.
     fn engine(&self, product: &Self::Product, tasks: &[&str]) -> Result<Engine>;
-    /// The network to continue with, and a new optimiser state, if a new phase begins with `epoch`
-    /// (counted from 0). `best` is the best product of the previous phase.
-    ///
-    /// The result must depend only on these arguments, as a resumed run calls it again.
-    fn phase(&self, _epoch: usize, _best: &Self::Product) -> Result<Option<Self::Network>> {
+    /// What a new phase starts from, if one begins with `epoch` (counted from 0). `best` is the
+    /// best product so far, `network` and `optimizer` are those at the end of the previous phase.
+    fn next_phase(
+        &self,
+        _epoch: usize,
+        _best: &Self::Product,
+        _network: &Self::Network,
+        _optimizer: &Self::Optimizer,
+    ) -> Result<Option<Self::Product>> {
         Ok(None)
+    }
+    /// The network of the phase that starts from `product`, which [`next_phase`](Self::next_phase)
+    /// returned. The optimiser starts anew.
+    fn phase_network(&self, _product: &Self::Product) -> Result<Self::Network> {
+        Err(Error::internal("a method of one phase began another"))
+    }
+    /// Whether the best product of earlier phases stays the best until a later one is better.
+    fn phases_compete(&self) -> bool {
+        false
     }
     /// Adds the method's entries to the training record of a run of `steps`.
     fn describe(&self, record: &mut TrainingRecord, steps: usize);

@@ -7,6 +7,7 @@ use piggyback_task::{TaskFile, TrainingRecord};
 use crate::checkpoint::StateDict;
 use crate::error::Result;
 use crate::files::{SharedNetwork, Sharing};
+use crate::networks::KnownNetworks;
 
 /// The product of a run.
 pub(crate) trait Product: Sized {
@@ -26,7 +27,7 @@ impl Product for TaskFile {
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        Ok(Self::from_bytes(bytes)?)
+        Ok(Self::from_bytes(bytes, &KnownNetworks)?)
     }
 
     fn set_record(&mut self, record: TrainingRecord) {

@@ -140,21 +140,22 @@ impl<M: Objective> Session<'_, '_, M> {
         });
     }
 
-    /// Continues from the best product so far if a new phase begins.
+    /// Starts a new phase if the method has one.
     fn begin_phase(&self, mut state: State<M>) -> Result<State<M>> {
         let position = &mut state.position;
-        let Some(best) = state.best.take_if(|_| position.batch == 0) else {
+        let Some(best) = state.best.as_ref().filter(|_| position.batch == 0) else {
             return Ok(state);
         };
-        match self.method.phase(position.epoch, &best)? {
-            None => state.best = Some(best),
-            Some(network) => {
-                position.phase_epoch = position.epoch;
+        let (method, epoch) = (self.method, position.epoch);
+        if let Some(start) = method.next_phase(epoch, best, &state.network, &state.optimizer)? {
+            position.phase_epoch = epoch;
+            if !method.phases_compete() {
                 position.best_epoch = 0;
-                state.network = network;
-                state.optimizer = M::Optimizer::default();
-                state.base = Some(best);
+                state.best = None;
             }
+            state.network = method.phase_network(&start)?;
+            state.optimizer = M::Optimizer::default();
+            state.base = Some(start);
         }
         Ok(state)
     }
@@ -399,12 +400,14 @@ impl<M: Objective> Session<'_, '_, M> {
     /// The training record. It does not depend on time or machine.
     fn record(&self, metrics: &EpochMetrics) -> Result<TrainingRecord> {
         let mut record = TrainingRecord::default();
-        record.insert(
-            "settings",
-            TrainingRecord::from_serialize(&self.method.settings())?
-                .as_map()
-                .clone(),
-        );
+        let settings = TrainingRecord::from_serialize(&self.method.settings())?;
+        let defaults = TrainingRecord::from_serialize(&self.method.defaults())?;
+        let differs = |(name, value): &(&String, &serde_json::Value)| {
+            *name == "preset" || defaults.get(name) != Some(value)
+        };
+        let changed = settings.as_map().iter().filter(differs);
+        let changed = changed.map(|(name, value)| (name.clone(), value.clone()));
+        record.insert("settings", changed.collect::<serde_json::Map<_, _>>());
         record.insert("program", concat!("piggyback ", env!("CARGO_PKG_VERSION")));
         self.method.describe(&mut record, self.steps());
         record.insert("train-images", self.identity.train_images);

@@ -1,6 +1,6 @@
 //! Training with a method chosen by name.
 
-use super::bitdelta::BitDelta;
+use super::delta::Deltas;
 use super::fine_tune::FineTune;
 use super::individual::Individual;
 use super::joint::Joint;
@@ -87,9 +87,9 @@ fn by_name(
             let learned = run.learn(config, backbone, &set.images)?;
             learned.try_map(|task| Ok(LearnedFile::Task(task)))
         }
-        MethodSettings::Bitdelta(config) => {
+        MethodSettings::Bitdelta(config) | MethodSettings::SignDelta(config) => {
             let classes = only(method, data)?.images.classes().to_vec();
-            let method = BitDelta::new(backbone, classes, config.clone())?;
+            let method = Deltas::new(method, backbone, classes, config.clone())?;
             let (device, start) = (backbone.device(), || Ok(method.start()));
             let learned = learn(&method, &method.config, &mut run, data, device, start)?;
             learned.try_map(|task| Ok(LearnedFile::Task(task)))

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use burn::tensor::{Tensor, TensorData};
-use piggyback_task::{Head, TrainingRecord, Values};
+use piggyback_task::{Head, Matrix, Precision, TrainingRecord};
 
 use super::fine_tune::{FineTune, Keep};
 use crate::data::DataSet;
@@ -71,19 +71,20 @@ impl Keep for Joint {
     const NAME: &'static str = "joint";
 
     fn product(&self, run: &FineTune<'_, Self>, network: &TaskNetwork) -> Result<SharedNetwork> {
-        let Head { weight, bias } = network.head()?;
+        let Head { weight, bias } = network.head(Precision::F32)?;
+        let weight = weight.to_f32();
         let features = run.backbone.architecture().features();
         let task = |set: &Set| {
             let Range { start, end } = set.rows;
-            let rows = weight.data()[start * features..end * features].to_vec();
+            let rows = &weight[start * features..end * features];
             Ok(SharedTask {
                 name: set.name.clone(),
                 classes: set.classes.clone(),
                 preprocessing: run.preprocessing.clone(),
                 training: TrainingRecord::default(),
                 head: Head {
-                    weight: Values::new([set.rows.len(), features], rows)?,
-                    bias: Values::new([set.rows.len()], bias.data()[start..end].to_vec())?,
+                    weight: Matrix::new(end - start, features, rows, Precision::F32)?,
+                    bias: bias[start..end].to_vec(),
                 },
             })
         };

@@ -6,6 +6,7 @@
 //! | [`classifier-only`](crate::files::MethodName::ClassifierOnly) | head | a task file without masks |
 //! | [`norm-only`](crate::files::MethodName::NormOnly) | batch norms, head | a task file without masks |
 //! | [`bitdelta`](crate::files::MethodName::Bitdelta) | every weight | a task file with the sign of each weight's change |
+//! | [`sign-delta`](crate::files::MethodName::SignDelta) | every weight | a task file with the signs of the largest changes |
 //! | [`individual`](crate::files::MethodName::Individual) | every weight | a full network |
 //! | [`joint`](crate::files::MethodName::Joint) | every weight, on several data sets | a network with one head each |
 //! | [`packnet`](crate::files::MethodName::Packnet) | the weights that no earlier task owns | a file to which tasks are added |
@@ -30,8 +31,9 @@
 //! # Ok::<(), piggyback::Error>(())
 //! ```
 
-mod bitdelta;
 mod by_name;
+mod compress;
+mod delta;
 mod fine_tune;
 mod from_scratch;
 mod individual;
@@ -41,8 +43,9 @@ mod masks;
 mod packnet;
 mod settings;
 
-pub use bitdelta::BitDeltaConfig;
 pub use by_name::AddTo;
+pub use compress::{Compressed, CompressionLoss, Settle, compress};
+pub use delta::DeltaConfig;
 pub use fine_tune::FineTuneConfig;
 pub use from_scratch::PretrainConfig;
 pub use layers::{Layer, Settings};

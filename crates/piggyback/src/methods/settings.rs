@@ -2,7 +2,7 @@
 
 use toml::Table;
 
-use super::bitdelta::BitDeltaConfig;
+use super::delta::DeltaConfig;
 use super::fine_tune::FineTuneConfig;
 use super::layers::{Layer, Settings, lay, placed, understood};
 use super::masks::{MaskLayers, NormMode, Preset, TrainConfig};
@@ -22,7 +22,9 @@ pub enum MethodSettings {
     /// [`MethodName::NormOnly`].
     NormOnly(TrainConfig),
     /// [`MethodName::Bitdelta`].
-    Bitdelta(BitDeltaConfig),
+    Bitdelta(DeltaConfig),
+    /// [`MethodName::SignDelta`].
+    SignDelta(DeltaConfig),
     /// [`MethodName::Individual`].
     Individual(FineTuneConfig),
     /// [`MethodName::Joint`].
@@ -36,7 +38,7 @@ const PRESET: &str = "preset";
 
 impl MethodSettings {
     /// The settings from `layers`, each overriding those before. Keys are the fields of the
-    /// method's configuration ([`TrainConfig`], [`BitDeltaConfig`], [`FineTuneConfig`],
+    /// method's configuration ([`TrainConfig`], [`DeltaConfig`], [`FineTuneConfig`],
     /// [`PackNetConfig`]) and `preset`, which sets the defaults.
     ///
     /// Without a method it is [`MethodName::Piggyback`], or `norm-only` or `classifier-only` if the
@@ -61,6 +63,7 @@ impl MethodSettings {
                     .map_err(|error| placed(error, &["mask-layers", "norm"], layers))?
             }
             Self::Bitdelta(start) => Self::Bitdelta(lay(start, of, layers, &[PRESET])?),
+            Self::SignDelta(start) => Self::SignDelta(lay(start, of, layers, &[PRESET])?),
             Self::Individual(start) => Self::Individual(lay(start, of, layers, &[PRESET])?),
             Self::Joint(start) => Self::Joint(lay(start, of, layers, &[PRESET])?),
             Self::Packnet(start) => Self::Packnet(lay(start, of, layers, &[PRESET])?),
@@ -104,7 +107,8 @@ impl MethodSettings {
             MethodName::Piggyback => Self::Piggyback(TrainConfig::preset(preset)),
             MethodName::ClassifierOnly => Self::ClassifierOnly(without_masks(NormMode::Frozen)),
             MethodName::NormOnly => Self::NormOnly(without_masks(NormMode::Task)),
-            MethodName::Bitdelta => Self::Bitdelta(BitDeltaConfig::preset(preset)),
+            MethodName::Bitdelta => Self::Bitdelta(DeltaConfig::preset(preset)),
+            MethodName::SignDelta => Self::SignDelta(DeltaConfig::sparse(preset)),
             MethodName::Individual => Self::Individual(FineTuneConfig::preset(preset)),
             MethodName::Joint => Self::Joint(FineTuneConfig::preset(preset)),
             MethodName::Packnet => Self::Packnet(PackNetConfig::preset(preset)),
@@ -118,6 +122,7 @@ impl MethodSettings {
             Self::ClassifierOnly(_) => MethodName::ClassifierOnly,
             Self::NormOnly(_) => MethodName::NormOnly,
             Self::Bitdelta(_) => MethodName::Bitdelta,
+            Self::SignDelta(_) => MethodName::SignDelta,
             Self::Individual(_) => MethodName::Individual,
             Self::Joint(_) => MethodName::Joint,
             Self::Packnet(_) => MethodName::Packnet,
@@ -129,7 +134,7 @@ impl MethodSettings {
             Self::Piggyback(config) | Self::ClassifierOnly(config) | Self::NormOnly(config) => {
                 config
             }
-            Self::Bitdelta(config) => config,
+            Self::Bitdelta(config) | Self::SignDelta(config) => config,
             Self::Individual(config) | Self::Joint(config) => config,
             Self::Packnet(config) => config,
         }

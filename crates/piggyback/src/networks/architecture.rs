@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use burn::tensor::{Device, Tensor};
-use piggyback_task::Preprocessing;
+use piggyback_task::{Preprocessing, TensorList};
 
 use super::family::{Family, Role};
 use super::{Architecture, NETWORKS, Network};
@@ -112,6 +112,23 @@ impl Architecture {
         self.family().spec().pretraining_rate
     }
 
+    /// Epsilon of the batch norms.
+    pub(crate) fn norm_epsilon(self) -> f64 {
+        self.family().spec().norm_epsilon
+    }
+
+    /// Names and shapes of [`tensors`](Self::tensors), as task files use them.
+    pub fn tensor_list(self) -> Arc<TensorList> {
+        static LISTS: [OnceLock<Arc<TensorList>>; Architecture::ALL.len()] =
+            [const { OnceLock::new() }; Architecture::ALL.len()];
+        let list = LISTS[self as usize].get_or_init(|| {
+            let tensors = self.tensors().iter();
+            let shapes = tensors.map(|tensor| (tensor.name.clone(), tensor.shape.clone()));
+            Arc::new(TensorList::known(shapes))
+        });
+        list.clone()
+    }
+
     /// Whether the network has batch norms.
     pub fn has_norms(self) -> bool {
         self.with_role(Role::Norm).next().is_some()
@@ -151,6 +168,25 @@ impl Architecture {
         let mut cost = Cost::default();
         Network::new(self, &Device::flex()).run(&mut cost, [3, side, side]);
         cost.multiply_adds
+    }
+}
+
+/// All networks of this crate: what reading a task file needs to know of them.
+///
+/// ```no_run
+/// use piggyback::KnownNetworks;
+/// use piggyback::task::TaskFile;
+///
+/// let task = TaskFile::open("flags.task.safetensors", &KnownNetworks)?;
+/// # Ok::<(), piggyback::task::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct KnownNetworks;
+
+impl piggyback_task::KnownNetworks for KnownNetworks {
+    fn tensors(&self, architecture: &str) -> Option<Arc<TensorList>> {
+        let known: Architecture = architecture.parse().ok()?;
+        Some(known.tensor_list())
     }
 }
 

@@ -67,6 +67,7 @@ impl Family for Variant {
             features: self.channels(3),
             head_dropout: 0.0,
             preprocessing: torchvision_preprocessing(224, 256, Interpolation::Bilinear),
+            norm_epsilon: 1e-5,
             pretraining_rate: 0.1,
             marker: "features.denseblock1.denselayer1.conv1.weight",
         }

@@ -125,6 +125,7 @@ impl Family for Variant {
                 self.sides[1],
                 Interpolation::Bicubic,
             ),
+            norm_epsilon: 1e-5,
             pretraining_rate: 0.1,
             marker: "features.1.0.block.0.0.weight",
         }

@@ -111,6 +111,7 @@ impl Family for Variant {
                 mean: [127.0 / 255.0; 3],
                 std: [128.0 / 255.0; 3],
             },
+            norm_epsilon: EPSILON,
             pretraining_rate: 0.1,
             marker: "blocks.0.0.conv_dw.weight",
         }

@@ -63,6 +63,8 @@ pub(crate) struct Spec {
     pub(super) head_dropout: f64,
     /// Preprocessing of the published ImageNet weights.
     pub(super) preprocessing: Preprocessing,
+    /// Epsilon of the batch norms.
+    pub(super) norm_epsilon: f64,
     /// Maximum learning rate for pretraining with batches of 256.
     pub(super) pretraining_rate: f64,
     /// A weight that every network of the family has, used to find the network in a checkpoint.

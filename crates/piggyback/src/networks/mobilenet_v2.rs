@@ -54,6 +54,7 @@ impl Family for Variant {
             features: FEATURES,
             head_dropout: 0.2,
             preprocessing: torchvision_preprocessing(224, 256, Interpolation::Bilinear),
+            norm_epsilon: 1e-5,
             pretraining_rate: 0.1,
             marker: "features.0.0.weight",
         }

@@ -71,6 +71,9 @@ const SMALL: &[&[Row]] = &[
 /// Channels after the first convolution.
 const STEM: usize = 16;
 
+/// Epsilon of the batch norms, ten times the usual one.
+const EPSILON: f64 = 1e-3;
+
 /// Parameters of Small and Large.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variant {
@@ -149,6 +152,7 @@ impl Family for Variant {
             features: self.features,
             head_dropout: 0.2,
             preprocessing: torchvision_preprocessing(224, 256, Interpolation::Bilinear),
+            norm_epsilon: EPSILON,
             pretraining_rate: 0.1,
             marker: "features.1.block.0.0.weight",
         }
@@ -207,7 +211,7 @@ impl MobileNetV3 {
     fn new(variant: Variant, device: &Device) -> Self {
         let norm = |channels| {
             let norm = BatchNorm2d::new(channels, device);
-            norm.with_epsilon(1e-3).with_momentum(0.01)
+            norm.with_epsilon(EPSILON).with_momentum(0.01)
         };
         let conv = |channels: [usize; 2], kernel, stride| {
             let conv = Conv2d::new(channels, kernel, stride, 1, device);

@@ -22,6 +22,7 @@ use crate::nn::Graph;
 use burn::tensor::Device;
 use family::{Build, Family};
 
+pub use architecture::KnownNetworks;
 pub use family::Role;
 pub(crate) use init::initial_tensors;
 

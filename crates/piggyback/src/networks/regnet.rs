@@ -65,6 +65,7 @@ impl Family for Variant {
             features: self.widths[3],
             head_dropout: 0.0,
             preprocessing: torchvision_preprocessing(224, 256, Interpolation::Bilinear),
+            norm_epsilon: 1e-5,
             pretraining_rate: 0.1,
             marker: "trunk_output.block1.block1-0.f.a.0.weight",
         }

@@ -68,6 +68,7 @@ impl Family for Variant {
             features: 512 * self.expansion(),
             head_dropout: 0.0,
             preprocessing: torchvision_preprocessing(224, 256, Interpolation::Bilinear),
+            norm_epsilon: 1e-5,
             pretraining_rate: 0.1,
             marker: "layer1.0.conv1.weight",
         }

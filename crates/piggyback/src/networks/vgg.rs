@@ -74,6 +74,7 @@ impl Family for Variant {
             features: FEATURES,
             head_dropout: DROPOUT,
             preprocessing: torchvision_preprocessing(224, 256, Interpolation::Bilinear),
+            norm_epsilon: 1e-5,
             pretraining_rate: 0.01,
             marker: "features.0.weight",
         }

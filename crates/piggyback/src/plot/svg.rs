@@ -169,6 +169,14 @@ impl Svg {
         ));
     }
 
+    /// A circle around a mark.
+    pub fn ring(&mut self, [x, y]: [f64; 2], radius: f64, paint: Paint) {
+        let stroke = self.paint("stroke", paint);
+        self.element(format_args!(
+            r#"<circle cx="{x:.1}" cy="{y:.1}" r="{radius:.1}" fill="none" stroke-width="1" {stroke}/>"#
+        ));
+    }
+
     pub fn finish(self, title: &str, description: &str) -> String {
         let Self {
             body,

@@ -9,7 +9,7 @@ use piggyback::export::{ExportOptions, Format, export};
 use piggyback::files::MethodName;
 use piggyback::image::Image;
 use piggyback::learn::Run;
-use piggyback::task::Values;
+use piggyback::task::{Matrix, Precision};
 use piggyback::{Architecture, Backbone, Error, LearnedFile};
 
 use crate::export::{picture, random_task};
@@ -53,9 +53,9 @@ fn files(backbone: &Backbone) -> tempfile::TempDir {
         .unwrap();
     random_task(backbone, 32, true).save(path("third")).unwrap();
     let mut huge = first.clone();
-    let weight = &first.head.weight;
-    let values = vec![f32::MAX; weight.data().len()];
-    huge.head.weight = Values::new(weight.shape(), values).unwrap();
+    let [classes, features] = first.head.weight.shape();
+    let values = vec![f32::MAX; classes * features];
+    huge.head.weight = Matrix::new(classes, features, &values, Precision::F32).unwrap();
     huge.save(path("huge")).unwrap();
     let options = ExportOptions::default();
     let network = path("network");

@@ -9,9 +9,9 @@ use piggyback::checkpoint::{LoadOptions, StateDict, convert};
 use piggyback::export::{ExportOptions, Format, export};
 use piggyback::image::Image;
 use piggyback::task::{
-    BitMask, Head, Layout, Mask, Preprocessing, Resize, TaskFile, TrainingRecord, Values,
+    BitMask, Head, Mask, Matrix, Norm, Precision, Preprocessing, Resize, TaskFile,
 };
-use piggyback::{Architecture, Backbone, Engine, LearnedFile};
+use piggyback::{Architecture, Backbone, Engine, LearnedFile, TensorKind};
 
 use crate::support::{filled, golden, uniform};
 
@@ -37,51 +37,42 @@ pub(crate) fn random_task(backbone: &Backbone, side: u32, ternary: bool) -> Task
         };
         masks.insert(weight.name, mask.unwrap());
     }
-    let tensors = backbone.architecture().tensors();
-    let is_norm = |name: &str| {
-        let (owner, _) = name.rsplit_once('.').unwrap();
-        let mean = format!("{owner}.running_mean");
-        tensors.iter().any(|tensor| tensor.name == mean)
-    };
-    let norms = (tensors.iter())
-        .filter(|tensor| is_norm(&tensor.name))
+    let tensors = backbone.architecture().tensors().iter();
+    let norms = tensors
+        .filter(|tensor| tensor.kind == TensorKind::NormScale)
         .map(|tensor| {
-            let u = uniform(&format!("{}.task", tensor.name), tensor.shape[0]);
-            let centre = match tensor.name.rsplit('.').next() {
-                Some("weight" | "running_var") => 1.0,
-                _ => 0.0,
+            let module = tensor.name.strip_suffix(".weight").unwrap();
+            let random = |what: &str, centre: f32| -> Vec<f32> {
+                let u = uniform(&format!("{module}.{what}"), tensor.shape[0]);
+                u.iter().map(|u| centre + 0.1 * u).collect()
             };
-            let values = u.iter().map(|u| centre + 0.1 * u).collect();
-            (
-                tensor.name.clone(),
-                Values::new(tensor.shape.clone(), values).unwrap(),
-            )
+            let (gain, shift) = (random("gain", 1.0), random("shift", 0.0));
+            let norm = Norm::new(&gain, &shift, Precision::Int8).unwrap();
+            (module.to_owned(), norm)
         })
         .collect();
     let features = backbone.architecture().features();
     let scale = (6.0 / features as f32).sqrt();
-    let head = uniform("head.weight", CLASSES * features);
+    let head: Vec<f32> = (uniform("head.weight", CLASSES * features).iter())
+        .map(|u| scale * u)
+        .collect();
     TaskFile {
-        backbone: backbone.id(),
-        layout: Layout::Torch,
-        classes: (0..CLASSES).map(|class| format!("class {class}")).collect(),
-        preprocessing: Preprocessing {
-            image_size: side,
-            resize: Resize::ShortSide(side),
-            ..backbone.preprocessing().clone()
-        },
         masks,
-        deltas: BTreeMap::new(),
         norms,
-        head: Head {
-            weight: Values::new(
-                [CLASSES, features],
-                head.into_iter().map(|u| scale * u).collect(),
-            )
-            .unwrap(),
-            bias: Values::new([CLASSES], uniform("head.bias", CLASSES)).unwrap(),
-        },
-        training: TrainingRecord::default(),
+        ..TaskFile::classifier(
+            backbone.id(),
+            backbone.architecture().tensor_list(),
+            (0..CLASSES).map(|class| format!("class {class}")).collect(),
+            Preprocessing {
+                image_size: side,
+                resize: Resize::ShortSide(side),
+                ..backbone.preprocessing().clone()
+            },
+            Head {
+                weight: Matrix::new(CLASSES, features, &head, Precision::F32).unwrap(),
+                bias: uniform("head.bias", CLASSES),
+            },
+        )
     }
 }
 

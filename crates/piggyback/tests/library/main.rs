@@ -3,6 +3,7 @@
 
 mod answering;
 mod checkpoints;
+mod compressing;
 mod export;
 mod fuzz_corpus;
 mod jpeg;

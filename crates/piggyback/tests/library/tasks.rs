@@ -13,7 +13,7 @@ use piggyback::image::{AugmentPreset, Image, ImageSettings, ResizeMode};
 use piggyback::learn::{Event, Learned, Run, RunSettings, Test};
 use piggyback::methods::{MaskLayers, NormMode, Preset, TrainConfig};
 use piggyback::task::TaskFile;
-use piggyback::{Architecture, Backbone, Engine, Error};
+use piggyback::{Architecture, Backbone, Engine, Error, KnownNetworks};
 
 pub(crate) const SIDE: u32 = 32;
 
@@ -153,7 +153,7 @@ fn a_saved_task_gives_the_bits_and_the_error_of_the_trained_one() {
     let file = data.path().join("stripes.task.safetensors");
     trained.product.save(&file).unwrap();
     let engine = Engine::new(backbone)
-        .with_task("saved", TaskFile::open(&file).unwrap())
+        .with_task("saved", TaskFile::open(&file, &KnownNetworks).unwrap())
         .unwrap();
     let classes = engine.task("saved").unwrap().classes.clone();
     let samples = Samples::for_classes(data.path(), &classes).unwrap();
@@ -258,7 +258,7 @@ fn tasks_store_what_they_train() {
         } = TrainConfig::preset(preset);
         task(mask_layers, norm)
     };
-    let (convolutions, norms) = (52, 4 * 52);
+    let (convolutions, norms) = (52, 52);
 
     let classifier = task(MaskLayers::None, NormMode::Frozen);
     assert!(classifier.masks.is_empty() && classifier.norms.is_empty());

@@ -9,8 +9,8 @@ use burn::tensor::Device;
 use piggyback::checkpoint::{
     LoadOptions, Lookalike, StateDict, StoredTensor, WeightsChoice, convert,
 };
-use piggyback::task::{Dtype, Preprocessing, TaskFile, TrainingRecord};
-use piggyback::{Architecture, Backbone};
+use piggyback::task::{Dtype, Head, Matrix, Precision, TaskFile, TrainingRecord};
+use piggyback::{Architecture, Backbone, KnownNetworks};
 use safetensors::tensor::TensorView;
 
 use crate::support::filled;
@@ -301,21 +301,19 @@ fn task(backbone: &Backbone) -> TaskFile {
             .map(|(name, fingerprint)| (name, fingerprint.to_string().into()))
             .collect();
     training.insert("backbone-precisions", precisions);
+    let head = Head {
+        weight: Matrix::new(1, 1280, &[0.0; 1280], Precision::F32).unwrap(),
+        bias: vec![0.0],
+    };
     TaskFile {
-        backbone: backbone.id(),
-        layout: piggyback::task::Layout::Torch,
-        classes: vec!["a".into()],
-        preprocessing: Preprocessing {
-            ..backbone.preprocessing().clone()
-        },
-        masks: BTreeMap::new(),
-        deltas: BTreeMap::new(),
-        norms: BTreeMap::new(),
-        head: piggyback::task::Head {
-            weight: piggyback::task::Values::new([1, 1280], vec![0.0; 1280]).unwrap(),
-            bias: piggyback::task::Values::new([1], vec![0.0]).unwrap(),
-        },
         training,
+        ..TaskFile::classifier(
+            backbone.id(),
+            backbone.architecture().tensor_list(),
+            vec!["a".into()],
+            backbone.preprocessing().clone(),
+            head,
+        )
     }
 }
 
@@ -451,7 +449,9 @@ fn files_of_other_kinds_are_told_what_they_are() {
             let path = folder.path().join(name);
             fs::write(&path, bytes).unwrap();
             let error = match name {
-                "w.task.safetensors" => TaskFile::open(&path).unwrap_err().to_string(),
+                "w.task.safetensors" => TaskFile::open(&path, &KnownNetworks)
+                    .unwrap_err()
+                    .to_string(),
                 _ => StateDict::open(&path).unwrap_err().to_string(),
             };
             assert!(error.contains(what) && error.contains(name), "{error}");

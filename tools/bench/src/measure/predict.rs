@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 use piggyback::image::Image;
 use piggyback::task::TaskFile;
-use piggyback::{Backbone, Engine};
+use piggyback::{Backbone, Engine, KnownNetworks};
 use serde_json::{Value, json};
 
 /// Predictions that are not counted: they make the effective weights and warm the caches.
@@ -31,7 +31,7 @@ pub(crate) struct PredictArgs {
 pub(crate) fn measure(args: &PredictArgs) -> Result<Value> {
     let backbone = Backbone::load(&args.checkpoint, &piggyback::open_device("cpu")?)?;
     let architecture = backbone.architecture();
-    let task = TaskFile::open(&args.task)?;
+    let task = TaskFile::open(&args.task, &KnownNetworks)?;
     let side = task.preprocessing.image_size as usize;
     let engine = Engine::new(backbone).with_task("task", task)?;
     let images = vec![Image::open(&args.picture)?; args.batch];

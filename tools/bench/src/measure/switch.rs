@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
-use piggyback::Engine;
 use piggyback::methods::MaskLayers;
 use piggyback::task::TaskFile;
+use piggyback::{Engine, KnownNetworks};
 use serde_json::{Value, json};
 
 use super::meter::timed;
@@ -34,7 +34,7 @@ pub(crate) fn measure(args: &SwitchArgs, scratch: &Path) -> Result<Value> {
     for (name, seed) in names.into_iter().zip(0..) {
         let file = scratch.join(name);
         random_task(&backbone, &state, 224, &MaskLayers::All, seed)?.save(&file)?;
-        engine.add_task(name, TaskFile::open(&file)?)?;
+        engine.add_task(name, TaskFile::open(&file, &KnownNetworks)?)?;
     }
     drop(state);
     // Numbers of the size of the weights, touched before they are copied.

@@ -8,8 +8,8 @@ use anyhow::{Context, Error, Result};
 use piggyback::checkpoint::{LoadOptions, StateDict, StoredTensor};
 use piggyback::image::{Image, ImageSettings, ResizeMode};
 use piggyback::methods::{MaskLayers, TrainConfig};
-use piggyback::task::{BitMask, Head, Layout, Mask, NORM_FIELDS, TaskFile, TrainingRecord, Values};
-use piggyback::{Architecture, Backbone};
+use piggyback::task::{BitMask, Head, Mask, Matrix, Norm, Precision, TaskFile};
+use piggyback::{Architecture, Backbone, TensorKind};
 use piggyback_testing::SplitMix64;
 
 /// Classes of random tasks and images.
@@ -93,35 +93,39 @@ pub(crate) fn random_task(
     let architecture = backbone.architecture();
     let mut norms = BTreeMap::new();
     for tensor in architecture.tensors() {
-        let field = tensor.name.rsplit('.').next().unwrap_or_default();
-        if tensor.shape.len() == 1 && NORM_FIELDS.contains(&field) {
-            let stored = &state.tensors[&tensor.name];
+        if tensor.kind == TensorKind::NormScale
+            && let Some(module) = tensor.name.strip_suffix(".weight")
+        {
+            let [gain, shift] = ["weight", "bias"]
+                .map(|field| state.tensors[&format!("{module}.{field}")].to_f32());
             norms.insert(
-                tensor.name.clone(),
-                Values::new(tensor.shape.clone(), stored.to_f32())?,
+                module.to_owned(),
+                Norm::new(&gain, &shift, Precision::Int8)?,
             );
         }
     }
     let features = architecture.features();
-    let head = (0..CLASSES * features).map(|i| (i % 7) as f32 * 0.01 - 0.03);
+    let head: Vec<f32> = (0..CLASSES * features)
+        .map(|i| (i % 7) as f32 * 0.01 - 0.03)
+        .collect();
     let settings = ImageSettings {
         image_size: side.into(),
         resize: ResizeMode::Squash,
         ..ImageSettings::default()
     };
     Ok(TaskFile {
-        backbone: backbone.id(),
-        layout: Layout::Torch,
-        classes: (0..CLASSES).map(class_name).collect(),
-        preprocessing: settings.apply(&architecture.preprocessing())?,
         masks,
-        deltas: BTreeMap::new(),
         norms,
-        head: Head {
-            weight: Values::new([CLASSES, features], head.collect())?,
-            bias: Values::new([CLASSES], vec![0.0; CLASSES])?,
-        },
-        training: TrainingRecord::default(),
+        ..TaskFile::classifier(
+            backbone.id(),
+            architecture.tensor_list(),
+            (0..CLASSES).map(class_name).collect(),
+            settings.apply(&architecture.preprocessing())?,
+            Head {
+                weight: Matrix::new(CLASSES, features, &head, Precision::Int8)?,
+                bias: vec![0.0; CLASSES],
+            },
+        )
     })
 }
 

@@ -13,7 +13,7 @@ use piggyback::image::{Image, ImageSettings};
 use piggyback::learn::RunSettings;
 use piggyback::methods::{MaskLayers, NormMode, TrainConfig};
 use piggyback::task::TaskFile;
-use piggyback::{Architecture, Backbone, Engine};
+use piggyback::{Architecture, Backbone, Engine, KnownNetworks};
 use serde::{Deserialize, Serialize};
 
 use super::measurement::{Measurement, Unit, median};
@@ -109,14 +109,14 @@ fn memory(backbone: &Backbone, files: &[PathBuf]) -> Result<Vec<Measurement>> {
     let files_bytes: f64 = (0..MANY).map(|i| sizes[i % sizes.len()]).sum();
 
     let engine = Engine::new(backbone.clone());
-    engine.add_task("0", TaskFile::open(many[0])?)?;
+    engine.add_task("0", TaskFile::open(many[0], &KnownNetworks)?)?;
     // The buffers of a prediction and the cache of one task's weights belong to `before`.
     engine.predict("0", &[image(SIDE, 0)?])?;
     let before = resident_bytes();
     let mut opening = Vec::new();
     for (i, path) in many.iter().enumerate() {
         let started = Instant::now();
-        engine.add_task(i.to_string(), TaskFile::open(path)?)?;
+        engine.add_task(i.to_string(), TaskFile::open(path, &KnownNetworks)?)?;
         opening.push(started.elapsed().as_secs_f64());
     }
     for i in (0..MANY).step_by(MANY / 10) {
@@ -319,7 +319,7 @@ fn training(backbone: &Backbone, scratch: &Path) -> Result<Vec<Measurement>> {
 
 /// A task from its file, for inputs of `side` pixels whatever it was trained on.
 fn task_for(path: &Path, side: u32) -> Result<TaskFile> {
-    let mut task = TaskFile::open(path)?;
+    let mut task = TaskFile::open(path, &KnownNetworks)?;
     let settings = ImageSettings {
         image_size: side.into(),
         ..ImageSettings::default()

@@ -126,7 +126,7 @@ fn contents<'a>(path: &'a Path, task: &'a TaskFile) -> Result<Contents<'a>> {
     let layer = |(weight, mask): (&'a String, &'a Mask)| Layer {
         weight,
         shape: mask.shape(),
-        ternary: mask.sign().is_some(),
+        ternary: mask.sign_of_kept().is_some(),
         affine: mask.affine(),
         zeros: share(mask.zeros()),
     };
@@ -161,25 +161,14 @@ fn share(zeros: piggyback::task::Zeros) -> Share {
 }
 
 fn bytes(task: &TaskFile, file: u64) -> Bytes {
-    let planes = |mask: &Mask| {
-        let sign = mask.sign().map_or(0, |sign| sign.as_bytes().len());
-        let factors = mask.affine().map_or(0, size_of_val);
-        (mask.keep().as_bytes().len() + sign + factors) as u64
-    };
-    let changes = task.deltas.values();
-    let changes = changes.map(|delta| delta.up().as_bytes().len() + size_of::<f32>());
-    let deltas = changes.sum::<usize>() as u64;
-    let floats = |values: &piggyback::task::Values| 4 * values.data().len() as u64;
-    let masks = task.masks.values().map(planes).sum();
-    let norms = task.norms.values().map(floats).sum();
-    let head = floats(&task.head.weight) + floats(&task.head.bias);
+    let parts = task.part_bytes();
     Bytes {
         file,
-        masks,
-        deltas,
-        norms,
-        head,
-        header: file.saturating_sub(masks + deltas + norms + head),
+        masks: parts.masks as u64,
+        deltas: parts.deltas as u64,
+        norms: parts.norms as u64,
+        head: parts.head as u64,
+        header: file.saturating_sub(parts.total() as u64),
     }
 }
 

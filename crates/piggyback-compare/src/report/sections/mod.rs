@@ -57,6 +57,7 @@ pub(super) fn document(comparison: &Comparison, results: &Results, command: &str
         )
     });
     let sections = [
+        Section::of("bytes", "Error for bytes", error_for_bytes(&all)),
         Section::of("errors", "Error", errors(comparison, &all)),
         Section::of(
             "paper",
@@ -169,35 +170,48 @@ fn beside_paper(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
         .collect()
 }
 
-fn size(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
+/// The figure that a reader should see first: what a task costs, and what it gets for it.
+fn error_for_bytes(all: &[Row<'_>]) -> Vec<Block> {
     let mut blocks = Vec::new();
-    let tasks = comparison.plan().data.len() as f64;
     for (heading, rows) in by_backbone(all) {
         let points: Vec<Point> = (rows.iter())
             .filter_map(|row| {
                 Some(Point {
                     name: name(row),
-                    x: row.disk_bytes()? / tasks / 1e6,
+                    x: row.added_bytes()? / 1e3,
                     y: row.mean_error()?,
+                    is_ringed: row.is_whole(),
                 })
             })
             .collect();
+        if points.len() < 2 {
+            continue;
+        }
+        let rings = match points.iter().any(|point| point.is_ringed) {
+            true => " Ringed: the files are whole networks, which need no backbone.",
+            false => "",
+        };
+        blocks.extend(heading);
+        blocks.push(Block::Figure(Figure {
+            svg: frontier(
+                "Error for bytes",
+                &points,
+                "kB that a task adds, logarithmic",
+                "mean top-1 error over data sets, %",
+            ),
+            caption: format!(
+                "Lower and further left is better. The dashed line joins the methods that no other beats in both.{rings}"
+            ),
+        }));
+    }
+    blocks
+}
+
+fn size(comparison: &Comparison, all: &[Row<'_>]) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    for (heading, rows) in by_backbone(all) {
         let is_first = blocks.is_empty();
         blocks.extend(heading);
-        if points.len() > 1 {
-            blocks.push(Block::Figure(Figure {
-                svg: frontier(
-                    "Error against size",
-                    &points,
-                    "MB on disk per task, including the backbone's share",
-                    "mean top-1 error over data sets, %",
-                ),
-                caption:
-                    "Lower and further left is better. The dashed line is the Pareto front; the size axis \
-                          is logarithmic."
-                        .into(),
-            }));
-        }
         blocks.push(Block::Table(
             tables::sizes(comparison, &rows).noted(is_first),
         ));

@@ -29,7 +29,7 @@ impl Replace for Applying<'_> {
     fn replace(&mut self, name: &str, current: &dyn Fn() -> Tensor<1>) -> Option<Tensor<1>> {
         let mask = self.masks.get(name)?;
         let bits = Bits {
-            keep: mask.keep().as_bytes().into(),
+            keep: mask.keep().to_bits().as_bytes().into(),
             sign: mask.sign().map(|sign| sign.as_bytes().into()),
         };
         let base = current();

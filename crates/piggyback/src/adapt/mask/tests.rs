@@ -62,7 +62,7 @@ fn bits_applied_are_the_scores_thresholded() {
         };
         let mask = &masks["weight"];
         assert_eq!(mask.zeros().count, zeros);
-        assert_eq!(mask.sign().map(BitMask::ones_count), signs);
+        assert_eq!(mask.sign().map(|sign| sign.ones_count()), signs);
     }
 }
 

@@ -121,7 +121,7 @@ fn opposite(task: &TaskFile) -> Result<TaskFile> {
         ..task.clone()
     };
     for mask in other.masks.values_mut() {
-        let kept: Vec<bool> = mask.keep().iter().collect();
+        let kept: Vec<bool> = mask.keep().to_bits().iter().collect();
         let keep = BitMask::from_fn(kept.len(), |i| !kept[i]);
         *mask = Mask::binary(mask.shape(), keep)?;
     }

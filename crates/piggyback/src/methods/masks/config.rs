@@ -6,12 +6,15 @@ use super::mask_layers::MaskLayers;
 use super::mask_rate;
 use crate::adapt::{MaskConfig, MaskKind, ScoreInit};
 use crate::error::{Error, Result};
-use crate::files::MethodName;
+use crate::files::{MethodName, Precisions, byte_size};
 use crate::image::{AugmentPreset, ImageSettings};
-use crate::learn::{RunSettings, check_rate};
+use crate::learn::{RunSettings, check_part, check_rate};
 use crate::methods::layers::Settings;
 use crate::name::named;
 use crate::nn::GradientScaling;
+
+/// The share of the learning rates that settling has.
+const SETTLING_SHARE: f64 = 0.1;
 
 /// A set of defaults for all settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +113,20 @@ pub struct TrainConfig {
     /// rate, as a share of the distance. Fewer weights are masked out, so the file compresses
     /// better.
     pub score_decay: f64,
+    /// First epochs in which scores keep their start value, while batch norms and head are trained.
+    pub mask_after: usize,
+    /// Last epochs, with fixed masks, in which batch norms and head are trained at a tenth of their
+    /// learning rates, rounded as the file stores them.
+    pub settle_epochs: usize,
+    /// Label smoothing.
+    pub label_smoothing: f64,
+    /// The largest size of the task file, bytes: the zeroed weights with the least effect are kept
+    /// instead, until the file fits.
+    #[serde(with = "byte_size")]
+    pub budget: Option<u64>,
+    /// How the task file stores numbers.
+    #[serde(flatten)]
+    pub precisions: Precisions,
     /// Image preprocessing.
     #[serde(flatten)]
     pub images: ImageSettings,
@@ -129,6 +146,7 @@ impl Settings for TrainConfig {
     fn validate(&self) -> Result<()> {
         self.run.check(1)?;
         self.images.validate()?;
+        self.precisions.validate()?;
         check_rate("lr-mask", self.mask_rate(1))?;
         check_rate("lr-norm", self.lr_norm)?;
         check_rate("lr-head", self.lr_head)?;
@@ -159,6 +177,24 @@ impl Settings for TrainConfig {
             let reason = "needs a single start score, but score-init is uniform";
             return Err(Error::setting("score-decay", reason));
         }
+        check_part("label-smoothing", self.label_smoothing)?;
+        let phases = self.mask_after.saturating_add(self.settle_epochs);
+        if phases >= self.run.epochs {
+            let setting = match self.settle_epochs {
+                0 => "mask-after",
+                _ => "settle-epochs",
+            };
+            let reason = format!(
+                "{phases} epochs that do not train scores must be fewer than all {} epochs",
+                self.run.epochs
+            );
+            return Err(Error::setting(setting, reason));
+        }
+        if self.budget.is_some() && self.settle_epochs == 0 {
+            let reason =
+                "needs settle-epochs of at least 1, in which the task adapts to fewer zeros";
+            return Err(Error::setting("budget", reason));
+        }
         if self.mask == MaskKind::Ternary && self.threshold < 0.0 {
             let reason = "must be 0 or more: a ternary mask negates weights with negative scores";
             return Err(Error::setting("threshold", reason));
@@ -187,6 +223,11 @@ impl TrainConfig {
             gradient_scaling: masks.gradient_scaling,
             affine: masks.affine,
             score_decay: 0.0,
+            mask_after: 0,
+            settle_epochs: 0,
+            label_smoothing: 0.0,
+            budget: None,
+            precisions: Precisions::default(),
             images: ImageSettings::default(),
         };
         match preset {
@@ -209,6 +250,10 @@ impl TrainConfig {
                 score_start: 1e-2,
                 threshold: 5e-3,
                 gradient_scaling: GradientScaling::None,
+                mask_after: 0,
+                settle_epochs: 0,
+                label_smoothing: 0.0,
+                precisions: Precisions::FLOATS,
                 ..default
             },
         }
@@ -234,7 +279,8 @@ impl TrainConfig {
     /// training on a few hundred images masks enough weights, and training on many thousands does
     /// not mask too many.
     pub fn mask_rate(&self, steps: usize) -> f64 {
-        (self.lr_mask).unwrap_or_else(|| mask_rate::automatic(steps))
+        let without = steps / self.run.epochs.max(1) * (self.mask_after + self.settle_epochs);
+        (self.lr_mask).unwrap_or_else(|| mask_rate::automatic(steps.saturating_sub(without)))
     }
 
     /// The method that these settings select.
@@ -246,9 +292,28 @@ impl TrainConfig {
         }
     }
 
-    /// The factor of the maximum learning rates at `step` of `steps`, counted from 0.
+    /// The factor of the maximum learning rates at `step` of `steps`, counted from 0. Settling has a
+    /// schedule of its own.
     pub(crate) fn rate_share(&self, step: usize, steps: usize) -> f64 {
-        self.schedule.share(step, steps)
+        let first = self.steps_before_settling(steps);
+        match step.checked_sub(first) {
+            None => self.schedule.share(step, first),
+            Some(step) => SETTLING_SHARE * self.schedule.share(step, steps - first),
+        }
+    }
+
+    /// Steps before masks are fixed, of `steps` in all.
+    fn steps_before_settling(&self, steps: usize) -> usize {
+        match self.settle_epochs {
+            0 => steps,
+            epochs => steps - steps / self.run.epochs.max(1) * epochs,
+        }
+    }
+
+    /// Whether scores are trained in `step` of `steps`, counted from 0.
+    pub(super) fn trains_scores(&self, step: usize, steps: usize) -> bool {
+        let first = steps / self.run.epochs.max(1) * self.mask_after;
+        (first..self.steps_before_settling(steps)).contains(&step)
     }
 }
 

@@ -96,11 +96,9 @@ impl Start {
     }
 
     fn task(&self) -> TaskFile {
-        let about = TaskDescription {
-            backbone: self.backbone.id(),
-            classes: (0..CLASSES).map(|class| class.to_string()).collect(),
-            preprocessing: self.backbone.architecture().preprocessing(),
-        };
+        let classes = (0..CLASSES).map(|class| class.to_string()).collect();
+        let preprocessing = self.backbone.architecture().preprocessing();
+        let about = TaskDescription::new(&self.backbone, classes, preprocessing);
         self.network.to_task(&about, &self.config).unwrap()
     }
 }

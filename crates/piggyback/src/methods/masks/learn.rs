@@ -2,13 +2,13 @@
 
 use piggyback_task::TaskFile;
 
-use super::config::TrainConfig;
+use super::config::{NormMode, TrainConfig};
 use super::method::Masks;
 use super::network::TaskNetwork;
 use crate::checkpoint::Backbone;
 use crate::data::{DataSet, ImageFolder};
 use crate::error::Result;
-use crate::files::TaskDescription;
+use crate::files::{TaskDescription, budget};
 use crate::learn::{Learn, Learned, Run, learn};
 use crate::methods::layers::Settings;
 
@@ -27,13 +27,15 @@ impl Learn for TrainConfig {
         self.validate()?;
         let method = Masks {
             backbone,
-            about: TaskDescription {
-                backbone: backbone.id(),
-                classes: data.classes().to_vec(),
-                preprocessing: self.images.apply(backbone.preprocessing())?,
-            },
+            about: TaskDescription::new(
+                backbone,
+                data.classes().to_vec(),
+                self.images.apply(backbone.preprocessing())?,
+            ),
             config: self.clone(),
         };
+        let (precisions, has_norms) = (self.precisions, self.norm == NormMode::Task);
+        budget::check(backbone, &method.about, has_norms, precisions, self.budget)?;
         let start = || TaskNetwork::new(backbone, data.classes().len(), self);
         let data = [DataSet {
             name: "task".into(),

@@ -1,8 +1,11 @@
 //! Mask training as an objective: frozen backbone, scores, batch norms, head.
 
+use std::collections::BTreeSet;
+
 use burn::tensor::{Gradients, Tensor};
 use piggyback_task::{Preprocessing, TaskFile, TrainingRecord};
 
+use super::budget::within_budget;
 use super::config::{NormMode, TrainConfig};
 use super::network::TaskNetwork;
 use crate::adapt::SCORES_SUFFIX;
@@ -11,6 +14,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::files::TaskDescription;
 use crate::learn::{Adam, Objective, RunSettings, cross_entropy};
+use crate::nn::owner;
 
 /// The paper's method, also without masks or without batch norms.
 pub(super) struct Masks<'a> {
@@ -31,6 +35,10 @@ impl Objective for Masks<'_> {
         let mut settings = self.config.clone();
         settings.run.skip_bad = false;
         settings
+    }
+
+    fn defaults(&self) -> TrainConfig {
+        TrainConfig::preset(self.config.preset)
     }
 
     fn run(&self) -> RunSettings {
@@ -63,7 +71,7 @@ impl Objective for Masks<'_> {
     }
 
     fn loss(&self, logits: Tensor<2>, labels: &[u32]) -> Tensor<1> {
-        cross_entropy(logits, labels, 0.0)
+        cross_entropy(logits, labels, self.config.label_smoothing)
     }
 
     fn update(
@@ -75,7 +83,11 @@ impl Objective for Masks<'_> {
         steps: usize,
     ) -> TaskNetwork {
         let share = self.config.rate_share(step, steps);
-        let rate = |name: &str| share * rate(&self.config, steps, name);
+        let trains_scores = self.config.trains_scores(step, steps);
+        let rate = |name: &str| match name.ends_with(SCORES_SUFFIX) && !trains_scores {
+            true => 0.0,
+            false => share * rate(&self.config, steps, name),
+        };
         let (decay, start) = (self.config.score_decay, self.config.score_start);
         adam.step(network, gradients, &rate, &|name, value| {
             if decay > 0.0 && name.ends_with(SCORES_SUFFIX) {
@@ -92,6 +104,41 @@ impl Objective for Masks<'_> {
 
     fn engine(&self, task: &TaskFile, names: &[&str]) -> Result<Engine> {
         task_engine(self.backbone, task, names)
+    }
+
+    fn next_phase(
+        &self,
+        epoch: usize,
+        best: &TaskFile,
+        _network: &TaskNetwork,
+        adam: &Adam,
+    ) -> Result<Option<TaskFile>> {
+        let TrainConfig {
+            run,
+            settle_epochs,
+            budget,
+            ..
+        } = self.config;
+        if settle_epochs == 0 || epoch != run.epochs - settle_epochs {
+            return Ok(None);
+        }
+        match budget {
+            None => Ok(Some(best.clone())),
+            Some(bytes) => within_budget(best, adam, bytes).map(Some),
+        }
+    }
+
+    fn phase_network(&self, task: &TaskFile) -> Result<TaskNetwork> {
+        let norms = match self.config.norm {
+            NormMode::Task => self.backbone.architecture().norms(),
+            NormMode::Frozen => BTreeSet::new(),
+        };
+        let learns = |name: &str| norms.contains(owner(name));
+        TaskNetwork::settling(self.backbone, task, self.config.precisions, &learns)
+    }
+
+    fn phases_compete(&self) -> bool {
+        self.config.budget.is_none()
     }
 
     fn describe(&self, record: &mut TrainingRecord, steps: usize) {

@@ -1,5 +1,6 @@
 //! Training masks over frozen weights: Piggyback, and its special cases without masks.
 
+mod budget;
 mod config;
 #[cfg(test)]
 mod exact;

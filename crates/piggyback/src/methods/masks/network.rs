@@ -1,16 +1,18 @@
 //! The network in training: frozen backbone, masks, batch norms, head.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Flag, Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
-use piggyback_task::{Head, TaskFile, Values};
+use piggyback_task::{Head, Mask, Norm, Precision, TaskFile};
 
 use super::config::{NormMode, TrainConfig};
-use crate::adapt::mask;
+use crate::adapt::{mask, norm};
 use crate::checkpoint::{About, Backbone, StateDict, StoredTensor};
+use crate::engine::Materialised;
 use crate::error::{Error, Result};
-use crate::files::{TaskDescription, head_values};
+use crate::files::{Precisions, TaskDescription, head_values};
 use crate::learn::Trainee;
 use crate::networks::{Architecture, Network, Role};
 use crate::nn::{
@@ -31,6 +33,17 @@ pub(crate) struct TaskNetwork {
     architecture: Architecture,
     #[module(skip)]
     score_gradient: ScoreGradient,
+    /// In the last phase.
+    #[module(skip)]
+    settling: Option<Arc<Settling>>,
+}
+
+/// What is fixed while a task settles.
+#[derive(Debug)]
+struct Settling {
+    /// Masks, which are applied to the weights.
+    masks: BTreeMap<String, Mask>,
+    precisions: Precisions,
 }
 
 impl Trainee for TaskNetwork {
@@ -66,6 +79,7 @@ impl TaskNetwork {
                 network.map(&mut Unfreeze {
                     path: FieldPath::default(),
                     learns: &|name| norms.contains(owner(name)),
+                    batch_statistics: true,
                 })
             }
             NormMode::Frozen => network,
@@ -83,6 +97,7 @@ impl TaskNetwork {
             head,
             architecture,
             score_gradient,
+            settling: None,
         })
     }
 
@@ -100,7 +115,7 @@ impl TaskNetwork {
     }
 
     /// [`tuned`](Self::tuned), starting from the weights of `network`.
-    pub(crate) fn learning(
+    fn learning(
         network: Network,
         backbone: &Backbone,
         classes: usize,
@@ -112,6 +127,7 @@ impl TaskNetwork {
         let network = network.train().freeze().map(&mut Unfreeze {
             path: FieldPath::default(),
             learns,
+            batch_statistics: true,
         });
         let architecture = backbone.architecture();
         let device = backbone.device().clone().autodiff();
@@ -120,16 +136,53 @@ impl TaskNetwork {
             head: initial_head(architecture.features(), classes, seed, &device),
             architecture,
             score_gradient: NO_SCORES,
+            settling: None,
         }
+    }
+
+    /// The network of `task`, with masks and changes applied, in which the head and the tensors that
+    /// `learns` selects are trainable.
+    ///
+    /// Gains and shifts of batch norms are trained as a task file stores them, without statistics
+    /// of batches, and rounded to `precisions` in each step, as is the head: the gradient passes
+    /// straight through (Jacob et al., *Quantization and Training of Neural Networks for Efficient
+    /// Integer-Arithmetic-Only Inference*, CVPR 2018).
+    pub(crate) fn settling(
+        backbone: &Backbone,
+        task: &TaskFile,
+        precisions: Precisions,
+        learns: &dyn Fn(&str) -> bool,
+    ) -> Result<Self> {
+        let effective = Materialised::new(backbone, "settling", task)?;
+        let network = map_tensors(effective.network().clone(), &mut Widen);
+        let network = network.train().freeze().map(&mut Unfreeze {
+            path: FieldPath::default(),
+            learns,
+            batch_statistics: false,
+        });
+        let (classes, seed) = (task.classes.len(), 0);
+        let features = backbone.architecture().features();
+        let device = backbone.device().clone().autodiff();
+        let network = Self {
+            backbone: network,
+            head: initial_head(features, classes, seed, &device),
+            architecture: backbone.architecture(),
+            score_gradient: NO_SCORES,
+            settling: Some(Arc::new(Settling {
+                masks: task.masks.clone(),
+                precisions,
+            })),
+        };
+        Ok(network.with_head(&task.head))
     }
 
     /// Replaces the head's values.
     pub(crate) fn with_head(mut self, head: &Head) -> Self {
         let device = self.head.weight.device();
-        let data = |values: &Values| TensorData::new(values.data().to_vec(), values.shape());
+        let weight = TensorData::new(head.weight.to_f32(), head.weight.shape());
         self.head = Linear::from_values(
-            Tensor::from_data(data(&head.weight), &device),
-            Tensor::from_data(data(&head.bias), &device),
+            Tensor::from_data(weight, &device),
+            Tensor::from_data(head.bias.as_slice(), &device),
         );
         self
     }
@@ -141,54 +194,63 @@ impl TaskNetwork {
             head,
             architecture,
             score_gradient: NO_SCORES,
+            settling: None,
         };
         network.map(&mut Unfreeze {
             path: FieldPath::default(),
             learns: &|_| true,
+            batch_statistics: true,
         })
     }
 
     /// Images `[batch, 3, height, width]` to logits `[batch, classes]` in training step `step`.
     pub(crate) fn forward_training(&self, images: Tensor<4>, seed: u64, step: usize) -> Tensor<2> {
+        let rounded = self.settling.as_ref().map(|settling| {
+            let precisions = settling.precisions;
+            self.clone().map(&mut Rounding {
+                path: FieldPath::default(),
+                precisions,
+            })
+        });
+        let Self { backbone, head, .. } = rounded.as_ref().unwrap_or(self);
         let mut graph = Eager::training(seed, step);
-        let features = self.backbone.run(&mut graph, images);
+        let features = backbone.run(&mut graph, images);
         let features = graph.dropout(features, self.architecture.head_dropout());
-        self.head.forward(features)
+        head.forward(features)
     }
 
-    /// The task of the current network: bits, batch-norm values, head.
+    /// The task of the current network: bits, batch norms, head.
     pub(crate) fn to_task(
         &self,
         about: &TaskDescription,
         config: &TrainConfig,
     ) -> Result<TaskFile> {
         let norms = match config.norm {
-            NormMode::Task => self.norms()?,
+            NormMode::Task => self.norms(config.precisions.norm)?,
             NormMode::Frozen => BTreeMap::new(),
         };
         Ok(TaskFile {
-            masks: mask::masks(&self.backbone)?,
+            masks: match &self.settling {
+                Some(settling) => settling.masks.clone(),
+                None => mask::masks(&self.backbone)?,
+            },
             norms,
-            ..about.classifier(self.head()?)
+            ..about.classifier(self.head(config.precisions.head)?)
         })
     }
 
     /// The head's values.
-    pub(crate) fn head(&self) -> Result<Head> {
-        head_values(&self.head)
+    pub(crate) fn head(&self, precision: Precision) -> Result<Head> {
+        head_values(&self.head, precision)
     }
 
-    /// The values of the batch norms, by name.
-    pub(crate) fn norms(&self) -> Result<BTreeMap<String, Values>> {
-        let mut reader = NormReader {
-            path: FieldPath::default(),
-            norms: self.architecture.norms(),
-            tensors: Vec::new(),
-        };
-        self.backbone.visit(&mut reader);
-        (reader.tensors.into_iter())
-            .map(|(name, shape, data)| Ok((name, Values::new(shape, data)?)))
-            .collect()
+    /// The batch norms, by name.
+    pub(crate) fn norms(&self, precision: Precision) -> Result<BTreeMap<String, Norm>> {
+        let norms = self.architecture.norms();
+        let epsilon = self.architecture.norm_epsilon();
+        norm::fold(&self.backbone, epsilon, precision, |name| {
+            norms.contains(name)
+        })
     }
 
     /// All tensors except the head's, as 32-bit floats, by torchvision's names. `origin` names the
@@ -258,6 +320,8 @@ fn initial_head(features: usize, classes: usize, seed: u64, device: &Device) -> 
 struct Unfreeze<'a> {
     path: FieldPath,
     learns: &'a dyn Fn(&str) -> bool,
+    /// Whether batch norms use batch statistics.
+    batch_statistics: bool,
 }
 
 impl ModuleMapper for Unfreeze<'_> {
@@ -278,7 +342,7 @@ impl ModuleMapper for Unfreeze<'_> {
     }
 
     fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
-        if (self.learns)(&self.path.name()) {
+        if self.batch_statistics && (self.learns)(&self.path.name()) {
             flag.with_value(true)
         } else {
             flag
@@ -286,14 +350,14 @@ impl ModuleMapper for Unfreeze<'_> {
     }
 }
 
-/// Reads the values of batch norms.
-struct NormReader {
+/// Rounds the head and the trained gains and shifts of batch norms as a task file does. Gradients
+/// pass straight through.
+struct Rounding {
     path: FieldPath,
-    norms: BTreeSet<&'static str>,
-    tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
+    precisions: Precisions,
 }
 
-impl ModuleVisitor for NormReader {
+impl ModuleMapper for Rounding {
     fn enter_module(&mut self, name: &str, container: &str) {
         self.path.enter(name, container);
     }
@@ -302,11 +366,25 @@ impl ModuleVisitor for NormReader {
         self.path.exit(container);
     }
 
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let name = self.path.name();
-        if self.norms.contains(owner(&name)) {
-            let shape = param.lazy_shape().to_vec();
-            self.tensors.push((name, shape, values(param.base())));
-        }
+        let precision = match name.as_str() {
+            "head.weight" => self.precisions.head,
+            "head.bias" => return param,
+            // What else is trained and has one dimension are gains and shifts.
+            _ if D == 1 => self.precisions.norm,
+            _ => return param,
+        };
+        let Some(largest) = precision.largest().filter(|_| param.is_require_grad()) else {
+            return param;
+        };
+        param.map(|value| {
+            let exact = value.clone().detach();
+            // A row of zeros has a scale of zero, and stays zero.
+            let scale = exact.clone().abs().max_dim(D - 1) / largest;
+            let rounded =
+                (exact.clone() / scale.clone().clamp_min(f32::MIN_POSITIVE)).round() * scale;
+            value + (rounded - exact)
+        })
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Gradients, Tensor};
-use piggyback_task::{Preprocessing, TrainingRecord};
+use piggyback_task::{Precision, Preprocessing, TrainingRecord};
 
 pub use config::PackNetConfig;
 
@@ -147,7 +147,7 @@ impl<'a> PackNet<'a> {
             classes: self.classes.clone(),
             preprocessing: self.preprocessing.clone(),
             training: TrainingRecord::default(),
-            head: network.head()?,
+            head: network.head(Precision::F32)?,
         });
         Ok(self.packed(network, shared))
     }
@@ -286,7 +286,7 @@ impl Objective for PackNet<'_> {
             shared.tensors.insert(weight.clone(), stored);
         }
         if let Some(task) = shared.tasks.last_mut() {
-            task.head = packed.network.head()?;
+            task.head = packed.network.head(Precision::F32)?;
         }
         Ok(shared)
     }
@@ -296,18 +296,28 @@ impl Objective for PackNet<'_> {
     }
 
     /// After `epochs` epochs the task frees most of its weights.
-    fn phase(&self, epoch: usize, best: &SharedNetwork) -> Result<Option<Packed>> {
+    fn next_phase(
+        &self,
+        epoch: usize,
+        best: &SharedNetwork,
+        _network: &Packed,
+        _optimizer: &Sgd,
+    ) -> Result<Option<SharedNetwork>> {
         if epoch != self.config.run.epochs || self.config.last {
             return Ok(None);
         }
         let mut shared = best.clone();
         shared.prune(self.owner(), self.config.prune)?;
-        let network = self.network(&shared)?;
+        Ok(Some(shared))
+    }
+
+    fn phase_network(&self, shared: &SharedNetwork) -> Result<Packed> {
+        let network = self.network(shared)?;
         let network = match shared.tasks.last() {
             Some(task) => network.with_head(&task.head),
             None => network,
         };
-        Ok(Some(self.packed(network, shared)))
+        Ok(self.packed(network, shared.clone()))
     }
 
     fn describe(&self, record: &mut TrainingRecord, _steps: usize) {

@@ -14,23 +14,25 @@ import numpy as np
 import torch
 import torchvision
 from PIL import Image
-from safetensors import safe_open
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "torchvision"))
 from make_golden import fill  # noqa: E402
+sys.path.insert(0, str(pathlib.Path(__file__).parents[4] / "piggyback-task/tests"))
+from read_with_numpy import read_task  # noqa: E402
 
 FC6 = "classifier.0.weight"
 
 model = fill(torchvision.models.vgg11(weights=None)).eval()
-with safe_open(sys.argv[1], "np") as task:
-    preprocessing = json.loads(task.metadata()["piggyback.preprocessing"])
-    packed = task.get_tensor(f"mask.{FC6}")
-    head = [torch.from_numpy(task.get_tensor(f"head.{field}")) for field in ("weight", "bias")]
+state = model.state_dict()
+tensors = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.startswith("classifier.6.")}
+task = read_task(sys.argv[1], tensors)
+preprocessing = json.loads(task["metadata"]["piggyback.preprocessing"])
 
-weight = model.state_dict()[FC6]
-bits = np.unpackbits(packed, count=weight.numel(), bitorder="little").astype(bool)
-weight.masked_fill_(torch.from_numpy(~bits).reshape(weight.shape), 0.0)
-model.classifier[6].weight, model.classifier[6].bias = (torch.nn.Parameter(values) for values in head)
+keep = task["weights"][FC6]["keep"]
+state[FC6].masked_fill_(torch.from_numpy(~keep), 0.0)
+model.classifier[6].weight, model.classifier[6].bias = (
+    torch.nn.Parameter(torch.from_numpy(values)) for values in task["head"]
+)
 
 pixels = np.asarray(Image.open(sys.argv[2]).convert("RGB"), np.float32) / 255
 mean, std = (np.float32(preprocessing[key]) for key in ("mean", "std"))

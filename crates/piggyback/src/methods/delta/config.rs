@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::files::{Precisions, byte_size};
 use crate::image::{AugmentPreset, ImageSettings};
 use crate::learn::{RunSettings, check_epochs, check_rate};
 use crate::methods::layers::Settings;
@@ -16,7 +17,7 @@ use crate::methods::masks::{Preset, Schedule};
 /// which suits one scale per tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct BitDeltaConfig {
+pub struct DeltaConfig {
     /// Epochs, batches, seed and augmentation.
     #[serde(flatten)]
     pub run: RunSettings,
@@ -32,12 +33,19 @@ pub struct BitDeltaConfig {
     pub lr_head: f64,
     /// Learning-rate schedule, applied separately before and after signs are fixed.
     pub schedule: Schedule,
+    /// The largest size of the task file, bytes: the changes that are worth most for their bits are
+    /// kept. `None`, or `none` in files: all are.
+    #[serde(with = "byte_size")]
+    pub budget: Option<u64>,
+    /// How the task file stores numbers.
+    #[serde(flatten)]
+    pub precisions: Precisions,
     /// Image preprocessing.
     #[serde(flatten)]
     pub images: ImageSettings,
 }
 
-impl Default for BitDeltaConfig {
+impl Default for DeltaConfig {
     fn default() -> Self {
         Self {
             run: RunSettings::of_epochs(30),
@@ -47,6 +55,8 @@ impl Default for BitDeltaConfig {
             lr_norm: 1e-3,
             lr_head: 1e-3,
             schedule: Schedule::Step,
+            budget: None,
+            precisions: Precisions::default(),
             images: ImageSettings::default(),
         }
     }
@@ -62,7 +72,7 @@ pub(super) struct Rates {
     pub(super) head: f64,
 }
 
-impl Settings for BitDeltaConfig {
+impl Settings for DeltaConfig {
     fn images(&self) -> &ImageSettings {
         &self.images
     }
@@ -74,11 +84,12 @@ impl Settings for BitDeltaConfig {
         check_rate("lr-scale", self.lr_scale)?;
         check_rate("lr-norm", self.lr_norm)?;
         check_rate("lr-head", self.lr_head)?;
+        self.precisions.validate()?;
         Ok(self.images.validate()?)
     }
 }
 
-impl BitDeltaConfig {
+impl DeltaConfig {
     /// The settings of a preset. [`Preset::Paper`] uses the Piggyback paper's augmentation, with
     /// horizontal flips.
     pub fn preset(preset: Preset) -> Self {
@@ -87,6 +98,15 @@ impl BitDeltaConfig {
             settings.run.augment = AugmentPreset::Paper;
         }
         settings
+    }
+
+    /// The settings of a preset for sparse deltas, `sign-delta` (T-Switch, CVPR 2025, keeps the
+    /// largest changes as signs): a file of at most 150 kB.
+    pub fn sparse(preset: Preset) -> Self {
+        Self {
+            budget: Some(150_000),
+            ..Self::preset(preset)
+        }
     }
 
     /// Total number of epochs.
@@ -127,7 +147,7 @@ mod tests {
 
     #[test]
     fn settings_out_of_range_are_named() {
-        BitDeltaConfig::default().validate().unwrap();
+        DeltaConfig::default().validate().unwrap();
         for text in [
             "epochs = 0",
             "scale-epochs = 1000001",
@@ -139,7 +159,7 @@ mod tests {
             "val-share = 0.0",
             "augment = 'wild'",
         ] {
-            let error = refusal::<BitDeltaConfig>(text);
+            let error = refusal::<DeltaConfig>(text);
             let setting = text.split(" =").next().unwrap();
             assert!(error.contains(setting), "{error}");
         }
@@ -147,13 +167,13 @@ mod tests {
 
     #[test]
     fn rates_fall_among_the_epochs_of_each_kind() {
-        let config = BitDeltaConfig {
+        let config = DeltaConfig {
             scale_epochs: 2,
             run: RunSettings {
                 epochs: 4,
-                ..BitDeltaConfig::default().run
+                ..DeltaConfig::default().run
             },
-            ..BitDeltaConfig::default()
+            ..DeltaConfig::default()
         };
         // Ten steps an epoch.
         let shares = [0, 19, 20, 39, 40, 49, 50, 59].map(|step| {
@@ -163,7 +183,7 @@ mod tests {
         });
         assert_eq!(shares, [10, 10, 1, 1, 10, 10, 1, 1]);
         assert!(!config.is_of_scales(39, 60) && config.is_of_scales(40, 60));
-        let without = BitDeltaConfig {
+        let without = DeltaConfig {
             scale_epochs: 0,
             ..config
         };

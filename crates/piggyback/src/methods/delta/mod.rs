@@ -1,10 +1,10 @@
-//! BitDelta: fine-tune all weights, then keep one bit per weight of the change (Liu et al., NeurIPS
-//! 2024).
+//! Fine-tune all weights, then keep only signs of the changes: of all (BitDelta: Liu et al., NeurIPS
+//! 2024), or of the largest that fit in a budget (sparse sign deltas: T-Switch, CVPR 2025).
 //!
 //! First the maskable weights, batch norms and head are fine-tuned. Of each weight tensor, only the
-//! sign of each weight's change and one scale are kept, initially the mean magnitude. Then the
-//! signs are fixed, and scales, batch norms and head are trained further. Batch norms and the head
-//! are stored uncompressed. Each epoch is validated in its compressed form.
+//! signs of its changes and one scale are kept, initially their mean magnitude. Then the signs are
+//! fixed, and scales, batch norms and head are trained further. Each epoch is validated in its
+//! compressed form.
 
 mod config;
 
@@ -15,14 +15,16 @@ use burn::module::Module;
 use burn::tensor::{Gradients, Tensor};
 use piggyback_task::{Delta, Preprocessing, TaskFile, TrainingRecord};
 
-pub use config::BitDeltaConfig;
+pub use config::DeltaConfig;
 
 use super::fine_tune::record_origin;
-use crate::adapt::compress;
+use crate::adapt::sign_delta::{self, Change};
+use crate::adapt::{compress, rescaled};
 use crate::checkpoint::Backbone;
-use crate::engine::{Engine, Materialised};
+use crate::engine::Engine;
 use crate::error::Result;
-use crate::files::{MethodName, TaskDescription};
+use crate::files::budget::{self, file_bytes};
+use crate::files::{MethodName, Precisions, TaskDescription};
 use crate::learn::{Adam, Objective, RunSettings, Trainee, cross_entropy};
 use crate::methods::masks::{TaskNetwork, task_engine};
 use crate::nn::{ScoreGradient, owner};
@@ -34,6 +36,9 @@ pub(super) struct Moved {
     /// Once signs are fixed: the directions by name of the weight tensor in this module.
     #[module(skip)]
     directions: Arc<BTreeMap<String, Direction>>,
+    /// Once signs are fixed: the task that has them.
+    #[module(skip)]
+    fixed: Option<Arc<TaskFile>>,
 }
 
 /// The fixed signs and the initial scale of a tensor.
@@ -51,40 +56,73 @@ impl Trainee for Moved {
     }
 }
 
-/// BitDelta as an objective.
-pub(super) struct BitDelta<'a> {
+/// BitDelta or sparse sign deltas as an objective.
+pub(super) struct Deltas<'a> {
+    method: MethodName,
     backbone: &'a Backbone,
     about: TaskDescription,
-    pub(super) config: BitDeltaConfig,
+    pub(super) config: DeltaConfig,
     /// Names of the trained weights.
     weights: BTreeSet<String>,
     /// Names of the batch norms.
     norms: BTreeSet<&'static str>,
 }
 
-impl<'a> BitDelta<'a> {
+impl<'a> Deltas<'a> {
     /// A run for `classes`.
     ///
     /// # Errors
     ///
     /// Settings that do not fit the backbone's.
     pub(super) fn new(
+        method: MethodName,
         backbone: &'a Backbone,
         classes: Vec<String>,
-        config: BitDeltaConfig,
+        config: DeltaConfig,
     ) -> Result<Self> {
+        let preprocessing = config.images.apply(backbone.preprocessing())?;
+        let about = TaskDescription::new(backbone, classes, preprocessing);
+        let has_norms = backbone.architecture().has_norms();
+        budget::check(
+            backbone,
+            &about,
+            has_norms,
+            config.precisions,
+            config.budget,
+        )?;
         let weights = backbone.maskable().into_iter();
         Ok(Self {
-            about: TaskDescription {
-                backbone: backbone.id(),
-                classes,
-                preprocessing: config.images.apply(backbone.preprocessing())?,
-            },
+            method,
+            about,
             weights: weights.map(|weight| weight.name).collect(),
             norms: backbone.architecture().norms(),
             backbone,
             config,
         })
+    }
+
+    /// A run that only settles `task`: its signs are fixed, and all epochs train scales.
+    pub(super) fn settling(
+        backbone: &'a Backbone,
+        task: &TaskFile,
+        mut config: DeltaConfig,
+    ) -> Self {
+        config.run.epochs = 0;
+        let (classes, preprocessing) = (task.classes.clone(), task.preprocessing.clone());
+        let weights = backbone.maskable().into_iter();
+        Self {
+            method: MethodName::SignDelta,
+            about: TaskDescription::new(backbone, classes, preprocessing),
+            weights: weights.map(|weight| weight.name).collect(),
+            norms: backbone.architecture().norms(),
+            backbone,
+            config,
+        }
+    }
+
+    /// The network of `task` when [`settling`](Self::settling) begins.
+    pub(super) fn settling_network(&self, task: &TaskFile) -> Result<Moved> {
+        self.phase_network(task)
     }
 
     /// The backbone with a new head.
@@ -94,6 +132,7 @@ impl<'a> BitDelta<'a> {
         Moved {
             network: TaskNetwork::tuned(self.backbone, classes, seed, &learns),
             directions: Arc::default(),
+            fixed: None,
         }
     }
 
@@ -108,8 +147,15 @@ impl<'a> BitDelta<'a> {
     }
 
     fn direction(&self, delta: &Delta) -> Direction {
-        let signs = delta.up().iter().map(|up| if up { 1.0 } else { -1.0 });
-        let signs: Vec<f32> = signs.collect();
+        let up = delta.up();
+        let changed = delta.changed().to_bits();
+        let signs: Vec<f32> = (changed.iter().zip(up.iter()))
+            .map(|(changed, up)| match (changed, up) {
+                (false, _) => 0.0,
+                (true, true) => 1.0,
+                (true, false) => -1.0,
+            })
+            .collect();
         Direction {
             signs: Tensor::from_data(signs.as_slice(), self.backbone.device()),
             scale: delta.scale(),
@@ -122,15 +168,15 @@ fn within(name: &str) -> String {
     format!("network.backbone.{name}")
 }
 
-impl Objective for BitDelta<'_> {
+impl Objective for Deltas<'_> {
     type Network = Moved;
     type Optimizer = Adam;
-    type Settings = BitDeltaConfig;
+    type Settings = DeltaConfig;
     type Product = TaskFile;
 
-    const NAME: &'static str = "bitdelta";
+    const NAME: &'static str = "delta";
 
-    fn settings(&self) -> BitDeltaConfig {
+    fn settings(&self) -> DeltaConfig {
         let mut settings = self.config.clone();
         settings.run.skip_bad = false;
         settings
@@ -185,18 +231,52 @@ impl Objective for BitDelta<'_> {
     }
 
     fn product(&self, moved: &Moved) -> Result<TaskFile> {
-        let (before, after) = (self.backbone.tensors()?, moved.network.tensors("bitdelta")?);
-        let mut deltas = BTreeMap::new();
-        for weight in self.backbone.maskable() {
-            let (before, after) = (before[&weight.name].to_f32(), after[&weight.name].to_f32());
-            let change: Vec<f32> = after.iter().zip(&before).map(|(a, b)| a - b).collect();
-            deltas.insert(weight.name, compress(weight.shape, &change)?);
+        let Precisions { head, norm } = self.config.precisions;
+        let norms = moved.network.norms(norm)?;
+        let head = moved.network.head(head)?;
+        let (before, after) = (self.backbone.tensors()?, moved.network.tensors("delta")?);
+        let tensors = |name: &str| (before[name].to_f32(), after[name].to_f32());
+        if let Some(fixed) = &moved.fixed {
+            // Signs and places stay, only scales have moved.
+            let deltas = (fixed.deltas.iter()).map(|(name, delta)| {
+                let (before, after) = tensors(name);
+                Ok((name.clone(), rescaled(delta, &before, &after)?))
+            });
+            return Ok(TaskFile {
+                deltas: deltas.collect::<Result<_>>()?,
+                norms,
+                head,
+                ..TaskFile::clone(fixed)
+            });
         }
-        Ok(TaskFile {
-            deltas,
-            norms: moved.network.norms()?,
-            ..self.about.classifier(moved.network.head()?)
-        })
+        let task = TaskFile {
+            norms,
+            ..self.about.classifier(head)
+        };
+        let with = |deltas: &BTreeMap<String, Delta>| TaskFile {
+            deltas: deltas.clone(),
+            ..task.clone()
+        };
+        let weights = self.backbone.maskable().into_iter();
+        let deltas = match self.config.budget {
+            Some(budget) => {
+                let changes = weights.map(|weight| {
+                    let (before, after) = tensors(&weight.name);
+                    (weight.name, Change::new(weight.shape, &before, &after))
+                });
+                let fits =
+                    |deltas: &BTreeMap<String, Delta>| Ok(file_bytes(&with(deltas))? <= budget);
+                sign_delta::largest_that_fit(&changes.collect(), &fits)?
+            }
+            None => weights
+                .map(|weight| {
+                    let (before, after) = tensors(&weight.name);
+                    let change: Vec<f32> = after.iter().zip(&before).map(|(a, b)| a - b).collect();
+                    Ok((weight.name, compress(weight.shape, &change)?))
+                })
+                .collect::<Result<_>>()?,
+        };
+        Ok(with(&deltas))
     }
 
     fn engine(&self, task: &TaskFile, names: &[&str]) -> Result<Engine> {
@@ -204,29 +284,34 @@ impl Objective for BitDelta<'_> {
     }
 
     /// After `epochs` epochs signs are fixed.
-    fn phase(&self, epoch: usize, best: &TaskFile) -> Result<Option<Moved>> {
-        if epoch != self.config.run.epochs {
-            return Ok(None);
-        }
-        let effective = Materialised::new(self.backbone, "bitdelta", best)?;
-        let network = effective.network().clone();
-        let (classes, seed) = (self.about.classes.len(), self.config.run.seed);
-        let learns = |name: &str| self.learns(name);
-        let network = TaskNetwork::learning(network, self.backbone, classes, seed, &learns);
+    fn next_phase(
+        &self,
+        epoch: usize,
+        best: &TaskFile,
+        _network: &Moved,
+        _optimizer: &Adam,
+    ) -> Result<Option<TaskFile>> {
+        let begins = epoch > 0 && epoch == self.config.run.epochs;
+        Ok(begins.then(|| best.clone()))
+    }
+
+    fn phase_network(&self, task: &TaskFile) -> Result<Moved> {
         let directions =
-            (best.deltas.iter()).map(|(weight, delta)| (within(weight), self.direction(delta)));
-        Ok(Some(Moved {
-            network: network.with_head(&best.head),
+            (task.deltas.iter()).map(|(weight, delta)| (within(weight), self.direction(delta)));
+        let learns = |name: &str| self.learns(name);
+        Ok(Moved {
+            network: TaskNetwork::settling(self.backbone, task, self.config.precisions, &learns)?,
             directions: Arc::new(directions.collect()),
-        }))
+            fixed: Some(Arc::new(task.clone())),
+        })
     }
 
     fn describe(&self, record: &mut TrainingRecord, _steps: usize) {
-        record_origin(self.backbone, MethodName::Bitdelta, record);
+        record_origin(self.backbone, self.method, record);
     }
 
     fn rates(&self, _steps: usize) -> String {
-        let BitDeltaConfig {
+        let DeltaConfig {
             lr,
             lr_scale,
             lr_norm,
