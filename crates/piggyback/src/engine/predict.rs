@@ -33,7 +33,7 @@ use crate::nn::values;
 /// ```no_run
 /// use piggyback::image::Image;
 /// use piggyback::task::TaskFile;
-/// use piggyback::{Backbone, Device, Engine};
+/// use piggyback::{Backbone, Device, Engine, KnownNetworks};
 ///
 /// let backbone = Backbone::load("mobilenet_v2.pth", &Device::flex())?;
 /// let engine = Engine::new(backbone)
