@@ -38,6 +38,18 @@ pub(crate) struct OtherMethods {
         help_heading = "Settings of other methods"
     )]
     pub(crate) lr_scale: Option<f64>,
+    /// low-rank: rank of the changes, which is the bits per row and column of a weight [default: 8]
+    #[arg(long, value_name = "N", env = "PIGGYBACK_RANK", value_parser = count())]
+    #[arg(help_heading = "Settings of other methods")]
+    pub(crate) rank: Option<usize>,
+    /// low-rank: learning rate of factors and scales [default: 0.001]
+    #[arg(
+        long,
+        value_name = "RATE",
+        env = "PIGGYBACK_LR_FACTORS",
+        help_heading = "Settings of other methods"
+    )]
+    pub(crate) lr_factors: Option<f64>,
     /// packnet: share of the backbone's weights pruned to make room for tasks, when the file is
     /// created [default: 0.5]
     #[arg(

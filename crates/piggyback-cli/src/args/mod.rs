@@ -95,11 +95,12 @@ fn quiet_about_twins(command: Command) -> Command {
 }
 
 /// Methods whose defaults may differ from Piggyback's.
-const WITHOUT_MASKS: [MethodName; 5] = [
+const WITHOUT_MASKS: [MethodName; 6] = [
     MethodName::Individual,
     MethodName::Joint,
     MethodName::Bitdelta,
     MethodName::SignDelta,
+    MethodName::LowRank,
     MethodName::Packnet,
 ];
 

@@ -82,7 +82,7 @@ pub(crate) struct Places {
     pub(crate) out: Option<PathBuf>,
     /// Training method: piggyback (masks), classifier-only, norm-only (batch norms and classifier),
     /// bitdelta (fine-tuning, then only the sign of each weight's change is kept), sign-delta (only
-    /// the signs of the largest changes), individual
+    /// the signs of the largest changes), low-rank (changes of one bit per factor), individual
     /// (fine-tuning), joint (fine-tuning on several data sets), packnet (each task gets its own
     /// part of one network's weights) [default: piggyback]
     #[arg(long, env = "PIGGYBACK_METHOD", value_parser = named::<MethodName>())]

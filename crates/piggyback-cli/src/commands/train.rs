@@ -168,6 +168,7 @@ fn check_extension(method: MethodName, out: &Path) -> Result<()> {
             | MethodName::NormOnly
             | MethodName::Bitdelta
             | MethodName::SignDelta
+            | MethodName::LowRank
     );
     if is_task
         || out

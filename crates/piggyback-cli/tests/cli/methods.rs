@@ -69,7 +69,13 @@ fn use_it(file: &Path, task: &[&str], needs_backbone: bool) {
 #[test]
 fn methods_that_leave_task_files() {
     let folder = tempfile::tempdir().unwrap();
-    for method in ["classifier-only", "norm-only", "bitdelta", "sign-delta"] {
+    for method in [
+        "classifier-only",
+        "norm-only",
+        "bitdelta",
+        "sign-delta",
+        "low-rank",
+    ] {
         let out = folder.path().join(format!("{method}.task.safetensors"));
         let run = learn(method, &out, &[]).ends_with(0);
         assert_eq!(run.json()[0]["method"], method);
@@ -78,7 +84,8 @@ fn methods_that_leave_task_files() {
     let bitdelta = folder.path().join("bitdelta.task.safetensors");
     let told = piggyback(&["inspect", text(&bitdelta)]).ends_with(0);
     assert!(
-        told.stdout.contains("52 tensors, a bit for each weight"),
+        told.stdout
+            .contains("100.00 %, 2,189,760 of 2,189,760 weights, in 52 tensors"),
         "{}",
         told.stdout
     );

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use piggyback_task::{TaskFile, TrainingRecord};
+use piggyback_task::{Delta, TaskFile, TrainingRecord};
 use serde::{Deserialize, Serialize};
 
 use super::entry::TaskEntry;
@@ -100,8 +100,11 @@ impl LearnedFile {
         let of_tasks = self.tasks().into_iter().find_map(|task| task.training);
         match self {
             Self::Task(task) => {
-                // Files from before methods were recorded: infer it from the content.
+                // A file of another program need not record its method: infer it from the content.
+                let is_sparse = |delta: &Delta| delta.changed().zeros_count() > 0;
                 let held = match (task.masks.is_empty(), task.norms.is_empty()) {
+                    _ if !task.low_rank.is_empty() => MethodName::LowRank,
+                    _ if task.deltas.values().any(is_sparse) => MethodName::SignDelta,
                     _ if !task.deltas.is_empty() => MethodName::Bitdelta,
                     (true, true) => MethodName::ClassifierOnly,
                     (true, false) => MethodName::NormOnly,

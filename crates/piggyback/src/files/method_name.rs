@@ -20,6 +20,9 @@ pub enum MethodName {
     /// All weights are fine-tuned, then the signs of the largest changes are kept (T-Switch, CVPR
     /// 2025).
     SignDelta,
+    /// The weights are frozen; each tensor changes by a product of two matrices of signs (Jie et
+    /// al., ICCV 2023).
+    LowRank,
     /// All weights are fine-tuned: a separate network for the task.
     Individual,
     /// All weights are fine-tuned on several data sets at once, with one head for each.
@@ -32,12 +35,13 @@ named!(MethodName);
 
 impl MethodName {
     /// Every method.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Piggyback,
         Self::ClassifierOnly,
         Self::NormOnly,
         Self::Bitdelta,
         Self::SignDelta,
+        Self::LowRank,
         Self::Individual,
         Self::Joint,
         Self::Packnet,

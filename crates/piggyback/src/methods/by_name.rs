@@ -4,6 +4,7 @@ use super::delta::Deltas;
 use super::fine_tune::FineTune;
 use super::individual::Individual;
 use super::joint::Joint;
+use super::low_rank::LowRank;
 use super::masks::TrainConfig;
 use super::packnet::PackNet;
 use super::settings::MethodSettings;
@@ -90,6 +91,13 @@ fn by_name(
         MethodSettings::Bitdelta(config) | MethodSettings::SignDelta(config) => {
             let classes = only(method, data)?.images.classes().to_vec();
             let method = Deltas::new(method, backbone, classes, config.clone())?;
+            let (device, start) = (backbone.device(), || Ok(method.start()));
+            let learned = learn(&method, &method.config, &mut run, data, device, start)?;
+            learned.try_map(|task| Ok(LearnedFile::Task(task)))
+        }
+        MethodSettings::LowRank(config) => {
+            let classes = only(method, data)?.images.classes().to_vec();
+            let method = LowRank::new(backbone, classes, config.clone())?;
             let (device, start) = (backbone.device(), || Ok(method.start()));
             let learned = learn(&method, &method.config, &mut run, data, device, start)?;
             learned.try_map(|task| Ok(LearnedFile::Task(task)))

@@ -7,6 +7,7 @@
 //! | [`norm-only`](crate::files::MethodName::NormOnly) | batch norms, head | a task file without masks |
 //! | [`bitdelta`](crate::files::MethodName::Bitdelta) | every weight | a task file with the sign of each weight's change |
 //! | [`sign-delta`](crate::files::MethodName::SignDelta) | every weight | a task file with the signs of the largest changes |
+//! | [`low-rank`](crate::files::MethodName::LowRank) | one-bit low-rank changes, batch norms, head | a task file with the factors |
 //! | [`individual`](crate::files::MethodName::Individual) | every weight | a full network |
 //! | [`joint`](crate::files::MethodName::Joint) | every weight, on several data sets | a network with one head each |
 //! | [`packnet`](crate::files::MethodName::Packnet) | the weights that no earlier task owns | a file to which tasks are added |
@@ -39,6 +40,7 @@ mod from_scratch;
 mod individual;
 mod joint;
 mod layers;
+mod low_rank;
 mod masks;
 mod packnet;
 mod settings;
@@ -49,6 +51,7 @@ pub use delta::DeltaConfig;
 pub use fine_tune::FineTuneConfig;
 pub use from_scratch::PretrainConfig;
 pub use layers::{Layer, Settings};
+pub use low_rank::LowRankConfig;
 #[cfg(test)]
 pub(crate) use masks::TaskNetwork;
 pub use masks::{MaskLayers, NormMode, Preset, Schedule, TrainConfig};

@@ -5,6 +5,7 @@ use toml::Table;
 use super::delta::DeltaConfig;
 use super::fine_tune::FineTuneConfig;
 use super::layers::{Layer, Settings, lay, placed, understood};
+use super::low_rank::LowRankConfig;
 use super::masks::{MaskLayers, NormMode, Preset, TrainConfig};
 use super::packnet::PackNetConfig;
 use crate::error::{Error, Result};
@@ -25,6 +26,8 @@ pub enum MethodSettings {
     Bitdelta(DeltaConfig),
     /// [`MethodName::SignDelta`].
     SignDelta(DeltaConfig),
+    /// [`MethodName::LowRank`].
+    LowRank(LowRankConfig),
     /// [`MethodName::Individual`].
     Individual(FineTuneConfig),
     /// [`MethodName::Joint`].
@@ -39,7 +42,7 @@ const PRESET: &str = "preset";
 impl MethodSettings {
     /// The settings from `layers`, each overriding those before. Keys are the fields of the
     /// method's configuration ([`TrainConfig`], [`DeltaConfig`], [`FineTuneConfig`],
-    /// [`PackNetConfig`]) and `preset`, which sets the defaults.
+    /// [`LowRankConfig`], [`PackNetConfig`]) and `preset`, which sets the defaults.
     ///
     /// Without a method it is [`MethodName::Piggyback`], or `norm-only` or `classifier-only` if the
     /// settings disable masks.
@@ -64,6 +67,7 @@ impl MethodSettings {
             }
             Self::Bitdelta(start) => Self::Bitdelta(lay(start, of, layers, &[PRESET])?),
             Self::SignDelta(start) => Self::SignDelta(lay(start, of, layers, &[PRESET])?),
+            Self::LowRank(start) => Self::LowRank(lay(start, of, layers, &[PRESET])?),
             Self::Individual(start) => Self::Individual(lay(start, of, layers, &[PRESET])?),
             Self::Joint(start) => Self::Joint(lay(start, of, layers, &[PRESET])?),
             Self::Packnet(start) => Self::Packnet(lay(start, of, layers, &[PRESET])?),
@@ -109,6 +113,7 @@ impl MethodSettings {
             MethodName::NormOnly => Self::NormOnly(without_masks(NormMode::Task)),
             MethodName::Bitdelta => Self::Bitdelta(DeltaConfig::preset(preset)),
             MethodName::SignDelta => Self::SignDelta(DeltaConfig::sparse(preset)),
+            MethodName::LowRank => Self::LowRank(LowRankConfig::preset(preset)),
             MethodName::Individual => Self::Individual(FineTuneConfig::preset(preset)),
             MethodName::Joint => Self::Joint(FineTuneConfig::preset(preset)),
             MethodName::Packnet => Self::Packnet(PackNetConfig::preset(preset)),
@@ -123,6 +128,7 @@ impl MethodSettings {
             Self::NormOnly(_) => MethodName::NormOnly,
             Self::Bitdelta(_) => MethodName::Bitdelta,
             Self::SignDelta(_) => MethodName::SignDelta,
+            Self::LowRank(_) => MethodName::LowRank,
             Self::Individual(_) => MethodName::Individual,
             Self::Joint(_) => MethodName::Joint,
             Self::Packnet(_) => MethodName::Packnet,
@@ -135,6 +141,7 @@ impl MethodSettings {
                 config
             }
             Self::Bitdelta(config) | Self::SignDelta(config) => config,
+            Self::LowRank(config) => config,
             Self::Individual(config) | Self::Joint(config) => config,
             Self::Packnet(config) => config,
         }

@@ -36,6 +36,7 @@ fn small(method: MethodName) -> String {
     );
     let own = match method {
         MethodName::Bitdelta | MethodName::SignDelta => "lr = 0.001\nscale-epochs = 1\n",
+        MethodName::LowRank => "rank = 2\n",
         MethodName::Individual | MethodName::Joint => "lr = 0.01\n",
         MethodName::Packnet => "lr = 0.01\nretrain-lr = 0.01\nretrain-epochs = 1\n",
         _ => "lr-head = 0.01\nlr-norm = 0.01\n",

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use piggyback::task::{BackboneId, Mask, Preprocessing, TaskFile, TrainingRecord};
+use piggyback::task::{
+    BackboneId, Delta, Mask, Precision, Preprocessing, TaskFile, TrainingRecord,
+};
 use piggyback::{LearnedFile, plot};
 use serde::Serialize;
 
@@ -26,9 +28,13 @@ struct Contents<'a> {
     bytes: Bytes,
     zeros: Share,
     layers: Vec<Layer<'a>>,
-    /// Weight changes of BitDelta.
+    /// Changes by signs and a scale.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     deltas: Vec<Change<'a>>,
+    /// Low-rank changes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    low_rank: Vec<LowRankChange<'a>>,
+    precisions: Precisions,
     training: &'a TrainingRecord,
 }
 
@@ -37,6 +43,25 @@ struct Change<'a> {
     weight: &'a str,
     shape: &'a [usize],
     scale: f32,
+    /// Weights that change.
+    changed: Share,
+}
+
+#[derive(Serialize)]
+struct LowRankChange<'a> {
+    weight: &'a str,
+    shape: &'a [usize],
+    rank: usize,
+    scale: f32,
+}
+
+/// How numbers are stored.
+#[derive(Serialize)]
+struct Precisions {
+    head: Precision,
+    /// If the task has its own batch norms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    norms: Option<Precision>,
 }
 
 /// Sizes of the file's parts, bytes.
@@ -146,10 +171,33 @@ fn contents<'a>(path: &'a Path, task: &'a TaskFile) -> Result<Contents<'a>> {
                 weight,
                 shape: delta.shape(),
                 scale: delta.scale(),
+                changed: changed(delta),
             })
             .collect(),
+        low_rank: (task.low_rank.iter())
+            .map(|(weight, change)| LowRankChange {
+                weight,
+                shape: change.shape(),
+                rank: change.rank(),
+                scale: change.scale(),
+            })
+            .collect(),
+        precisions: Precisions {
+            head: task.head.weight.precision(),
+            norms: (task.norms.values().next()).map(|norm| norm.matrix().precision()),
+        },
         training: &task.training,
     })
+}
+
+/// The weights that a delta changes.
+fn changed(delta: &Delta) -> Share {
+    let (count, total) = (delta.changed().ones_count(), delta.changed().len());
+    Share {
+        count: count as u64,
+        total: total as u64,
+        share: count as f64 / total as f64,
+    }
 }
 
 fn share(zeros: piggyback::task::Zeros) -> Share {
@@ -206,11 +254,27 @@ fn text(contents: &Contents<'_>, args: &InspectArgs) -> Vec<String> {
                 "masks {masks}, {changes}batch norms {norms}, classifier {head}, header {header}"
             ),
         ),
+        ("numbers", numbers(&contents.precisions)),
         ("zeros", zeros(contents.zeros.count, contents.zeros.total)),
     ];
     if !contents.deltas.is_empty() {
-        let count = count(contents.deltas.len(), "tensor");
-        lines.push(("changes", format!("{count}, a bit for each weight")));
+        let tensors = count(contents.deltas.len(), "tensor");
+        let of = |share: fn(&Share) -> u64| -> u64 {
+            contents
+                .deltas
+                .iter()
+                .map(|delta| share(&delta.changed))
+                .sum()
+        };
+        let (changed, total) = (of(|share| share.count), of(|share| share.total));
+        let share = percent(changed as f64, total as f64);
+        let (changed, total) = (thousands(changed), thousands(total));
+        let text = format!("{share}, {changed} of {total} weights, in {tensors}");
+        lines.push(("changes", text));
+    }
+    if let Some(first) = contents.low_rank.first() {
+        let tensors = count(contents.low_rank.len(), "tensor");
+        lines.push(("low rank", format!("rank {}, in {tensors}", first.rank)));
     }
     if contents.layers.iter().any(|layer| layer.affine.is_some()) {
         lines.push(("affine", "four factors for each masked tensor".to_owned()));
@@ -225,6 +289,15 @@ fn text(contents: &Contents<'_>, args: &InspectArgs) -> Vec<String> {
     shown.extend([String::new(), "training".into()]);
     shown.extend(pairs(2, &training_lines(contents.training)));
     shown
+}
+
+/// How numbers are stored, in words.
+fn numbers(precisions: &Precisions) -> String {
+    let norms = match precisions.norms {
+        Some(norms) => format!(", batch norms {norms}"),
+        None => String::new(),
+    };
+    format!("classifier {}{norms}", precisions.head)
 }
 
 fn layer_row(layer: &Layer<'_>) -> [String; 3] {

@@ -32,4 +32,4 @@ pub use apply::apply;
 pub use config::{MaskConfig, MaskKind, ScoreInit};
 pub use read::masks;
 pub use score::{MaskScores, attach, attach_seeded};
-pub(crate) use score::{SCORES_SUFFIX, attach_with};
+pub(crate) use score::{SCORES_SUFFIX, attach_with, mean_magnitude};

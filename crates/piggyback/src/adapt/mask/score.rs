@@ -93,7 +93,7 @@ pub(super) fn units(unit: f32) -> [f32; 4] {
 }
 
 /// The mean magnitude of a tensor's weights, or 1 if all are zero.
-pub(super) fn mean_magnitude(weights: &[f32]) -> f32 {
+pub(crate) fn mean_magnitude(weights: &[f32]) -> f32 {
     let sum: f64 = (weights.iter()).map(|weight| f64::from(weight.abs())).sum();
     match sum > 0.0 {
         true => (sum / weights.len() as f64) as f32,

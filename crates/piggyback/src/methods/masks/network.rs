@@ -8,7 +8,8 @@ use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use piggyback_task::{Head, Mask, Norm, Precision, TaskFile};
 
 use super::config::{NormMode, TrainConfig};
-use crate::adapt::{mask, norm};
+use super::mask_layers::MaskLayers;
+use crate::adapt::{low_rank, mask, norm};
 use crate::checkpoint::{About, Backbone, StateDict, StoredTensor};
 use crate::engine::Materialised;
 use crate::error::{Error, Result};
@@ -99,6 +100,24 @@ impl TaskNetwork {
             score_gradient,
             settling: None,
         })
+    }
+
+    /// A frozen backbone with low-rank changes of `rank` on all dense weights, trained batch norms
+    /// and a new head, initialized from `seed`.
+    pub(crate) fn with_low_rank(
+        backbone: &Backbone,
+        classes: usize,
+        seed: u64,
+        rank: usize,
+    ) -> Self {
+        let architecture = backbone.architecture();
+        let norms = architecture.norms();
+        let mut network = Self::tuned(backbone, classes, seed, &|name| norms.contains(owner(name)));
+        let is_changed = |tensor: &NamedTensor| {
+            architecture.role(tensor) == Role::Mask && MaskLayers::Dense.includes(tensor)
+        };
+        network.backbone = low_rank::attach(network.backbone, rank, seed, is_changed);
+        network
     }
 
     /// A backbone's network with a new head for `classes`, initialized from `seed`, in which the
