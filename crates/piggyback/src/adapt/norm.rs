@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use piggyback_task::{Norm, Precision};
+use piggyback_task::{Matrix, Norm, Precision};
 
 use crate::error::{Error, Result};
 use crate::nn::{Replace, TensorKind, TensorValues, map_tensors, owner, tensor_values, values};
@@ -69,6 +69,10 @@ impl Layer {
 
 /// `gain = weight / sqrt(variance + epsilon)`, `shift = bias - mean * gain`, of lists of the same
 /// length.
+///
+/// The shift is that of the rounded gain, so that rounding the gain does not move the mean of the
+/// layer's output (as in Nagel et al., *Data-Free Quantization Through Weight Equalization and Bias
+/// Correction*, ICCV 2019).
 pub(crate) fn folded(
     weight: &[f32],
     bias: &[f32],
@@ -77,14 +81,16 @@ pub(crate) fn folded(
     epsilon: f64,
     precision: Precision,
 ) -> Result<Norm> {
-    let gains: Vec<f64> = (weight.iter().zip(variance))
-        .map(|(weight, variance)| f64::from(*weight) / (f64::from(*variance) + epsilon).sqrt())
+    let gains: Vec<f32> = (weight.iter().zip(variance))
+        .map(|(weight, variance)| {
+            (f64::from(*weight) / (f64::from(*variance) + epsilon).sqrt()) as f32
+        })
         .collect();
-    let shifts = (bias.iter().zip(mean).zip(&gains))
-        .map(|((bias, mean), gain)| (f64::from(*bias) - f64::from(*mean) * gain) as f32);
-    let shift: Vec<f32> = shifts.collect();
-    let gain: Vec<f32> = gains.iter().map(|gain| *gain as f32).collect();
-    Ok(Norm::new(&gain, &shift, precision)?)
+    let rounded = Matrix::new(1, gains.len(), &gains, precision)?.to_f32();
+    let shifts: Vec<f32> = (bias.iter().zip(mean).zip(&rounded))
+        .map(|((bias, mean), gain)| (f64::from(*bias) - f64::from(*mean) * f64::from(*gain)) as f32)
+        .collect();
+    Ok(Norm::new(&gains, &shifts, precision)?)
 }
 
 /// Gives the batch norms of `module` these gains and shifts: as weights and biases, with running
@@ -188,6 +194,21 @@ mod tests {
                     "{architecture}: {before} {after}"
                 );
             }
+        }
+    }
+
+    /// With the mean as input, a layer answers its bias, however coarse the gain is.
+    #[test]
+    fn rounding_a_gain_does_not_move_the_mean() {
+        let (weight, bias) = ([1.0, 0.013], [0.5, -0.25]);
+        let (mean, variance) = ([8.0, -40.0], [1.0, 1.0]);
+        let norm = folded(&weight, &bias, &mean, &variance, 0.0, Precision::Int8).unwrap();
+        let (gain, shift) = norm.gain_and_shift();
+        assert!((gain[1] - weight[1]).abs() > 1e-3, "{}", gain[1]);
+        // Within the rounding of the shifts, whose largest is 7.5.
+        for i in 0..2 {
+            let output = gain[i] * mean[i] + shift[i];
+            assert!((output - bias[i]).abs() <= 0.031, "{output}");
         }
     }
 }
