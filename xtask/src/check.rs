@@ -4,11 +4,11 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
-use piggyback_tools::peers;
+use piggyback_tools::{peers, program};
 use serde::Deserialize;
 
 use crate::licences;
-use crate::tool::{cargo_program, say};
+use crate::tool::say;
 
 /// What `cargo metadata` says of the workspace's crates.
 #[derive(Deserialize)]
@@ -63,7 +63,7 @@ pub(crate) fn run(root: &Path, every_feature: bool) -> Result<ExitCode> {
 }
 
 fn metadata(root: &Path) -> Result<Metadata> {
-    let output = Command::new(cargo_program())
+    let output = program::cargo()
         .args(["metadata", "--no-deps", "--format-version", "1"])
         .current_dir(root)
         .output()
@@ -85,7 +85,7 @@ impl Package {
 /// Compiles the workspace without default features. Dependencies are those of a usual build.
 fn without_default_features(root: &Path) -> Result<bool> {
     say("the workspace without default features");
-    let mut check = Command::new(cargo_program());
+    let mut check = program::cargo();
     check
         .args(["check", "--quiet", "--workspace", "--all-targets"])
         .arg("--no-default-features")
@@ -115,7 +115,7 @@ fn compiles(root: &Path, package: &str, feature: Option<&str>) -> Result<bool> {
         "{package} with {}",
         feature.unwrap_or("no features")
     ));
-    let mut check = Command::new(cargo_program());
+    let mut check = program::cargo();
     check
         .args(["check", "--quiet", "--package", package])
         .args(["--no-default-features", "--features"])
@@ -127,7 +127,7 @@ fn compiles(root: &Path, package: &str, feature: Option<&str>) -> Result<bool> {
 /// Compiles the fuzz targets, which are a workspace of their own.
 fn fuzz(root: &Path) -> Result<bool> {
     say("fuzz targets");
-    let mut check = Command::new(cargo_program());
+    let mut check = program::cargo();
     check
         .args(["check", "--quiet", "--locked", "--manifest-path"])
         .arg(root.join("fuzz").join("Cargo.toml"))

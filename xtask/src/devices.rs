@@ -143,8 +143,7 @@ fn has_standard_library(target: &str) -> bool {
 }
 
 fn cargo(root: &Path, arguments: &[&str]) -> Command {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let mut command = Command::new(cargo);
+    let mut command = piggyback_tools::program::cargo();
     command
         .args(arguments)
         .args(["--target-dir", "target/devices"])

@@ -6,10 +6,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use piggyback_tools::program;
 use serde::Deserialize;
 use spdx::{Expression, LicenseReq, ParseMode};
 
-use crate::tool::{cargo_program, say};
+use crate::tool::say;
 
 /// The part of `deny.toml` that is read here.
 #[derive(Deserialize)]
@@ -73,7 +74,7 @@ fn licences(root: &Path) -> Result<bool> {
     let text =
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let deny: Deny = toml::from_str(&text).context("deny.toml")?;
-    let output = Command::new(cargo_program())
+    let output = program::cargo()
         .args(["tree", "--workspace", "--all-features", "--target", "all"])
         .args(["--prefix", "none", "--format", "{l}\t{p}"])
         .current_dir(root)

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
-use piggyback_tools::peers;
+use piggyback_tools::{peers, program};
 
-use crate::tool::{cargo_program, say};
+use crate::tool::say;
 use crate::{devices, examples};
 
 /// What the names of tests begin with that check us against other programs. They are ignored
@@ -83,7 +83,7 @@ pub(crate) fn bless(root: &Path) -> Result<ExitCode> {
 }
 
 fn cargo(root: &Path, arguments: &[&str]) -> Command {
-    let mut tests = Command::new(cargo_program());
+    let mut tests = program::cargo();
     tests
         .args(["test", "--workspace"])
         .args(arguments)

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use piggyback_tools::program;
 
 /// Runs `cargo xtask bench` with these arguments.
 ///
@@ -13,7 +14,7 @@ use anyhow::{Context, Result};
 ///
 /// cargo cannot be started.
 pub(crate) fn bench(root: &Path, arguments: &[OsString]) -> Result<u8> {
-    run(cargo(root, "piggyback-bench", &["--release"])
+    run(run_package(root, "piggyback-bench", &["--release"])
         .arg("report")
         .args(arguments))
 }
@@ -25,16 +26,11 @@ pub(crate) fn bench(root: &Path, arguments: &[OsString]) -> Result<u8> {
 /// cargo cannot be started.
 pub(crate) fn fetch(root: &Path, suite: bool) -> Result<u8> {
     let option = suite.then_some("--suite");
-    run(cargo(root, "piggyback-demo-data", &[]).args(option))
+    run(run_package(root, "piggyback-demo-data", &[]).args(option))
 }
 
-/// The cargo that runs us.
-pub(crate) fn cargo_program() -> OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"))
-}
-
-fn cargo(root: &Path, package: &str, profile: &[&str]) -> Command {
-    let mut command = Command::new(cargo_program());
+fn run_package(root: &Path, package: &str, profile: &[&str]) -> Command {
+    let mut command = program::cargo();
     command
         .args(["run", "--quiet", "--package", package])
         .args(profile)

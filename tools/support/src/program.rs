@@ -66,14 +66,30 @@ impl Program {
     }
 }
 
+/// The cargo that runs us, as a command of its own.
+///
+/// cargo tells the programs that it runs about their package. Build scripts ask for the same
+/// variables, and would run again, with all that depends on them, whenever cargo is called directly
+/// in between.
+pub fn cargo() -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name.as_ref());
+        }
+    }
+    command
+}
+
 fn build<const N: usize>(
     root: &Path,
     arguments: &[&str],
     binaries: [&str; N],
     children: &Children,
 ) -> Result<[Program; N]> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let mut build = Command::new(cargo);
+    let mut build = cargo();
     build.arg("build").args(arguments);
     for binary in binaries {
         build.args(["--bin", binary]);
