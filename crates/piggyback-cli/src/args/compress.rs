@@ -12,7 +12,9 @@ budget. With images, scales, batch norms and classifier are then trained for a f
 signs fixed, and the better of the two tasks by validation error is kept.
 
 What was lost is printed: the share of the changes that the task does not have and, with images,
-the errors of the network and of the task.
+the errors of the network and of the task. Without images the error of a small file can be many
+times the network's: its batch norms belong to weights that the file only approximates. Give images
+wherever you have some.
 
 Examples:
     piggyback compress --backbone mobilenet_v2.pth --checkpoint birds.pth --out birds.task.safetensors
