@@ -8,7 +8,7 @@ use crate::name::Named;
 
 /// How a task file stores the numbers of its classifier and batch norms.
 ///
-/// Eight bits do not change errors measurably: see `docs/recipe.md`.
+/// `docs/recipe.md` has what eight bits cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Precisions {
     /// Of the classifier's weight, with a scale for each class.

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use piggyback_task::{Delta, Head, Matrix, Precision, TaskFile, TrainingRecord};
+use piggyback_task::{Delta, Precision, TaskFile, TrainingRecord};
 use serde::Serialize;
 
 use super::delta::{DeltaConfig, Deltas};
 use crate::adapt::norm;
 use crate::adapt::sign_delta::{self, Change};
-use crate::checkpoint::{Backbone, StoredTensor, record_precisions};
+use crate::checkpoint::{Backbone, LoadOptions, StoredTensor, record_precisions};
 use crate::data::{DataSet, ImageFolder};
 use crate::error::{Error, Result};
 use crate::files::budget::file_bytes;
-use crate::files::{MethodName, NetworkFile, Precisions, TaskDescription};
-use crate::learn::{Learn, Learned, Run, learn};
+use crate::files::{MethodName, NetworkFile, Precisions, TaskDescription, head_values};
+use crate::learn::{Learn, Learned, Objective, Run, learn};
 use crate::methods::layers::Settings;
 use crate::networks::Role;
 
@@ -46,7 +46,7 @@ pub struct CompressionLoss {
 ///
 /// # Errors
 ///
-/// Another architecture than the backbone's, or a budget that even the batch norms and the
+/// Another architecture than the backbone's, a checkpoint that lacks tensors, or a budget that even the batch norms and the
 /// classifier exceed.
 pub fn compress(
     backbone: &Backbone,
@@ -64,13 +64,20 @@ pub fn compress(
         return Err(Error::Checkpoint { path, reason });
     }
     precisions.validate()?;
-    let (before, after) = (backbone.tensors()?, &network.state().tensors);
+    // Checks that the checkpoint has every tensor, in the right shape.
+    let options = LoadOptions {
+        architecture: Some(architecture),
+        ..LoadOptions::default()
+    };
+    let state = network.state().clone();
+    let tuned = Backbone::from_state_dict(state, options, backbone.device())?;
+    let (before, after) = (backbone.tensors()?, tuned.tensors()?);
     let tensors = |name: &str| (before[name].to_f32(), after[name].to_f32());
     let (classes, preprocessing) = (network.classes.clone(), network.preprocessing.clone());
     let about = TaskDescription::new(backbone, classes, preprocessing);
     let mut task = TaskFile {
-        norms: norms(backbone, &before, after, precisions.norm)?,
-        ..about.classifier(head(network, precisions.head)?)
+        norms: norms(backbone, &before, &after, precisions.norm)?,
+        ..about.classifier(head_values(tuned.own_head()?, precisions.head)?)
     };
     let (mut changes, mut originals) = (BTreeMap::new(), BTreeMap::new());
     for tensor in architecture.tensors() {
@@ -156,19 +163,6 @@ fn norms(
     Ok(norms)
 }
 
-/// The classifier of a network, as a task file stores it.
-fn head(network: &NetworkFile, precision: Precision) -> Result<Head> {
-    let architecture = network.architecture();
-    let name = architecture.head_name();
-    let tensor = |field: &str| &network.state().tensors[&format!("{name}.{field}")];
-    let (weight, bias) = (tensor("weight").to_f32(), tensor("bias").to_f32());
-    let (classes, features) = (bias.len(), architecture.features());
-    Ok(Head {
-        weight: Matrix::new(classes, features, &weight, precision)?,
-        bias,
-    })
-}
-
 fn record(
     backbone: &Backbone,
     network: &NetworkFile,
@@ -220,7 +214,7 @@ impl Learn for Settle {
             name: "task".into(),
             images: data.clone(),
         }];
-        let start = || method.settling_network(task);
+        let start = || method.phase_network(task);
         let (settings, device) = (&method.config, backbone.device());
         learn(&method, settings, &mut run, &set, device, start)
     }

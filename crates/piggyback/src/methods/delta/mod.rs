@@ -120,11 +120,6 @@ impl<'a> Deltas<'a> {
         }
     }
 
-    /// The network of `task` when [`settling`](Self::settling) begins.
-    pub(super) fn settling_network(&self, task: &TaskFile) -> Result<Moved> {
-        self.phase_network(task)
-    }
-
     /// The backbone with a new head.
     pub(super) fn start(&self) -> Moved {
         let (classes, seed) = (self.about.classes.len(), self.config.run.seed);
