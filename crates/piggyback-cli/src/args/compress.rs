@@ -9,7 +9,7 @@ const EXAMPLES: &str = "\
 The network was fine-tuned from the backbone, by any program. The task file has its classifier, its
 batch norms, and the signs of its largest changes with one scale per layer: as many as fit in the
 budget. With images, scales, batch norms and classifier are then trained for a few epochs with the
-signs fixed, and the better of the two tasks by validation error is kept.
+signs fixed. If the folder has a val/, the better of the two tasks on it is kept.
 
 What was lost is printed: the share of the changes that the task does not have and, with images,
 the errors of the network and of the task. Without images the error of a small file can be many

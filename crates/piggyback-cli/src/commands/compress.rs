@@ -87,9 +87,14 @@ pub(super) fn run(args: &CompressArgs, printer: &Printer) -> Result<Status> {
         };
         let network = LearnedFile::Network(network);
         let of_network = network.engine(TASK, None, backbone.device())?;
-        let judges = images.val().unwrap_or(images.train());
-        let [before, after] = [&task, &settled].map(|task| error(&backbone, task, judges, printer));
-        let is_better = after? <= before?;
+        // The training images would always be for the task that was trained on them.
+        let is_better = match images.val() {
+            None => true,
+            Some(val) => {
+                let of = |task| error(&backbone, task, val, printer);
+                of(&settled)? <= of(&task)?
+            }
+        };
         if is_better {
             task = settled;
         }

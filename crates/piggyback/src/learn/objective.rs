@@ -70,12 +70,11 @@ pub(crate) trait Objective {
     /// An engine for a product, with one task per data set, in their order.
     fn engine(&self, product: &Self::Product, tasks: &[&str]) -> Result<Engine>;
     /// What a new phase starts from, if one begins with `epoch` (counted from 0). `best` is the
-    /// best product so far, `network` and `optimizer` are those at the end of the previous phase.
+    /// best product so far, `optimizer` is that at the end of the previous phase.
     fn next_phase(
         &self,
         _epoch: usize,
         _best: &Self::Product,
-        _network: &Self::Network,
         _optimizer: &Self::Optimizer,
     ) -> Result<Option<Self::Product>> {
         Ok(None)

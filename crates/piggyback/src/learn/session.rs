@@ -147,7 +147,7 @@ impl<M: Objective> Session<'_, '_, M> {
             return Ok(state);
         };
         let (method, epoch) = (self.method, position.epoch);
-        if let Some(start) = method.next_phase(epoch, best, &state.network, &state.optimizer)? {
+        if let Some(start) = method.next_phase(epoch, best, &state.optimizer)? {
             position.phase_epoch = epoch;
             if !method.phases_compete() {
                 position.best_epoch = 0;

@@ -283,7 +283,6 @@ impl Objective for Deltas<'_> {
         &self,
         epoch: usize,
         best: &TaskFile,
-        _network: &Moved,
         _optimizer: &Adam,
     ) -> Result<Option<TaskFile>> {
         let begins = epoch > 0 && epoch == self.config.run.epochs;

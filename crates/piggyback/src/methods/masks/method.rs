@@ -106,13 +106,7 @@ impl Objective for Masks<'_> {
         task_engine(self.backbone, task, names)
     }
 
-    fn next_phase(
-        &self,
-        epoch: usize,
-        best: &TaskFile,
-        _network: &TaskNetwork,
-        adam: &Adam,
-    ) -> Result<Option<TaskFile>> {
+    fn next_phase(&self, epoch: usize, best: &TaskFile, adam: &Adam) -> Result<Option<TaskFile>> {
         let TrainConfig {
             run,
             settle_epochs,

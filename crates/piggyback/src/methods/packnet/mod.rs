@@ -300,7 +300,6 @@ impl Objective for PackNet<'_> {
         &self,
         epoch: usize,
         best: &SharedNetwork,
-        _network: &Packed,
         _optimizer: &Sgd,
     ) -> Result<Option<SharedNetwork>> {
         if epoch != self.config.run.epochs || self.config.last {
